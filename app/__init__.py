@@ -1,0 +1,1 @@
+"""The browser pages: thin faces over `ragcore.Library`."""

@@ -1,0 +1,240 @@
+"""Who may come in: a password page before everything, and a cookie that tells browsers apart.
+
+An ASGI middleware, so that pictures, uploads and the live connection are guarded as the pages
+are. Without a password set it only hands out the cookie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from asyncio import sleep, to_thread
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from html import escape
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.websockets import WebSocketDisconnected
+
+from ragcore.accounts import Tokens, verify_password
+from ragcore.settings import Settings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BROWSER_COOKIE = "ragcore_browser"
+SESSION_COOKIE = "ragcore_session"
+LOGIN_PATH, LOGOUT_PATH, HEALTH_PATH = "/login", "/logout", "/_stcore/health"
+_YEAR, _SESSION = 365 * 86400, 14 * 86400
+_MAX_FORM = 4096
+_FREE_TRIES, _LONGEST_WAIT, _FORGET = 3, 8.0, 900.0
+
+# Everything comes from this server: the browser itself refuses any other address.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "media-src 'self' blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; "
+    "frame-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'"
+)
+_HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+
+def owner_of(cookies: MutableMapping[str, str] | Any) -> str:
+    """The id under which a browser's conversations are kept; "" for one without a cookie.
+
+    The cookie itself is not stored: who reads the catalogue cannot pose as a browser.
+    """
+    token = cookies.get(BROWSER_COOKIE)
+    if not isinstance(token, str) or not token:
+        return ""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+class Access:
+    """The middleware. `base_path` is where a reverse proxy shows the pages."""
+
+    def __init__(self, app: Asgi, *, settings: Settings, base_path: str = "") -> None:
+        self._app = app
+        self._root = f"/{base_path.strip('/')}/".replace("//", "/")
+        self._hash = settings.ui_password_hash
+        self._tokens = Tokens(settings.home / "ui.key", context=self._hash)
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        cookies = _cookies(scope)
+        path = "/" + str(scope.get("path", "/")).removeprefix(self._root).lstrip("/")
+        if self._hash and path == LOGIN_PATH:
+            await self._login(scope, receive, send)
+        elif self._hash and path == LOGOUT_PATH:
+            await _redirect(send, self._root, [self._cookie(SESSION_COOKIE, "", 0)])
+        elif (
+            self._hash
+            and path != HEALTH_PATH
+            and not self._tokens.valid(cookies.get(SESSION_COOKIE, ""))
+        ):
+            await self._refuse(scope, receive, send)
+        else:
+            with suppress(WebSocketDisconnected):  # a page that is closed while written to
+                await self._app(_plain_pages(scope), receive, self._outgoing(scope, cookies, send))
+
+    def _outgoing(self, scope: Scope, cookies: dict[str, str], send: Send) -> Send:
+        """Add headers to every answer; to a page also the cookie and where its server is."""
+        if scope["type"] != "http":
+            return send
+        held: list[Message] = []  # a page's start, kept until its body is known
+
+        async def sender(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), *_HEADERS]
+                message = {**message, "headers": headers}
+                if _is_page(headers):
+                    if BROWSER_COOKIE not in cookies:
+                        token = secrets.token_urlsafe(24)
+                        headers.append(self._cookie(BROWSER_COOKIE, token, _YEAR))
+                    held.append(message)
+                    return
+            elif held and message["type"] == "http.response.body":
+                start = held[0]
+                start["body"] = start.get("body", b"") + message.get("body", b"")
+                if message.get("more_body"):
+                    return
+                held.clear()
+                body = self._page_body(start.pop("body"))
+                start["headers"] = [
+                    (name, str(len(body)).encode() if name == b"content-length" else value)
+                    for name, value in start["headers"]
+                ]
+                await send(start)
+                message = {"type": "http.response.body", "body": body}
+            await send(message)
+
+        return sender
+
+    def _page_body(self, body: bytes) -> bytes:
+        """Tell the page where its server is: it would find out by trial, with errors logged."""
+        script = (
+            "<script>window.__streamlit={BACKEND_BASE_URL:location.origin"
+            f"+{json.dumps(self._root)}}}</script>"
+        )
+        return body.replace(b"<head>", b"<head>" + script.encode(), 1)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        accept = dict(scope["headers"]).get(b"accept", b"")
+        if scope["method"] == "GET" and b"text/html" in accept:
+            await _redirect(send, self._root.rstrip("/") + LOGIN_PATH, [])
+        else:
+            await _respond(send, 401, b"log in first", b"text/plain; charset=utf-8")
+
+    async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await _page(send, 200, "")
+            return
+        host = str((scope.get("client") or ("?",))[0])
+        await sleep(self._wait(host))
+        form = parse_qs((await _body(receive)).decode("utf-8", "replace"))
+        given = form.get("password", [""])[0]
+        right = await to_thread(verify_password, given, self._hash)
+        if not right:
+            tries = self._failures.get(host, (0, 0.0))[0] + 1
+            self._failures[host] = (tries, time.monotonic())
+            await _page(send, 403, "That is not the password. Try again.")
+            return
+        self._failures.pop(host, None)
+        await _redirect(
+            send, self._root, [self._cookie(SESSION_COOKIE, self._tokens.issue(_SESSION), _SESSION)]
+        )
+
+    def _wait(self, host: str) -> float:
+        """Seconds that a guess must wait: none at first, then doubling up to eight."""
+        tries, last = self._failures.get(host, (0, 0.0))
+        if time.monotonic() - last > _FORGET:
+            self._failures.pop(host, None)
+            return 0.0
+        return 0.0 if tries < _FREE_TRIES else min(_LONGEST_WAIT, 2.0 ** (tries - _FREE_TRIES))
+
+    def _cookie(self, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+        text = f"{name}={value}; Path={self._root}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
+        return b"set-cookie", text.encode()
+
+
+def _cookies(scope: Scope) -> dict[str, str]:
+    jar: SimpleCookie = SimpleCookie()
+    for name, value in scope.get("headers", []):
+        if name == b"cookie":
+            try:
+                jar.load(value.decode("latin-1"))
+            except CookieError:  # another program's odd cookie on the same host
+                continue
+    return {name: morsel.value for name, morsel in jar.items()}
+
+
+def _plain_pages(scope: Scope) -> Scope:
+    """Ask for pages uncompressed, so that they can be added to."""
+    headers = scope.get("headers", [])
+    if any(name == b"accept" and b"text/html" in value for name, value in headers):
+        kept = [(name, value) for name, value in headers if name != b"accept-encoding"]
+        return {**scope, "headers": kept}
+    return scope
+
+
+def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(k.lower() == b"content-type" and v.startswith(b"text/html") for k, v in headers)
+
+
+async def _body(receive: Receive) -> bytes:
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body") or len(body) > _MAX_FORM:
+            return body[:_MAX_FORM]
+
+
+async def _respond(
+    send: Send,
+    status: int,
+    body: bytes,
+    kind: bytes,
+    extra: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    headers = [
+        (b"content-type", kind),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *_HEADERS,
+        *(extra or []),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _redirect(send: Send, where: str, cookies: list[tuple[bytes, bytes]]) -> None:
+    extra = [(b"location", where.encode()), *cookies]
+    await _respond(send, 303, b"", b"text/plain", extra)
+
+
+async def _page(send: Send, status: int, problem: str) -> None:
+    template = (Path(__file__).parent / "login.html").read_text("utf-8")
+    shown = f'<p role="alert">{escape(problem)}</p>' if problem else ""
+    body = template.replace("<!-- problem -->", shown).encode()
+    await _respond(send, status, body, b"text/html; charset=utf-8")

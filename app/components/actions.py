@@ -1,0 +1,62 @@
+"""What can be done with something that was found: the same on cards and in windows."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.state import say_later, set_later
+from ragcore.types import Hit
+
+CONTEXT = "_context"
+MAX_CONTEXT = 8
+
+
+def like_passage(hit: Hit) -> None:
+    """Search for what resembles this passage."""
+    set_later(q=" ".join(hit.text.split())[:400], minus="")
+    st.session_state["_query"] = {}
+    st.session_state["_go"] = "search"
+
+
+def like_image(image_id: int, *, same: bool = False) -> None:
+    """Search for pictures that resemble this one, or are nearly the same."""
+    set_later(q="", minus="")
+    st.session_state["_query"] = {"like": str(image_id), **({"same": "1"} if same else {})}
+    st.session_state["_go"] = "search"
+
+
+def ask_about(hit: Hit) -> None:
+    """Keep a passage as context of the next questions."""
+    kept: list[Hit] = st.session_state.setdefault(CONTEXT, [])
+    if all(hit.id != other.id for other in kept):
+        kept.append(hit)
+        del kept[:-MAX_CONTEXT]
+    say_later(f"Kept for your question ({len(kept)}). See the page Ask.")
+
+
+def for_hit(hit: Hit, *, place: str) -> None:
+    """Buttons for a passage."""
+    if hit.kind == "image":
+        for_image(hit.id, hit)
+        return
+    with st.container(horizontal=True, gap="small"):
+        if st.button("More like this", key=f"like-{place}-{hit.id}", icon=":material/search:"):
+            like_passage(hit)
+            st.rerun()
+        if st.button("Ask about it", key=f"ask-{place}-{hit.id}", icon=":material/chat:"):
+            ask_about(hit)
+            st.session_state["_go"] = "ask"
+            st.rerun()
+
+
+def for_image(image_id: int, hit: Hit | None) -> None:
+    """Buttons for a picture in its window."""
+    with st.container(horizontal=True, gap="small"):
+        if st.button("More like this", key=f"like-image-{image_id}", icon=":material/search:"):
+            like_image(image_id)
+            st.rerun()
+        if st.button(
+            "Near-duplicates", key=f"same-image-{image_id}", icon=":material/content_copy:"
+        ):
+            like_image(image_id, same=True)
+            st.rerun()

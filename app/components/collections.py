@@ -1,0 +1,43 @@
+"""Choosing a collection: one choice for all pages, kept in the address."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.state import library
+from ragcore.catalog import DEFAULT_COLLECTION
+
+KEY = "collection"
+
+
+def names() -> list[str]:
+    return [row.name for row in library().collections()]
+
+
+def choose() -> str | None:
+    """A box in the sidebar; None where there is no collection yet."""
+    known = names()
+    if not known:
+        return None
+    first = DEFAULT_COLLECTION if DEFAULT_COLLECTION in known else known[0]
+    if st.session_state.get(KEY) not in (None, *known):
+        del st.session_state[KEY]
+    chosen = st.sidebar.selectbox(
+        "Collection", known, index=known.index(first), key=KEY, bind="query-params"
+    )
+    return str(chosen)
+
+
+def empty_state() -> None:
+    """What to do where nothing has been added yet."""
+    st.subheader("Nothing here yet", anchor=False)
+    st.markdown(
+        "Add documents and pictures first: open **Library**, choose **Add**, and drop files "
+        "there. They stay on this computer."
+    )
+    if st.button("Add files", type="primary", icon=":material/add:"):
+        st.session_state["_go"] = "library"
+        from app.state import set_later
+
+        set_later(view="Add")
+        st.rerun()

@@ -1,0 +1,187 @@
+"""Running ingests: a line in the sidebar of every page, cards on the page Library."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from app.components.text import count_name, day_name, plain, size_name, time_name
+from app.state import errors_as_sentences, library, say_later
+from ragcore.ingest.jobs import JobInfo
+
+_EVERY = 1.0  # seconds between two looks at a running job
+_SEEN = "_seen_jobs"
+
+
+def running() -> list[JobInfo]:
+    return [job for job in library().jobs.recent(20) if job.running]
+
+
+def sidebar_note() -> None:
+    """Say on every page what goes on: models being fetched, an ingest running."""
+    state = library().machine.preparation.state
+    busy = bool(running()) or state in ("fetching", "loading")
+    with st.sidebar:
+        if busy or state == "failed":
+            st.fragment(_note, run_every=_EVERY if busy else None)()
+
+
+def _note() -> None:
+    with errors_as_sentences():
+        preparation = library().machine.preparation
+        active = running()
+        if preparation.state == "fetching" and preparation.fetch is not None:
+            fetch = preparation.fetch
+            share = fetch.done / fetch.total if fetch.total else 0.0
+            st.progress(min(share, 1.0), f"Fetching the model {preparation.name}")
+            st.caption(f"{size_name(fetch.done)} of {size_name(fetch.total)}, once only")
+        elif preparation.state == "loading":
+            st.caption("Loading the models …")
+        elif preparation.state == "failed":
+            st.warning(f"The models are not ready: {plain(preparation.error)}")
+            if st.button("Try again", key="prepare-again"):
+                library().machine.prepare()
+                st.rerun()
+        for job in active:
+            done, total = _counts(job)
+            doing = "Adding to" if job.kind == "ingest" else "Embedding"
+            far = f": {done:,} of {total:,}" if total else " …"
+            st.progress(_share(job), f"{doing} {plain(job.collection)}{far}")
+        if not active and preparation.state not in ("fetching", "loading", "failed"):
+            st.rerun()  # it has ended: the whole page shows what is new
+
+
+def job_cards(limit: int = 10) -> None:
+    """The newest ingests, those that run kept up to date."""
+    st.fragment(_cards, run_every=_EVERY if running() else None)(limit)
+
+
+def _cards(limit: int) -> None:
+    with errors_as_sentences():
+        jobs = library().jobs.recent(limit)
+        now_running = {job.id for job in jobs if job.running}
+        before = st.session_state.get(_SEEN, set())
+        st.session_state[_SEEN] = now_running
+        if before - now_running:
+            st.rerun()
+        for job in jobs:
+            if job.state != "resumed":
+                _card(job)
+        if not jobs:
+            st.caption("Nothing has been added yet.")
+
+
+def _card(job: JobInfo) -> None:
+    with st.container(border=True, key=f"job-{job.id}"):
+        names = [str(path).rsplit("/", 1)[-1] for path in job.request.get("paths", [])]
+        what = plain(names[0]) if len(names) == 1 else count_name(len(names), "item")
+        if job.kind == "reembed":
+            what = "Embed anew"
+        st.markdown(f"**{what}** → {plain(job.collection)}")
+        if job.request.get("attempt", 1) > 1:
+            st.caption("The server was stopped in the middle; it went on where that was.")
+        if job.running:
+            _running(job)
+        else:
+            _ended(job)
+
+
+def _running(job: JobInfo) -> None:
+    done, total = _counts(job)
+    progress = job.progress
+    stage = str(progress.get("stage") or "starting")
+    if job.stopping:
+        st.progress(_share(job), "Stopping; what is stored stays …")
+    elif not total and library().machine.preparation.state in ("fetching", "loading"):
+        st.progress(0.0, "Waiting for the models …")
+    elif stage == "store":
+        st.progress(_share(job), f"{count_name(total, 'file')} read; storing the last of them …")
+    elif stage in ("discover", "starting") or not total:
+        st.progress(0.0, "Looking through the files …")
+    else:
+        parts = [f"{done:,} of {count_name(total, 'file' if job.kind == 'ingest' else 'item')}"]
+        if progress.get("rate"):
+            parts.append(f"{progress['rate']:.1f} a second")
+        left = progress.get("seconds_left")
+        if left is not None:
+            parts.append(f"{time_name(left)} left")
+        if progress.get("failed"):
+            parts.append(f"{progress['failed']:,} failed")
+        st.progress(_share(job), " · ".join(parts))
+    current = str(progress.get("current") or "")
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.caption(plain(current.rsplit("/", 1)[-1]) or "…", width="content")
+        st.button(
+            "Cancel",
+            key=f"cancel-{job.id}",
+            icon=":material/close:",
+            disabled=job.stopping,
+            on_click=library().jobs.cancel,
+            args=(job.id,),
+        )
+
+
+def _ended(job: JobInfo) -> None:
+    done, total = _counts(job)
+    when = day_name(job.finished_at or job.updated_at)
+    if job.state == "done":
+        st.caption(f":material/check: {when} · {_summary(job)}")
+    elif job.state == "failed":
+        st.error(f"{when} · {plain(job.error)}")
+    elif job.state == "cancelled":
+        st.caption(f":material/block: Cancelled {when} · {_summary(job)}")
+    else:
+        st.warning(
+            f"The server was stopped in the middle of this, at {done:,} of {total:,} files "
+            f"({when}). What was stored is kept."
+        )
+    failed = job.report.get("failed", [])
+    if failed:
+        with st.expander(f"{count_name(len(failed), 'file')} could not be read"):
+            for failure in failed[:200]:
+                name = str(failure["path"]).rsplit("/", 1)[-1]
+                st.caption(f"**{plain(name)}**: {plain(failure['error'])}")
+    if job.state in ("failed", "cancelled", "interrupted") and st.button(
+        "Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"
+    ):
+        library().resume_job(job.id)
+        say_later("It goes on where it stopped.")
+        st.rerun()
+
+
+def _summary(job: JobInfo) -> str:
+    report = job.report
+    if not report:
+        return "nothing was stored"
+    if job.kind == "reembed":
+        vectors = sum(report.get("embedded", {}).values())
+        return f"{count_name(vectors, 'vector')}, {time_name(report.get('seconds', 0))}"
+    parts = [
+        count_name(report[key], "file") + f" {key}"
+        for key in ("added", "updated", "renamed", "removed", "unchanged")
+        if report.get(key)
+    ]
+    if report.get("failed"):
+        parts.append(f"{count_name(len(report['failed']), 'file')} failed")
+    for key, name in (("passages", "passage"), ("images", "picture")):
+        if report.get(key):
+            parts.append(count_name(report[key], name))
+    parts.append(time_name(report.get("seconds", 0)))
+    return ", ".join(parts)
+
+
+def _counts(job: JobInfo) -> tuple[int, int]:
+    return int(job.progress.get("done") or 0), int(job.progress.get("total") or 0)
+
+
+def _share(job: JobInfo) -> float:
+    done, total = _counts(job)
+    return min(done / total, 1.0) if total else 0.0
+
+
+def age(job: JobInfo) -> float:
+    """Seconds since the job last said how far it is."""
+    return (datetime.now(UTC) - job.updated_at).total_seconds()

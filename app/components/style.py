@@ -1,0 +1,56 @@
+"""The few rules of style that the theme cannot say."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_CSS = """
+<style>
+mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em; padding: 0 .1em; }
+.rc-excerpt { line-height: 1.5; overflow-wrap: anywhere; margin: 0; }
+.rc-about { opacity: .72; font-size: .85rem; margin: 0; overflow-wrap: anywhere; }
+.rc-quote { border-left: 3px solid color-mix(in srgb, currentColor 30%, transparent);
+  padding-left: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; }
+.rc-text { overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.5; }
+[class*="st-key-hit-"] { gap: .25rem; }
+[class*="st-key-hit-"] button p, [class*="st-key-talk-"] button p { text-align: left; }
+/* Titles give way, menus do not: on a narrow card the menu stays in sight. */
+[class*="st-key-hit-"] [class*="st-key-open-"], [class*="st-key-pic-"] [class*="st-key-open-"] {
+  min-width: 0; flex: 0 1 auto; }
+[class*="st-key-hit-"] [class*="st-key-menu-"], [class*="st-key-pic-"] [class*="st-key-menu-"] {
+  flex: none; }
+[class*="st-key-hit-"] [class*="st-key-open-"] p { white-space: normal; text-align: left; }
+[class*="st-key-hit-"] [class*="st-key-open-"] button div { text-align: left; }
+[class*="st-key-pic-"] { gap: .15rem; }
+[class*="st-key-pic-"] img { aspect-ratio: 1; object-fit: cover; width: 100%; }
+[class*="st-key-pic-"] [class*="st-key-open-"] * { min-width: 0; max-width: 100%; }
+[class*="st-key-pic-"] button p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+[class*="st-key-pic-"] button { max-width: 100%; }
+[class*="st-key-pic-"] [class*="st-key-menu-"] button p {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+[data-testid="stChatMessage"] { background: transparent; padding-left: 0; padding-right: 0; }
+[data-testid="stSidebar"] [class*="st-key-talk-"] button { justify-content: flex-start; }
+[data-testid="stSidebar"] [class*="st-key-talk-"] button p {
+  white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-phone-pages) { display: none; }
+@media (max-width: 640px) {
+  [data-testid="stMainBlockContainer"] { padding-left: .9rem; padding-right: .9rem; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-phone-pages) { display: flex; }
+  /* Five pages in one row: their names are enough. */
+  .st-key-phone-pages { gap: .1rem; justify-content: space-between; }
+  .st-key-phone-pages a > :has([data-testid="stIconMaterial"]):not(:has(p)) { display: none; }
+  .st-key-phone-pages a { padding-left: .4rem; padding-right: .4rem; }
+  .st-key-view button { padding-left: .32rem; padding-right: .32rem; }
+  .st-key-view button p { font-size: .78rem; }
+  /* The box and the picture beside it, as on a wide screen. */
+  .st-key-question [data-testid="stHorizontalBlock"] { flex-wrap: nowrap; gap: .5rem; }
+  .st-key-question [data-testid="stColumn"] { min-width: 0; flex: 1 1 auto; width: auto; }
+  .st-key-question [data-testid="stColumn"]:last-child { flex: none; }
+}
+@media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+</style>
+"""
+
+
+def apply_style() -> None:
+    st.html(_CSS)

@@ -1,0 +1,162 @@
+"""A look at one page of a document, or one picture, over whatever page one is on."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from app.components import actions
+from app.components.text import count_name, day_name, plain, size_name, type_name
+from app.state import errors_as_sentences, library
+from ragcore.types import Hit
+
+_OPEN = "_open"
+
+
+def open_page(
+    document_id: int,
+    page: int | None = None,
+    span: tuple[int, int] | None = None,
+    quote: str = "",
+    hit: Hit | None = None,
+) -> None:
+    """Show a document's page at the end of this run, the characters of `span` marked."""
+    st.session_state[_OPEN] = {
+        "document": document_id,
+        "page": page or 1,
+        "first": page or 1,
+        "span": span,
+        "quote": quote,
+        "hit": hit,
+    }
+
+
+def open_image(image_id: int, hit: Hit | None = None) -> None:
+    """Show a picture at the end of this run."""
+    st.session_state[_OPEN] = {"image": image_id, "hit": hit}
+
+
+def open_hit(hit: Hit) -> None:
+    if hit.kind == "image":
+        open_image(hit.id, hit)
+    else:
+        open_page(hit.document_id, hit.page, hit.span, hit=hit)
+
+
+def show_opened() -> None:
+    """Draw the window that was asked for in this run, if any. Called once, by the main script."""
+    wanted = st.session_state.pop(_OPEN, None)
+    if wanted is None:
+        return
+    st.session_state["_viewed"] = wanted
+    if "image" in wanted:
+        _image_window()
+    else:
+        _page_window()
+
+
+@st.dialog("Page", width="large")
+def _page_window() -> None:
+    with errors_as_sentences():
+        _page(st.session_state["_viewed"])
+
+
+def _page(wanted: dict[str, object]) -> None:
+    lib = library()
+    document = lib.document(int(str(wanted["document"])))
+    page = int(str(wanted["page"]))
+    st.markdown(f"**{plain(document.title or document.name)}**")
+    hit = wanted["hit"]
+    if isinstance(hit, Hit):
+        actions.for_hit(hit, place="window")
+    picture, text = st.columns([3, 2], gap="medium")
+    with picture:
+        _page_turner(wanted, document.page_count)
+        span = wanted["span"]
+        marked = span if isinstance(span, tuple) and document.page_count else None
+        st.image(
+            lib.page_picture(document.id, page, span=marked),
+            width="stretch",
+            alt=f"Page {page} of {document.name}",
+        )
+    with text:
+        quote = str(wanted["quote"]) or (hit.text if isinstance(hit, Hit) else "")
+        if quote:
+            st.caption("The passage" if not wanted["quote"] else "Quoted")
+            st.html(f'<div class="rc-quote">{escape(quote)}</div>')
+        if isinstance(hit, Hit):
+            _why(hit)
+        st.caption("About the document")
+        facts = [
+            type_name(document.media_type),
+            size_name(document.size),
+            count_name(document.page_count, "page"),
+            f"changed {day_name(document.modified_at)}",
+            document.path,
+        ]
+        st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
+        if document.page_count:
+            with st.expander("Text of this page"):
+                words = lib.page(document.id, page).text
+                st.html(f'<div class="rc-text">{escape(words) or "This page has no text."}</div>')
+
+
+def _page_turner(wanted: dict[str, object], pages: int) -> None:
+    if pages < 2:
+        return
+    page = int(str(wanted["page"]))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if st.button("Back", key="viewer-back", icon=":material/chevron_left:", disabled=page <= 1):
+            wanted["page"] = page - 1
+            st.rerun(scope="fragment")
+        st.caption(f"Page {page} of {pages}", width="content")
+        if st.button(
+            "Next", key="viewer-next", icon=":material/chevron_right:", disabled=page >= pages
+        ):
+            wanted["page"] = page + 1
+            st.rerun(scope="fragment")
+        if page != wanted["first"] and st.button("To the passage", key="viewer-first"):
+            wanted["page"] = wanted["first"]
+            st.rerun(scope="fragment")
+
+
+@st.dialog("Picture", width="large")
+def _image_window() -> None:
+    with errors_as_sentences():
+        wanted = st.session_state["_viewed"]
+        lib = library()
+        info = lib.image(int(wanted["image"]))
+        st.markdown(f"**{plain(info.document or info.path.rsplit('/', 1)[-1])}**")
+        actions.for_image(info.id, wanted["hit"])
+        st.image(_shown(info.id), width="stretch", alt=info.caption or info.document)
+        if info.caption:
+            st.html(f'<p class="rc-excerpt">{escape(info.caption)}</p>')
+        if info.text:
+            with st.expander("Text in the picture"):
+                st.html(f'<div class="rc-text">{escape(info.text)}</div>')
+        facts = [f"{info.width} × {info.height} pixels"]
+        if info.page:
+            facts.append(f"on page {info.page}")
+        facts.append(info.path)
+        st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
+        if isinstance(wanted["hit"], Hit):
+            _why(wanted["hit"])
+
+
+def _shown(image_id: int) -> bytes:
+    """The picture as a browser can show it."""
+    return library().image_view(image_id)
+
+
+def _why(hit: Hit) -> None:
+    parts = [f"score {hit.score:.2f}"]
+    if hit.why.dense is not None:
+        parts.append(f"meaning {hit.why.dense:.2f}")
+    if hit.why.lexical:
+        parts.append(f"words {hit.why.lexical:.1f}")
+    if hit.why.rerank is not None:
+        parts.append(f"re-ranked {hit.why.rerank:.2f}")
+    st.caption(f"Found by: {' · '.join(parts)}")
+    if hit.why.matched:
+        st.caption(f"Words found: {plain(', '.join(hit.why.matched))}")

@@ -1,0 +1,46 @@
+"""The script that Streamlit runs for every page: frame, navigation, what is shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from app.components import jobs, style, viewer
+from app.state import apply_pending, errors_as_sentences, library, show_notices
+from app.views import ask, models, search, studio
+from app.views import library as library_page
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def main() -> None:
+    st.set_page_config(page_title="ragcore", page_icon=str(ASSETS / "icon.png"), layout="wide")
+    apply_pending()
+    style.apply_style()
+    pages = {
+        "search": st.Page(search.show, title="Search", icon=":material/search:", default=True),
+        "ask": st.Page(ask.show, title="Ask", icon=":material/chat:", url_path="ask"),
+        "library": st.Page(
+            library_page.show, title="Library", icon=":material/folder:", url_path="library"
+        ),
+        "studio": st.Page(studio.show, title="Studio", icon=":material/brush:", url_path="studio"),
+        "models": st.Page(models.show, title="Models", icon=":material/memory:", url_path="models"),
+    }
+    chosen = st.navigation(list(pages.values()), position="top")
+    st.logo(str(ASSETS / "icon.png"), size="medium")
+    wanted = st.session_state.pop("_go", None)
+    if wanted and pages[wanted] != chosen:
+        st.switch_page(pages[wanted])
+    show_notices()
+    with st.container(key="phone-pages", horizontal=True, gap="small"):
+        for page in pages.values():  # on a phone the row above is behind the arrows
+            st.page_link(page)
+    with errors_as_sentences():
+        library()
+        chosen.run()
+        jobs.sidebar_note()
+        viewer.show_opened()
+
+
+main()

@@ -1,0 +1,305 @@
+"""The page Ask: a conversation whose answers cite the pages that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from app.components import collections, viewer
+from app.components.actions import CONTEXT
+from app.components.text import plain, shorten, time_name
+from app.state import errors_as_sentences, library, owner, say_later
+from ragcore.answers.chat import Reply, hit_from
+from ragcore.catalog.conversations import ConversationInfo, TurnInfo
+from ragcore.errors import UsageError
+
+_EVERY = 0.25  # seconds between two looks at an answer that is being written
+_KEY = "talk"
+_RENAME, _DELETE = "Rename", "Delete"
+
+
+def show() -> None:
+    collection = collections.choose()
+    if collection is None:
+        collections.empty_state()
+        return
+    _sidebar()
+    talk = _current()
+    if talk is None:
+        st.title("Ask your documents", anchor=False)
+        st.markdown(
+            "Answers come only from what is in the collection, and name the page they stand on. "
+            "What is not there is not answered."
+        )
+    else:
+        _head(talk)
+        for turn in library().conversations.turns(owner(), talk.id):
+            _turn(turn, talk)
+    reply = library().chat.running(talk.id) if talk else None
+    if reply is not None and talk is not None:
+        _writing(reply, talk)
+    _context_chips()
+    question = st.chat_input(
+        "Ask a question" if talk is None else "Ask on",
+        key="question",
+        disabled=reply is not None,
+        max_chars=2000,
+    )
+    if question:
+        _send(question, talk, collection)
+
+
+# --- conversations -------------------------------------------------------------
+
+
+def _sidebar() -> None:
+    with st.sidebar:
+        st.button(
+            "New conversation",
+            key="new-talk",
+            icon=":material/add:",
+            width="stretch",
+            on_click=_open_talk,
+            args=(None,),
+        )
+        talks = library().conversations
+        search = ""
+        if talks.count(owner()) > 8:
+            search = st.text_input(
+                "Find a conversation", key="talk-search", placeholder="Find a conversation",
+                label_visibility="collapsed", icon=":material/search:",
+            )  # fmt: skip
+        chosen = st.query_params.get(_KEY, "")
+        for talk in talks.list(owner(), search=search or "", limit=50):
+            with st.container(key=f"talk-{talk.id}"):
+                st.button(
+                    plain(shorten(talk.title or "Untitled", 60)),
+                    key=f"open-talk-{talk.id}",
+                    type="primary" if chosen == str(talk.id) else "tertiary",
+                    width="stretch",
+                    on_click=_open_talk,
+                    args=(talk.id,),
+                )
+
+
+def _open_talk(talk_id: int | None) -> None:
+    if talk_id is None:
+        st.query_params.pop(_KEY, None)
+    else:
+        st.query_params[_KEY] = str(talk_id)
+
+
+def _current() -> ConversationInfo | None:
+    raw = st.query_params.get(_KEY, "")
+    if not raw.isdecimal():
+        return None
+    try:
+        return library().conversations.get(owner(), int(raw))
+    except UsageError:  # another person's, or deleted
+        st.query_params.pop(_KEY, None)
+        return None
+
+
+def _head(talk: ConversationInfo) -> None:
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.subheader(plain(talk.title or "Conversation"), anchor=False, width="content")
+        with st.popover("Conversation", icon=":material/more_horiz:", type="tertiary"):
+            title = st.text_input("Title", value=talk.title, key=f"title-{talk.id}", max_chars=200)
+            if st.button("Rename", key=f"rename-{talk.id}", icon=":material/edit:"):
+                with errors_as_sentences():
+                    library().conversations.rename(owner(), talk.id, title or "")
+                    st.rerun()
+            st.download_button(
+                "Export as Markdown",
+                data=lambda: library().conversations.export_markdown(owner(), talk.id),
+                file_name=f"conversation-{talk.id}.md",
+                mime="text/markdown",
+                key=f"export-{talk.id}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+            if st.button("Delete", key=f"delete-{talk.id}", icon=":material/delete:"):
+                _delete(talk)
+
+
+@st.dialog("Delete this conversation?")
+def _delete(talk: ConversationInfo) -> None:
+    st.markdown(f"**{plain(talk.title)}** and its answers will be gone.")
+    if st.button("Delete it", key="delete-surely", type="primary"):
+        library().chat.stop(talk.id)
+        library().conversations.delete(owner(), talk.id)
+        _open_talk(None)
+        say_later("The conversation is deleted.")
+        st.rerun()
+
+
+# --- turns -----------------------------------------------------------------------
+
+
+def _turn(turn: TurnInfo, talk: ConversationInfo) -> None:
+    if turn.role == "user":
+        with st.chat_message("user", avatar=":material/person:"):
+            _text(turn.content)
+        return
+    with st.chat_message("assistant", avatar=":material/article:"):
+        payload = turn.payload
+        _rewritten(turn, talk)
+        if payload.get("error"):
+            st.error(plain(payload["error"]))
+        else:
+            _text(turn.content)
+        if payload.get("stopped"):
+            st.caption("Stopped." if turn.content else "Stopped before anything was written.")
+        _citations(turn)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.feedback(
+                "thumbs",
+                key=f"rate-{turn.id}",
+                default={1: 1, -1: 0}.get(turn.rating or 0),
+                on_change=_rate,
+                args=(turn.id,),
+            )
+            seconds = payload.get("timings", {}).get("total")
+            if seconds:
+                st.caption(time_name(seconds), width="content")
+        _evidence(turn)
+
+
+def _text(text: str) -> None:
+    st.html(f'<div class="rc-text">{escape(text)}</div>')
+
+
+def _rewritten(turn: TurnInfo, talk: ConversationInfo) -> None:
+    """A follow-up as it was searched for; it can be put right and asked again."""
+    asked, searched = turn.payload.get("asked", ""), turn.payload.get("question", "")
+    if not searched or searched.strip() == asked.strip():
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"Understood as: {plain(searched)}", width="content")
+        with st.popover("Change", type="tertiary", icon=":material/edit:"):
+            changed = st.text_area("Ask instead", value=searched, key=f"again-{turn.id}")
+            if st.button("Ask again", key=f"ask-again-{turn.id}") and changed:
+                _send(changed, talk, talk.collection, standalone=True)
+
+
+def _citations(turn: TurnInfo) -> None:
+    citations: Sequence[dict[str, Any]] = turn.payload.get("citations", [])
+    if not citations:
+        return
+    with st.container(horizontal=True, gap="small"):
+        for place, citation in enumerate(citations):
+            page = f" · page {citation['page']}" if citation.get("page") else ""
+            span = citation.get("span")
+            st.button(
+                f"\\[{citation['n']}\\] {plain(shorten(citation['document'], 40))}{page}",
+                key=f"cite-{turn.id}-{place}",
+                icon=":material/format_quote:",
+                on_click=viewer.open_page,
+                kwargs={
+                    "document_id": citation["document_id"],
+                    "page": citation.get("page"),
+                    "span": tuple(span) if span else None,
+                    "quote": citation.get("quote", ""),
+                },
+                help=plain(shorten(citation.get("quote", ""), 200)) or None,
+            )
+
+
+def _evidence(turn: TurnInfo) -> None:
+    found = turn.payload.get("hits", [])
+    prompt = turn.payload.get("prompt", "")
+    if not found and not prompt:
+        return
+    with st.expander("What the answer was made from"):
+        for number, entry in enumerate(found, 1):
+            hit = hit_from(entry)
+            page = f" · page {hit.page}" if hit.page else ""
+            st.button(
+                plain(f"{number}. {shorten(hit.document, 60)}{page}"),
+                key=f"evidence-{turn.id}-{number}",
+                type="tertiary",
+                on_click=viewer.open_hit,
+                args=(hit,),
+            )
+            st.html(f'<p class="rc-about">{escape(shorten(hit.text, 260))}</p>')
+        if prompt:
+            st.caption("The prompt, exactly as the model was given it")
+            st.code(prompt, language=None, wrap_lines=True, height=260)
+
+
+def _rate(turn_id: int) -> None:
+    given = st.session_state.get(f"rate-{turn_id}")
+    rating = {1: 1, 0: -1}.get(given) if given is not None else None
+    library().conversations.rate(owner(), turn_id, rating)
+
+
+# --- asking ------------------------------------------------------------------------
+
+
+def _send(
+    question: str, talk: ConversationInfo | None, collection: str, *, standalone: bool = False
+) -> None:
+    with errors_as_sentences():
+        if talk is None:
+            talk = library().conversations.create(owner(), collection=collection, title=question)
+            _open_talk(talk.id)
+        library().chat.start(
+            owner(),
+            talk.id,
+            question,
+            collection=collection,
+            standalone=standalone,
+            context=st.session_state.get(CONTEXT, ()),
+        )
+        st.rerun()
+
+
+def _writing(reply: Reply, talk: ConversationInfo) -> None:
+    with st.chat_message("assistant", avatar=":material/article:"):
+        st.fragment(_watch, run_every=_EVERY)(reply, talk.id)
+
+
+def _watch(reply: Reply, talk_id: int) -> None:
+    if reply.finished:
+        st.rerun()
+    if reply.text:
+        _text(reply.text)
+    else:
+        st.caption({"searching": "Looking for passages …"}.get(reply.state, "Reading …"))
+    st.button(
+        "Stop",
+        key=f"stop-{talk_id}",
+        icon=":material/stop_circle:",
+        on_click=reply.cancel,
+        disabled=reply.stopping,
+    )
+
+
+def _context_chips() -> None:
+    """Passages that were kept for the next questions."""
+    kept = st.session_state.get(CONTEXT, [])
+    if not kept:
+        return
+    with st.container(border=True, key="context"):
+        st.caption("The next questions are answered from these passages only:")
+        with st.container(horizontal=True, gap="small"):
+            for hit in kept:
+                page = f" · page {hit.page}" if hit.page else ""
+                st.button(
+                    plain(f"{shorten(hit.document, 40)}{page}"),
+                    key=f"context-{hit.id}",
+                    icon=":material/close:",
+                    on_click=_drop_context,
+                    args=(hit.id,),
+                    help="Take it away",
+                )
+
+
+def _drop_context(hit_id: int) -> None:
+    kept = st.session_state.get(CONTEXT, [])
+    st.session_state[CONTEXT] = [hit for hit in kept if hit.id != hit_id]

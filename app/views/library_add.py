@@ -1,0 +1,93 @@
+"""Adding: files from the browser, a folder of this server; how far it is."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.components import collections, jobs
+from app.components.text import count_name, plain
+from app.state import errors_as_sentences, library, say_later, set_later
+from ragcore.catalog import DEFAULT_COLLECTION
+
+
+def show(collection: str) -> None:
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        target = _target(collection)
+        password = st.session_state.get("file-password") or None
+        _upload(target, password)
+        _folder(target, password)
+        with st.expander("Some files are locked"):
+            st.text_input(
+                "Password of locked files",
+                type="password",
+                key="file-password",
+                autocomplete="off",
+                help="Tried on every locked file that is added from this page. It is not kept.",
+            )
+    with right:
+        st.subheader("What goes on", anchor=False)
+        jobs.job_cards()
+
+
+def _target(collection: str) -> str:
+    known = collections.names() or [DEFAULT_COLLECTION]
+    chosen = st.selectbox(
+        "Into the collection",
+        known,
+        index=known.index(collection) if collection in known else 0,
+        accept_new_options=True,
+        key=f"target-{collection}",
+        help="Choose one, or type a new name.",
+    )
+    return str(chosen or DEFAULT_COLLECTION).strip()
+
+
+def _upload(target: str, password: str | None) -> None:
+    st.subheader("Files from your device", anchor=False)
+    limit = library().settings.ui_upload_mb
+    round_ = st.session_state.get("_upload_round", 0)
+    files = st.file_uploader(
+        "Documents and pictures",
+        accept_multiple_files=True,
+        key=f"upload-{round_}",
+        max_upload_size=limit,
+        label_visibility="collapsed",
+    )
+    label = f"Add {count_name(len(files), 'file')}" if files else "Add"
+    if st.button(label, type="primary", disabled=not files, key="upload-go"):
+        with errors_as_sentences():
+            paths = library().uploads.save(target, [(file.name, file) for file in files])
+            _start(target, [str(path) for path in paths], password)
+            st.session_state["_upload_round"] = round_ + 1
+            st.rerun()
+
+
+def _folder(target: str, password: str | None) -> None:
+    st.subheader("A folder of this computer", anchor=False)
+    roots = library().settings.allowed_roots
+    if roots:
+        shown = ", ".join(plain(str(root)) for root in roots)
+        st.caption(f"Allowed are folders under {shown}.")
+    path = st.text_input(
+        "Folder or file", key="folder", placeholder="/home/me/papers", max_chars=4000
+    )
+    sync = st.checkbox(
+        "Also remove what is gone from the folder",
+        key="sync",
+        help="Documents whose files are no longer there leave the collection.",
+    )
+    if st.button("Add the folder", key="folder-go", disabled=not path):
+        with errors_as_sentences():
+            library().check_paths([path])
+            _start(target, [path], password, sync=sync)
+            st.rerun()
+
+
+def _start(target: str, paths: list[str], password: str | None, *, sync: bool = False) -> None:
+    library().create_collection(target, exist_ok=True)
+    library().start_ingest(
+        paths, collection=target, sync=sync, passwords=[password] if password else []
+    )
+    set_later(collection=target, view="Add")
+    say_later("It has begun. You can leave this page; it goes on.")

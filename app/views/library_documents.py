@@ -1,0 +1,128 @@
+"""The documents of a collection as a table: search, look, add again, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.components import viewer
+from app.components.text import count_name, plain, size_name, type_name
+from app.state import errors_as_sentences, library, say_later
+
+if TYPE_CHECKING:
+    from ragcore.catalog.models import Document
+
+_ROWS = 50
+_STATES = {"All": None, "Ready": "ready", "Outdated": "stale", "Failed": "failed"}
+_STATE_NAMES = {"ready": "Ready", "stale": "Outdated", "failed": "Failed"}
+_ORDERS = {
+    "Name": "name",
+    "Newest": "newest",
+    "Last changed": "modified",
+    "Largest": "size",
+    "Most pages": "pages",
+}
+
+
+def show(collection: str) -> None:
+    search, state, order = _controls()
+    where = {"search": search, "state": _STATES[state], "order": _ORDERS[order]}
+    _, total = library().documents(collection, limit=1, **where)
+    if not total:
+        st.caption(
+            "No document fits that."
+            if search or state != "All"
+            else "Nothing is in this collection yet. Choose Add above."
+        )
+        return
+    pages = -(-total // _ROWS)
+    if st.session_state.get("docs-page", 1) > pages:
+        del st.session_state["docs-page"]
+    page = st.pagination(pages, key="docs-page") if pages > 1 else 1
+    rows, total = library().documents(collection, limit=_ROWS, offset=(page - 1) * _ROWS, **where)
+    st.caption(count_name(total, "document"))
+    chosen = _table(rows, key=f"docs-{collection}-{search}-{state}-{order}-{page}")
+    _actions(collection, chosen)
+
+
+def _controls() -> tuple[str, str, str]:
+    left, middle, right = st.columns([4, 5, 2])
+    search = left.text_input(
+        "Find", key="docs-search", placeholder="name, title or folder", type="search"
+    )
+    state = middle.segmented_control(
+        "State", list(_STATES), default="All", required=True, key="docs-state"
+    )
+    order = right.selectbox("Order", list(_ORDERS), key="docs-order")
+    return (search or "").strip(), str(state), str(order)
+
+
+def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
+    table = [
+        {
+            "State": _STATE_NAMES.get(row.state, row.state),
+            "Name": row.name,
+            "Title": row.title if row.title != row.name else "",
+            "Type": type_name(row.media_type) if row.media_type else "",
+            "Size": size_name(row.size),
+            "Pages": row.page_count,
+            "Passages": row.passage_count,
+            "Pictures": row.image_count,
+            "Problem": row.error or "; ".join(row.warnings),
+            "Added": row.ingested_at,
+            "Folder": row.path.rsplit("/", 1)[0],
+        }
+        for row in rows
+    ]
+    event: Any = st.dataframe(
+        table,
+        key=key,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        height=min(35 * (len(rows) + 1) + 3, 620),  # a row is 35 pixels high
+        column_config={
+            "Added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+            "Name": st.column_config.TextColumn(width="medium"),
+        },
+    )
+    return [rows[place] for place in event.selection.rows if place < len(rows)]
+
+
+def _actions(collection: str, chosen: list[Document]) -> None:
+    if not chosen:
+        st.caption("Choose rows at their left edge to open, add again or delete them.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(chosen) == 1 and st.button("Open", key="docs-open", icon=":material/visibility:"):
+            _open(collection, chosen[0])
+        if st.button("Add again", key="docs-again", icon=":material/refresh:"):
+            with errors_as_sentences():
+                library().start_again([row.id for row in chosen], collection=collection)
+                say_later(f"Reading {count_name(len(chosen), 'document')} again.")
+                st.rerun()
+        if st.button("Delete", key="docs-delete", icon=":material/delete:"):
+            _delete(collection, [row.id for row in chosen], [row.name for row in chosen])
+
+
+def _open(collection: str, row: Document) -> None:
+    if row.state == "failed":
+        st.warning(f"{plain(row.name)} could not be read: {plain(row.error)}")
+    elif row.media_type.startswith("image/"):
+        viewer.open_image(library().images(collection, document_id=row.id)[0].id)
+    else:
+        viewer.open_page(row.id)
+
+
+@st.dialog("Delete from the library?")
+def _delete(collection: str, ids: list[int], names: list[str]) -> None:
+    shown = ", ".join(plain(name) for name in names[:5]) + (" …" if len(names) > 5 else "")
+    st.markdown(f"{count_name(len(ids), 'document')}: {shown}")
+    st.caption("Files that were uploaded here are deleted; your own folders are not touched.")
+    if st.button("Delete", type="primary", key="docs-delete-surely"):
+        with errors_as_sentences():
+            count = library().remove_documents(ids, collection=collection)
+            say_later(f"{count_name(count, 'document')} deleted.")
+            st.rerun()

@@ -1,0 +1,119 @@
+"""The page Models: what runs where, what is in memory, licences, settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app.components.text import count_name, plain, size_name
+from app.state import errors_as_sentences, library, say_later
+from ragcore.settings import Settings
+
+_HIDDEN = {"ui_password_hash"}
+
+
+def show() -> None:
+    machine = library().machine
+    st.title("Models and settings", anchor=False)
+    _device()
+    with errors_as_sentences():
+        _loaded()
+    with errors_as_sentences():
+        _profile()
+    with errors_as_sentences():
+        _weights(machine.weights())
+    _settings(library().settings)
+
+
+def _device() -> None:
+    st.subheader("This computer", anchor=False)
+    with errors_as_sentences():
+        with st.spinner("Looking at the device …"):
+            facts = library().machine.device()
+        where = "Graphics card" if facts["device"] == "cuda" else "Processor"
+        one, two, three = st.columns(3)
+        one.metric("Models run on", str(facts.get("gpu", where)))
+        two.metric("Number format", str(facts["precision"]))
+        three.metric("Memory in use", size_name(library().machine.memory()))
+        st.caption(
+            f"{plain(str(facts['why'])).capitalize()}. "
+            f"{count_name(int(facts['threads']), 'thread')} on {plain(str(facts['processor']))}."
+        )
+        if facts["device"] == "cpu" and not facts["cuda"]:
+            st.caption("No graphics card that torch can use was found; nothing pretends otherwise.")
+
+
+def _loaded() -> None:
+    st.subheader("In memory now", anchor=False)
+    models = library().machine.loaded()
+    if not models:
+        st.caption("No model is in memory. Each loads when it is first needed.")
+        return
+    for number, model in enumerate(models):  # two of one part while a profile is changed
+        with st.container(
+            border=True, horizontal=True, vertical_alignment="center",
+            horizontal_alignment="distribute", key=f"loaded-{number}-{model.part}",
+        ):  # fmt: skip
+            st.markdown(f"**{plain(model.name)}** · {plain(model.part.replace('_', ' '))}")
+            runs = " · ".join(filter(None, [model.device, model.precision]))
+            st.caption(f"{size_name(model.bytes)} · {plain(runs)}", width="content")
+            if st.button("Free", key=f"free-{number}-{model.part}", icon=":material/eject:"):
+                if library().machine.free(model):
+                    say_later(f"{plain(model.name)} is out of memory; it loads when needed.")
+                else:
+                    say_later(f"{plain(model.name)} is at work; try again later.")
+                st.rerun()
+
+
+def _profile() -> None:
+    profile = library().machine.profile()
+    st.subheader("Profile", anchor=False)
+    st.markdown(f"**{plain(profile.name)}**: {plain(profile.description)}")
+    rows = [
+        {"Part": part.replace("_", " "), "Model": reference.name, "Run by": reference.kind}
+        for part, reference in profile.parts()
+    ]
+    st.dataframe(rows, hide_index=True)
+    others = ", ".join(name for name in library().machine.profiles() if name != profile.name)
+    st.caption(
+        f"Also there: {plain(others)}. Change it with the command below, then start again; "
+        "a collection is embedded anew where its model changes."
+    )
+    st.code("ragcore models use PROFILE --collection NAME", language=None)
+
+
+def _weights(rows: Any) -> None:
+    st.subheader("Model files and their licences", anchor=False)
+    table = [
+        {
+            "Model": row.name,
+            "State": row.state,
+            "Size": size_name(row.size),
+            "Licence": row.licence,
+            "For": row.task.replace("_", " "),
+            "From": row.provider,
+            "About": row.about,
+        }
+        for row in rows
+    ]
+    st.dataframe(table, hide_index=True)
+
+
+def _settings(settings: Settings) -> None:
+    with st.expander("Settings"):
+        st.caption(
+            "Set by the variables RAGCORE_… or in settings.toml of the home folder; read at start."
+        )
+        rows = []
+        for name, field in Settings.model_fields.items():
+            value = getattr(settings, name)
+            shown = ("set" if value else "not set") if name in _HIDDEN else _value(value)
+            rows.append({"Setting": name, "Value": shown, "Meaning": field.description or ""})
+        st.dataframe(rows, hide_index=True)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "any"
+    return str(value) or "default"

@@ -1,0 +1,95 @@
+"""Studio, "How it works": edges taken apart, and ways to make a class that do not work."""
+
+from __future__ import annotations
+
+import io
+
+import streamlit as st
+
+from app.components import collections
+from app.components.text import plain
+from app.state import errors_as_sentences, library
+
+_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+_WAYS = {
+    "pixels": (
+        "Descend on the pixels",
+        "Change the pixels themselves, step by step, so that a classifier is surer of the class. "
+        "It becomes quite sure, and the picture is noise: the classifier was never asked what "
+        "pictures look like.",
+    ),
+    "latent": (
+        "Descend on a latent",
+        "The same in the space of an autoencoder. What comes out is made of picture-like "
+        "pieces, and still shows nothing.",
+    ),
+    "interleaved": (
+        "Descend between denoising steps",
+        "Denoising keeps the picture a picture; the gradient pushes it towards the class. But "
+        "this classifier has never seen noise, and early on its gradient means little.",
+    ),
+}
+
+
+def show() -> None:
+    with errors_as_sentences():
+        _canny()
+    with errors_as_sentences():
+        _straw_men()
+
+
+def _canny() -> None:
+    st.subheader("Canny edges in five stages", anchor=False)
+    uploaded = st.file_uploader("A picture", type=_PICTURES, key="lesson-picture")
+    picture = uploaded.getvalue() if uploaded else _newest()
+    if picture is None:
+        st.caption("Drop a picture here to see its edges being found.")
+        return
+    stages = library().canny_stages(picture)
+    for place, stage in zip(st.columns(len(stages)), stages, strict=True):
+        place.image(stage.picture, width="stretch")
+        place.markdown(f"**{stage.title}**")
+        place.caption(stage.about)
+
+
+def _newest() -> bytes | None:
+    """The newest picture of the collection at hand."""
+    name = st.session_state.get(collections.KEY)
+    if name not in collections.names():
+        return None
+    newest = library().images(str(name), limit=1)
+    return library().image_bytes(newest[0].id) if newest else None
+
+
+def _straw_men() -> None:
+    st.subheader("Three ways that lead nowhere", anchor=False)
+    st.markdown(
+        "A classifier of photographs knows *chocolate syrup*. Can one simply ask it for a "
+        "picture? The way out is a classifier that has learned on noise (*Guides*, on the page "
+        "*Make*)."
+    )
+    name = st.text_input("A class of ImageNet", "chocolate syrup", key="lesson-class")
+    for place, (way, (title, about)) in zip(st.columns(3), _WAYS.items(), strict=True):
+        place.markdown(f"**{title}**")
+        place.caption(about)
+        with place, errors_as_sentences():
+            if st.button("Try it", key=f"lesson-{way}"):
+                with st.spinner("Descending …"):
+                    made = library().straw_man(way, name)  # type: ignore[arg-type]
+                st.session_state[f"_lesson-{way}"] = (name, made)
+            shown = st.session_state.get(f"_lesson-{way}")
+            if shown:
+                wanted, made = shown
+                st.image(io.BytesIO(_enlarged(made.picture)), width="stretch")
+                st.caption(f"How sure the classifier is of {plain(wanted)}, step by step:")
+                st.line_chart(list(made.probabilities), height=140)
+
+
+def _enlarged(picture: object) -> bytes:
+    """PNG of a small picture, each pixel a square."""
+    from PIL import Image
+
+    opened = Image.fromarray(picture)  # type: ignore[arg-type]
+    file = io.BytesIO()
+    opened.resize((256, 256), Image.Resampling.NEAREST).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,359 @@
+"""Questions answered from passages: found, read, answered, checked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ragcore.answers.citations import Encode, check, without_marks
+from ragcore.answers.confidence import Calibration, Signals, signals
+from ragcore.answers.prompt import ABSTENTION, Source, assemble, assemble_structured
+from ragcore.answers.reading import closest, fit
+from ragcore.answers.rewrite import stand_alone
+from ragcore.errors import UsageError
+from ragcore.llm.base import Constraint, Sampling
+from ragcore.types import Answer, CancelToken, Citation, Hit, Message, SearchQuery, SearchResult
+
+if TYPE_CHECKING:
+    from ragcore.llm.base import LLM
+    from ragcore.settings import Settings
+
+MAX_QUESTION = 4000  # characters
+PROMPT_TOKENS = 1600  # of documents: what a small model reads well, and quickly on a CPU
+SAMPLING = Sampling(max_tokens=128)
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """A step of an answer, in this order: "question" (a follow-up as it was rewritten),
+    "hits" (what was found), "text" (a piece, any number of times), "answer" (checked, last)."""
+
+    kind: Literal["question", "hits", "text", "answer"]
+    text: str = ""
+    hits: tuple[Hit, ...] = ()
+    answer: Answer | None = None
+
+
+class Answerer:
+    """Answers from what `search` finds, with checked citations, or abstains.
+
+    `threshold` in [0, 1] (default: the setting `answer_threshold`) is the one dial of caution:
+    an answer whose confidence (see `ragcore.answers.confidence`) is below it becomes an
+    abstention (0: none does; 1: all do).
+    """
+
+    def __init__(
+        self,
+        llm: LLM,
+        search: Callable[[SearchQuery], SearchResult],
+        *,
+        settings: Settings | None = None,
+        encode: Encode | None = None,
+        sampling: Sampling = SAMPLING,
+        threshold: float | None = None,
+        prompt_tokens: int = PROMPT_TOKENS,
+    ) -> None:
+        self.llm = llm
+        self._search = search
+        self._settings = settings
+        self._encode = encode
+        self._sampling = sampling
+        self.threshold = settings.answer_threshold if settings is not None else THRESHOLD
+        self.threshold = self._caution(threshold)
+        self._prompt_tokens = prompt_tokens
+        self._calibrations: dict[str, Calibration] = {}
+
+    def ask(self, question: str, **how: Any) -> Answer:
+        """As `stream`, and `schema`: a JSON Schema that the answer's text then follows.
+
+        Returns the checked Answer. Raises as `stream` does, and RagcoreError when an answer in
+        JSON did not fit into the token limit.
+        """
+        schema: Mapping[str, Any] | None = how.pop("schema", None)
+        if schema:
+            how.pop("threshold", None)  # JSON is not weighed
+            events = self._structured(question, schema, **how)
+        else:
+            events = self.stream(question, **how)
+        *_, last = events
+        assert last.answer is not None
+        return last.answer
+
+    def stream(
+        self,
+        question: str,
+        *,
+        collection: str = "default",
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        adapter: str | None = None,
+        threshold: float | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[AnswerEvent]:
+        """Answer in events (see AnswerEvent). `threshold` replaces the answerer's for this one.
+
+        Without a passage above the relevance cut-off the model is not asked at all. Raises
+        UsageError for an empty or overlong question, Cancelled within one token.
+        """
+        run = _Run(self, question, adapter, cancel, threshold=self._caution(threshold))
+        yield from run.find(collection, k, where or {}, history)
+        if not run.hits:
+            yield run.abstain()
+            return
+        for piece in run.generate(self._sampling):
+            yield AnswerEvent("text", piece)
+        yield run.checked()
+
+    def answer_from(
+        self,
+        question: str,
+        hits: Sequence[Hit],
+        *,
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Answer:
+        """Answer from given passages, without a search."""
+        fixed = SearchResult(tuple(hits))
+        other = Answerer(
+            self.llm,
+            lambda _: fixed,
+            settings=self._settings,
+            encode=self._encode,
+            sampling=self._sampling,
+            threshold=self.threshold,
+            prompt_tokens=self._prompt_tokens,
+        )
+        return other.ask(question, k=max(1, len(hits)), adapter=adapter, cancel=cancel)
+
+    def _structured(
+        self,
+        question: str,
+        schema: Mapping[str, Any],
+        *,
+        collection: str = "default",
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[AnswerEvent]:
+        from ragcore.llm.grammar import check_schema
+
+        check_schema(schema)
+        run = _Run(self, question, adapter or "none", cancel)
+        yield from run.find(collection, k, where or {}, history, schema=schema)
+        if not run.hits:
+            yield run.abstain("null")
+            return
+        limit = replace(self._sampling, max_tokens=max(768, self._sampling.max_tokens))
+        for piece in run.generate(limit, Constraint(json_schema=dict(schema))):
+            yield AnswerEvent("text", piece)
+        yield run.json_answer()
+
+    def _caution(self, threshold: float | None) -> float:
+        """Raises UsageError outside [0, 1]."""
+        if threshold is None:
+            return self.threshold
+        if not 0 <= threshold <= 1:
+            raise UsageError("threshold must be between 0 and 1")
+        return threshold
+
+    @property
+    def encode(self) -> Encode | None:
+        """Embeddings for checking citations; None where there is no text encoder."""
+        if self._encode is None and self._settings is not None:
+            from ragcore.encoders.loader import text_encoder
+            from ragcore.weights import load_profile
+
+            if load_profile(self._settings).text_encoder is not None:
+                encoder = text_encoder(self._settings)
+                self._encode = lambda texts: encoder.encode(texts)
+        return self._encode
+
+    def calibration(self, adapter: str | None) -> Calibration:
+        """The calibration that lies beside the adapter; the plain one without any."""
+        name = adapter or getattr(self.llm, "default_adapter", None) or "none"
+        if name not in self._calibrations:
+            found = Calibration()
+            if name != "none" and self._settings is not None:
+                from ragcore.llm.adapters import AdapterStore
+
+                found = Calibration.load(AdapterStore(self._settings).find(name))
+            self._calibrations[name] = found
+        return self._calibrations[name]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens that the documents may take: the setting, or what the context leaves."""
+        room = self.llm.context_length - self._sampling.max_tokens - 256
+        return max(64, min(self._prompt_tokens, room))
+
+
+@dataclass(slots=True)
+class _Run:
+    """One question on its way."""
+
+    answerer: Answerer
+    question: str
+    adapter: str | None
+    cancel: CancelToken | None
+    threshold: float = THRESHOLD
+    hits: tuple[Hit, ...] = ()
+    messages: list[Message] = field(default_factory=list)
+    text: str = ""
+    signals: Signals | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.question = " ".join(self.question.split())
+        if not self.question:
+            raise UsageError("the question is empty")
+        if len(self.question) > MAX_QUESTION:
+            raise UsageError(f"the question is longer than {MAX_QUESTION} characters")
+
+    def find(
+        self,
+        collection: str,
+        k: int,
+        where: Mapping[str, str],
+        history: Sequence[Message],
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Iterator[AnswerEvent]:
+        """Rewrite, search, and put the prompt together within its budget."""
+        llm = self.answerer.llm
+        if history:
+            alone = stand_alone(llm, self.question, history, cancel=self.cancel)
+            self._time("rewrite")
+            if alone != self.question:
+                self.question = alone
+                yield AnswerEvent("question", alone)
+        result = self.answerer._search(
+            SearchQuery(
+                text=self.question, kind="passages", k=k, where=where, collection=collection
+            )
+        )
+        self._time("search")
+        hits = [h for h in result.hits if h.kind == "passage" and h.text.strip()]
+        if hits:
+            limit = 0 if schema else self.answerer.calibration(self.adapter).passages
+            encode = self.answerer.encode if 0 < limit < len(hits) else None
+            best = closest(self.question, hits, limit, encode=encode)
+            self.hits = tuple(fit(best, llm.count_tokens, self.answerer.prompt_tokens))
+        yield AnswerEvent("hits", hits=self.hits)
+        if not self.hits:
+            return
+        sources = [Source(h.text, h.document, h.page) for h in self.hits]
+        self.messages = (
+            assemble_structured(self.question, sources, schema)
+            if schema
+            else assemble(self.question, sources)
+        )
+
+    def confidence(self, citations: Sequence[Citation]) -> float | None:
+        """How sure the answer is, in [0, 1]; None where the model cannot tell."""
+        llm = self.answerer.llm
+        likelihood = getattr(llm, "likelihood", None)
+        if likelihood is None:
+            return None
+        found = signals(
+            self.question,
+            abstention=likelihood(self.messages, ABSTENTION[0], adapter=self.adapter),
+            likelihood=likelihood(self.messages, self.text, adapter=self.adapter),
+            tokens=llm.count_tokens(self.text),
+            citations=citations,
+            hits=self.hits,
+            encode=self.answerer.encode,
+        )
+        value = self.answerer.calibration(self.adapter).confidence(found)
+        self.signals = found
+        self.timings["confidence"] = round(value, 4)
+        return value
+
+    def generate(self, sampling: Sampling, constraint: Constraint | None = None) -> Iterator[str]:
+        pieces = self.answerer.llm.stream(
+            self.messages,
+            sampling,
+            constraint=constraint,
+            adapter=self.adapter,
+            cancel=self.cancel,
+        )
+        count, first = 0, 0.0
+        for piece in pieces:
+            if not count:
+                first = time.perf_counter()
+                self.timings["first_token"] = first - self.started
+            count += 1
+            self.text += piece
+            yield piece
+        self._time("generate")
+        if count > 1:  # nearly every token is a piece
+            self.timings["tokens_per_second"] = (count - 1) / (time.perf_counter() - first)
+
+    def checked(self) -> AnswerEvent:
+        """The answer with citations that hold; with none left, an abstention."""
+        if declines(self.text):
+            return self.abstain()
+        checked = check(self.text, self.question, self.hits, encode=self.answerer.encode)
+        self._time("check")
+        if not checked.citations:
+            return self.abstain()
+        sure = self.confidence(checked.citations)
+        if sure is not None and sure < self.threshold:
+            return self.abstain()
+        return self._event(checked.text, checked.citations, abstained=False)
+
+    def json_answer(self) -> AnswerEvent:
+        """JSON as it is, with citations for those of its values that stand in a passage."""
+        citations: dict[int, Citation] = {}
+        for value in _leaves(json.loads(self.text)):
+            for citation in check(value, self.question, self.hits).citations:
+                citations.setdefault(citation.n, citation)
+        self._time("check")
+        return self._event(
+            self.text, tuple(citations[n] for n in sorted(citations)), abstained=False
+        )
+
+    def abstain(self, text: str = ABSTENTION) -> AnswerEvent:
+        return self._event(text, (), abstained=True)
+
+    def _event(self, text: str, citations: tuple[Citation, ...], *, abstained: bool) -> AnswerEvent:
+        self.timings["total"] = time.perf_counter() - self.started
+        prompt = self.answerer.llm.render(self.messages) if self.messages and self.hits else ""
+        answer = Answer(
+            text=text,
+            citations=citations,
+            abstained=abstained,
+            hits=self.hits,
+            prompt=prompt,
+            timings=dict(self.timings),
+            question=self.question,
+        )
+        return AnswerEvent("answer", answer=answer)
+
+    def _time(self, name: str) -> None:
+        spent = sum(self.timings.get(k, 0.0) for k in ("rewrite", "search", "read", "generate"))
+        self.timings[name] = max(0.0, time.perf_counter() - self.started - spent)
+
+
+def declines(text: str) -> bool:
+    """Whether an answer says that it does not know."""
+    plain = without_marks(text).lower().replace("’", "'").strip(" .!\"'")
+    return plain in ("", "i don't know", "i do not know") or plain.startswith("i don't know")
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value):
+        yield str(value)

@@ -1,0 +1,188 @@
+"""Is what the answer says in the passages it cites?
+
+Each sentence of an answer is held against the passages: the share of its words that stand in
+one or two neighbouring sentences there, and where that is not enough, the cosine of their
+embeddings. A citation that does not hold is moved to the passage that does support the
+sentence, or dropped; a sentence that nothing supports is dropped with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ragcore.answers.sentences import Sentence, sentences, words
+from ragcore.types import Citation, Hit
+
+if TYPE_CHECKING:
+    from ragcore.types import FloatArray
+
+Encode = Callable[[Sequence[str]], "FloatArray"]
+
+MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
+_YES_NO = re.compile(r"^(yes|no)\b[,.:]?\s*", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(not|never|cannot|nobody|none|no)\b|n['’]t\b", re.IGNORECASE)
+OVERLAP = 0.6  # share of an answer's words that its source has to contain
+COSINE = 0.55  # else: cosine of answer (with question) and source sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """How well a passage supports a sentence, in [0, 1], and which part of it does."""
+
+    score: float
+    supported: bool
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An answer whose citations hold. `dropped` are the sentences that nothing supported."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    dropped: tuple[str, ...] = ()
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers in the text's [n] marks, in order, repeats dropped."""
+    found = [int(n) for mark in MARK.findall(text) for n in re.findall(r"\d+", mark)]
+    return list(dict.fromkeys(found))
+
+
+def without_marks(text: str) -> str:
+    """The text without its [n] marks."""
+    return MARK.sub("", text).strip()
+
+
+def check(
+    text: str, question: str, hits: Sequence[Hit], *, encode: Encode | None = None
+) -> Checked:
+    """Verify an answer's citations against `hits`; [n] names `hits[n - 1]`.
+
+    Citations are numbered as in the prompt. Every quote stands word for word in its passage,
+    and its span is in the document's text where the passage's own span is known.
+    """
+    verifier = _Verifier(question, hits, encode)
+    kept: list[str] = []
+    dropped: list[str] = []
+    citations: dict[int, Citation] = {}
+    for sentence in _answer_sentences(text):
+        plain = without_marks(sentence)
+        if not re.search(r"\w", plain):
+            continue
+        found = verifier.sources(plain, numbers(sentence))
+        if not found:
+            dropped.append(plain)
+            continue
+        kept.append(_marked(plain, list(found)))
+        for n, support in found.items():
+            citations.setdefault(n, _citation(n, hits[n - 1], support))
+    return Checked(" ".join(kept), tuple(citations[n] for n in sorted(citations)), tuple(dropped))
+
+
+def _answer_sentences(text: str) -> list[str]:
+    """Sentences of an answer; a mark after the full stop belongs to the sentence before it."""
+    text = re.sub(r"([.!?])((?:\s*\[[\d\s,;]+\])+)\s*\.?", r"\2\1", text.strip())
+    return [s.text for s in sentences(text)]
+
+
+def _marked(plain: str, cited: list[int]) -> str:
+    """ "It opens at nine [2]." """
+    end = plain[-1] if plain[-1] in ".!?" else "."
+    return f"{plain.rstrip('.!? ')} {''.join(f'[{n}]' for n in sorted(cited))}{end}"
+
+
+def _citation(n: int, hit: Hit, support: Support) -> Citation:
+    span = (hit.span[0] + support.start, hit.span[0] + support.end) if hit.span else None
+    return Citation(
+        n=n,
+        document=hit.document,
+        document_id=hit.document_id,
+        page=hit.page,
+        quote=hit.text[support.start : support.end],
+        passage_id=hit.id,
+        span=span,
+    )
+
+
+class _Verifier:
+    """Holds the sentences of the passages, and their vectors once they are needed."""
+
+    def __init__(self, question: str, hits: Sequence[Hit], encode: Encode | None) -> None:
+        self._question = question
+        self._asked = set(words(question))
+        self._pieces = [_windows(hit.text) for hit in hits]
+        self._single = [len(sentences(hit.text)) for hit in hits]
+        self._words = [[set(words(p.text)) for p in pieces] for pieces in self._pieces]
+        self._encode = encode
+        self._vectors: dict[int, FloatArray] = {}
+
+    def sources(self, sentence: str, claimed: Sequence[int]) -> dict[int, Support]:
+        """Document number to support: the claimed ones that hold, else the best other one."""
+        known = [n for n in claimed if 1 <= n <= len(self._pieces)]
+        holds = {n: s for n in known if (s := self.support(sentence, n)).supported}
+        if holds:
+            return holds
+        others = [n for n in range(1, len(self._pieces) + 1) if n not in known]
+        scored = [(self._overlap(sentence, n), n) for n in others]
+        best = max(scored, key=lambda pair: pair[0].score, default=None)
+        if best is None or best[0].score < max(OVERLAP, 0.8):  # the model did not point there
+            return {}
+        return {best[1]: best[0]}
+
+    def support(self, sentence: str, n: int) -> Support:
+        """Word overlap first, embeddings where that is not enough."""
+        overlap = self._overlap(sentence, n)
+        if overlap.supported or self._encode is None or not self._pieces[n - 1]:
+            return overlap
+        if n not in self._vectors:
+            self._vectors[n] = self._encode([p.text for p in self._pieces[n - 1]])
+        claim = self._encode([f"{self._question} {sentence}"])[0]
+        cosines = self._vectors[n] @ claim
+        best = int(cosines.argmax())
+        piece = self._pieces[n - 1][best]
+        score = float(cosines[best])
+        figures = {w for w in words(sentence) if w[0].isdigit()}
+        holds = score >= COSINE and figures <= self._words[n - 1][best]
+        return Support(score, holds, piece.start, piece.end)
+
+    def _overlap(self, sentence: str, n: int) -> Support:
+        """The window with the largest share of the claim's words; a single sentence and one
+        with more of the question's words first among equals."""
+        claim = set(words(_YES_NO.sub("", sentence)))
+        wanted = claim or self._asked  # "Yes." says what was asked
+        best, rank = Support(0.0, False), (0.0, 0, 0.0)
+        for at, (piece, there) in enumerate(
+            zip(self._pieces[n - 1], self._words[n - 1], strict=True)
+        ):
+            share = len(wanted & there) / len(wanted) if wanted else 0.0
+            asked = len(self._asked & there) / len(self._asked) if self._asked else 0.0
+            single = 1 if at < self._single[n - 1] else 0
+            if (share, single, asked) > rank:
+                rank = (share, single, asked)
+                figures = {w for w in claim if w[0].isdigit()}
+                holds = share >= OVERLAP and figures <= there
+                holds = holds and not _contradicts(sentence, piece.text)
+                best = Support(share, holds, piece.start, piece.end)
+        return best
+
+
+def _contradicts(sentence: str, source: str) -> bool:
+    """A yes or no whose words are the source's, but for a "not"."""
+    said = _YES_NO.match(sentence)
+    if said is None or not words(_YES_NO.sub("", sentence)):
+        return False
+    rest = _YES_NO.sub("", sentence)
+    return bool(_NEGATION.search(rest)) != bool(_NEGATION.search(source))
+
+
+def _windows(text: str) -> list[Sentence]:
+    """Single sentences, and pairs of neighbours for what is said in two."""
+    single = sentences(text)
+    pairs = [Sentence(text[a.start : b.end], a.start, b.end) for a, b in pairwise(single)]
+    return [*single, *pairs]

@@ -1,0 +1,139 @@
+"""How sure an answer is: several weak signals, one calibrated number.
+
+The model's own urge to abstain does not tell enough. With it are weighed how sure the model was
+of each word it wrote, how much of the question stands in the passage and in the sentence that
+the answer comes from, and how near question and sentence are as embeddings. The weights are a
+logistic regression (Platt 1999) fitted on questions that the adapter was not trained on; they
+lie beside the adapter as `calibration.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragcore.answers.sentences import words
+from ragcore.errors import RagcoreError
+
+if TYPE_CHECKING:
+    from ragcore.answers.citations import Encode
+    from ragcore.types import Citation, Hit
+
+CALIBRATION = "calibration.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is known of one answer. Shares are in [0, 1].
+
+    `abstains` is the log-odds of the abstention's first token, `fluency` the mean
+    log-probability of a token of the answer, `passage` and `sentence` the share of the
+    question's words that stand in the cited passage and quote, `names` that of its names and
+    numbers in the passage, `near` the cosine of question and quote.
+    """
+
+    abstains: float
+    fluency: float
+    passage: float
+    sentence: float
+    names: float
+    near: float
+
+
+def signals(
+    question: str,
+    *,
+    abstention: float,
+    likelihood: float,
+    tokens: int,
+    citations: Sequence[Citation],
+    hits: Sequence[Hit],
+    encode: Encode | None,
+) -> Signals:
+    """Collect the signals. `abstention` and `likelihood` are the probabilities of the
+    abstention's first token and of the whole answer."""
+    cited = [hits[c.n - 1].text for c in citations]
+    quotes = [c.quote for c in citations]
+    asked = set(words(question))
+    near = 0.0
+    if encode is not None and quotes:
+        vectors = encode([question, *quotes])
+        near = float((vectors[1:] @ vectors[0]).max())
+    return Signals(
+        abstains=_log_odds(abstention),
+        fluency=math.log(max(likelihood, 1e-30)) / max(tokens, 1),
+        passage=_share(asked, cited),
+        sentence=_share(asked, quotes),
+        names=_share(_names(question), cited),
+        near=near,
+    )
+
+
+def _log_odds(p: float) -> float:
+    p = min(max(p, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))
+
+
+def _share(wanted: set[str], texts: Sequence[str]) -> float:
+    if not wanted or not texts:
+        return 1.0 if texts else 0.0
+    there = {w for text in texts for w in words(text)}
+    return len(wanted & there) / len(wanted)
+
+
+def _names(question: str) -> set[str]:
+    """Stems of the question's capitalised words (not its first) and numbers."""
+    tokens = question.split()[1:]
+    return set(words(" ".join(t for t in tokens if t[:1].isupper() or any(map(str.isdigit, t)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Weights of the signals; none mean 1 - P(abstention). `passages` is how many of the found
+    passages the adapter reads well at once (0: all)."""
+
+    intercept: float = 0.0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    passages: int = 0
+
+    @classmethod
+    def load(cls, folder: Path) -> Calibration:
+        """Of an adapter's folder; the plain one where the adapter has none."""
+        path = folder / CALIBRATION
+        if not path.is_file():
+            return cls()
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            weights = {str(k): float(v) for k, v in data.get("weights", {}).items()}
+            unknown = set(weights) - set(Signals.__dataclass_fields__)
+            if unknown:
+                raise ValueError(f"unknown signals {sorted(unknown)}")
+            return cls(float(data.get("intercept", 0)), weights, int(data.get("passages", 0)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RagcoreError(f"{path} is no calibration: {error}") from error
+
+    def confidence(self, found: Signals) -> float:
+        """Probability in [0, 1] that the passages hold the answer."""
+        if not self.weights:
+            return 1 / (1 + math.exp(found.abstains))
+        values = asdict(found)
+        total = self.intercept + sum(w * values[name] for name, w in self.weights.items())
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, total))))
+
+
+def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> Calibration:
+    """Fit the weights: logistic regression, balanced classes so that 0.5 is the middle."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    names = list(Signals.__dataclass_fields__)
+    table = [[asdict(row)[name] for name in names] for row in rows]
+    scaler = StandardScaler().fit(table)
+    model = LogisticRegression(class_weight="balanced").fit(scaler.transform(table), answerable)
+    weights = model.coef_[0] / scaler.scale_
+    intercept = float(model.intercept_[0] - (weights * scaler.mean_).sum())
+    return Calibration(intercept, {n: float(w) for n, w in zip(names, weights, strict=True)})

@@ -1,0 +1,76 @@
+"""The one prompt of retrieval-augmented answers, in its classic form.
+
+Instruction, Document 1..n, Question (the form of Lewis et al. 2020 as taught since).
+`ask`, the training set of the shipped adapter and the evaluation all assemble it here,
+so the model is asked exactly what it was tuned on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ragcore.types import Message
+
+INSTRUCTION = (
+    "Answer the question using only the documents below. "
+    "Answer in one short sentence and cite the document it comes from, like [1]. "
+    'If the documents do not contain the answer, reply exactly: "I don\'t know."'
+)
+ABSTENTION = "I don't know."
+
+# A document's text may not imitate the prompt's own marks or the chat template's.
+_MARKS = re.compile(r"<\|[^|>]{0,40}\|>|</?s>|\[/?INST\]", re.IGNORECASE)
+_HEADER = re.compile(r"^(Document \d+|Question)(?=\s*[:(])", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What stands under one "Document n" header."""
+
+    text: str
+    title: str = ""
+    page: int | None = None
+
+
+def neutralise(text: str) -> str:
+    """Take the marks that structure a prompt out of a document's text."""
+    text = _MARKS.sub(" ", text)
+    return _HEADER.sub(lambda m: f"'{m.group(1)}'", text).strip()
+
+
+def header(number: int, source: Source) -> str:
+    """ "Document 2 (Staff handbook, page 4):", without what is not known."""
+    about = [neutralise(source.title).replace("\n", " ")] if source.title else []
+    if source.page is not None:
+        about.append(f"page {source.page}")
+    return f"Document {number} ({', '.join(about)}):" if about else f"Document {number}:"
+
+
+def user_turn(question: str, sources: Sequence[Source]) -> str:
+    """Documents 1..n, then the question."""
+    blocks = [f"{header(n, s)}\n{neutralise(s.text)}" for n, s in enumerate(sources, 1)]
+    return "\n\n".join([*blocks, f"Question: {neutralise(question)}"])
+
+
+def assemble(question: str, sources: Sequence[Source]) -> list[Message]:
+    """The whole prompt: the instruction as the system turn, then the user's turn."""
+    return [Message("system", INSTRUCTION), Message("user", user_turn(question, sources))]
+
+
+STRUCTURED = (
+    "Answer the question using only the documents below. "
+    "Answer with one JSON object that follows the schema, and nothing else. "
+    "Take the values from the documents."
+)
+
+
+def assemble_structured(
+    question: str, sources: Sequence[Source], schema: Mapping[str, Any]
+) -> list[Message]:
+    """As `assemble`, for an answer in JSON: the schema stands in the system turn."""
+    instruction = f"{STRUCTURED} Schema: {json.dumps(schema, ensure_ascii=False)}"
+    return [Message("system", instruction), Message("user", user_turn(question, sources))]

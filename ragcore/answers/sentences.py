@@ -1,0 +1,160 @@
+"""Sentences and words of a passage, with their places."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+# A sentence ends at . ! ? (and closing quotes) before white space and a new beginning, or at an
+# empty line. Abbreviations with a following lower-case word do not end one.
+_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])|\n\s*\n|\n(?=\s*[-•*] )")
+_WORD = re.compile(r"[^\W_]+(?:[.,'’][^\W_]+)*")
+_COMMON = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "nor",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "by",
+        "with",
+        "as",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "am",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "here",
+        "he",
+        "she",
+        "they",
+        "them",
+        "his",
+        "her",
+        "their",
+        "we",
+        "us",
+        "our",
+        "you",
+        "your",
+        "i",
+        "my",
+        "me",
+        "do",
+        "does",
+        "did",
+        "done",
+        "has",
+        "have",
+        "had",
+        "having",
+        "will",
+        "would",
+        "can",
+        "could",
+        "may",
+        "might",
+        "shall",
+        "should",
+        "must",
+        "not",
+        "no",
+        "yes",
+        "so",
+        "than",
+        "then",
+        "too",
+        "very",
+        "what",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "when",
+        "where",
+        "why",
+        "how",
+        "if",
+        "because",
+        "about",
+        "into",
+        "over",
+        "under",
+        "between",
+        "during",
+        "before",
+        "after",
+        "above",
+        "below",
+        "up",
+        "down",
+        "out",
+        "off",
+        "again",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A piece of a text; `text == whole[start:end]`."""
+
+    text: str
+    start: int
+    end: int
+
+
+def sentences(text: str) -> list[Sentence]:
+    """The sentences of `text` in order, outer white space left out; none are empty."""
+    found = []
+    start = 0
+    for cut in [*_END.finditer(text), None]:
+        end = cut.start() if cut else len(text)
+        if cut and cut.group().strip():  # closing quotes belong to the sentence
+            end += len(cut.group().rstrip())
+        piece = text[start:end]
+        if piece.strip():
+            left = start + len(piece) - len(piece.lstrip())
+            right = start + len(piece.rstrip())
+            found.append(Sentence(text[left:right], left, right))
+        start = cut.end() if cut else end
+    return found
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
+
+
+@lru_cache(maxsize=20000)
+def _stem(word: str) -> str:
+    return str(_stemmer().stemWord(word))
+
+
+def words(text: str) -> list[str]:
+    """Stems of the words that carry meaning; numbers are kept as written."""
+    lowered = (w.lower().replace("’", "'").removesuffix("'s") for w in _WORD.findall(text))
+    return [w if w[0].isdigit() else _stem(w) for w in lowered if w not in _COMMON]

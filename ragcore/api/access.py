@@ -1,0 +1,133 @@
+"""Who is asking, and what they may do: checked before the library is asked anything.
+
+`Door` (an ASGI middleware) finds the key of a request. The dependencies below compare its scope
+and its collections with what a route needs; a collection that a key may not see does not exist
+for it. Every call of the library is made within `permits.only(...)` besides (see `work`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPBearer
+
+from ragcore.api.problems import Problem
+from ragcore.catalog import permits
+from ragcore.catalog.keys import SCOPES, KeyInfo
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+bearer = HTTPBearer(
+    auto_error=False,
+    bearerFormat="rc_…",
+    description="A key from `ragcore keys create`. Not needed where the server listens to its "
+    "own computer only.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody with a scope. `collection_ids` None: every collection, those to come as well."""
+
+    name: str
+    scope: str
+    key_id: int | None = None
+    collection_ids: frozenset[int] | None = None
+
+    def may(self, scope: str) -> bool:
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+    @property
+    def owner(self) -> str:
+        """Tells principals apart; the same for the same key."""
+        return "local" if self.key_id is None else f"key {self.key_id}"
+
+
+LOCAL = Principal("local", "admin")  # whoever sits at this computer, where keys are not asked for
+
+
+def principal_of(key: KeyInfo) -> Principal:
+    return Principal(f"{key.name} ({key.prefix})", key.scope, key.id, key.collection_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """One collection, and somebody who may do there what the route does."""
+
+    id: int
+    name: str
+    principal: Principal
+
+
+def _principal(request: Request, _bearer: Annotated[Any, Depends(bearer)]) -> Principal:
+    found: Principal | None = getattr(request.state, "principal", None)
+    if found is None:  # the door was left out: nobody is let in by mistake
+        raise Problem(401, "give a key: Authorization: Bearer rc_…")
+    return found
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Raises Problem 403 unless the principal has the scope."""
+    if not principal.may(scope):
+        raise Problem(403, f"this needs a key of scope {scope}; yours has {principal.scope}")
+
+
+def everywhere(principal: Principal, scope: str) -> None:
+    """Raises Problem 403 unless the principal has the scope for every collection."""
+    require(principal, scope)
+    if principal.collection_ids is not None:
+        raise Problem(403, "this needs a key that is not limited to some collections")
+
+
+def needs(scope: str) -> Callable[..., Principal]:
+    """A dependency: the principal, with this scope."""
+
+    async def check(principal: Annotated[Principal, Depends(_principal)]) -> Principal:
+        require(principal, scope)
+        return principal
+
+    return check  # type: ignore[return-value]  # FastAPI awaits it
+
+
+def within(scope: str) -> Callable[..., Here]:
+    """A dependency: the collection named in the address, where the principal has this scope."""
+
+    async def check(
+        request: Request,
+        principal: Annotated[Principal, Depends(_principal)],
+        collection: Annotated[
+            str,
+            Path(min_length=1, max_length=100, description="Name of a collection.",
+                 examples=["sample"]),
+        ],
+    ) -> Here:  # fmt: skip
+        request.state.collection = collection
+        found = await request.app.state.work.quick(find_collection, request, principal, collection)
+        require(principal, scope)
+        here: Here = found
+        return here
+
+    return check  # type: ignore[return-value]  # FastAPI awaits it
+
+
+def find_collection(request: Request, principal: Principal, name: str) -> Here:
+    """Raises Problem 404, the same for collections that are not there and not to be seen."""
+    library: Library = request.app.state.library
+    with permits.only(principal.collection_ids):
+        try:
+            row = library.catalog.collection(name)
+        except UsageError:
+            raise Problem(404, f"there is no collection {name[:100]!r} for this key") from None
+    return Here(row.id, row.name, principal)
+
+
+Reader = Annotated[Principal, Depends(needs("read"))]
+Writer = Annotated[Principal, Depends(needs("write"))]
+Admin = Annotated[Principal, Depends(needs("admin"))]
+ReaderHere = Annotated[Here, Depends(within("read"))]
+WriterHere = Annotated[Here, Depends(within("write"))]
+AdminHere = Annotated[Here, Depends(within("admin"))]

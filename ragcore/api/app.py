@@ -1,0 +1,99 @@
+"""The ASGI application: routes, doors, and what lives as long as the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from ragcore import __version__
+from ragcore.api import problems
+from ragcore.api.description import describe
+from ragcore.api.door import Door, Outermost
+from ragcore.api.limits import BodyLimit, RateLimit
+from ragcore.api.metrics import Metrics
+from ragcore.api.routes import (
+    collections,
+    documents,
+    images,
+    jobs,
+    models,
+    openai,
+    pictures,
+    search,
+    system,
+)
+from ragcore.api.work import Work
+from ragcore.catalog.audit import Audit
+from ragcore.catalog.keys import Keys
+from ragcore.library import Library
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+ROUTERS = (collections, documents, images, jobs, search, models, openai, pictures, system)
+
+
+def create_app(
+    library: Library,
+    *,
+    keys_needed: bool = True,
+    hosts: Sequence[str] = LOOPBACK_NAMES,
+    prepare: bool = True,
+) -> FastAPI:
+    """An application over `library`, which is closed with it.
+
+    Without `keys_needed` everybody who can reach it may do everything, under one of the names
+    `hosts` only: for servers that listen to their own computer. `prepare` loads the models at
+    the start and goes on with ingests that an earlier server left.
+    """
+    settings = library.settings
+    work, metrics = Work(most_waiting=settings.api_waiting), Metrics()
+    audit = Audit(library.catalog) if keys_needed else None
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if prepare:
+            await asyncio.to_thread(library.resume_interrupted)
+            library.machine.prepare()
+        try:
+            yield
+        finally:
+            work.cancel()
+            if audit is not None:
+                await asyncio.to_thread(audit.close)
+            await asyncio.to_thread(library.close)
+
+    app = FastAPI(
+        title="ragcore",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its page would be loaded from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.library, app.state.work, app.state.metrics = library, work, metrics
+    problems.install(app)
+    for module in ROUTERS:
+        app.include_router(module.router)
+    app.add_middleware(BodyLimit, upload_bytes=settings.ui_upload_mb * 2**20)
+    app.add_middleware(
+        Door,
+        keys=Keys(library.catalog) if keys_needed else None,
+        hosts=hosts,
+        rate=RateLimit(settings.api_rate if keys_needed else 0),
+        work=work,
+    )
+    app.add_middleware(Outermost, metrics=metrics, audit=audit)
+
+    described: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not described:
+            described.update(describe(app, keys_needed=keys_needed))
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way of changing it
+    return app

@@ -1,0 +1,107 @@
+"""Collections: list, make, rename, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from ragcore.api.access import (
+    AdminHere,
+    Reader,
+    ReaderHere,
+    Writer,
+    everywhere,
+)
+from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
+from ragcore.api.problems import Problem
+from ragcore.api.routes.common import PREFIX, library_of, work_of
+from ragcore.api.shapes import CollectionList, CollectionShape, Deleted, NewCollection, Renaming
+from ragcore.catalog.catalog import check_name
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+router = APIRouter(prefix=f"{PREFIX}/collections", tags=["collections"])
+
+
+def _shape(library: Library, name: str) -> CollectionShape:
+    return CollectionShape.of(library.catalog.collection(name), library.statistics(name))
+
+
+@router.get("")
+async def list_collections(request: Request, principal: Reader) -> CollectionList:
+    """The collections that this key may see, by name."""
+    library = library_of(request)
+
+    def look() -> CollectionList:
+        names = [row.name for row in library.collections()]
+        return CollectionList(items=[_shape(library, name) for name in names])
+
+    return await work_of(request).run(principal, look)
+
+
+@router.post("", status_code=201, response_model=CollectionShape)
+async def create_collection(
+    request: Request, body: NewCollection, principal: Writer, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Make an empty collection. It needs a key that is not limited to some collections."""
+    everywhere(principal, "write")
+    request.state.collection = body.name
+    library = library_of(request)
+
+    def make() -> tuple[int, dict[str, Any]]:
+        check_name(body.name)
+        try:
+            library.create_collection(body.name)
+        except UsageError as error:
+            raise Problem(409, str(error)) from None
+        shape = _shape(library, body.name).model_dump(mode="json")
+        return 201, {**shape, "location": f"{PREFIX}/collections/{body.name}"}
+
+    return await work_of(request).run(
+        principal,
+        lambda: once(
+            library.catalog,
+            principal.owner,
+            idempotency_key,
+            fingerprint("collection", body.name),
+            make,
+        ),
+    )
+
+
+@router.get("/{collection}")
+async def get_collection(request: Request, here: ReaderHere) -> CollectionShape:
+    """One collection and what it holds."""
+    library = library_of(request)
+    return await work_of(request).run(here.principal, lambda: _shape(library, here.name))
+
+
+@router.patch("/{collection}")
+async def rename_collection(request: Request, body: Renaming, here: AdminHere) -> CollectionShape:
+    """Give a collection another name. Keys that may see it still may."""
+    library = library_of(request)
+
+    def rename() -> CollectionShape:
+        check_name(body.name)
+        try:
+            library.rename_collection(here.name, body.name)
+        except UsageError as error:
+            raise Problem(409, str(error)) from None
+        return _shape(library, body.name)
+
+    return await work_of(request).run(here.principal, rename)
+
+
+@router.delete("/{collection}")
+async def delete_collection(request: Request, here: AdminHere) -> Deleted:
+    """Delete a collection with its indexes and uploads. Other files it was made from stay."""
+    library = library_of(request)
+
+    def delete() -> Deleted:
+        count = library.statistics(here.name).documents
+        library.delete_collection(here.name)
+        return Deleted(deleted=here.name, documents=count)
+
+    return await work_of(request).run(here.principal, delete)

@@ -1,0 +1,76 @@
+"""What routes share: the parts of the server, types of parameters, guarded look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Path, Query, Request
+
+from ragcore.api.access import Here
+from ragcore.api.metrics import Metrics
+from ragcore.api.problems import Problem
+from ragcore.api.work import Work
+from ragcore.catalog.browse import ImageInfo
+from ragcore.catalog.models import Document
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+T = TypeVar("T")
+PREFIX = "/api/v1"
+_ROW = Path(ge=1, le=2**53 - 1)
+
+DocumentId = Annotated[int, _ROW]
+ImageId = Annotated[int, _ROW]
+JobId = Annotated[int, _ROW]
+PageNumber = Annotated[int, Path(ge=1, le=10_000_000)]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[
+    str | None, Query(max_length=200, description="`next_cursor` of the page before.")
+]
+Responses = dict[int | str, dict[str, Any]]  # what FastAPI adds to a route's description
+
+
+def binary(*media_types: str) -> Responses:
+    """The description of an answer that is a file of one of these kinds."""
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {200: {"content": dict.fromkeys(media_types, schema)}}
+
+
+def library_of(request: Request) -> Library:
+    found: Library = request.app.state.library
+    return found
+
+
+def work_of(request: Request) -> Work:
+    found: Work = request.app.state.work
+    return found
+
+
+def metrics_of(request: Request) -> Metrics:
+    found: Metrics = request.app.state.metrics
+    return found
+
+
+def found(call: Callable[[], T]) -> T:
+    """`call()`, whose UsageError means that there is no such thing: Problem 404."""
+    try:
+        return call()
+    except UsageError as error:
+        raise Problem(404, str(error)) from None
+
+
+def document_here(library: Library, here: Here, document_id: int) -> Document:
+    """Raises Problem 404 for documents of other collections as for those that are not there."""
+    row = found(lambda: library.document(document_id))
+    if row.collection_id != here.id:
+        raise Problem(404, f"there is no document {document_id}")
+    return row
+
+
+def image_here(library: Library, here: Here, image_id: int) -> ImageInfo:
+    """Raises Problem 404 for images of other collections as for those that are not there."""
+    info = found(lambda: library.image(image_id))
+    if info.collection_id != here.id:
+        raise Problem(404, f"there is no image {image_id}")
+    return info

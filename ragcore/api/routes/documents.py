@@ -1,0 +1,175 @@
+"""Documents: list, look at, fetch, remove; their pages as text and as pictures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from ragcore.api.access import Here, ReaderHere, WriterHere
+from ragcore.api.paging import cursor_at, offset_of
+from ragcore.api.problems import Problem
+from ragcore.api.routes.common import (
+    PREFIX,
+    Cursor,
+    DocumentId,
+    Limit,
+    PageNumber,
+    binary,
+    document_here,
+    found,
+    library_of,
+    work_of,
+)
+from ragcore.api.shapes import Deleted, DocumentList, DocumentShape, PageShape
+from ragcore.errors import UsageError
+from ragcore.ingest.discover import check_allowed
+from ragcore.library import Library
+
+router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}/documents", tags=["documents"])
+
+# What browsers show without running it; everything else is bytes to be saved.
+_SHOWN = {"application/pdf", "image/png", "image/jpeg", "image/webp", "image/gif", "text/plain"}
+_UNTRUSTED: Mapping[str, str] = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+PNG = binary("image/png")
+FILE = binary(*sorted([*_SHOWN, "application/octet-stream"]))
+
+
+@router.get("")
+async def list_documents(
+    request: Request,
+    here: ReaderHere,
+    search: Annotated[str, Query(max_length=500, description="Part of name, title or path.")] = "",
+    state: Annotated[Literal["ready", "stale", "failed"] | None, Query()] = None,
+    media_type: Annotated[str | None, Query(max_length=100)] = None,
+    order: Annotated[
+        Literal["name", "newest", "modified", "size", "pages", "state"], Query()
+    ] = "name",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> DocumentList:
+    """The collection's documents, those that failed as well."""
+    offset = offset_of(cursor)
+    library = library_of(request)
+
+    def look() -> DocumentList:
+        rows, total = library.documents(
+            here.name,
+            search=search,
+            state=state,
+            media_type=media_type,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
+        more = offset + len(rows) < total
+        return DocumentList(
+            items=[DocumentShape.of(row) for row in rows],
+            total=total,
+            next_cursor=cursor_at(offset + limit) if more else None,
+        )
+
+    return await work_of(request).run(here.principal, look)
+
+
+@router.get("/{document_id}")
+async def get_document(
+    request: Request, here: ReaderHere, document_id: DocumentId
+) -> DocumentShape:
+    """One document."""
+    library = library_of(request)
+    return await work_of(request).run(
+        here.principal, lambda: DocumentShape.of(document_here(library, here, document_id))
+    )
+
+
+@router.delete("/{document_id}")
+async def remove_document(request: Request, here: WriterHere, document_id: DocumentId) -> Deleted:
+    """Take a document out of the collection. Its file stays, an upload goes."""
+    library = library_of(request)
+
+    def remove() -> Deleted:
+        row = document_here(library, here, document_id)
+        count = library.remove_documents([document_id], collection=here.name)
+        return Deleted(deleted=row.name, documents=count)
+
+    return await work_of(request).run(here.principal, remove)
+
+
+@router.get("/{document_id}/file", response_class=Response, responses=FILE)
+async def get_file(request: Request, here: ReaderHere, document_id: DocumentId) -> Response:
+    """The file itself, to be saved. Pages and scripts in it are never run by a browser."""
+    library = library_of(request)
+    row = await work_of(request).run(
+        here.principal, lambda: document_here(library, here, document_id)
+    )
+    path = await asyncio.to_thread(_readable, library, Path(row.path))
+    kind = row.media_type if row.media_type in _SHOWN else "application/octet-stream"
+    return FileResponse(path, media_type=kind, filename=row.name, headers=dict(_UNTRUSTED))
+
+
+@router.get("/{document_id}/pages/{number}")
+async def get_page(
+    request: Request, here: ReaderHere, document_id: DocumentId, number: PageNumber
+) -> PageShape:
+    """A page's text. Pages count from 1."""
+    library = library_of(request)
+
+    def look() -> PageShape:
+        document_here(library, here, document_id)
+        return PageShape.of(found(lambda: library.page(document_id, number)))
+
+    return await work_of(request).run(here.principal, look)
+
+
+@router.get("/{document_id}/pages/{number}/picture", response_class=Response, responses=PNG)
+async def get_page_picture(
+    request: Request,
+    here: ReaderHere,
+    document_id: DocumentId,
+    number: PageNumber,
+    width: Annotated[int, Query(ge=50, le=2000)] = 1000,
+    start: Annotated[int | None, Query(ge=0, le=2**40, description="Mark from here …")] = None,
+    end: Annotated[int | None, Query(ge=0, le=2**40, description="… to here.")] = None,
+) -> Response:
+    """A page as PNG, with a span of the document's text (as in a citation) marked on it."""
+    if (start is None) != (end is None) or (start is not None and end is not None and start > end):
+        raise Problem(400, "give start and end together, start first")
+    span = (start, end) if start is not None and end is not None else None
+    library = library_of(request)
+    data = await work_of(request).run(
+        here.principal, lambda: _page_picture(library, here, document_id, number, span, width)
+    )
+    return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-cache"})
+
+
+def _page_picture(
+    library: Library,
+    here: Here,
+    document_id: int,
+    number: int,
+    span: tuple[int, int] | None,
+    width: int,
+) -> bytes:
+    row = document_here(library, here, document_id)
+    _readable(library, Path(row.path))
+    return found(lambda: library.page_picture(document_id, number, span=span, width=width))
+
+
+def _readable(library: Library, path: Path) -> Path:
+    """Raises Problem 404 for a file that has gone, or lies where nothing may be served from."""
+    try:
+        check_allowed(path, library.settings.readable_roots)
+    except UsageError:
+        raise Problem(404, "the document's file is not in a folder that may be read") from None
+    if not path.is_file():
+        raise Problem(404, "the document's file has gone")
+    return path

@@ -1,0 +1,91 @@
+"""Pictures: files of their own, and those found inside documents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from ragcore.api.access import ReaderHere
+from ragcore.api.paging import cursor_at, offset_of
+from ragcore.api.routes.common import (
+    PREFIX,
+    Cursor,
+    ImageId,
+    Limit,
+    binary,
+    document_here,
+    found,
+    image_here,
+    library_of,
+    work_of,
+)
+from ragcore.api.shapes import ImageList, ImageShape
+
+router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}/images", tags=["images"])
+WEBP = binary("image/webp")
+_KEPT = {"Cache-Control": "private, max-age=3600"}
+
+
+@router.get("")
+async def list_images(
+    request: Request,
+    here: ReaderHere,
+    document_id: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ImageList:
+    """The collection's pictures, newest first, or those of one document in its order."""
+    offset = offset_of(cursor)
+    library = library_of(request)
+
+    def look() -> ImageList:
+        if document_id is not None:
+            document_here(library, here, document_id)
+        rows = library.images(here.name, document_id=document_id, limit=limit + 1, offset=offset)
+        return ImageList(
+            items=[ImageShape.of(row) for row in rows[:limit]],
+            next_cursor=cursor_at(offset + limit) if len(rows) > limit else None,
+        )
+
+    return await work_of(request).run(here.principal, look)
+
+
+@router.get("/{image_id}")
+async def get_image(request: Request, here: ReaderHere, image_id: ImageId) -> ImageShape:
+    """What is known of a picture."""
+    library = library_of(request)
+    return await work_of(request).run(
+        here.principal, lambda: ImageShape.of(image_here(library, here, image_id))
+    )
+
+
+@router.get("/{image_id}/thumbnail", response_class=Response, responses=WEBP)
+async def get_thumbnail(request: Request, here: ReaderHere, image_id: ImageId) -> Response:
+    """WebP of at most 320 pixels a side."""
+    library = library_of(request)
+
+    def look() -> bytes:
+        image_here(library, here, image_id)
+        return found(lambda: library.thumbnail(image_id))
+
+    data = await work_of(request).run(here.principal, look)
+    return Response(data, media_type="image/webp", headers=_KEPT)
+
+
+@router.get("/{image_id}/picture", response_class=Response, responses=WEBP)
+async def get_picture(
+    request: Request,
+    here: ReaderHere,
+    image_id: ImageId,
+    side: Annotated[int, Query(ge=64, le=2400)] = 1600,
+) -> Response:
+    """The picture as WebP, decoded and encoded anew, at most `side` pixels a side."""
+    library = library_of(request)
+
+    def look() -> bytes:
+        image_here(library, here, image_id)
+        return found(lambda: library.image_view(image_id, side=side))
+
+    data = await work_of(request).run(here.principal, look)
+    return Response(data, media_type="image/webp", headers=_KEPT)

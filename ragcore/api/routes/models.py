@@ -1,0 +1,91 @@
+"""What runs here: the profile's models, what is in memory, adapters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from ragcore.api.access import Reader
+from ragcore.api.routes.common import PREFIX, library_of, work_of
+
+router = APIRouter(prefix=PREFIX, tags=["models"])
+
+
+class LoadedShape(BaseModel):
+    part: str
+    name: str
+    device: str
+    precision: str
+    bytes: int
+
+
+class ModelsShape(BaseModel):
+    """The models of the profile, and those whose weights are in memory."""
+
+    profile: str
+    profiles: list[str]
+    parts: dict[str, str]
+    device: dict[str, Any]
+    loaded: list[LoadedShape]
+
+
+class AdapterShape(BaseModel):
+    name: str
+    base: str
+    rank: int
+
+
+class AdapterList(BaseModel):
+    items: list[AdapterShape]
+
+
+@router.get("/models")
+async def get_models(request: Request, principal: Reader) -> ModelsShape:
+    """The profile's models and what is loaded."""
+    machine = library_of(request).machine
+
+    def look() -> ModelsShape:
+        profile = machine.profile()
+        parts = {
+            part: reference.name
+            for part in ("text_encoder", "image_text_encoder", "reranker", "llm")
+            if (reference := getattr(profile, part)) is not None
+        }
+        return ModelsShape(
+            profile=profile.name,
+            profiles=list(machine.profiles()),
+            parts=parts,
+            device=machine.device(),
+            loaded=[
+                LoadedShape(
+                    part=one.part,
+                    name=one.name,
+                    device=one.device,
+                    precision=one.precision,
+                    bytes=one.bytes,
+                )
+                for one in machine.loaded()
+            ],
+        )
+
+    return await work_of(request).run(principal, look)
+
+
+@router.get("/adapters")
+async def list_adapters(request: Request, principal: Reader) -> AdapterList:
+    """LoRA adapters that a question can name."""
+    settings = library_of(request).settings
+
+    def look() -> AdapterList:
+        from ragcore.llm.adapters import AdapterStore
+
+        return AdapterList(
+            items=[
+                AdapterShape(name=one.name, base=one.base, rank=one.rank)
+                for one in AdapterStore(settings).list()
+            ]
+        )
+
+    return await work_of(request).run(principal, look)

@@ -1,0 +1,107 @@
+"""Pictures from words, in OpenAI's form; what that has no place for stands in `ragcore`."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from ragcore.api.access import Reader
+from ragcore.api.problems import Problem
+from ragcore.api.routes.common import library_of, work_of
+from ragcore.types import CancelToken
+
+router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+MOST_PICTURES, MOST_STEPS = 10, 200
+_SQUARE = re.compile(r"(\d{1,5})x\1")
+
+
+class PictureExtension(BaseModel):
+    """`extra_body={"ragcore": {...}}` in OpenAI's client: as the options of `ragcore imagine`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    style: str = Field(default="", max_length=100)
+    negative: str = Field(default="", max_length=2000)
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    steps: int = Field(default=25, ge=1, le=MOST_STEPS)
+    scale: float = Field(default=3.0, ge=0, le=30)
+    guides: list[str] = Field(default=[], max_length=4, examples=[["class:buildings:3"]])
+
+
+class PictureRequest(BaseModel):
+    """Other fields of OpenAI's form (model, quality, user, …) are passed over."""
+
+    model_config = ConfigDict(extra="allow")
+
+    prompt: str = Field(max_length=2000, examples=["red apple"])
+    n: int = Field(default=1, ge=1, le=MOST_PICTURES)
+    size: str = Field(default="auto", max_length=20, description="auto, or such as 64x64")
+    response_format: Literal["b64_json"] = "b64_json"
+    ragcore: PictureExtension = PictureExtension()
+
+
+class PictureShape(BaseModel):
+    """A PNG that carries its recipe; `seed` makes it again."""
+
+    b64_json: str
+    ragcore: dict[str, Any]
+
+
+class PictureList(BaseModel):
+    created: int
+    data: list[PictureShape]
+    output_format: Literal["png"] = "png"
+    ragcore: dict[str, Any]
+
+
+@router.post("/images/generations")
+async def image_generations(
+    request: Request, principal: Reader, body: PictureRequest
+) -> PictureList:
+    """Make pictures by the profile's picture maker; 501 where it has none.
+
+    Given up between two steps when the connection is closed.
+    """
+    library = library_of(request)
+    if library.machine.profile().diffusion is None:
+        raise Problem(501, f"the profile {library.settings.profile} has no picture maker")
+    size = 0
+    if body.size != "auto":
+        square = _SQUARE.fullmatch(body.size)
+        if square is None:
+            raise Problem(400, "size is auto, or a square such as 64x64")
+        size = int(square[1])
+
+    def make(cancel: CancelToken) -> PictureList:
+        from ragcore.diffusion import GuideRequest, ImagineRequest
+
+        more = body.ragcore
+        wanted = ImagineRequest(
+            prompt=body.prompt,
+            negative=more.negative,
+            style=more.style,
+            seed=more.seed,
+            steps=more.steps,
+            size=size,
+            count=body.n,
+            scale=more.scale,
+            guides=[GuideRequest.parse(guide) for guide in more.guides],
+        )
+        made = library.imagine(wanted, cancel=cancel)
+        return PictureList(
+            created=int(time.time()),
+            data=[
+                PictureShape(
+                    b64_json=base64.b64encode(one.png).decode(), ragcore={"seed": one.seed}
+                )
+                for one in made.pictures
+            ],
+            ragcore={"model": made.model, "notes": list(made.notes), "seconds": made.seconds},
+        )
+
+    return await work_of(request).answer(request, principal, make)

@@ -1,0 +1,211 @@
+"""Search by words, a picture or both, page by page; questions answered, at once or in events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+
+from ragcore.api.access import Here, ReaderHere
+from ragcore.api.events import EventStream, event
+from ragcore.api.paging import cursor_at, offset_of
+from ragcore.api.problems import Problem, problem_of, request_id_of
+from ragcore.api.routes.common import PREFIX, library_of, metrics_of, work_of
+from ragcore.api.routes.jobs import EVENTS
+from ragcore.api.shapes import (
+    MAX_TEXT,
+    AnswerShape,
+    AskForm,
+    AskRequest,
+    HitShape,
+    LabelAnswer,
+    LabelledShape,
+    LabelRequest,
+    SearchAnswer,
+    SearchRequest,
+)
+from ragcore.api.work import begun
+from ragcore.types import Message, SearchQuery
+
+router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}", tags=["search and ask"])
+
+# Hits wanted of the engine: few steps, so that all pages of a search come from like candidates.
+_DEPTHS = (50, 200, 1000)
+
+
+@router.post("/search")
+async def search(request: Request, here: ReaderHere, body: SearchRequest) -> SearchAnswer:
+    """Find passages and pictures."""
+    return await _search(request, here, body, _decoded(body.image))
+
+
+@router.post("/search/picture")
+async def search_by_picture(
+    request: Request,
+    here: ReaderHere,
+    image: Annotated[UploadFile, File(description="A picture file.")],
+    text: Annotated[str, Form(max_length=MAX_TEXT)] = "",
+    minus: Annotated[str, Form(max_length=MAX_TEXT)] = "",
+    kind: Annotated[Literal["passages", "images", "all"], Form()] = "images",
+    limit: Annotated[int, Form(ge=1, le=100)] = 10,
+    cursor: Annotated[str | None, Form(max_length=200)] = None,
+    where: Annotated[str, Form(max_length=4000, description="JSON object of filters.")] = "{}",
+    cutoff: Annotated[float | None, Form(ge=0, le=1)] = None,
+    same_picture: Annotated[bool, Form()] = False,
+) -> SearchAnswer:
+    """The same with the picture as a file of a form: find its like, or copies of it."""
+    body = SearchRequest(
+        text=text,
+        minus=minus,
+        kind=kind,
+        limit=limit,
+        cursor=cursor,
+        where=_filters(where),
+        cutoff=cutoff,
+        same_picture=same_picture,
+    )
+    data = await image.read()
+    if not data:
+        raise Problem(400, "the picture is empty")
+    return await _search(request, here, body, data)
+
+
+async def _search(
+    request: Request, here: Here, body: SearchRequest, picture: bytes | None
+) -> SearchAnswer:
+    offset = offset_of(body.cursor)
+    wanted = offset + body.limit
+    if wanted > _DEPTHS[-1]:
+        raise Problem(400, f"a search can be paged to {_DEPTHS[-1]} hits: narrow it by a filter")
+    query = SearchQuery(
+        text=body.text,
+        image=picture,
+        minus=body.minus,
+        text_weight=body.text_weight,
+        image_weight=body.image_weight,
+        minus_weight=body.minus_weight,
+        kind=body.kind,
+        k=next(depth for depth in _DEPTHS if depth >= wanted),
+        where=body.where,
+        collection=here.name,
+        cutoff=body.cutoff,
+        rerank=body.rerank,
+        same_picture=body.same_picture,
+    )
+    result = await work_of(request).run(here.principal, lambda: library_of(request).search(query))
+    metrics_of(request).stages("search", result.seconds)
+    more = len(result.hits) > wanted and wanted < _DEPTHS[-1]
+    return SearchAnswer(
+        hits=[HitShape.of(hit) for hit in result.hits[offset:wanted]],
+        below=[HitShape.of(hit) for hit in result.below[: body.limit]] if not offset else [],
+        cutoff=result.cutoff,
+        next_cursor=cursor_at(wanted) if more else None,
+        seconds=dict(result.seconds),
+    )
+
+
+@router.post("/label")
+async def label(request: Request, here: ReaderHere, body: LabelRequest) -> LabelAnswer:
+    """Choose among names of your own for every picture; nothing is trained."""
+    offset = offset_of(body.cursor)
+    found = await work_of(request).run(
+        here.principal,
+        lambda: library_of(request).label(
+            body.labels, collection=here.name, where=body.where, top=body.top
+        ),
+    )
+    end = offset + body.limit
+    return LabelAnswer(
+        images=[LabelledShape.of(one) for one in found[offset:end]],
+        total=len(found),
+        next_cursor=cursor_at(end) if len(found) > end else None,
+    )
+
+
+@router.post("/ask")
+async def ask(request: Request, here: ReaderHere, body: AskForm) -> AnswerShape:
+    """Answer from the documents with checked citations, or say that they do not tell.
+
+    The answer is given up when the connection is closed.
+    """
+    library = library_of(request)
+    answer = await work_of(request).answer(
+        request,
+        here.principal,
+        lambda cancel: library.ask(
+            body.question, schema=body.form, cancel=cancel, **_asked(here, body)
+        ),
+    )
+    metrics_of(request).stages("ask", answer.timings)
+    metrics_of(request).answered(abstained=answer.abstained)
+    return AnswerShape.of(answer, prompt=body.show_prompt)
+
+
+@router.post("/ask/stream", status_code=200, response_class=EventStream, responses=EVENTS)
+async def ask_stream(request: Request, here: ReaderHere, body: AskRequest) -> EventStream:
+    """The same in events: `question` (a follow-up as it was rewritten), `hits`, `text` (pieces as
+    the model writes them), `answer` (checked: it replaces the pieces), or `error`."""
+    library = library_of(request)
+    events = await begun(
+        work_of(request).stream(
+            here.principal,
+            lambda cancel: library.ask_stream(body.question, cancel=cancel, **_asked(here, body)),
+        )
+    )
+
+    async def told() -> AsyncIterator[str]:
+        async with aclosing(events):  # type: ignore[type-var]  # an asynchronous generator
+            try:
+                async for step in events:
+                    if step.answer is not None:
+                        metrics_of(request).stages("ask", step.answer.timings)
+                        metrics_of(request).answered(abstained=step.answer.abstained)
+                        shape = AnswerShape.of(step.answer).model_dump(mode="json")
+                        yield event("answer", shape)
+                    elif step.kind == "hits":
+                        hits = [HitShape.of(hit).model_dump(mode="json") for hit in step.hits]
+                        yield event("hits", {"hits": hits})
+                    else:
+                        yield event(step.kind, {"text": step.text})
+            except Exception as error:
+                yield event("error", problem_of(error).document(request_id_of(request.scope)))
+
+    return EventStream(told())
+
+
+def _asked(here: Here, body: AskRequest) -> dict[str, Any]:
+    return {
+        "collection": here.name,
+        "k": body.k,
+        "where": body.where,
+        "history": [Message(turn.role, turn.content) for turn in body.history],
+        "adapter": body.adapter,
+    }
+
+
+def _decoded(image: str | None) -> bytes | None:
+    """Raises Problem 400 for what is no base64."""
+    if image is None:
+        return None
+    try:
+        data = base64.b64decode(image.rpartition("base64,")[2], validate=True)
+    except (binascii.Error, ValueError):
+        raise Problem(400, "image is not a picture file in base64") from None
+    if not data:
+        raise Problem(400, "the picture is empty")
+    return data
+
+
+def _filters(text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or len(found) > 20:
+        raise Problem(400, 'where is a JSON object of filters, such as {"type": "png"}')
+    return {str(name): str(value) for name, value in found.items()}

@@ -1,0 +1,57 @@
+"""Whether the server lives, whether it is ready, and its figures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from ragcore.api.access import Reader
+from ragcore.api.metrics import CONTENT_TYPE
+from ragcore.api.problems import Problem
+from ragcore.api.routes.common import Responses, library_of, metrics_of, work_of
+
+router = APIRouter(tags=["system"])
+METRICS: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz")
+async def health() -> Health:
+    """The process lives and answers. Needs no key."""
+    return Health()
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> Health:
+    """The catalogue answers and the models are loaded; 503 until then. Needs no key."""
+    library, work = library_of(request), work_of(request)
+
+    def look() -> None:
+        with library.catalog.read() as session:
+            session.execute(text("SELECT 1"))
+
+    if work.stopping:
+        raise Problem(503, "the server is stopping")
+    await work.quick(look)
+    preparation = library.machine.preparation
+    if preparation.state != "ready":
+        # A failure's text may name paths: it is in the log and in `ragcore doctor`.
+        raise Problem(
+            503, f"models: {preparation.state} {preparation.name}".rstrip(),
+            headers={"Retry-After": "5"},
+        )  # fmt: skip
+    return Health()
+
+
+@router.get("/metrics", response_class=Response, responses=METRICS)
+async def metrics(request: Request, principal: Reader) -> Response:
+    """Figures in Prometheus' text format; no names of people, files or collections."""
+    library, work = library_of(request), work_of(request)
+    data = await work.quick(metrics_of(request).text, library, work)
+    return Response(data, headers={"Content-Type": CONTENT_TYPE})

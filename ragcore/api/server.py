@@ -1,0 +1,93 @@
+"""The server: listening, who may be let in where, and an orderly end."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from ragcore.api.app import LOOPBACK_NAMES, create_app
+from ragcore.api.work import Work
+from ragcore.catalog.keys import Keys
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+FINISH = 25  # seconds that answers under way are given when the server is told to stop
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer itself can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(library: Library, host: str, *, keys_needed: bool) -> None:
+    """Raises UsageError where keys are needed and there is none that anybody could use."""
+    if keys_needed and not Keys(library.catalog).any_live():
+        raise UsageError(
+            f"to serve on {host} with keys, first make one: `ragcore keys create --name NAME "
+            "--scope read`"
+        )
+
+
+class _Server(uvicorn.Server):
+    """Streams of events end when the server is told to stop, so that it need not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, work: Work) -> None:
+        super().__init__(config)
+        self._work = work
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._work.stop()
+        super().handle_exit(sig, frame)
+
+
+def serve(
+    library: Library,
+    *,
+    host: str,
+    port: int,
+    keys: bool = False,
+    certificate: str | None = None,
+    private_key: str | None = None,
+    listening: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serve until stopped by SIGINT or SIGTERM. Raises UsageError, see `check_exposure`.
+
+    Keys are needed wherever others can reach the server, and with `keys` on this computer too.
+    `listening` is told the port once callers can connect.
+    """
+    keys_needed = keys or not is_loopback(host)
+    check_exposure(library, host, keys_needed=keys_needed)
+    with _listen(host, port) as door:
+        app = create_app(library, keys_needed=keys_needed, hosts=[*LOOPBACK_NAMES, host])
+        config = uvicorn.Config(
+            app,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=FINISH,
+            timeout_keep_alive=30,
+            ssl_certfile=certificate,
+            ssl_keyfile=private_key,
+        )
+        listening(int(door.getsockname()[1]))
+        with suppress(KeyboardInterrupt):  # the way that it is told to stop, not a failure
+            _Server(config, app.state.work).run([door])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"the server cannot listen on {host} port {port}: {reason}") from None

@@ -1,0 +1,411 @@
+"""What requests and answers look like: the models behind the OpenAPI description."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ragcore.catalog.browse import ImageInfo, Statistics
+from ragcore.catalog.models import Collection, Document, DocumentPage
+from ragcore.ingest.jobs import JobInfo
+from ragcore.types import Answer, Hit, Labelled
+
+MAX_TEXT = 20_000
+
+
+class Given(BaseModel):
+    """A request: what is not described is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- collections ---------------------------------------------------------------
+
+
+class NewCollection(Given):
+    name: str = Field(min_length=1, max_length=100, examples=["papers"])
+
+
+class Renaming(Given):
+    name: str = Field(min_length=1, max_length=100, examples=["old papers"])
+
+
+class CollectionShape(BaseModel):
+    """A collection and what it holds."""
+
+    name: str
+    created_at: datetime
+    documents: int
+    failed: int
+    pages: int
+    passages: int
+    images: int
+    bytes: int
+    types: dict[str, int]
+
+    @classmethod
+    def of(cls, row: Collection, counts: Statistics) -> CollectionShape:
+        return cls(
+            name=row.name,
+            created_at=row.created_at,
+            documents=counts.documents,
+            failed=counts.states.get("failed", 0),
+            pages=counts.pages,
+            passages=counts.passages,
+            images=counts.images,
+            bytes=counts.bytes,
+            types=counts.types,
+        )
+
+
+class CollectionList(BaseModel):
+    items: list[CollectionShape]
+
+
+class Deleted(BaseModel):
+    deleted: str
+    documents: int
+
+
+# --- documents and images --------------------------------------------------------
+
+
+class DocumentShape(BaseModel):
+    """A file as ingested. `state`: ready, stale (an older version is kept), failed."""
+
+    id: int
+    name: str
+    title: str
+    path: str
+    media_type: str
+    size: int
+    state: str
+    error: str
+    warnings: list[str]
+    paged: bool
+    pages: int
+    passages: int
+    images: int
+    details: dict[str, Any]
+    modified_at: datetime
+    ingested_at: datetime
+
+    @classmethod
+    def of(cls, row: Document) -> DocumentShape:
+        return cls(
+            id=row.id,
+            name=row.name,
+            title=row.title,
+            path=row.path,
+            media_type=row.media_type,
+            size=row.size,
+            state=row.state,
+            error=row.error,
+            warnings=row.warnings,
+            paged=row.paged,
+            pages=row.page_count,
+            passages=row.passage_count,
+            images=row.image_count,
+            details=row.details,
+            modified_at=row.modified_at,
+            ingested_at=row.ingested_at,
+        )
+
+
+class DocumentList(BaseModel):
+    items: list[DocumentShape]
+    total: int
+    next_cursor: str | None = Field(description="Give it as `cursor` to get the next ones.")
+
+
+class PageShape(BaseModel):
+    """A page's text. `start` is its offset in the document's text, which spans count in."""
+
+    number: int
+    label: str | None
+    start: int
+    ocr: bool
+    text: str
+
+    @classmethod
+    def of(cls, row: DocumentPage) -> PageShape:
+        return cls(number=row.number, label=row.label, start=row.start, ocr=row.ocr, text=row.text)
+
+
+class ImageShape(BaseModel):
+    """A picture file (`page` null), or a picture found inside a document."""
+
+    id: int
+    document_id: int
+    document: str
+    path: str
+    page: int | None
+    width: int
+    height: int
+    caption: str
+    text: str
+
+    @classmethod
+    def of(cls, info: ImageInfo) -> ImageShape:
+        return cls(
+            id=info.id,
+            document_id=info.document_id,
+            document=info.document,
+            path=info.path,
+            page=info.page,
+            width=info.width,
+            height=info.height,
+            caption=info.caption,
+            text=info.text,
+        )
+
+
+class ImageList(BaseModel):
+    items: list[ImageShape]
+    next_cursor: str | None
+
+
+# --- jobs ----------------------------------------------------------------------
+
+
+class IngestRequest(Given):
+    """Files and folders of the server's own computer."""
+
+    paths: list[str] = Field(min_length=1, max_length=1000, examples=[["/srv/papers"]])
+    sync: bool = Field(default=False, description="Remove documents whose files are gone.")
+    passwords: list[str] = Field(default=[], max_length=20, description="For locked files.")
+
+
+class Started(BaseModel):
+    """Work that goes on in the background: look at `location`, or at its events."""
+
+    job: int
+    location: str
+    files: list[str] = []
+
+
+class JobShape(BaseModel):
+    """`state`: running, done, failed, cancelled, interrupted, resumed."""
+
+    id: int
+    kind: str
+    state: str
+    progress: dict[str, Any] = Field(
+        examples=[{"stage": "embed", "done": 3, "total": 8, "rate": 1.5, "failed": 0}]
+    )
+    report: dict[str, Any]
+    error: str
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, info: JobInfo) -> JobShape:
+        return cls(
+            id=info.id,
+            kind=info.kind,
+            state=info.state,
+            progress=info.progress,
+            report=info.report,
+            error=info.error,
+            created_at=info.created_at,
+            updated_at=info.updated_at,
+            finished_at=info.finished_at,
+        )
+
+
+class JobList(BaseModel):
+    items: list[JobShape]
+    next_cursor: str | None
+
+
+# --- search and ask ----------------------------------------------------------------
+
+WHERE: Any = Field(
+    default={},
+    max_length=20,
+    description="Filters: type, path, name, date, date>=, date<=, size>=, size<=, page, label.",
+    examples=[{"type": "pdf"}],
+)
+CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
+
+
+class SearchRequest(Given):
+    """By words, by a picture, or by both; `minus` are words to move away from."""
+
+    text: str = Field(default="", max_length=MAX_TEXT, examples=["notice period"])
+    minus: str = Field(default="", max_length=MAX_TEXT)
+    image: str | None = Field(default=None, description="A picture file in base64.")
+    kind: Literal["passages", "images", "all"] = "all"
+    limit: int = Field(default=10, ge=1, le=100)
+    cursor: str | None = CURSOR
+    where: dict[str, str] = WHERE
+    cutoff: float | None = Field(default=None, ge=0, le=1, description="0 shows everything.")
+    text_weight: float = Field(default=1.0, ge=0, le=10)
+    image_weight: float = Field(default=1.0, ge=0, le=10)
+    minus_weight: float = Field(default=0.5, ge=0, le=10)
+    same_picture: bool = Field(default=False, description="Find copies of this very picture.")
+    rerank: bool | None = None
+
+
+class HitShape(BaseModel):
+    """What was found, and why. `score` is in [0, 1]."""
+
+    id: int
+    kind: Literal["passage", "image"]
+    score: float
+    document_id: int
+    document: str
+    path: str
+    text: str
+    page: int | None
+    page_end: int | None
+    span: tuple[int, int] | None
+    heading: str
+    media_type: str
+    why: dict[str, Any]
+
+    @classmethod
+    def of(cls, hit: Hit) -> HitShape:
+        why = {"dense": hit.why.dense, "lexical": hit.why.lexical, "rerank": hit.why.rerank}
+        return cls(
+            id=hit.id,
+            kind=hit.kind,
+            score=round(float(hit.score), 4),
+            document_id=hit.document_id,
+            document=hit.document,
+            path=hit.path,
+            text=hit.text,
+            page=hit.page,
+            page_end=hit.page_end,
+            span=hit.span,
+            heading=hit.heading,
+            media_type=hit.media_type,
+            why={**{k: v if v is None else float(v) for k, v in why.items()},
+                 "matched": list(hit.why.matched)},
+        )  # fmt: skip
+
+
+class LabelRequest(Given):
+    """Names to choose between for every picture of the collection."""
+
+    labels: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        min_length=2, max_length=500, examples=[["dog", "cat", "car"]]
+    )
+    top: int = Field(default=3, ge=1, le=20, description="Labels told of each picture.")
+    limit: int = Field(default=50, ge=1, le=500)
+    cursor: str | None = CURSOR
+    where: dict[str, str] = WHERE
+
+
+class LabelShape(BaseModel):
+    """A label with its probability among all labels given."""
+
+    label: str
+    probability: float
+
+
+class LabelledShape(BaseModel):
+    """A picture with the labels that fit it best, best first."""
+
+    image: HitShape
+    labels: list[LabelShape]
+
+    @classmethod
+    def of(cls, labelled: Labelled) -> LabelledShape:
+        return cls(
+            image=HitShape.of(labelled.hit),
+            labels=[
+                LabelShape(label=one.name, probability=round(one.probability, 4))
+                for one in labelled.labels
+            ],
+        )
+
+
+class LabelAnswer(BaseModel):
+    """Pictures, the surest ones first."""
+
+    images: list[LabelledShape]
+    total: int
+    next_cursor: str | None
+
+
+class SearchAnswer(BaseModel):
+    """Hits by falling score; `below` are the nearest ones under the cut-off (first page only)."""
+
+    hits: list[HitShape]
+    below: list[HitShape]
+    cutoff: float
+    next_cursor: str | None
+    seconds: dict[str, float]
+
+
+class Turn(Given):
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=MAX_TEXT)
+
+
+class AskRequest(Given):
+    question: str = Field(min_length=1, max_length=4000, examples=["Who approves a journey?"])
+    k: int = Field(default=4, ge=1, le=20, description="Passages to read.")
+    where: dict[str, str] = WHERE
+    history: list[Turn] = Field(default=[], max_length=40, description="Earlier turns.")
+    adapter: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="A LoRA adapter by name; none: the bare model.",
+    )
+
+
+class AskForm(AskRequest):
+    form: dict[str, Any] | None = Field(
+        default=None, description="A JSON Schema: the answer is JSON of this form."
+    )
+    show_prompt: bool = Field(default=False, description="Tell what the model was given.")
+
+
+class CitationShape(BaseModel):
+    """`quote` stands word for word in the passage; `span` counts in the document's text."""
+
+    n: int
+    document: str
+    document_id: int
+    page: int | None
+    quote: str
+    passage_id: int
+    span: tuple[int, int] | None
+
+
+class AnswerShape(BaseModel):
+    answer: str
+    abstained: bool = Field(description="The documents do not tell, or not surely enough.")
+    citations: list[CitationShape]
+    hits: list[HitShape]
+    question: str = Field(description="As asked of the index: follow-ups stand alone.")
+    prompt: str | None = None
+    seconds: dict[str, float]
+
+    @classmethod
+    def of(cls, answer: Answer, *, prompt: bool = False) -> AnswerShape:
+        return cls(
+            answer=answer.text,
+            abstained=answer.abstained,
+            citations=[
+                CitationShape(
+                    n=c.n,
+                    document=c.document,
+                    document_id=c.document_id,
+                    page=c.page,
+                    quote=c.quote,
+                    passage_id=c.passage_id,
+                    span=c.span,
+                )
+                for c in answer.citations
+            ],
+            hits=[HitShape.of(hit) for hit in answer.hits],
+            question=answer.question,
+            prompt=answer.prompt if prompt else None,
+            seconds={name: float(value) for name, value in answer.timings.items()},
+        )

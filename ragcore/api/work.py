@@ -1,0 +1,153 @@
+"""The library's work in threads: so many at once, so many waiting, each for one principal."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import anyio
+from anyio import to_thread
+from starlette.requests import Request
+
+from ragcore.api.access import Principal
+from ragcore.api.problems import Problem
+from ragcore.catalog import permits
+from ragcore.types import CancelToken
+
+T = TypeVar("T")
+_END = object()
+MOST_SEARCHES = 8  # at once; numpy and SQLite leave the interpreter's lock
+MOST_ANSWERS = 4  # tokens of all of them take turns in the model
+
+
+class Work:
+    """Runs blocking calls. `most_waiting` bounds the queue: who comes later is told to retry."""
+
+    def __init__(self, *, most_waiting: int = 64) -> None:
+        self._most_waiting = most_waiting
+        self._limits = {
+            "search": anyio.CapacityLimiter(MOST_SEARCHES),
+            "answer": anyio.CapacityLimiter(MOST_ANSWERS),
+        }
+        self.waiting = dict.fromkeys(self._limits, 0)
+        self.running = dict.fromkeys(self._limits, 0)
+        self._quick = anyio.CapacityLimiter(16)
+        self._threads = anyio.CapacityLimiter(MOST_SEARCHES + MOST_ANSWERS)
+        self._tokens: set[CancelToken] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Streams of events end soon; answers under way may still be finished."""
+        self.stopping = True
+
+    def cancel(self) -> None:
+        """End what is still under way."""
+        self.stopping = True
+        for token in list(self._tokens):
+            token.cancel()
+
+    async def quick(self, call: Callable[..., T], *args: Any) -> T:
+        """A short look into the catalogue."""
+        return await to_thread.run_sync(call, *args, limiter=self._quick)
+
+    async def run(self, principal: Principal, call: Callable[[], T], *, kind: str = "search") -> T:
+        """`call()` in a thread, for this principal's collections only."""
+
+        def permitted() -> T:
+            with permits.only(principal.collection_ids):
+                return call()
+
+        self._admit(kind)
+        self.waiting[kind] += 1
+        waits = True
+        try:
+            async with self._limits[kind]:
+                self.waiting[kind] -= 1
+                waits = False
+                self.running[kind] += 1
+                try:
+                    return await to_thread.run_sync(permitted, limiter=self._threads)
+                finally:
+                    self.running[kind] -= 1
+        finally:
+            if waits:  # given up in the queue
+                self.waiting[kind] -= 1
+
+    async def answer(
+        self, request: Request, principal: Principal, call: Callable[[CancelToken], T]
+    ) -> T:
+        """A long call, cancelled when the asker goes away. Raises Cancelled then."""
+        token = CancelToken()
+        self._tokens.add(token)
+
+        async def watch() -> None:
+            # The body was read: what comes next is that the connection was closed.
+            while (await request.receive())["type"] != "http.disconnect":
+                continue
+            token.cancel()
+
+        watching = asyncio.create_task(watch())
+        try:
+            return await self.run(principal, lambda: call(token), kind="answer")
+        finally:
+            watching.cancel()
+            token.cancel()
+            self._tokens.discard(token)
+
+    async def stream(
+        self, principal: Principal, make: Callable[[CancelToken], Iterator[T]]
+    ) -> AsyncIterator[T]:
+        """The items of a blocking iterator; it is cancelled when the asker goes away."""
+        token = CancelToken()
+        self._tokens.add(token)
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+
+        def pump() -> None:
+            for item in make(token):
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        async def work() -> None:
+            try:
+                await self.run(principal, pump, kind="answer")
+                queue.put_nowait(_END)
+            except Exception as error:  # raised again where the items are read
+                queue.put_nowait(error)
+
+        task = asyncio.create_task(work())
+        try:
+            while (item := await queue.get()) is not _END:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            token.cancel()
+            self._tokens.discard(token)
+            self._ending.add(task)  # held until its thread has noticed
+            task.add_done_callback(self._ending.discard)
+
+    def _admit(self, kind: str) -> None:
+        if self.stopping:
+            raise Problem(503, "the server is stopping", headers={"Retry-After": "10"})
+        if self.waiting[kind] >= self._most_waiting:
+            seconds = str(math.ceil(self.waiting[kind] / 8))
+            raise Problem(
+                503, "too much is waiting already; try again", headers={"Retry-After": seconds}
+            )
+
+
+async def begun(items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The same items, after the first has come: what goes wrong before it is raised here."""
+    first = await anext(items)
+
+    async def all_of_them() -> AsyncIterator[T]:
+        async with aclosing(items):  # type: ignore[type-var]  # an asynchronous generator
+            yield first
+            async for item in items:
+                yield item
+
+    return all_of_them()

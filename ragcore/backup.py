@@ -1,0 +1,289 @@
+"""One file that holds a library, made while it is in use, and the way back.
+
+The archive is a tar file with what cannot be made again: the catalogue (a consistent snapshot by
+SQLite's backup interface, which does not stop writers), uploads, pictures out of documents,
+settings and keys. Indexes and maps follow from the catalogue and are left out. Its last member is
+a manifest with the checksum of every file, so that a file that was cut off is known as such.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from ragcore import __version__
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.settings import Settings
+from ragcore.types import Progress, ProgressCallback
+
+FORMAT = 1
+CATALOGUE, MANIFEST = "catalogue.db", "manifest.json"
+# What follows from the rest, or belongs to running processes.
+_LEFT_OUT = {"indexes", "maps", CATALOGUE, f"{CATALOGUE}-wal", f"{CATALOGUE}-shm"}
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What an archive holds: number of files, their bytes, and what could not be read."""
+
+    path: Path
+    files: int
+    size: int
+    missing: tuple[str, ...] = ()
+
+
+def backup(
+    settings: Settings, target: Path, *, progress: ProgressCallback | None = None
+) -> Archived:
+    """Write the library of `settings.home` into `target` (.tar, or .tar.gz / .tgz compressed).
+
+    The library may be in use. The file appears when it is whole, readable by its owner only.
+    Raises UsageError where there is no library, or the catalogue is not SQLite's.
+    """
+    catalogue = _catalogue(settings)
+    target = target.expanduser().absolute()
+    mode = _mode(target)
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}")
+    handle, part = tempfile.mkstemp(dir=target.parent, prefix=".ragcore-backup-")
+    os.close(handle)  # made for its owner only
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ragcore-") as folder:
+            snapshot = Path(folder) / CATALOGUE
+            _snapshot(catalogue, snapshot)
+            with tarfile.open(part, mode, **_level(mode)) as archive:  # type: ignore[call-overload]
+                written = _write(archive, settings, snapshot, target, progress)
+        os.replace(part, target)
+    except OSError as error:
+        raise RagcoreError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+    return Archived(target, *written)
+
+
+def restore(
+    archive: Path,
+    settings: Settings,
+    *,
+    replace: bool = False,
+    progress: ProgressCallback | None = None,
+) -> tuple[Archived, Path | None]:
+    """Put an archive's library into `settings.home`; return what came, and what was put aside.
+
+    A home that holds a library is refused; with `replace` it is renamed first, never deleted.
+    Nothing is changed unless every file agrees with the archive's checksums. Raises UsageError
+    for no archive of ours or a home in the way, RagcoreError for a damaged one.
+    """
+    archive, home = archive.expanduser(), settings.home
+    if settings.database_url:
+        raise UsageError("a library in a database server is restored by that server's own tools")
+    if not archive.is_file():
+        raise UsageError(f"there is no file {archive}")
+    taken = home.is_dir() and any(home.iterdir())
+    if taken and not replace:
+        raise UsageError(
+            f"{home} is not empty: give another folder by RAGCORE_HOME, or --replace to put what "
+            "is there aside"
+        )
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".ragcore-restore-") as folder:
+        unpacked = Path(folder) / "home"
+        unpacked.mkdir()
+        files, size = _unpack(archive, unpacked, progress)
+        aside = _put_aside(home) if taken else None
+        if home.is_dir():
+            home.rmdir()
+        os.replace(unpacked, home)
+    return Archived(archive, files, size), aside
+
+
+def _done(progress: ProgressCallback | None) -> None:
+    if progress is not None:
+        progress(Progress("done", 0, 0))
+
+
+# --- out ---------------------------------------------------------------------
+
+
+def _catalogue(settings: Settings) -> Path:
+    if settings.database_url:
+        raise UsageError(
+            "the catalogue is in a database server: back it up by that server's own tools, and "
+            f"the folder {settings.home} beside it"
+        )
+    path = settings.home / CATALOGUE
+    if not path.is_file():
+        raise UsageError(f"there is no library in {settings.home}")
+    return path
+
+
+def _snapshot(catalogue: Path, copy: Path) -> None:
+    """All pages within one read transaction: whoever writes meanwhile goes on writing."""
+    try:
+        with (
+            closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+            wrong = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise RagcoreError(f"the catalogue cannot be copied: {error}") from error
+    if wrong != "ok":
+        raise RagcoreError(f"the catalogue is damaged ({wrong}): run `ragcore doctor --repair`")
+
+
+def _write(
+    archive: tarfile.TarFile,
+    settings: Settings,
+    snapshot: Path,
+    target: Path,
+    progress: ProgressCallback | None,
+) -> tuple[int, int, tuple[str, ...]]:
+    files = [(CATALOGUE, snapshot), *_kept_files(settings, target)]
+    sums: dict[str, str] = {}
+    missing: list[str] = []
+    size = 0
+    for number, (name, path) in enumerate(files):
+        if progress is not None:
+            progress(Progress("store", number, len(files), current=name))
+        try:
+            with path.open("rb") as source:
+                info = archive.gettarinfo(arcname=name, fileobj=source)
+                reader = _Hashing(source)
+                archive.addfile(info, reader)
+        except FileNotFoundError:  # removed since the snapshot was taken
+            missing.append(name)
+            continue
+        sums[name], size = reader.sum.hexdigest(), size + info.size
+    _done(progress)
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "ragcore": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sha256": sums,
+    }
+    data = json.dumps(about, indent=1).encode()
+    info = tarfile.TarInfo(MANIFEST)
+    info.size = len(data)
+    archive.addfile(info, io.BytesIO(data))
+    return len(sums), size, tuple(missing)
+
+
+def _kept_files(settings: Settings, target: Path) -> Iterator[tuple[str, Path]]:
+    home = settings.home
+    for folder, folders, names in os.walk(home):
+        here = Path(folder)
+        top = here == home
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not (top and name in _LEFT_OUT) and here / name != settings.weights_cache
+        )
+        for name in sorted(names):
+            path = here / name
+            if name.endswith(".lock") or (top and name in _LEFT_OUT) or path == target:
+                continue
+            if name.startswith(".ragcore-") or path.is_symlink() or not path.is_file():
+                continue
+            yield path.relative_to(home).as_posix(), path
+
+
+class _Hashing(io.RawIOBase):
+    """Reads a file and keeps the checksum of what went through."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.sum = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self.sum.update(data)
+        return data
+
+
+def _mode(target: Path) -> str:
+    if target.name.endswith((".tar.gz", ".tgz")):
+        return "w:gz"
+    if target.suffix == ".tar":
+        return "w"
+    raise UsageError(f"{target.name}: a backup is a .tar or a .tar.gz file")
+
+
+def _level(mode: str) -> dict[str, int]:
+    return {"compresslevel": 3} if mode == "w:gz" else {}  # vectors and pictures hardly shrink
+
+
+# --- back --------------------------------------------------------------------
+
+
+def _unpack(archive: Path, folder: Path, progress: ProgressCallback | None) -> tuple[int, int]:
+    """Files and bytes; every file is checked against the manifest."""
+    sums: dict[str, str] = {}
+    manifest: dict[str, Any] | None = None
+    size = 0
+    try:
+        with tarfile.open(archive, "r:*") as source:
+            for member in source:
+                if member.name == MANIFEST:
+                    manifest = json.loads(_open(source, member).read())
+                    continue
+                if progress is not None:
+                    progress(Progress("restore", len(sums), 0, current=member.name))
+                sums[member.name] = _extract(source, member, folder)
+                size += member.size
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise RagcoreError(f"{archive} is no whole backup: {error}") from error
+    _done(progress)
+    if manifest is None or CATALOGUE not in sums:
+        raise RagcoreError(f"{archive} is no whole backup of a library")
+    if manifest.get("format") != FORMAT:
+        raise UsageError(f"{archive} was made by a newer ragcore ({manifest.get('ragcore')})")
+    if manifest.get("sha256") != sums:
+        wrong = {name for name, _ in set(sums.items()) ^ set(manifest["sha256"].items())}
+        raise RagcoreError(f"{archive} is damaged: {min(wrong)} differs from its checksum")
+    return len(sums), size
+
+
+def _open(source: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    opened = source.extractfile(member)
+    if opened is None:
+        raise ValueError(f"{member.name!r} is not a plain file")
+    return opened
+
+
+def _extract(source: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> str:
+    """Write one file below `folder`, never beside it; return its checksum."""
+    path = (folder / member.name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not member.isreg():
+        raise ValueError(f"{member.name!r} does not belong into a backup")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with _open(source, member) as opened, path.open("xb") as out:
+        os.chmod(path, 0o600 if member.mode & 0o077 == 0 else 0o644)
+        while block := opened.read(_BLOCK):
+            digest.update(block)
+            out.write(block)
+    return digest.hexdigest()
+
+
+def _put_aside(home: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    aside = home.with_name(f"{home.name}.before-{stamp}")
+    if aside.exists():
+        raise UsageError(f"{aside} is in the way")
+    shutil.move(home, aside)
+    return aside

@@ -1,0 +1,283 @@
+"""Looking through a collection: lists, facets, counts, a page's text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy.orm import Session
+
+from ragcore.catalog.models import (
+    CollectionSpace,
+    Document,
+    DocumentPage,
+    Embedding,
+    Image,
+    Passage,
+    SpaceRow,
+    Thumbnail,
+)
+from ragcore.catalog.permits import may_see
+from ragcore.errors import UsageError
+
+ORDERS = {
+    "name": Document.name,
+    "newest": Document.ingested_at.desc(),
+    "modified": Document.modified_at.desc(),
+    "size": Document.size.desc(),
+    "pages": Document.page_count.desc(),
+    "state": Document.state,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image with what is known of its document."""
+
+    id: int
+    document_id: int
+    document: str
+    path: str
+    page: int | None
+    width: int
+    height: int
+    media: str
+    caption: str
+    text: str
+    phash: bytes
+    pixels_sha256: str
+    collection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts of one collection. `types` and `states` count documents."""
+
+    documents: int
+    pages: int
+    passages: int
+    images: int
+    bytes: int
+    types: dict[str, int]
+    states: dict[str, int]
+    spaces: dict[str, int]  # vectors by space name
+
+
+def list_documents(
+    session: Session,
+    collection_id: int,
+    *,
+    search: str = "",
+    state: str | None = None,
+    media_type: str | None = None,
+    order: str = "name",
+    limit: int = 100,
+    offset: int = 0,
+) -> tuple[Sequence[Document], int]:
+    """One page of a collection's documents, and how many there are in all.
+
+    `search` is looked for in name, title and path. Raises UsageError for an unknown `order`.
+    """
+    if order not in ORDERS:
+        raise UsageError(f"documents are ordered by {', '.join(ORDERS)}, not by {order!r}")
+    here: list[ColumnElement[bool]] = [Document.collection_id == collection_id]
+    if search:
+        here.append(
+            Document.path.icontains(search, autoescape=True)
+            | Document.title.icontains(search, autoescape=True)
+        )
+    if state:
+        here.append(Document.state == state)
+    if media_type:
+        here.append(Document.media_type == media_type)
+    total = session.scalar(select(func.count()).select_from(Document).where(*here)) or 0
+    query = select(Document).where(*here).order_by(ORDERS[order], Document.id)
+    return session.scalars(query.limit(limit).offset(offset)).all(), total
+
+
+def get_document(session: Session, document_id: int) -> Document:
+    """Raises UsageError if there is no such document."""
+    found = session.get(Document, document_id)
+    if found is None or not may_see(found.collection_id):
+        raise UsageError(f"there is no document {document_id}")
+    return found
+
+
+def document_paths(
+    session: Session, collection_id: int, document_ids: Sequence[int]
+) -> Sequence[str]:
+    """Paths of those of these documents that the collection has."""
+    query = select(Document.path).where(
+        Document.collection_id == collection_id, Document.id.in_(document_ids)
+    )
+    return session.scalars(query).all()
+
+
+def documents_below(session: Session, collection_id: int, paths: Sequence[str]) -> dict[int, str]:
+    """Paths by id of the documents that are at one of these paths, or in a folder there."""
+    found: dict[int, str] = {}
+    for path in paths:
+        below = Document.path.startswith(path.rstrip("/") + "/", autoescape=True)
+        query = select(Document.id, Document.path).where(
+            Document.collection_id == collection_id, (Document.path == path) | below
+        )
+        found.update(session.execute(query).all())
+    return found
+
+
+def document_pages(session: Session, document_id: int) -> Sequence[DocumentPage]:
+    """All pages of a document, in order."""
+    query = select(DocumentPage).where(DocumentPage.document_id == document_id)
+    return session.scalars(query.order_by(DocumentPage.number)).all()
+
+
+def get_page(session: Session, document_id: int, number: int) -> DocumentPage:
+    """One page's text. Raises UsageError if the document has no such page."""
+    count = get_document(session, document_id).page_count
+    found = session.get(DocumentPage, (document_id, number))
+    if found is None:
+        raise UsageError(f"document {document_id} has no page {number}: it has {count}")
+    return found
+
+
+def get_image(session: Session, image_id: int) -> ImageInfo:
+    """Raises UsageError if there is no such image."""
+    row = session.execute(_images().where(Image.id == image_id)).one_or_none()
+    found = ImageInfo(*row) if row is not None else None
+    if found is None or not may_see(found.collection_id):
+        raise UsageError(f"there is no image {image_id}")
+    return found
+
+
+def list_images(
+    session: Session,
+    collection_id: int,
+    *,
+    document_id: int | None = None,
+    captioned: bool = False,
+    limit: int = 100,
+    offset: int = 0,
+) -> Sequence[ImageInfo]:
+    """A collection's images, newest first, or those of one document in its order.
+
+    `captioned` leaves out those without a caption.
+    """
+    query = _images().where(Image.collection_id == collection_id)
+    if captioned:
+        query = query.where(Image.caption != "")
+    if document_id is not None:
+        query = query.where(Image.document_id == document_id).order_by(Image.ordinal)
+    else:
+        query = query.order_by(Image.id.desc())
+    return [ImageInfo(*row) for row in session.execute(query.limit(limit).offset(offset))]
+
+
+def thumbnail(session: Session, image_id: int) -> bytes:
+    """WebP. Raises UsageError if there is no such image."""
+    get_image(session, image_id)
+    data = session.scalar(select(Thumbnail.data).where(Thumbnail.image_id == image_id))
+    if data is None:
+        raise UsageError(f"there is no image {image_id}")
+    return data
+
+
+def thumbnails(session: Session, image_ids: Sequence[int]) -> dict[int, bytes]:
+    """WebP of each image that exists, by id."""
+    query = select(Thumbnail.image_id, Thumbnail.data, Image.collection_id)
+    query = query.join(Image, Image.id == Thumbnail.image_id).where(Image.id.in_(image_ids))
+    return {item: data for item, data, where in session.execute(query) if may_see(where)}
+
+
+def facets(session: Session, collection_id: int) -> dict[str, dict[str, int]]:
+    """Counts of documents by "type" (media type) and "year" of the file's own time."""
+    here = (Document.collection_id == collection_id, Document.state != "failed")
+
+    def counts(column: ColumnElement[Any]) -> dict[str, int]:
+        query = select(column, func.count()).where(*here).group_by(column)
+        rows = session.execute(query.order_by(func.count().desc())).all()
+        return {str(value): count for value, count in rows}
+
+    year = func.extract("year", Document.modified_at)
+    return {"type": counts(Document.media_type.expression), "year": counts(year)}
+
+
+def folders(session: Session, collection_id: int) -> dict[str, int]:
+    """Counts of documents by the folder that they are in."""
+    result: dict[str, int] = {}
+    query = select(Document.path).where(Document.collection_id == collection_id)
+    for path in session.scalars(query):
+        folder = path.rsplit("/", 1)[0] or "/"
+        result[folder] = result.get(folder, 0) + 1
+    return dict(sorted(result.items()))
+
+
+def statistics(session: Session, collection_id: int) -> Statistics:
+    """Everything that can be counted of one collection."""
+    ready = case((Document.state != "failed", 1), else_=0)
+    row = session.execute(
+        select(
+            func.coalesce(func.sum(ready), 0),
+            func.coalesce(func.sum(Document.page_count), 0),
+            func.coalesce(func.sum(Document.passage_count), 0),
+            func.coalesce(func.sum(Document.image_count), 0),
+            func.coalesce(func.sum(Document.size), 0),
+        ).where(Document.collection_id == collection_id)
+    ).one()
+
+    def by(column: ColumnElement[str]) -> dict[str, int]:
+        query = select(column, func.count()).where(Document.collection_id == collection_id)
+        return dict(session.execute(query.group_by(column)).all())
+
+    vectors = (
+        select(SpaceRow.name, func.count(Embedding.item_id))
+        .join(CollectionSpace, CollectionSpace.space_id == SpaceRow.id)
+        .outerjoin(
+            Embedding,
+            (Embedding.space_id == SpaceRow.id)
+            & (Embedding.collection_id == CollectionSpace.collection_id),
+        )
+        .where(CollectionSpace.collection_id == collection_id)
+        .group_by(SpaceRow.name)
+    )
+    documents, pages, passages, images, size = (int(value) for value in row)
+    return Statistics(
+        documents=documents,
+        pages=pages,
+        passages=passages,
+        images=images,
+        bytes=size,
+        types=by(Document.media_type.expression),
+        states=by(Document.state.expression),
+        spaces=dict(session.execute(vectors).all()),
+    )
+
+
+def passage_neighbours(
+    session: Session, document_id: int, ordinal: int, reach: int = 1
+) -> Sequence[Passage]:
+    """The passages around one of a document, itself included, in order."""
+    query = select(Passage).where(
+        Passage.document_id == document_id,
+        Passage.ordinal.between(ordinal - reach, ordinal + reach),
+    )
+    return session.scalars(query.order_by(Passage.ordinal)).all()
+
+
+def _images() -> Select[*tuple[Any, ...]]:
+    return select(
+        Image.id,
+        Image.document_id,
+        Document.title,
+        Document.path,
+        Image.page,
+        Image.width,
+        Image.height,
+        Image.media,
+        Image.caption,
+        Image.text,
+        Image.phash,
+        Image.pixels_sha256,
+        Image.collection_id,
+    ).join(Document, Document.id == Image.document_id)

@@ -1,0 +1,279 @@
+"""Storing and removing documents: each a unit of work with its text, pictures and vectors."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from ragcore.catalog.embeddings import add_embeddings, remove_embeddings
+from ragcore.catalog.models import Document, DocumentPage, Image, Passage, SpaceRow, Thumbnail, now
+from ragcore.types import FileState, PassageDraft, Picture, ReadDocument
+
+if TYPE_CHECKING:
+    from ragcore.types import FloatArray
+
+_IN = 10_000  # values per IN list
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file as the catalogue remembers it."""
+
+    id: int
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    state: str
+
+
+@dataclass(slots=True)
+class NewDocument:
+    """A document that is ready to be stored: read, split and embedded.
+
+    `passage_vectors` and `image_vectors` map a space id to unit vectors [n, d] in the order of
+    `passages` and `document.pictures`. `media` names the stored file of each embedded picture
+    ("" for a file's own).
+    """
+
+    file: FileState
+    document: ReadDocument
+    passages: Sequence[PassageDraft]
+    passage_vectors: Mapping[int, FloatArray] = field(default_factory=dict)
+    image_vectors: Mapping[int, FloatArray] = field(default_factory=dict)
+    media: Sequence[str] = ()
+
+
+def known_files(session: Session, collection_id: int) -> dict[str, KnownFile]:
+    """Every file of a collection, by path."""
+    rows = session.execute(
+        select(
+            Document.id,
+            Document.path,
+            Document.size,
+            Document.mtime_ns,
+            Document.sha256,
+            Document.state,
+        ).where(Document.collection_id == collection_id)
+    )
+    return {row.path: KnownFile(*row) for row in rows}
+
+
+def store_document(session: Session, collection_id: int, new: NewDocument) -> tuple[int, bool]:
+    """Store a document in place of any earlier version; return (its id, whether it is new).
+
+    The document keeps its id when it is updated; passages and images get new ids.
+    """
+    document_id = session.scalar(_at(collection_id, new.file.path))
+    values = _document_values(new)
+    is_new = document_id is None
+    if document_id is None:
+        row = Document(collection_id=collection_id, **values)
+        session.add(row)
+        session.flush()
+        document_id = row.id
+    else:
+        _remove_content(session, collection_id, [document_id])
+        session.execute(update(Document).where(Document.id == document_id).values(**values))
+    _store_pages(session, document_id, new.document)
+    _store_passages(session, collection_id, document_id, new, str(values["title"]))
+    _store_images(session, collection_id, document_id, new)
+    return document_id, is_new
+
+
+def store_failure(session: Session, collection_id: int, file: FileState, error: str) -> None:
+    """Record that a file could not be read. What an earlier version held is kept ("stale")."""
+    document_id = session.scalar(_at(collection_id, file.path))
+    if document_id is None:
+        session.add(
+            Document(collection_id=collection_id, state="failed", error=error, **_file_values(file))
+        )
+        return
+    row = session.get_one(Document, document_id)
+    row.error = error
+    if row.state != "failed":
+        row.state = "stale"  # its size and time stay those of the version that is kept
+    else:
+        row.size, row.mtime_ns, row.sha256 = file.size, file.mtime_ns, file.sha256
+
+
+def touch_document(session: Session, document_id: int, file: FileState) -> None:
+    """The same bytes under another time or path: only the file's particulars change.
+
+    Another run may have been quicker: a document that is gone is left so, and one whose new path
+    is another document's by now is removed.
+    """
+    values = _file_values(file)
+    row = session.get(Document, document_id)
+    if row is None:
+        return
+    if session.scalar(_at(row.collection_id, file.path)) not in (None, document_id):
+        remove_documents(session, row.collection_id, [document_id])
+        return
+    if row.name != file.name and row.title == row.name:  # a title that was only the file's name
+        values["title"] = file.name
+        here = Passage.document_id == document_id
+        session.execute(update(Passage).where(here).values(title=file.name))
+    session.execute(
+        update(Document).where(Document.id == document_id).values(**values, state="ready", error="")
+    )
+    session.execute(
+        update(Image)
+        .where(Image.document_id == document_id, Image.page.is_(None))
+        .values(name=file.name)
+    )
+
+
+def remove_documents(session: Session, collection_id: int, ids: Iterable[int]) -> int:
+    """Remove documents with all that came from them; return how many there were."""
+    wanted = sorted(set(ids))
+    removed = 0
+    for at in range(0, len(wanted), _IN):
+        part = wanted[at : at + _IN]
+        here = (Document.collection_id == collection_id, Document.id.in_(part))
+        present = list(session.scalars(select(Document.id).where(*here)))
+        _remove_content(session, collection_id, present)
+        session.execute(delete(Document).where(*here))
+        removed += len(present)
+    return removed
+
+
+def _at(collection_id: int, path: str) -> Select[int]:
+    return select(Document.id).where(Document.collection_id == collection_id, Document.path == path)
+
+
+def _file_values(file: FileState) -> dict[str, object]:
+    return {
+        "path": file.path,
+        "name": file.name,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "sha256": file.sha256,
+        "modified_at": dt.datetime.fromtimestamp(file.mtime_ns / 1e9, dt.UTC),
+    }
+
+
+def _document_values(new: NewDocument) -> dict[str, object]:
+    read = new.document
+    return {
+        **_file_values(new.file),
+        "title": read.title or new.file.name,
+        "media_type": read.media_type,
+        "paged": read.paged,
+        "page_count": len(read.pages),
+        "passage_count": len(new.passages),
+        "image_count": len(read.pictures),
+        "details": dict(read.metadata),
+        "warnings": list(read.warnings),
+        "state": "ready",
+        "error": "",
+        "ingested_at": now(),
+    }
+
+
+def _remove_content(session: Session, collection_id: int, document_ids: Sequence[int]) -> None:
+    spaces = session.execute(select(SpaceRow.id, SpaceRow.modality)).all()
+    for table, modality in ((Passage, "text"), (Image, "image")):
+        here = table.document_id.in_(document_ids)
+        items = session.scalars(select(table.id).where(here)).all()
+        in_spaces = [space for space, of in spaces if of == modality]
+        remove_embeddings(session, collection_id, items, in_spaces)
+        session.execute(delete(table).where(here))
+    session.execute(delete(DocumentPage).where(DocumentPage.document_id.in_(document_ids)))
+
+
+def _store_pages(session: Session, document_id: int, document: ReadDocument) -> None:
+    rows, start = [], 0
+    for page in document.pages:
+        rows.append(
+            {
+                "document_id": document_id,
+                "number": page.number,
+                "label": page.label,
+                "start": start,
+                "ocr": page.ocr,
+                "text": page.text,
+            }
+        )
+        start += len(page.text) + 1  # pages are joined by one form feed
+    if rows:
+        session.execute(insert(DocumentPage), rows)
+
+
+def _store_passages(
+    session: Session, collection_id: int, document_id: int, new: NewDocument, title: str
+) -> None:
+    if not new.passages:
+        return
+    rows = [
+        {
+            "document_id": document_id,
+            "collection_id": collection_id,
+            "ordinal": ordinal,
+            "page": draft.page,
+            "page_end": draft.page_end,
+            "start": draft.start,
+            "end": draft.end,
+            "title": title,
+            "heading": draft.heading,
+            "text": draft.text,
+        }
+        for ordinal, draft in enumerate(new.passages)
+    ]
+    statement = insert(Passage).returning(Passage.id, sort_by_parameter_order=True)
+    ids = session.scalars(statement, rows).all()
+    for space_id, vectors in new.passage_vectors.items():
+        add_embeddings(session, collection_id, space_id, ids, vectors)
+
+
+def _store_images(session: Session, collection_id: int, document_id: int, new: NewDocument) -> None:
+    pictures = new.document.pictures
+    if not pictures:
+        return
+    media = new.media or [""] * len(pictures)
+    rows = [
+        {
+            "document_id": document_id,
+            "collection_id": collection_id,
+            "ordinal": ordinal,
+            "media": stored,
+            **_image_values(picture, new.file.name if picture.page is None else ""),
+        }
+        for ordinal, (picture, stored) in enumerate(zip(pictures, media, strict=True))
+    ]
+    statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
+    ids = session.scalars(statement, rows).all()
+    thumbnails = [
+        {"image_id": image_id, "data": picture.thumbnail}
+        for image_id, picture in zip(ids, pictures, strict=True)
+    ]
+    session.execute(insert(Thumbnail), thumbnails)
+    for space_id, vectors in new.image_vectors.items():
+        add_embeddings(session, collection_id, space_id, ids, vectors)
+
+
+def _image_values(picture: Picture, name: str) -> dict[str, object]:
+    return {
+        "page": picture.page,
+        "width": picture.width,
+        "height": picture.height,
+        "pixels_sha256": picture.pixels_sha256,
+        "phash": picture.phash,
+        "name": name,
+        "caption": picture.caption,
+        "text": picture.text,
+    }
+
+
+def forget_content(
+    session: Session, collection_id: int, document_ids: Sequence[int]
+) -> Sequence[str]:
+    """Make the next ingest read these documents' files anew; return their paths."""
+    here = (Document.collection_id == collection_id, Document.id.in_(document_ids))
+    session.execute(update(Document).where(*here).values(mtime_ns=-1, sha256=""))
+    return session.scalars(select(Document.path).where(*here)).all()

@@ -1,0 +1,162 @@
+"""API keys: made, found, revoked. The key itself is shown once and kept nowhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select, update
+
+from ragcore.catalog.catalog import Catalog
+from ragcore.catalog.models import ApiKey, ApiKeyCollection, Collection, now
+from ragcore.errors import UsageError
+
+SCOPES = ("read", "write", "admin")  # each may do what those before it may
+_MARK = "rc_"
+_SHOWN = len(_MARK) + 8
+_NOTE_USE_EVERY = dt.timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key as it is known; `collections` is None for all of them. `state`: live, expired,
+    revoked."""
+
+    id: int
+    name: str
+    prefix: str
+    scope: str
+    collections: tuple[str, ...] | None
+    collection_ids: frozenset[int] | None
+    state: str
+    created_at: dt.datetime
+    expires_at: dt.datetime | None
+    last_used_at: dt.datetime | None
+
+
+class Keys:
+    """The API keys of one catalogue."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def create(
+        self,
+        name: str,
+        *,
+        scope: str,
+        collections: Sequence[str] = (),
+        lifetime: dt.timedelta | None = None,
+    ) -> tuple[str, KeyInfo]:
+        """Make a key for some collections, or for all; return it, for the only time, and its row.
+
+        Raises UsageError for a bad name, scope or lifetime, or an unknown collection.
+        """
+        name = " ".join(name.split())
+        if not 1 <= len(name) <= 100:
+            raise UsageError("a key needs a name of 1 to 100 characters: who or what uses it")
+        if scope not in SCOPES:
+            raise UsageError(f"a key's scope is {', '.join(SCOPES)}, not {scope[:40]!r}")
+        if lifetime is not None and lifetime <= dt.timedelta(0):
+            raise UsageError("a key must live longer than no time")
+        wanted = [self._catalog.collection(collection).id for collection in collections]
+        key = _MARK + secrets.token_urlsafe(32)
+        row = ApiKey(
+            name=name,
+            prefix=key[:_SHOWN],
+            sha256=_digest(key),
+            scope=scope,
+            all_collections=not wanted,
+            expires_at=now() + lifetime if lifetime else None,
+        )
+        with self._catalog.write() as session:
+            session.add(row)
+            session.flush()
+            session.add_all(
+                ApiKeyCollection(key_id=row.id, collection_id=one) for one in sorted(set(wanted))
+            )
+            key_id = row.id
+        return key, self._infos(ApiKey.id == key_id)[0]
+
+    def find(self, key: str) -> KeyInfo | None:
+        """The live key that this is, or None: unknown, expired and revoked ones look alike."""
+        found = self._infos(ApiKey.sha256 == _digest(key))
+        if not found or found[0].state != "live":
+            return None
+        info = found[0]
+        if info.last_used_at is None or now() - info.last_used_at > _NOTE_USE_EVERY:
+            with self._catalog.write() as session:
+                session.execute(
+                    update(ApiKey).where(ApiKey.id == info.id).values(last_used_at=now())
+                )
+        return info
+
+    def all(self) -> list[KeyInfo]:
+        """Every key, oldest first, those that are over as well."""
+        return self._infos()
+
+    def any_live(self) -> bool:
+        return any(info.state == "live" for info in self._infos())
+
+    def revoke(self, which: str) -> KeyInfo:
+        """End a key, given by its number or its first letters, at once and for good.
+
+        Raises UsageError unless exactly one live key is meant.
+        """
+        meant = [
+            info
+            for info in self._infos()
+            if info.state == "live" and (str(info.id) == which or info.prefix == which)
+        ]
+        if len(meant) != 1:
+            raise UsageError(
+                f"no live key {which[:40]!r}: give a number or prefix from `ragcore keys list`"
+            )
+        with self._catalog.write() as session:
+            session.execute(update(ApiKey).where(ApiKey.id == meant[0].id).values(revoked_at=now()))
+        return self._infos(ApiKey.id == meant[0].id)[0]
+
+    def _infos(self, *where: ColumnElement[bool]) -> list[KeyInfo]:
+        with self._catalog.read() as session:
+            rows = session.scalars(select(ApiKey).where(*where).order_by(ApiKey.id)).all()
+            limited = [row.id for row in rows if not row.all_collections]
+            named: dict[int, list[tuple[int, str]]] = {}
+            if limited:
+                query = (
+                    select(ApiKeyCollection.key_id, Collection.id, Collection.name)
+                    .join(Collection, Collection.id == ApiKeyCollection.collection_id)
+                    .where(ApiKeyCollection.key_id.in_(limited))
+                    .order_by(Collection.name)
+                )
+                for key_id, collection_id, name in session.execute(query):
+                    named.setdefault(key_id, []).append((collection_id, name))
+        return [_info(row, named.get(row.id, [])) for row in rows]
+
+
+def _info(row: ApiKey, named: Sequence[tuple[int, str]]) -> KeyInfo:
+    state = "live"
+    if row.expires_at is not None and row.expires_at <= now():
+        state = "expired"
+    if row.revoked_at is not None:
+        state = "revoked"
+    everything = row.all_collections
+    return KeyInfo(
+        id=row.id,
+        name=row.name,
+        prefix=row.prefix,
+        scope=row.scope,
+        collections=None if everything else tuple(name for _, name in named),
+        collection_ids=None if everything else frozenset(one for one, _ in named),
+        state=state,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )
+
+
+def _digest(key: str) -> str:
+    # The key has 256 random bits: a slow hash, as for passwords, would gain nothing.
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

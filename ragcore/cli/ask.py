@@ -1,0 +1,91 @@
+"""`ragcore ask`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.cli.output import print_json
+from ragcore.errors import UsageError
+from ragcore.library import Library
+from ragcore.types import Answer
+
+
+def read_schema(path: str) -> dict[str, Any]:
+    """Raises UsageError unless the file holds a JSON object."""
+    try:
+        schema = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the schema {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"the schema {path} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise UsageError(f"the schema {path} must be a JSON object")
+    return schema
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """An answer as the CLI and the API print it."""
+    return {
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "citations": [
+            {"n": c.n, "document": c.document, "page": c.page, "quote": c.quote}
+            for c in answer.citations
+        ],
+        "seconds": dict(answer.timings),
+    }
+
+
+@click.command("ask")
+@click.argument("question")
+@click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
+@click.option("-k", "k", type=int, default=4, show_default=True, help="Passages to read.")
+@click.option("--schema", help="A JSON Schema file: the answer is JSON of this form.")
+@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
+@click.option("--adapter", help="An adapter's name, or none for the bare model.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Answer only with this confidence or more.  [default: the setting answer_threshold]",
+)
+@click.option("--show-prompt", is_flag=True, help="Print what the model was given, on stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    question: str,
+    collection: str,
+    k: int,
+    schema: str | None,
+    where: tuple[str, ...],
+    adapter: str | None,
+    threshold: float | None,
+    show_prompt: bool,
+    as_json: bool,
+) -> None:
+    """Answer a question from the documents, with citations; say so when they do not tell."""
+    from ragcore.cli.search import parse_where
+
+    form = read_schema(schema) if schema else None
+    with Library() as library:
+        answer = library.ask(
+            question,
+            collection=collection,
+            k=k,
+            schema=form,
+            where=parse_where(where),
+            adapter=adapter,
+            threshold=threshold,
+        )
+    if show_prompt:
+        click.echo(answer.prompt, err=True)
+    if as_json:
+        print_json(answer_json(answer))
+        return
+    click.echo(answer.text)
+    for citation in answer.citations:
+        page = f", page {citation.page}" if citation.page is not None else ""
+        click.echo(f'  [{citation.n}] {citation.document}{page}: "{citation.quote}"')

@@ -1,0 +1,32 @@
+"""`ragcore backup`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ragcore.backup import backup
+from ragcore.cli.output import print_json, progress_line
+from ragcore.settings import Settings
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(file: Path, as_json: bool) -> None:
+    """Write the whole library into one FILE (.tar or .tar.gz), also while it is in use.
+
+    Left out: indexes, which are made again, model weights, and the files that were ingested
+    where they lie.
+    """
+    made = backup(Settings(), file, progress=progress_line())
+    if as_json:
+        print_json(
+            {"path": str(made.path), "files": made.files, "bytes": made.size,
+             "missing": list(made.missing)}
+        )  # fmt: skip
+        return
+    click.echo(f"{made.path}: {made.files:,} files, {made.size / 1e6:,.1f} MB")
+    for name in made.missing:
+        click.echo(f"removed meanwhile: {name}", err=True)

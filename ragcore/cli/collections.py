@@ -1,0 +1,105 @@
+"""`ragcore collections`."""
+
+from __future__ import annotations
+
+import click
+
+from ragcore.cli.output import print_json
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group("collections", invoke_without_command=True)
+@_as_json
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List, make, rename and delete collections."""
+    if ctx.invoked_subcommand is None:
+        _list(as_json)
+
+
+@command.command("list")
+@_as_json
+def list_(as_json: bool) -> None:
+    """List the collections with what they hold."""
+    _list(as_json)
+
+
+@command.command("create")
+@click.argument("name")
+@_as_json
+def create(name: str, as_json: bool) -> None:
+    """Make an empty collection."""
+    with Library() as library:
+        library.create_collection(name)
+    _done({"created": name}, f"made collection {name!r}", as_json)
+
+
+@command.command("rename")
+@click.argument("name")
+@click.argument("new_name")
+@_as_json
+def rename(name: str, new_name: str, as_json: bool) -> None:
+    """Give a collection another name."""
+    with Library() as library:
+        library.rename_collection(name, new_name)
+    _done({"renamed": name, "to": new_name}, f"{name!r} is now {new_name!r}", as_json)
+
+
+@command.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_as_json
+def delete(name: str, yes: bool, as_json: bool) -> None:
+    """Delete a collection with its indexes. The files that it was made from stay."""
+    with Library() as library:
+        count = library.statistics(name).documents
+        if not yes:
+            _confirm(f"Delete collection {name!r} with {count} documents?")
+        library.delete_collection(name)
+    _done({"deleted": name, "documents": count}, f"deleted {name!r} ({count} documents)", as_json)
+
+
+def _confirm(question: str) -> None:
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort:
+        raise UsageError("not deleted: answer y, or give --yes") from None
+
+
+def _list(as_json: bool) -> None:
+    with Library() as library:
+        rows = []
+        for collection in library.collections():
+            counts = library.statistics(collection.name)
+            rows.append(
+                {
+                    "name": collection.name,
+                    "documents": counts.documents,
+                    "failed": counts.states.get("failed", 0),
+                    "passages": counts.passages,
+                    "images": counts.images,
+                    "bytes": counts.bytes,
+                    "spaces": counts.spaces,
+                }
+            )
+    if as_json:
+        print_json({"collections": rows})
+        return
+    for row in rows:
+        failed = f", {row['failed']} failed" if row["failed"] else ""
+        click.echo(
+            f"{row['name']}: {row['documents']} documents{failed}, {row['passages']} passages, "
+            f"{row['images']} pictures"
+        )
+    if not rows:
+        click.echo("no collections yet: `ragcore ingest FOLDER` makes one")
+
+
+def _done(result: dict[str, object], line: str, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(line)

@@ -1,0 +1,42 @@
+"""`ragcore doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from ragcore.cli.output import print_json
+from ragcore.library import Library
+
+
+@click.command("doctor")
+@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--verify", is_flag=True, help="Also check the checksums of all weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def command(ctx: click.Context, repair: bool, verify: bool, as_json: bool) -> None:
+    """Check the installation and the library's consistency.
+
+    Exit code 0: all is well (or was mended), 1: there are problems.
+    """
+    from ragcore.doctor import examine
+
+    with Library() as library:
+        diagnosis = examine(library, repair=repair, verify=verify)
+    if as_json:
+        print_json(
+            {
+                "healthy": diagnosis.healthy,
+                "versions": diagnosis.versions,
+                "device": diagnosis.device,
+                "findings": diagnosis.findings,
+            }
+        )
+    else:
+        click.echo("  ".join(f"{name} {value}" for name, value in diagnosis.versions.items()))
+        for name, value in diagnosis.device.items():
+            click.echo(f"  {name:<12} {value}")
+        for finding in diagnosis.findings:
+            click.echo(f"{finding.state:<9} {finding.subject}: {finding.detail}")
+        click.echo("all is well" if diagnosis.healthy else "there are problems")
+    if not diagnosis.healthy:
+        ctx.exit(1)

@@ -1,0 +1,192 @@
+"""`ragcore eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ragcore.cli.output import print_json, progress_line
+from ragcore.errors import UsageError
+from ragcore.settings import Settings
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group("eval")
+def command() -> None:
+    """Measure quality on data with known answers."""
+
+
+@command.command("retrieval")
+@click.argument("beir_dir", metavar="BEIR_DIR")
+@click.option(
+    "--rerank-queries",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="So many queries are reranked too, which is slow.",
+)
+@_as_json
+def retrieval(beir_dir: str, rerank_queries: int, as_json: bool) -> None:
+    """Passage search on a folder in BEIR's layout.
+
+    The folder has corpus.jsonl, queries.jsonl and qrels/test.tsv. The numbers at the top are
+    those of the default search; beside them stand dense, lexical, fused and reranked search.
+    """
+    folder = _there(beir_dir, "folder")
+    from ragcore.evals.retrieval import evaluate_retrieval
+
+    result = evaluate_retrieval(
+        folder, settings=Settings(), rerank_queries=rerank_queries, progress=progress_line()
+    )
+    _show(result, as_json)
+
+
+@command.command("images")
+@click.argument("directory", metavar="DIR")
+@_as_json
+def images(directory: str, as_json: bool) -> None:
+    """Picture search on a folder of pictures with captions, labels or altered copies.
+
+    What the folder holds is seen from its files: captions (*.jsonl beside *.zip), labels.jsonl,
+    or gallery.jsonl with queries.jsonl.
+    """
+    folder = _there(directory, "folder")
+    from ragcore.evals.images import evaluate_images
+
+    _show(evaluate_images(folder, settings=Settings(), progress=progress_line()), as_json)
+
+
+@command.command("qa")
+@click.argument("file", metavar="FILE.jsonl")
+@click.option("-c", "--collection", help="Search this collection, instead of the file's contexts.")
+@click.option(
+    "--distractors",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Wrong passages beside the right one, where the file has contexts.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first questions.")
+@click.option("--adapter", help="An adapter's name, or none for the bare model.")
+@click.option("--base", is_flag=True, help="Ask the bare model too, for comparison.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="As of `ragcore ask`.")
+@click.option("--details", type=click.Path(dir_okay=False), help="Write every answer as JSONL.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False), help="Write the reliability diagram as a picture."
+)
+@_as_json
+def qa(
+    file: str,
+    adapter: str | None,
+    base: bool,
+    details: str | None,
+    plot: str | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Answers on questions with known answers (*.jsonl or *.jsonl.gz)."""
+    path = _there(file, "file")
+    from ragcore.evals.qa import evaluate_qa
+
+    how = {**how, "settings": Settings(), "progress": progress_line()}
+    result = evaluate_qa(
+        path,
+        adapter=adapter,
+        details=Path(details) if details else None,
+        plot=Path(plot) if plot else None,
+        **how,
+    )
+    if base:
+        result["base"] = evaluate_qa(path, adapter="none", **how)
+    _show(result, as_json)
+
+
+@command.command("diffusion")
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--prompts",
+    type=click.IntRange(1, 2000),
+    default=200,
+    show_default=True,
+    help="Names asked for, of each kind.",
+)
+@click.option(
+    "--guided",
+    type=click.IntRange(8, 2000),
+    default=96,
+    show_default=True,
+    help="Pictures for each scale of the class guide.",
+)
+@click.option(
+    "--controlled",
+    type=click.IntRange(0, 2000),
+    default=48,
+    show_default=True,
+    help="Pictures with and without edges to follow; 0: none.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 1000), default=25, show_default=True, help="Denoising steps."
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 30),
+    default=3.0,
+    show_default=True,
+    help="Weight of the prompt.",
+)
+@click.option("--pictures", type=click.Path(file_okay=False), help="Keep sheets of what was made.")
+@_as_json
+def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -> None:
+    """Picture making on the icons that the model was trained on.
+
+    DIR has STYLE.npz and STYLE.jsonl. An independent judge, made from an ImageNet network and
+    the real icons, says whether a picture shows what was asked for.
+    """
+    folder = _there(directory, "folder")
+    from ragcore.evals.diffusion import evaluate_diffusion
+
+    result = evaluate_diffusion(
+        folder,
+        settings=Settings(),
+        pictures=Path(pictures) if pictures else None,
+        progress=progress_line(),
+        **how,
+    )
+    _show(result, as_json)
+
+
+def _there(given: str, kind: str) -> Path:
+    """Raises UsageError unless `given` is an existing folder or file."""
+    path = Path(given).expanduser()
+    if not (path.is_dir() if kind == "folder" else path.is_file()):
+        raise UsageError(f"no such {kind}: {path}")
+    return path
+
+
+def _show(result: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+        return
+    for name, value in result.items():
+        if isinstance(value, Mapping):
+            click.echo(f"{name}:")
+            for inner, number in value.items():
+                click.echo(f"  {inner:<22} {_value(number)}")
+        else:
+            click.echo(f"{name:<24} {_value(value)}")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{name} {_value(inner)}" for name, inner in value.items())
+    return (
+        f"{value:.4f}"
+        if isinstance(value, float)
+        else "not measured"
+        if value is None
+        else str(value)
+    )

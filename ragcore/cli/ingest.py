@@ -1,0 +1,71 @@
+"""`ragcore ingest`."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+import click
+
+from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.cli.output import print_json, progress_line
+from ragcore.library import Library
+from ragcore.types import CancelToken
+
+
+@click.command("ingest")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
+@click.option("--sync", is_flag=True, help="Also remove documents whose files are gone.")
+@click.option("--password", multiple=True, help="Try this on locked files; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    collection: str,
+    sync: bool,
+    password: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Add files and folders to a collection.
+
+    Files that have not changed are passed over; a file that cannot be read is reported and the
+    others go on. Ctrl-C stops after the batch at hand, and a second run goes on from there.
+    """
+    token = CancelToken()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if token.cancelled:
+            raise KeyboardInterrupt
+        token.cancel()
+        click.echo("\nstopping after this batch; Ctrl-C again to stop at once", err=True)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with Library() as library:
+            report = library.ingest(
+                paths,
+                collection=collection,
+                sync=sync,
+                passwords=password,
+                progress=progress_line(),
+                cancel=token,
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if as_json:
+        print_json(report)
+    else:
+        for failure in report.failed:
+            click.echo(f"{failure.path}: {failure.error}", err=True)
+        click.echo(
+            f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
+            f"{report.renamed} renamed, {report.removed} removed, {len(report.failed)} failed: "
+            f"{report.passages} passages and {report.images} pictures in {report.seconds:.1f} s"
+        )
+    if report.cancelled:
+        ctx.exit(1)
+    # One bad file among good ones is no failed run; nothing but bad files is.
+    if report.failed and not (report.added or report.updated or report.unchanged or report.renamed):
+        ctx.exit(1)

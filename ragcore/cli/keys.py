@@ -1,0 +1,127 @@
+"""`ragcore keys`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from ragcore.catalog.audit import Audit
+from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
+from ragcore.cli.output import print_json
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_UNITS = {"h": dt.timedelta(hours=1), "d": dt.timedelta(days=1), "w": dt.timedelta(weeks=1)}
+
+
+@click.group("keys")
+def command() -> None:
+    """Make, list and revoke keys of the HTTP API; see who used them."""
+
+
+@command.command("create")
+@click.option("--name", required=True, help="Who or what uses it.")
+@click.option(
+    "--scope", type=click.Choice(SCOPES), required=True, help="Each may do what those before may."
+)
+@click.option(
+    "-c", "--collection", "collections", multiple=True, help="Only this one; may be repeated."
+)
+@click.option("--expires", help="How long it lives, as in 12h, 90d or 52w; for ever without.")
+@_as_json
+def create(
+    name: str, scope: str, collections: tuple[str, ...], expires: str | None, as_json: bool
+) -> None:
+    """Make a key and print it, for the only time."""
+    lifetime = parse_time(expires) if expires else None
+    with Library() as library:
+        key, info = Keys(library.catalog).create(
+            name, scope=scope, collections=collections, lifetime=lifetime
+        )
+    if as_json:
+        print_json({"key": key, **_shown(info)})
+        return
+    click.echo(key)
+    click.echo(f"{_about(info)}\nkeep it now: it is not shown again", err=True)
+
+
+@command.command("list")
+@_as_json
+def list_(as_json: bool) -> None:
+    """List the keys, those that are over as well."""
+    with Library() as library:
+        infos = Keys(library.catalog).all()
+    if as_json:
+        print_json({"keys": [_shown(info) for info in infos]})
+        return
+    for info in infos:
+        click.echo(_about(info))
+    if not infos:
+        click.echo("no keys yet: `ragcore keys create --name NAME --scope read` makes one")
+
+
+@command.command("revoke")
+@click.argument("which")
+@_as_json
+def revoke(which: str, as_json: bool) -> None:
+    """End a key, given by its number or its first letters, at once."""
+    with Library() as library:
+        info = Keys(library.catalog).revoke(which)
+    if as_json:
+        print_json({"revoked": _shown(info)})
+    else:
+        click.echo(f"revoked {info.prefix}… ({info.name})")
+
+
+@command.command("audit")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, help="Newest first.")
+@click.option("--key", type=int, help="Only the key of this number.")
+@click.option("--refused", is_flag=True, help="Only who was not let in.")
+@click.option("--forget", help="Delete what is older, as in 365d, instead of showing any.")
+@_as_json
+def audit(limit: int, key: int | None, refused: bool, forget: str | None, as_json: bool) -> None:
+    """Show who did what over the HTTP API, and how it ended."""
+    with Library() as library:
+        log = Audit(library.catalog)
+        if forget:
+            count = log.forget(dt.datetime.now(dt.UTC) - parse_time(forget))
+            if as_json:
+                print_json({"forgotten": count})
+            else:
+                click.echo(f"forgot {count} entries")
+            return
+        entries = log.recent(limit, key_id=key, refused=refused)
+    if as_json:
+        fields = ("at", "key_id", "who", "action", "collection", "status", "request_id", "client")
+        print_json({"entries": [{f: getattr(entry, f) for f in fields} for entry in entries]})
+        return
+    for entry in entries:
+        click.echo(
+            f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.status}  {entry.who or '-'}  {entry.action}  "
+            f"{entry.collection or '-'}  {entry.client}  {entry.request_id}"
+        )
+
+
+def parse_time(text: str) -> dt.timedelta:
+    """ "90d" to a time. Raises UsageError for what is none."""
+    found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip().lower())
+    if found is None or not int(found[1]):
+        raise UsageError(f"{text[:40]!r} is no time: give hours, days or weeks as in 12h, 90d, 52w")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _shown(info: KeyInfo) -> dict[str, Any]:
+    return {k: v for k, v in asdict(info).items() if k != "collection_ids"}
+
+
+def _about(info: KeyInfo) -> str:
+    where = "all collections" if info.collections is None else ", ".join(info.collections) or "none"
+    until = f" until {info.expires_at:%Y-%m-%d %H:%M}" if info.expires_at else ""
+    used = f", used {info.last_used_at:%Y-%m-%d %H:%M}" if info.last_used_at else ""
+    head = f"{info.id}  {info.prefix}…  {info.scope:<5}  {info.state}{until}"
+    return f"{head}  {where}  {info.name}{used}"

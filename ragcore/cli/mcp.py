@@ -1,0 +1,25 @@
+"""`ragcore mcp`."""
+
+from __future__ import annotations
+
+import click
+
+from ragcore.errors import UsageError
+from ragcore.library import Library
+
+
+@click.command("mcp")
+@click.option(
+    "-c", "--collection", "collections", multiple=True, help="Only this one; may be repeated."
+)
+def command(collections: tuple[str, ...]) -> None:
+    """Serve the library to assistants (Model Context Protocol) over stdin and stdout.
+
+    It is started by the assistant's program, not by hand.
+    """
+    try:
+        from ragcore.mcp import make_server
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'ragcore[mcp]'") from None
+    with Library() as library:
+        make_server(library, collections=collections).run("stdio")

@@ -1,0 +1,131 @@
+"""`ragcore models`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ragcore.cli.output import print_json, progress_line
+from ragcore.errors import UsageError
+from ragcore.library import Library
+from ragcore.settings import Settings, save_setting
+
+if TYPE_CHECKING:
+    from ragcore.weights import Profile
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group("models")
+def command() -> None:
+    """List, fetch and choose models."""
+
+
+@command.command("list")
+@_as_json
+def list_(as_json: bool) -> None:
+    """List the profile's models and every known set of weights."""
+    from ragcore.weights import WeightStore, load_profile, profile_names
+
+    settings = Settings()
+    profile = load_profile(settings)
+    status = WeightStore(settings).status()
+    if as_json:
+        print_json(
+            {
+                "profile": profile.name,
+                "profiles": profile_names(),
+                "parts": dict(_parts(profile)),
+                "weights": status,
+            }
+        )
+        return
+    click.echo(f"profile {profile.name} (there are {', '.join(profile_names())}, or a TOML file)")
+    for part, name in _parts(profile):
+        click.echo(f"  {part:<20} {name}")
+    click.echo("weights")
+    for one in status:
+        size = f"{one.size / 1e6:.0f} MB"
+        optional = ", optional" if one.optional else ""
+        click.echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.licence}{optional}")
+        click.echo(f"  {'':<24} {one.about}")
+
+
+@command.command("pull")
+@click.argument("names", nargs=-1)
+@click.option("--verify", is_flag=True, help="Also check every file's checksum; mend what differs.")
+@_as_json
+def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
+    """Fetch weights by name, or all that the profile needs. What is there is not fetched again."""
+    from ragcore.weights import WeightStore, load_profile
+
+    settings = Settings()
+    store, show = WeightStore(settings), progress_line()
+    if names:
+        folders = {name: store.ensure(name, show) for name in names}
+    else:
+        folders = store.pull_profile(load_profile(settings), show)
+    if verify:
+        folders = {name: store.repair(name, show) for name in folders}
+    if as_json:
+        print_json({"weights": {name: str(folder) for name, folder in folders.items()}})
+        return
+    for name, folder in folders.items():
+        click.echo(f"{name}: {folder}")
+
+
+@command.command("use")
+@click.argument("profile", required=False)
+@click.option("-c", "--collection", help="Embed this collection anew with the profile's models.")
+@_as_json
+def use(profile: str | None, collection: str | None, as_json: bool) -> None:
+    """Choose a profile for good: starter, standard, large, or a TOML file of your own.
+
+    A collection is searched by the models that it was embedded by. --collection embeds it anew
+    by those of the profile (without PROFILE: the present one); the old vectors answer meanwhile,
+    and a run that was stopped goes on where it ended. The profile is stored at the end.
+    """
+    if profile is None and collection is None:
+        raise UsageError("name a profile, a --collection to embed anew, or both")
+    settings = Settings() if profile is None else _chosen(profile)
+    result: dict[str, Any] = {"profile": settings.profile}
+    with Library(settings) as library:
+        if collection is not None:
+            library.catalog.collection(collection)  # an unknown one is an error before any work
+            result["collection"] = collection
+            result["embedded"] = library.reembed(collection, progress=progress_line())
+        result["others"] = library.collections_of_other_models()
+    if profile is not None:
+        save_setting(settings.home, "profile", settings.profile)
+    if as_json:
+        print_json(result)
+        return
+    click.echo(f"profile {result['profile']}")
+    if collection is not None:
+        report = result["embedded"]
+        counts = ", ".join(f"{count} {of} vectors" for of, count in report.embedded.items())
+        click.echo(f"{collection!r}: {counts} in {report.seconds:.1f} s")
+    for name in result["others"]:
+        click.echo(f"{name!r} is embedded by other models: `ragcore models use -c {name}`")
+
+
+def _chosen(profile: str) -> Settings:
+    """The settings with this profile. Raises UsageError if it is none, or cannot be stored."""
+    from ragcore.weights import load_profile, profile_names
+
+    present = Settings()
+    chosen = profile
+    if profile not in profile_names() and profile.endswith(".toml"):
+        chosen = str(Path(profile).expanduser().absolute())
+    wanted = Settings(home=present.home, profile=chosen)
+    load_profile(wanted)
+    if os.environ.get("RAGCORE_PROFILE", chosen) != chosen:
+        raise UsageError("RAGCORE_PROFILE is set and overrides the stored profile: unset it")
+    return wanted
+
+
+def _parts(profile: Profile) -> list[tuple[str, str]]:
+    return [(part, reference.name) for part, reference in profile.parts()]

@@ -1,0 +1,88 @@
+"""What a command prints: one JSON document with --json, lines for people otherwise.
+
+Results go to stdout, progress and complaints to stderr.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ragcore.types import Progress, ProgressCallback
+
+
+class _Lines(logging.Handler):
+    """Each record is one line on what stderr is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"ragcore: {' '.join(record.getMessage().split())}", err=True)
+
+
+def quiet_libraries() -> None:
+    """Show ragcore's own warnings as lines on stderr, and none of the libraries below it.
+
+    Python's -W option shows theirs again.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    root, own = logging.getLogger(), logging.getLogger("ragcore")
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
+    if not own.handlers:
+        own.addHandler(_Lines())
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path | datetime):
+        return str(value)
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if hasattr(value, "item"):  # numpy scalars
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def progress_line() -> ProgressCallback | None:
+    """A callback that keeps one line on stderr up to date; None where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(step: Progress) -> None:
+        parts = [f"{step.stage:<8} {step.done}/{step.total}" if step.total else step.stage]
+        if step.rate:
+            parts.append(f"{step.rate:.1f}/s")
+        if step.seconds_left is not None:
+            parts.append(f"{step.seconds_left:.0f} s left")
+        if step.failed:
+            parts.append(f"{step.failed} failed")
+        if step.current:
+            parts.append(Path(step.current).name[:40])
+        click.echo(f"\r\x1b[K{'  '.join(parts)}", err=True, nl=False)
+        if step.stage == "done":
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+    return show
+
+
+def shorten(text: str, width: int = 300) -> str:
+    """One line of at most `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"

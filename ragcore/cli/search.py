@@ -1,0 +1,114 @@
+"""`ragcore search`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.cli.output import print_json, shorten
+from ragcore.errors import UsageError
+from ragcore.library import Library
+from ragcore.types import Hit, SearchQuery, SearchResult
+
+
+def parse_where(pairs: tuple[str, ...]) -> dict[str, str]:
+    """ "type=pdf", "date>=2024-01-01" to {"type": "pdf", "date>=": "2024-01-01"}."""
+    where = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise UsageError(f"--where takes FIELD=VALUE, not {pair[:80]!r}")
+        key = name.strip()
+        where[f"{key}=" if key.endswith((">", "<")) else key] = value.strip()
+    return where
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit as the CLI and the API print it."""
+    return {
+        "id": hit.id,
+        "kind": hit.kind,
+        "score": round(float(hit.score), 4),
+        "document": hit.document,
+        "page": hit.page,
+        "text": hit.text,
+        "path": hit.path,
+        "why": {
+            "dense": hit.why.dense,
+            "lexical": hit.why.lexical,
+            "rerank": hit.why.rerank,
+            "matched": list(hit.why.matched),
+        },
+    }
+
+
+@click.command("search")
+@click.argument("text", required=False, default="")
+@click.option("--image", help="A picture to search by, alone or with words.")
+@click.option("--minus", default="", help="Words to move away from.")
+@click.option(
+    "--kind", type=click.Choice(["passages", "images", "all"]), default="all", show_default=True
+)
+@click.option("-k", "k", type=int, default=10, show_default=True, help="Results of each kind.")
+@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
+@click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
+@click.option("--cutoff", type=float, help="Least score shown, 0 to 1; 0 shows everything.")
+@click.option("--same", is_flag=True, help="With --image: find copies of this very picture.")
+@click.option("--rerank/--no-rerank", default=None, help="Override the profile's choice.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    text: str,
+    image: str | None,
+    minus: str,
+    kind: str,
+    k: int,
+    where: tuple[str, ...],
+    collection: str,
+    cutoff: float | None,
+    same: bool,
+    rerank: bool | None,
+    as_json: bool,
+) -> None:
+    """Find passages and pictures by words, a picture or both.
+
+    Filters: type, path, name, date>=, date<=, size>=, size<=, page, for example
+    --where type=pdf --where "date>=2024-01-01".
+    """
+    query = SearchQuery(
+        text=text,
+        image=image,
+        minus=minus,
+        kind=kind,  # type: ignore[arg-type]  # click has checked it
+        k=k,
+        where=parse_where(where),
+        collection=collection,
+        cutoff=cutoff,
+        same_picture=same,
+        rerank=rerank,
+    )
+    with Library() as library:
+        result = library.search(query)
+    if as_json:
+        print_json(
+            {
+                "hits": [hit_json(hit) for hit in result.hits],
+                "below": [hit_json(hit) for hit in result.below],
+                "cutoff": result.cutoff,
+                "seconds": dict(result.seconds),
+            }
+        )
+    else:
+        _show(result)
+
+
+def _show(result: SearchResult) -> None:
+    for hit in result.hits:
+        page = f", page {hit.page}" if hit.page is not None else ""
+        click.echo(f"{hit.score:.2f}  {hit.document}{page}  ({hit.path})")
+        if hit.text:
+            click.echo(f"      {shorten(hit.text)}")
+    if not result.hits:
+        nearest = f"; the nearest scores {result.below[0].score:.2f}" if result.below else ""
+        click.echo(f"nothing fits (cut-off {result.cutoff:.2f}{nearest}; --cutoff 0 shows it)")

@@ -1,0 +1,323 @@
+"""The picture maker: a request in, progress with previews, pictures with their recipe out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ragcore.diffusion import request as asked
+from ragcore.diffusion.conditions import extract
+from ragcore.diffusion.model import LatentModel
+from ragcore.diffusion.pictures import as_png, recipe_of, square
+from ragcore.diffusion.request import GuideRequest, ImagineRequest
+from ragcore.diffusion.stable import StableModel
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.types import CancelToken
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from ragcore.diffusion.guides import ClipView
+    from ragcore.diffusion.sampling import ControlInput, NoisyGuide, Plan
+
+    Pixels = NDArray[np.uint8]
+
+_LARGEST = 4  # times the side of the training pictures
+PictureModel = LatentModel | StableModel
+ClipSource = Callable[[], "tuple[ClipView, Callable[[str], Tensor]]"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagineStep:
+    """One step is done. `preview` is RGB uint8 [n, h, w, 3], decoded only where wanted."""
+
+    number: int
+    total: int
+    preview: Pixels | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MadePicture:
+    """A PNG with its recipe as a text chunk; `recipe` is the same as plain values."""
+
+    png: bytes = field(repr=False)
+    seed: int
+    recipe: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Imagined:
+    """What came out. `notes` say what was cut to a limit; `conditions` are PNGs, as used."""
+
+    pictures: tuple[MadePicture, ...]
+    model: str
+    seconds: float
+    steps: int
+    notes: tuple[str, ...] = ()
+    conditions: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+class Imaginer:
+    """Makes pictures with a `LatentModel`. Safe to use from several threads at once.
+
+    `clip` gives the image tower and the text encoder of CLIP guidance when it is first needed;
+    without it text guides are refused.
+
+    Example:
+        >>> imaginer = Imaginer(model)                                   # doctest: +SKIP
+        >>> made = imaginer.imagine(ImagineRequest(prompt="red apple"))  # doctest: +SKIP
+    """
+
+    def __init__(self, model: PictureModel, *, clip: ClipSource | None = None) -> None:
+        self.model = model
+        self._clip = clip
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Words that can be given as a request's style."""
+        return self.model.card.styles
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names that a class guide takes."""
+        return self.model.classifier.class_names
+
+    def imagine(
+        self,
+        request: ImagineRequest,
+        *,
+        on_step: Callable[[ImagineStep], None] | None = None,
+        preview_every: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Imagined:
+        """Make the request's pictures. Errors as for `stream`."""
+        for event in self.stream(request, preview_every=preview_every, cancel=cancel):
+            if isinstance(event, Imagined):
+                return event
+            if on_step is not None:
+                on_step(event)
+        raise RagcoreError("no picture was made")  # never: the stream ends with one
+
+    def stream(
+        self,
+        request: ImagineRequest,
+        *,
+        preview_every: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[ImagineStep | Imagined]:
+        """Every step as it is done, at last the pictures.
+
+        Raises UsageError for a wrong size, style, class or control, UnreadableFile for a broken
+        picture, ModelUnavailable where a network is missing, Cancelled between two steps.
+        """
+        began = time.monotonic()
+        job = _Job(self.model, request, self._clip, cancel)
+        with loras_on(self.model, request):
+            yield from job.run(preview_every)
+            made = job.result(began)
+        yield made
+
+
+@contextmanager
+def loras_on(model: PictureModel, request: ImagineRequest) -> Iterator[None]:
+    """Within the block the model has the request's LoRA weights on, and nobody else's.
+
+    Raises UsageError for a model that takes none, or a file that does not fit.
+    """
+    if not isinstance(model, StableModel):
+        if request.loras:
+            raise UsageError(f"{model.card.name} takes no LoRA: Stable Diffusion does")
+        yield
+        return
+    with model.exclusive:
+        model.set_loras([(lora.path, lora.weight) for lora in request.loras])
+        yield
+
+
+class _Job:
+    """One request on its way: everything is checked before the first step."""
+
+    def __init__(
+        self,
+        model: PictureModel,
+        request: ImagineRequest,
+        clip: ClipSource | None,
+        cancel: CancelToken | None,
+    ) -> None:
+        self.model, self.clip, self.cancel = model, clip, cancel
+        self.notes: list[str] = []
+        self.size = _checked_size(model, request.size)
+        self.style = _checked_style(model, request.style)
+        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+        self.request = replace(request, seed=seed, style=self.style)
+        self.seeds = [(seed + number) % (asked.MOST_SEED + 1) for number in range(request.count)]
+        start = request.start_picture
+        self.start = None if start is None else square(start, self.size, "start picture")
+        self.conditions = [self._condition(control) for control in request.controls]
+        self.scale = asked.limited(request.scale, asked.MOST_SCALE, "scale", self.notes)
+        self.latents: Tensor | None = None
+
+    def run(self, preview_every: int) -> Iterator[ImagineStep]:
+        import torch
+
+        from ragcore.diffusion.sampling import denoise
+
+        model, request = self.model, self.request
+        scheduler = model.scheduler(request.sampler)
+        scheduler.set_timesteps(request.steps)
+        plan = self._plan(scheduler)
+        with torch.no_grad():
+            latents, timesteps = self._begin(scheduler)
+        if not len(timesteps):
+            self.latents = latents
+            return
+        for step in denoise(model.denoiser, scheduler, latents, timesteps, plan):
+            self.latents = step.latents
+            wanted = preview_every and step.number % preview_every == 0 and step.number < step.total
+            preview = self._decoded(step.clean) if wanted else None
+            yield ImagineStep(step.number, step.total, preview)
+
+    def result(self, began: float) -> Imagined:
+        assert self.latents is not None
+        pixels = self._decoded(self.latents)
+        made = []
+        for seed, picture in zip(self.seeds, pixels, strict=True):
+            recipe = recipe_of(
+                self.request,
+                seed=seed,
+                size=self.size,
+                model=self.model.card.name,
+                start=self.start,
+                conditions=self.conditions,
+            )
+            made.append(MadePicture(as_png(picture, recipe), seed, recipe))
+        return Imagined(
+            pictures=tuple(made),
+            model=self.model.card.name,
+            seconds=round(time.monotonic() - began, 3),
+            steps=self.request.steps,
+            notes=tuple(self.notes),
+            conditions=tuple(as_png(condition) for condition in self.conditions),
+        )
+
+    def _plan(self, scheduler: Any) -> Plan:
+        from ragcore.diffusion.sampling import Plan
+
+        request, count = self.request, self.request.count
+        prompt = ", ".join(part for part in (request.prompt.strip(), self.style) if part)
+        words = self.model.words([prompt, request.negative.strip()], self.size)
+        return Plan(
+            prompt=words.repeated(0, count),
+            empty=words.repeated(1, count),
+            scale=self.scale,
+            guides=[self._guide(guide, scheduler) for guide in request.guides],
+            controls=self._controls(),
+            guess=request.guess,
+            cancel=self.cancel,
+        )
+
+    def _begin(self, scheduler: Any) -> tuple[Tensor, Any]:
+        """Noise (each picture's from its own seed), or the noised start picture; timesteps."""
+        import torch
+
+        from ragcore.diffusion.networks import as_tensor
+
+        autoencoder = self.model.autoencoder
+        side = self.size // autoencoder.factor
+        shape = (1, autoencoder.channels, side, side)
+        dice = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+        noise = torch.cat([torch.randn(shape, generator=one) for one in dice])
+        noise = noise.to(self.model.device, self.model.dtype)
+        timesteps = scheduler.timesteps
+        if self.start is None:
+            return noise * scheduler.init_noise_sigma, timesteps
+        start = as_tensor(self.start[None]).to(self.model.device, self.model.dtype)
+        clean = autoencoder.encode(start)
+        clean = clean.expand(len(noise), -1, -1, -1)
+        skipped = len(timesteps) - round(len(timesteps) * self.request.strength)
+        timesteps = timesteps[skipped * getattr(scheduler, "order", 1) :]
+        if not len(timesteps):
+            self.notes.append("a strength this low leaves the start picture as it is")
+            return clean, timesteps
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(skipped)
+        first = timesteps[:1].repeat(len(noise))
+        return scheduler.add_noise(clean, noise, first), timesteps
+
+    def _guide(self, guide: GuideRequest, scheduler: Any) -> NoisyGuide:
+        from ragcore.diffusion import guides
+
+        scale = asked.limited(guide.scale, asked.MOST_GUIDE, f"the scale of {guide}", self.notes)
+        if guide.kind == "class":
+            classifier = self.model.classifier
+            return guides.ClassGuide(classifier, [classifier.class_rows(guide.name)], scale)
+        if self.clip is None:
+            raise UsageError("text guides need an image-text encoder, and the profile has none")
+        view, encode = self.clip()
+        return guides.TextGuide(
+            view,
+            encode(guide.name),
+            self.model.autoencoder.decode,
+            scheduler.alphas_cumprod.sqrt(),
+            scale,
+            seed=self.seeds[0],
+        )
+
+    def _condition(self, control: asked.ControlRequest) -> Pixels:
+        if control.kind not in self.model.control_kinds:
+            self.model.controlnet(control.kind)  # raises, naming those there are
+        pixels = square(control.picture, self.size, f"control {control.kind}")
+        return pixels if control.ready else extract(control.kind, pixels)
+
+    def _controls(self) -> list[ControlInput]:
+        import torch
+
+        from ragcore.diffusion.sampling import ControlInput
+
+        inputs = []
+        for control, pixels in zip(self.request.controls, self.conditions, strict=True):
+            condition = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+            batch = condition.expand(self.request.count, -1, -1, -1).to(
+                self.model.device, self.model.dtype
+            )
+            network = self.model.controlnet(control.kind)
+            inputs.append(ControlInput(network, batch, control.weight, control.start, control.end))
+        return inputs
+
+    def _decoded(self, latents: Tensor) -> Pixels:
+        import torch
+
+        from ragcore.diffusion.networks import as_pixels
+
+        with torch.no_grad():
+            return as_pixels(self.model.autoencoder.decode(latents).cpu())
+
+
+def _checked_size(model: PictureModel, size: int) -> int:
+    """The side in pixels. Raises UsageError unless the networks can make it."""
+    if not size:
+        return model.card.size
+    step, most = model.size_step, _LARGEST * model.card.size
+    if size % step or not 2 * step <= size <= most:
+        raise UsageError(
+            f"{model.card.name} makes pictures of {2 * step} to {most} pixels a side in steps of "
+            f"{step} (best {model.card.size}), not {size}"
+        )
+    return size
+
+
+def _checked_style(model: PictureModel, style: str) -> str:
+    wanted = " ".join(style.lower().replace("_", " ").split()).removesuffix(" style")
+    if not wanted:
+        return ""
+    for known in model.card.styles:
+        if known.removesuffix(" style") == wanted:
+            return known
+    names = ", ".join(known.removesuffix(" style") for known in model.card.styles)
+    raise UsageError(f"unknown style {style!r}: {model.card.name} has {names}")

@@ -1,0 +1,165 @@
+"""A latent diffusion model's folder: what belongs to all of its networks, and loading them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import ModelUnavailable, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ragcore.diffusion.classifier import NoisyClassifier
+    from ragcore.diffusion.networks import PixelAutoencoder
+    from ragcore.diffusion.words import TokenStates, Words
+
+CARD = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """`size` is the side of the training pictures in pixels; `styles` are words for prompts.
+
+    `data` says which part of a data set was trained on, so that an evaluation knows what the
+    model has never seen: the recipe's `data` without its folder, and its `seed`.
+    """
+
+    name: str
+    size: int
+    styles: tuple[str, ...]
+    text_encoder: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(card), ensure_ascii=False, indent=2)
+    part = folder / f"{CARD}.part"
+    part.write_text(f"{text}\n", "utf-8")
+    part.replace(folder / CARD)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Raises ModelUnavailable if the folder is no such model."""
+    try:
+        values = json.loads((folder / CARD).read_text("utf-8"))
+        return ModelCard(
+            str(values["name"]),
+            int(values["size"]),
+            tuple(map(str, values["styles"])),
+            str(values["text_encoder"]),
+            dict(values.get("data", {})),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(f"{folder} is no diffusion model: {CARD} cannot be read") from error
+
+
+class LatentModel:
+    """The networks of a folder, each loaded when it is first needed. Safe for several threads.
+
+    `text_folder` holds the text encoder that the card names.
+    """
+
+    def __init__(self, folder: Path, text_folder: Path, *, device: str = "cpu") -> None:
+        self.folder, self.device = folder, device
+        self.card = read_card(folder)
+        self._text_folder = text_folder
+        self._lock = threading.RLock()
+        self._controlnets: dict[str, Any] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        import torch
+
+        return torch.float32
+
+    @cached_property
+    def autoencoder(self) -> PixelAutoencoder:
+        from ragcore.diffusion.networks import load_autoencoder
+
+        with self._lock:
+            return load_autoencoder(self.folder, self.device)
+
+    @cached_property
+    def denoiser(self) -> Any:
+        from ragcore.diffusion.networks import load_denoiser
+
+        with self._lock:
+            return load_denoiser(self.folder, self.device)
+
+    @cached_property
+    def classifier(self) -> NoisyClassifier:
+        from ragcore.diffusion.classifier import load_classifier
+
+        with self._lock:
+            return load_classifier(self.folder, self.device)
+
+    @cached_property
+    def token_states(self) -> TokenStates:
+        from ragcore.diffusion.words import TokenStates
+
+        with self._lock:
+            return TokenStates(self._text_folder, device=self.device)
+
+    @cached_property
+    def noise(self) -> dict[str, Any]:
+        """What the denoiser was trained with: `prediction` and `schedule`."""
+        try:
+            values = json.loads(
+                (self.folder / "scheduler" / "scheduler_config.json").read_text("utf-8")
+            )
+            return {"prediction": values["prediction_type"], "schedule": values["beta_schedule"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelUnavailable(f"{self.folder}: the scheduler's file cannot be read") from error
+
+    def words(self, prompts: Sequence[str], size: int = 0) -> Words:
+        """What the denoiser is told for each prompt; the size makes no difference here."""
+        return self.token_states(prompts)
+
+    def scheduler(self, sampler: str) -> Any:
+        """A fresh scheduler. Raises UsageError for an unknown sampler."""
+        from ragcore.diffusion.sampling import new_scheduler
+
+        return new_scheduler(sampler, **self.noise)
+
+    @property
+    def size_step(self) -> int:
+        """Sides of pictures are multiples of this: every network halves them so often."""
+        levels = len(self.denoiser.config.block_out_channels) - 1
+        return int(self.autoencoder.factor * 2**levels)
+
+    @property
+    def control_kinds(self) -> list[str]:
+        """The kinds of condition that this model has a ControlNet for."""
+        found = (self.folder / "controlnets").glob("*/config.json")
+        return sorted(path.parent.name for path in found)
+
+    def controlnet(self, kind: str) -> Any:
+        """Raises UsageError if there is none for that kind of condition."""
+        with self._lock:
+            if kind not in self._controlnets:
+                if kind not in self.control_kinds:
+                    known = ", ".join(self.control_kinds) or "none"
+                    raise UsageError(
+                        f"{self.card.name} has no ControlNet for {kind!r}: it has {known}"
+                    )
+                from ragcore.diffusion.networks import load_controlnet
+
+                self._controlnets[kind] = load_controlnet(self.folder, kind, self.device)
+            return self._controlnets[kind]
+
+    def memory(self) -> int:
+        """Bytes of the networks that are loaded."""
+        names = ("autoencoder", "denoiser", "classifier")
+        loaded = [self.__dict__[name] for name in names if name in self.__dict__]
+        loaded += list(self._controlnets.values())
+        weights = [weight for network in loaded for weight in network.parameters()]
+        total = sum(int(weight.numel() * weight.element_size()) for weight in weights)
+        return total + (self.token_states.memory() if "token_states" in self.__dict__ else 0)

@@ -1,0 +1,170 @@
+"""Pictures in and out: files to pixels of the right size, results to PNG with their recipe."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.diffusion.conditions import extract
+from ragcore.diffusion.request import (
+    ControlRequest,
+    GuideRequest,
+    ImagineRequest,
+    LoraRequest,
+    Picture,
+)
+from ragcore.errors import UnreadableFile, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    Pixels = NDArray[np.uint8]
+
+CHUNK = "ragcore"  # the PNG text chunk that holds the recipe
+VERSION = 1
+_MOST_PIXELS = 100_000_000
+_PLAIN = ("prompt", "negative", "style", "seed", "steps", "size", "scale", "sampler", "guess")
+
+
+def open_picture(picture: Picture, what: str) -> Image:
+    """Decode a path or bytes, upright, as RGB on white. Raises UnreadableFile."""
+    from PIL import Image, ImageOps
+
+    shown = "the picture" if isinstance(picture, bytes) else str(picture)
+    source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).expanduser()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(source)
+            if opened.width * opened.height > _MOST_PIXELS:
+                raise UnreadableFile(f"{what}: {shown} has too many pixels")
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                clear = upright.convert("RGBA")
+                white = Image.new("RGBA", clear.size, "white")
+                return Image.alpha_composite(white, clear).convert("RGB")
+            return upright.convert("RGB")
+    except UnreadableFile:
+        raise
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError,
+            Image.DecompressionBombWarning) as error:  # fmt: skip
+        raise UnreadableFile(f"{what}: {shown} is not a readable picture") from error
+
+
+def square(picture: Picture, size: int, what: str) -> Pixels:
+    """A picture as RGB uint8 [size, size, 3]: padded with white to a square, then resized."""
+    import numpy as np
+    from PIL import Image
+
+    opened = open_picture(picture, what)
+    side = max(opened.size)
+    if opened.size != (side, side):
+        padded = Image.new("RGB", (side, side), "white")
+        padded.paste(opened, ((side - opened.width) // 2, (side - opened.height) // 2))
+        opened = padded
+    if side != size:
+        opened = opened.resize((size, size), Image.Resampling.LANCZOS)
+    pixels: Pixels = np.asarray(opened).copy()
+    return pixels
+
+
+def condition_png(kind: str, picture: Picture, size: int) -> bytes:
+    """The condition of a picture at `size` pixels a side, as PNG."""
+    return as_png(extract(kind, square(picture, size, f"condition {kind}")))
+
+
+def as_png(pixels: Pixels, recipe: Mapping[str, Any] | None = None) -> bytes:
+    """A PNG of RGB uint8 [h, w, 3], with the recipe as a compressed text chunk."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    if recipe is not None:
+        info.add_text(CHUNK, json.dumps(recipe, ensure_ascii=True), zip=True)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=info, optimize=True)
+    return file.getvalue()
+
+
+def recipe_of(
+    request: ImagineRequest, *, seed: int, size: int, model: str, start: Pixels | None,
+    conditions: list[Pixels],
+) -> dict[str, Any]:  # fmt: skip
+    """Everything that is needed to make one picture again, as plain JSON values."""
+    whole = replace(request, seed=seed, size=size, count=1)
+    recipe: dict[str, Any] = {"version": VERSION, "model": model}
+    recipe |= {name: getattr(whole, name) for name in _PLAIN}
+    recipe["loras"] = [[str(lora.path), lora.weight] for lora in request.loras]
+    recipe["guides"] = [str(guide) for guide in request.guides]
+    recipe["controls"] = [
+        {
+            "kind": control.kind,
+            "weight": control.weight,
+            "start": control.start,
+            "end": control.end,
+            "condition": _packed(condition),
+        }
+        for control, condition in zip(request.controls, conditions, strict=True)
+    ]
+    if start is not None:
+        recipe |= {"start_picture": _packed(start), "strength": request.strength}
+    return recipe
+
+
+def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
+    """The request that made a PNG, and the model's name.
+
+    Raises UnreadableFile if it is no picture, UsageError if it carries no recipe of ours or a
+    broken one.
+    """
+    from PIL import Image
+
+    source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).expanduser()
+    try:
+        with Image.open(source) as opened:
+            opened.load()
+            text = getattr(opened, "text", opened.info).get(CHUNK)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableFile("the file is not a readable picture") from error
+    if not isinstance(text, str):
+        raise UsageError("this picture carries no recipe: only PNGs that were made here do")
+    try:
+        values = json.loads(text)
+        if values["version"] != VERSION:
+            raise UsageError(
+                f"the picture's recipe is of version {values['version']}, not {VERSION}"
+            )
+        controls = [
+            ControlRequest(
+                row["kind"], _unpacked(row["condition"]), row["weight"], row["start"], row["end"],
+                ready=True,
+            )
+            for row in values["controls"]
+        ]  # fmt: skip
+        more: dict[str, Any] = {name: values[name] for name in _PLAIN}
+        if "start_picture" in values:
+            more["start_picture"] = _unpacked(values["start_picture"])
+            more["strength"] = values["strength"]
+        more["loras"] = [LoraRequest(Path(path), weight) for path, weight in values["loras"]]
+        guides = [GuideRequest.parse(guide) for guide in values["guides"]]
+        return ImagineRequest(**more, guides=guides, controls=controls), str(values["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError("the picture's recipe is damaged") from error
+
+
+def _packed(pixels: Pixels) -> str:
+    return base64.b64encode(as_png(pixels)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)

@@ -1,0 +1,242 @@
+"""The Stable Diffusion family from a folder in diffusers' layout, behind `LatentModel`'s shape.
+
+The same loop, guides and controls drive it: what differs is how words become inputs, how
+latents are scaled, and that LoRA weights can be put on. Imports torch and diffusers when used.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.diffusion.model import ModelCard
+from ragcore.errors import ModelUnavailable, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ragcore.diffusion.words import Words
+
+_INDEX = "model_index.json"
+
+
+class StableModel:
+    """A Stable Diffusion 1.x, 2.x or XL pipeline's parts, loaded when first needed.
+
+    `controlnets` maps a kind of condition to a folder. On a GPU everything runs in half
+    precision. `variant` is the part of the file names between "model" and the suffix ("fp16").
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        device: str = "cpu",
+        controlnets: Mapping[str, Path] | None = None,
+        variant: str | None = None,
+    ) -> None:
+        try:
+            self._index = json.loads((folder / _INDEX).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelUnavailable(
+                f"{folder} is no diffusers model: {_INDEX} cannot be read"
+            ) from error
+        self.folder, self.device, self.variant = folder, device, variant
+        self._name = name
+        self._controlnet_folders = dict(controlnets or {})
+        self._controlnets: dict[str, Any] = {}
+        self._loras: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self.exclusive = threading.Lock()  # LoRA weights sit in the shared denoiser
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """diffusers' own pipeline: its encoders, denoiser, autoencoder, LoRA loading."""
+        from diffusers import DiffusionPipeline
+
+        given: dict[str, Any] = {"torch_dtype": self.dtype, "local_files_only": True}
+        if self.variant:
+            given["variant"] = self.variant
+        if "safety_checker" in self._index:  # its weights are not fetched; see the model's licence
+            given |= {"safety_checker": None, "requires_safety_checker": False}
+        with self._lock:
+            try:
+                pipeline = DiffusionPipeline.from_pretrained(self.folder, **given)
+            except (OSError, ValueError, KeyError, AttributeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise ModelUnavailable(f"{self.folder} cannot be loaded: {reason}") from error
+            pipeline.to(self.device)
+            pipeline.set_progress_bar_config(disable=True)
+            for part in (pipeline.unet, pipeline.vae):
+                part.requires_grad_(False)
+            return pipeline
+
+    @property
+    def dtype(self) -> torch.dtype:
+        import torch
+
+        return torch.float16 if self.device == "cuda" else torch.float32
+
+    @cached_property
+    def card(self) -> ModelCard:
+        unet = self._config("unet")
+        size = int(unet.get("sample_size", 64)) * self._factor
+        return ModelCard(self._name, size, (), "")
+
+    @property
+    def autoencoder(self) -> StableAutoencoder:
+        return StableAutoencoder(self.pipeline.vae, self._factor)
+
+    @property
+    def denoiser(self) -> Any:
+        return self.pipeline.unet
+
+    @property
+    def classifier(self) -> Any:
+        raise UsageError(f"{self._name} has no noise-aware classifier: use a text guide")
+
+    @property
+    def size_step(self) -> int:
+        return self._factor
+
+    @property
+    def control_kinds(self) -> list[str]:
+        return sorted(self._controlnet_folders)
+
+    def controlnet(self, kind: str) -> Any:
+        """Raises UsageError if the profile has none for that kind of condition."""
+        from diffusers import ControlNetModel
+
+        with self._lock:
+            if kind not in self._controlnets:
+                if kind not in self._controlnet_folders:
+                    known = ", ".join(self.control_kinds) or "none"
+                    raise UsageError(f"{self._name} has no ControlNet for {kind!r}: it has {known}")
+                folder = self._controlnet_folders[kind]
+                try:
+                    network = ControlNetModel.from_pretrained(
+                        folder,
+                        torch_dtype=self.dtype,
+                        local_files_only=True,
+                        **({"variant": self.variant} if self.variant else {}),
+                    )
+                except (OSError, ValueError) as error:
+                    raise ModelUnavailable(f"{folder} is no ControlNet") from error
+                self._controlnets[kind] = network.to(self.device).eval().requires_grad_(False)
+            return self._controlnets[kind]
+
+    def scheduler(self, sampler: str) -> Any:
+        """A fresh scheduler with the noise schedule of the model's own."""
+        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+
+        kinds = {
+            "ddim": DDIMScheduler,
+            "dpm++": DPMSolverMultistepScheduler,
+            "euler": EulerDiscreteScheduler,
+        }
+        if sampler not in kinds:
+            raise UsageError(f"unknown sampler {sampler!r}: use {', '.join(kinds)}")
+        more = {"clip_sample": False} if sampler == "ddim" else {}
+        return kinds[sampler].from_config(self.pipeline.scheduler.config, **more)
+
+    def words(self, prompts: Sequence[str], size: int = 0) -> Words:
+        """What the denoiser is told: token states, and for XL pooled states and sizes."""
+        import torch
+
+        from ragcore.diffusion.words import Words
+
+        how = {"device": self.device, "num_images_per_prompt": 1}
+        with self._lock, torch.no_grad():  # fast tokenizers refuse to be used by two threads
+            encoded = self.pipeline.encode_prompt(
+                list(prompts), do_classifier_free_guidance=False, **how
+            )
+        if len(encoded) == 2:
+            return Words(encoded[0])
+        states, _, pooled, _ = encoded
+        side = size or self.card.size
+        times = torch.tensor([side, side, 0, 0, side, side], dtype=states.dtype)
+        rows = times.to(states.device).expand(len(prompts), -1)
+        return Words(states, added={"text_embeds": pooled, "time_ids": rows})
+
+    def set_loras(self, wanted: Sequence[tuple[Path, float]]) -> None:
+        """Put these LoRA files on with their weights, and take all others off.
+
+        Hold `exclusive` from here to the end of the picture. Raises UsageError for a file that
+        does not fit.
+        """
+        pipeline = self.pipeline
+        if not wanted:
+            if self._loras:
+                pipeline.unload_lora_weights()
+                self._loras.clear()
+            return
+        for path, _ in wanted:
+            key = str(path.resolve())
+            if key not in self._loras:
+                self._load_lora(path, f"lora{len(self._loras)}")
+        names = [self._loras[str(path.resolve())] for path, _ in wanted]
+        pipeline.set_adapters(names, adapter_weights=[weight for _, weight in wanted])
+
+    def _load_lora(self, path: Path, name: str) -> None:
+        if path.suffix != ".safetensors" or not path.is_file():
+            raise UsageError(f"a LoRA is a .safetensors file: {path}")
+        try:
+            self.pipeline.load_lora_weights(
+                str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UsageError(f"{path} does not fit {self._name}: {reason}") from error
+        known = {one for part in self.pipeline.get_list_adapters().values() for one in part}
+        if name not in known:
+            raise UsageError(f"{path} does not fit {self._name}: it holds no weights for it")
+        self._loras[str(path.resolve())] = name
+
+    def memory(self) -> int:
+        """Bytes of the networks that are loaded."""
+        if "pipeline" not in self.__dict__:
+            return 0
+        networks = [p for p in self.pipeline.components.values() if hasattr(p, "parameters")]
+        networks += list(self._controlnets.values())
+        weights = [weight for network in networks for weight in network.parameters()]
+        return sum(int(weight.numel() * weight.element_size()) for weight in weights)
+
+    @cached_property
+    def _factor(self) -> int:
+        return int(2 ** (len(self._config("vae").get("block_out_channels", (1, 1, 1, 1))) - 1))
+
+    def _config(self, part: str) -> dict[str, Any]:
+        try:
+            values: dict[str, Any] = json.loads(
+                (self.folder / part / "config.json").read_text("utf-8")
+            )
+            return values
+        except (OSError, ValueError) as error:
+            raise ModelUnavailable(f"{self.folder}: {part}/config.json cannot be read") from error
+
+
+class StableAutoencoder:
+    """AutoencoderKL with the scaling that Stable Diffusion's denoisers want."""
+
+    def __init__(self, vae: Any, factor: int) -> None:
+        self.vae, self.factor = vae, factor
+
+    @property
+    def channels(self) -> int:
+        return int(self.vae.config.latent_channels)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents [n, c, h / factor, w / factor] of pictures [n, 3, h, w] in [-1, 1]."""
+        scaled: Tensor = self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor
+        return scaled
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [n, 3, h, w], about [-1, 1]."""
+        pictures: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return pictures

@@ -1,0 +1,217 @@
+"""What `ragcore doctor` finds out: versions, device, weights, and whether everything agrees.
+
+The catalogue is the source of truth. What follows from it (lexical index, vector indexes,
+missing embeddings) can be made again; what hangs in the air (vectors of things that are gone,
+pictures that nothing refers to) can be removed: `repair` does both.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from ragcore import __version__
+from ragcore.errors import RagcoreError
+from ragcore.library import Library
+
+State = Literal["ok", "note", "warning", "problem", "repaired"]
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "open_clip_torch",
+    "faiss-cpu",
+    "SQLAlchemy",
+    "pypdfium2",
+    "streamlit",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. Only a `problem` means that something is not as it should be."""
+
+    subject: str
+    state: State
+    detail: str
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """The whole report."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        return all(finding.state != "problem" for finding in self.findings)
+
+
+def examine(library: Library, *, repair: bool = False, verify: bool = False) -> Diagnosis:
+    """Check everything; with `repair` mend what can be mended.
+
+    `verify` also hashes every file of the weights. Never raises for what it finds.
+    """
+    diagnosis = Diagnosis(versions=versions())
+    add = diagnosis.findings.append
+    try:
+        diagnosis.device = library.machine.device()
+    except RagcoreError as error:
+        add(Finding("device", "problem", str(error)))
+    for check in (_weights, _catalogue):
+        for finding in _guarded(check, library, repair=repair, verify=verify):
+            add(finding)
+    return diagnosis
+
+
+def versions() -> dict[str, str]:
+    """Of Python, ragcore and the packages that matter most."""
+    found = {"python": platform.python_version(), "ragcore": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _guarded(
+    check: Callable[..., Iterator[Finding]], library: Library, **how: bool
+) -> Iterator[Finding]:
+    try:
+        yield from check(library, **how)
+    except RagcoreError as error:
+        yield Finding(check.__name__.strip("_"), "problem", str(error))
+
+
+def _weights(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+    from ragcore.weights import WeightStore, load_profile
+    from ragcore.weights.registry import find_entry
+
+    store = WeightStore(library.settings)
+    for part, reference in load_profile(library.settings).parts():
+        if not reference.needs_weights:
+            yield Finding(f"weights {part}", "ok", f"{reference.name}, run by a server")
+            continue
+        names = dict.fromkeys([*find_entry(reference.name).requires, reference.name])
+        for name in [*names, *reference.also]:
+            yield _weights_of(store, f"weights {part}", name, repair=repair, verify=verify)
+
+
+def _weights_of(store: Any, subject: str, name: str, *, repair: bool, verify: bool) -> Finding:
+    [status] = store.status([name])
+    wrong = store.verify(name) if verify and status.state == "ready" else ()
+    if status.state == "damaged" or wrong:
+        if repair:
+            store.repair(name)
+            return Finding(subject, "repaired", f"{name} was fetched again")
+        what = f"{wrong[0]} differs from its checksum" if wrong else "not whole"
+        return Finding(subject, "problem", f"{name}: {what}; --repair fetches it again")
+    if status.state == "missing":
+        return Finding(subject, "warning", f"{name} is not here yet: `ragcore models pull`")
+    return Finding(subject, "ok", f"{name}, {status.size / 1e6:.0f} MB")
+
+
+def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+    from ragcore.catalog import integrity
+    from ragcore.catalog.engine import current_revision
+
+    catalog = library.catalog
+    wrong = integrity.check_database(catalog)
+    for problem in wrong:
+        yield Finding("catalogue", "problem", f"{problem}; restore it from a backup")
+    if wrong:
+        return  # nothing below can be trusted
+    shown = catalog.engine.url.render_as_string(hide_password=True)
+    yield Finding("catalogue", "ok", f"{shown}, schema {current_revision(catalog.engine)}")
+    yield from _mendable(
+        "lexical index",
+        lambda: integrity.check_lexical(catalog),
+        lambda: integrity.mend_lexical(catalog),
+        repair,
+    )
+    yield from _mendable(
+        "counts and orphans",
+        lambda: integrity.check_rows(catalog),
+        lambda: integrity.mend_rows(catalog),
+        repair,
+    )
+    yield from _mendable(
+        "media",
+        lambda: integrity.check_media(catalog, library.settings.media),
+        lambda: integrity.mend_media(catalog, library.settings.media),
+        repair,
+    )
+    for row in library.collections():
+        yield from _collection(library, row.id, row.name, repair)
+    interrupted = [job for job in library.jobs.recent(50) if job.state == "interrupted"]
+    for job in interrupted:
+        detail = f"{job.kind} job {job.id} of {job.collection!r} was interrupted; run it again"
+        yield Finding("jobs", "note", detail)
+
+
+def _collection(library: Library, collection_id: int, name: str, repair: bool) -> Iterator[Finding]:
+    from ragcore.catalog import integrity
+
+    counts = library.statistics(name)
+    held = f"{counts.documents} documents, {counts.passages} passages, {counts.images} pictures"
+    subject = f"collection {name}"
+    before = "ok"
+    for modality in ("text", "image"):
+        space = library.catalog.active_space(collection_id, modality)
+        of = f"{subject}, {'passages' if modality == 'text' else 'pictures'}"
+        if space is None:
+            missing = integrity.count_items(library.catalog, modality, collection_id)
+            if missing:
+                before = "problem"
+                yield Finding(of, "problem", f"{missing} without any vectors: {_again(name)}")
+            continue
+
+        def check(modality: str = modality, space: Any = space) -> list[str]:
+            missing = integrity.count_missing(library.catalog, modality, collection_id, space.id)
+            lacking = [f"{missing} without a vector in {space.name}"] if missing else []
+            return lacking + library.stores.check(collection_id, space)
+
+        def mend(space: Any = space) -> None:
+            library.embed_missing(name)
+            library.stores.rebuild(collection_id, space)
+
+        yield from _mendable(of, check, mend, repair, quiet=True)
+    failed = counts.states.get("failed", 0) + counts.states.get("stale", 0)
+    if failed:
+        yield Finding(subject, "note", f"{failed} files could not be read: `ragcore documents`")
+    if before == "ok":
+        yield Finding(subject, "ok", held)
+
+
+def _again(name: str) -> str:
+    return f"`ragcore models use --collection {name}`"
+
+
+def _mendable(
+    subject: str,
+    check: Callable[[], list[str]],
+    mend: Callable[[], object],
+    repair: bool,
+    *,
+    quiet: bool = False,
+) -> Iterator[Finding]:
+    wrong = check()
+    if wrong and repair:
+        mend()
+        left = check()
+        if not left:
+            yield Finding(subject, "repaired", "; ".join(wrong))
+            return
+        wrong = left
+    for problem in wrong:
+        hint = "" if repair else " (--repair mends it)"
+        yield Finding(subject, "problem", f"{problem}{hint}")
+    if not wrong and not quiet:
+        yield Finding(subject, "ok", "agrees with the catalogue")

@@ -1,0 +1,286 @@
+"""Pictures and texts into one space with any open_clip model."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from ragcore.encoders.base import Space
+from ragcore.encoders.clip_models import STARTER, ClipSource, LoadedClip, find_clip, load_clip
+from ragcore.encoders.zero_shot import Calibration, parse_calibration, text_weights
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL.Image import Image
+
+    from ragcore.types import FloatArray
+    from ragcore.weights import ModelRef
+
+Backend = Literal["auto", "torch", "openvino"]
+
+
+class OpenClipEncoder:
+    """An `ImageTextEncoder` over an open_clip model.
+
+    `model` is a name as `ragcore.encoders.clip_models.find_clip` takes it. On a GPU the model
+    runs in half precision (bfloat16 or float16) and channels-last; on a CPU in float32, its
+    image tower through OpenVINO where that is installed (`backend="auto"`), which gives the
+    same vectors several times faster. Pictures are resized in threads while the model works
+    on the batch before. One object may be used from several threads.
+
+    >>> encoder = OpenClipEncoder("starter-clip")            # doctest: +SKIP
+    >>> encoder.encode_texts(["a dog on a beach"]).shape     # doctest: +SKIP
+    (1, 512)
+
+    Raises UsageError for an unknown model, ModelUnavailable where its weights cannot be had,
+    RagcoreError if a GPU is asked for (`settings.device = "cuda"`) and there is none.
+    """
+
+    def __init__(
+        self,
+        model: str = STARTER,
+        *,
+        settings: Settings | None = None,
+        batch_size: int = 0,
+        backend: Backend = "auto",
+        loaded: LoadedClip | None = None,
+    ) -> None:
+        if batch_size < 0:
+            raise UsageError("batch_size must be 1 or more (0: chosen by the device)")
+        self._name = model
+        self._settings = settings or Settings()
+        self._batch_size = batch_size
+        self._backend = backend
+        self._given = loaded
+        self._lock = threading.Lock()
+        self._parts: _Parts | None = None
+
+    @cached_property
+    def source(self) -> ClipSource:
+        return find_clip(self._name, settings=self._settings)
+
+    @property
+    def space(self) -> Space:
+        source = self.source
+        return Space(f"{source.name}@{source.revision}", "image", source.dimension)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures a step; on a CPU small batches keep the activations in its caches."""
+        return self._batch_size or (16 if self._device() == "cpu" else 256)
+
+    @property
+    def runs_on(self) -> str:
+        """What runs where, for `ragcore doctor`: for example "cpu float32 (openvino)"."""
+        parts = self._ready()
+        precision = str(parts.dtype).removeprefix("torch.")
+        return f"{parts.device} {precision} ({'openvino' if parts.compiled else 'torch'})"
+
+    @property
+    def logit_scale(self) -> float:
+        """The inverse temperature that the model was trained with (for probabilities)."""
+        model: Any = self._ready().loaded.model
+        return float(model.logit_scale.detach().exp())
+
+    @property
+    def network(self) -> Any:
+        """The model itself, in torch, whatever runs the image tower: gradients go through it."""
+        return self._ready().loaded.model
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """How cosines become label probabilities: the folder's zero_shot.json, if it has one."""
+        folder = self.source.folder
+        path = folder / "zero_shot.json" if folder and not self._given else None
+        if path is not None and path.is_file():
+            return parse_calibration(json.loads(path.read_text("utf-8")))
+        return Calibration(1 / self.logit_scale)
+
+    def warm_up(self) -> None:
+        """Load the weights now instead of at first use."""
+        self._ready()
+
+    def encode_images(self, images: Sequence[Image]) -> FloatArray:
+        """Return float32 [n, d], L2-normalised. Other modes than RGB are converted."""
+        import numpy as np
+
+        if not images:
+            return np.zeros((0, self.space.dimension), np.float32)
+        parts = self._ready()
+        vectors = [parts.embed(batch) for batch in self._batches(images, parts.loaded.preprocess)]
+        return _normalised(np.concatenate(vectors))
+
+    def prepare(self, images: Sequence[Image]) -> list[torch.Tensor]:
+        """The model's input batches [b, 3, h, w] for pictures, as `encode_prepared` takes them."""
+        return list(self._batches(images, self._ready().loaded.preprocess))
+
+    def encode_prepared(self, batches: Sequence[torch.Tensor]) -> FloatArray:
+        """As `encode_images`, from prepared batches: the bare model, for measuring."""
+        import numpy as np
+
+        parts = self._ready()
+        return _normalised(np.concatenate([parts.embed(batch) for batch in batches]))
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return float32 [n, d], L2-normalised. Longer texts than the model takes are cut."""
+        import numpy as np
+        import torch
+
+        if not texts:
+            return np.zeros((0, self.space.dimension), np.float32)
+        parts = self._ready()
+        model: Any = parts.loaded.model
+        # batches of like lengths: less padding; results go back to the order given
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        vectors = np.empty((len(texts), self.space.dimension), np.float32)
+        step = max(64, self.batch_size)
+        with torch.inference_mode():
+            for start in range(0, len(order), step):
+                chosen = order[start : start + step]
+                ids = parts.trim(parts.loaded.tokenize([texts[i] for i in chosen]))
+                out = model.encode_text(ids.to(parts.device))
+                vectors[chosen] = out.float().cpu().numpy()
+        factors = text_weights(texts, self.calibration)
+        if factors is not None:
+            vectors = _normalised(vectors) * factors
+        return _normalised(vectors)
+
+    def _batches(
+        self, images: Sequence[Image], preprocess: Callable[[Image], torch.Tensor]
+    ) -> Iterator[torch.Tensor]:
+        """Batches [b, 3, h, w], the next one prepared in threads while one is being used."""
+        import torch
+
+        size = self.batch_size
+        with ThreadPoolExecutor(max_workers=2 if self._device() == "cpu" else 8) as pool:
+
+            def prepare(start: int) -> list[Future[torch.Tensor]]:
+                chosen = images[start : start + size]
+                return [pool.submit(lambda im: preprocess(_rgb(im)), image) for image in chosen]
+
+            ahead = prepare(0)
+            for start in range(size, len(images) + size, size):
+                current, ahead = ahead, prepare(start)
+                yield torch.stack([future.result() for future in current])
+
+    def _device(self) -> str:
+        return pick_device(self._settings)
+
+    def _ready(self) -> _Parts:
+        with self._lock:
+            if self._parts is None:
+                loaded = self._given or load_clip(self._name, settings=self._settings)
+                self._parts = _Parts(loaded, self._settings, self._backend, self._ir_name)
+            return self._parts
+
+    @property
+    def _ir_name(self) -> str:
+        return "" if self._given else f"{self.source.name}@{self.source.revision}"
+
+
+def image_text_encoder(ref: ModelRef, *, settings: Settings) -> OpenClipEncoder:
+    """The encoder of a profile's `image_text_encoder` entry (kind "open_clip").
+
+    Options: `batch_size`, `backend`. Raises UsageError for another kind or option.
+    """
+    if ref.kind != "open_clip":
+        raise UsageError(f"unknown kind of image-text encoder {ref.kind!r}: use open_clip")
+    unknown = set(ref.options) - {"batch_size", "backend"}
+    if unknown:
+        raise UsageError(f"unknown option {min(unknown)!r} of {ref.name}: use batch_size, backend")
+    return OpenClipEncoder(ref.name, settings=settings, **ref.options)
+
+
+class _Parts:
+    """What is in memory once the model is loaded."""
+
+    def __init__(self, loaded: LoadedClip, settings: Settings, backend: str, ir: str) -> None:
+        import torch
+
+        self.loaded = loaded
+        self.device = pick_device(settings)
+        self.dtype = _precision(settings, self.device)
+        if settings.threads and self.device == "cpu":
+            torch.set_num_threads(settings.threads)
+        model: Any = loaded.model
+        model.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self.compiled: Callable[[np.ndarray], np.ndarray] | None = None
+        if self.device == "cpu" and self.dtype == torch.float32 and backend != "torch":
+            from ragcore.encoders import clip_openvino
+
+            visual: Any = loaded.model.visual
+            self.compiled = clip_openvino.compile_image_tower(
+                visual,
+                size=image_size(visual),
+                settings=settings,
+                name=ir,
+                required=backend == "openvino",
+            )
+
+    def embed(self, batch: torch.Tensor) -> FloatArray:
+        import torch
+
+        if self.compiled is not None:
+            return self.compiled(batch.numpy())
+        model: Any = self.loaded.model
+        with torch.inference_mode():
+            batch = batch.to(self.device, self.dtype, memory_format=torch.channels_last)
+            out: FloatArray = model.encode_image(batch).float().cpu().numpy()
+        return out
+
+    def trim(self, ids: torch.Tensor) -> torch.Tensor:
+        """Drop all-padding columns where attention is masked (transformers' text towers)."""
+        from ragcore.encoders.starter_clip import trim
+
+        config: Any = getattr(getattr(self.loaded.model, "text", None), "config", None)
+        pad = getattr(config, "pad_token_id", None)
+        return ids if pad is None else trim(ids, pad)
+
+
+def image_size(visual: Any) -> tuple[int, int]:
+    """Height and width in pixels that an open_clip image tower takes."""
+    size = getattr(visual, "image_size", 224)
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def pick_device(settings: Settings) -> str:
+    """ "cuda" or "cpu" by the settings. RagcoreError if a GPU is demanded and there is none."""
+    import torch
+
+    if settings.device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if settings.device == "cuda":
+        raise RagcoreError("device is set to cuda, but torch sees no GPU: set RAGCORE_DEVICE=auto")
+    return "cpu"
+
+
+def _precision(settings: Settings, device: str) -> torch.dtype:
+    import torch
+
+    if settings.precision != "auto":
+        dtype: torch.dtype = getattr(torch, settings.precision)
+        return dtype
+    # convolutions gain nothing from bfloat16 on CPUs
+    return torch.float16 if device == "cuda" else torch.float32
+
+
+def _rgb(image: Image) -> Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _normalised(vectors: FloatArray) -> FloatArray:
+    import numpy as np
+
+    vectors = vectors.astype(np.float32, copy=False)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: FloatArray = vectors / np.maximum(lengths, 1e-12)
+    return unit

@@ -1,0 +1,105 @@
+"""Reranking with any sentence-transformers cross-encoder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.encoders.options import first_line, reject_unknown, valid_text
+from ragcore.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from ragcore.encoders.device import Placement
+    from ragcore.types import FloatArray
+
+
+class CrossEncoderReranker:
+    """A `Reranker` over a cross-encoder's folder with one output, its relevance logit.
+
+    Options: `batch_size` (pairs at once, 32), `max_tokens` (a limit lower than the model's).
+    Safe to use from several threads, which then take turns.
+    """
+
+    OPTIONS = frozenset({"batch_size", "max_tokens"})
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        placement: Placement,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        options = dict(options or {})
+        reject_unknown(name, options, self.OPTIONS)
+        self._folder = folder
+        self._name = name
+        self._placement = placement
+        self._batch_size = int(options.get("batch_size", 32))
+        self._max_tokens: int | None = options.get("max_tokens")
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def placement(self) -> Placement:
+        return self._placement
+
+    def warm_up(self) -> None:
+        """Load the weights. Raises ModelUnavailable if the folder is no such model."""
+        with self._lock:
+            if self._model is None:
+                self._model = self._load()
+
+    def memory(self) -> int:
+        """Bytes of the loaded weights; 0 before they are loaded."""
+        if self._model is None:
+            return 0
+        return sum(p.numel() * p.element_size() for p in self._model.parameters())
+
+    def scores(self, query: str, passages: Sequence[str]) -> FloatArray:
+        """Return float32 [n], higher is more relevant: the model's logits."""
+        import numpy as np
+        import torch
+
+        if not passages:
+            return np.zeros(0, dtype=np.float32)
+        self.warm_up()
+        with self._lock:
+            logits = self._model.predict(
+                [(valid_text(query), valid_text(passage)) for passage in passages],
+                batch_size=self._batch_size,
+                show_progress_bar=False,
+                activation_fn=torch.nn.Identity(),
+                convert_to_numpy=False,
+                convert_to_tensor=True,
+            )
+        return np.asarray(logits.float().cpu().numpy(), dtype=np.float32).reshape(len(passages))
+
+    def _load(self) -> Any:
+        from sentence_transformers import CrossEncoder
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        try:
+            model = CrossEncoder(
+                str(self._folder),
+                device=self._placement.device,
+                max_length=self._max_tokens,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"dtype": self._placement.dtype, "use_safetensors": True},
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ModelUnavailable(
+                f"{self._name}: {self._folder} cannot be loaded as a cross-encoder "
+                f"({first_line(error)})"
+            ) from error
+        if model.num_labels != 1:
+            raise ModelUnavailable(
+                f"{self._name}: a reranker has one output, this cross-encoder has "
+                f"{model.num_labels}"
+            )
+        model.eval()
+        return model

@@ -1,0 +1,28 @@
+"""The two families of errors a caller can meet.
+
+`UsageError`: the caller asked for something that cannot be (exit code 2).
+`RagcoreError`: the request was sound, and could not be carried out (exit code 1).
+Messages are one line and say what to do.
+"""
+
+from __future__ import annotations
+
+
+class RagcoreError(Exception):
+    """Something that was rightly asked for could not be done."""
+
+
+class UsageError(RagcoreError, ValueError):
+    """The request itself is wrong: unknown collection, empty query, k < 1, …"""
+
+
+class UnreadableFile(RagcoreError):
+    """One file cannot be ingested; ingest records it and goes on."""
+
+
+class ModelUnavailable(RagcoreError):
+    """Weights are missing, do not match their checksum, or cannot be fetched."""
+
+
+class Cancelled(RagcoreError):
+    """The caller's `CancelToken` was set; everything committed so far is kept."""

@@ -1,0 +1,102 @@
+"""Third stage: vectors for the passages and pictures of many documents at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ragcore.catalog import NewDocument
+from ragcore.ingest.worker import ReadResult
+
+if TYPE_CHECKING:
+    from ragcore.encoders import ImageTextEncoder, TextEncoder
+    from ragcore.types import FloatArray
+
+
+def passage_input(text: str, heading: str = "", title: str = "") -> str:
+    """What the text encoder is given for a passage: where it stands, then its words."""
+    place = " > ".join(part for part in (title, heading) if part)
+    return f"{place}\n{text}" if place else text
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """Encoders with the ids of their spaces in the catalogue.
+
+    A picture encoder is optional: without one, pictures are catalogued but not embedded.
+    """
+
+    text: TextEncoder
+    text_space: int
+    image: ImageTextEncoder | None = None
+    image_space: int = 0
+
+    def embed(self, results: Sequence[ReadResult]) -> list[NewDocument]:
+        """Encode all passages of `results` in one call, and all pictures in another.
+
+        Every result has a `document`. The encoder itself sorts by length and makes batches.
+        """
+        texts = [
+            passage_input(passage.text, passage.heading)
+            for result in results
+            for passage in result.passages
+        ]
+        pixels = [picture.pixels for result in results for picture in _pictures(result)]
+        text_vectors = self.text.encode(texts, kind="passage") if texts else None
+        image_vectors = self._encode_images(pixels) if pixels else None
+        documents, text_at, image_at = [], 0, 0
+        for result in results:
+            assert result.document is not None
+            new = NewDocument(result.file, result.document, result.passages)
+            text_end = text_at + len(result.passages)
+            image_end = image_at + len(result.document.pictures)
+            if text_vectors is not None and text_end > text_at:
+                new.passage_vectors = {self.text_space: text_vectors[text_at:text_end]}
+            if image_vectors is not None and image_end > image_at:
+                new.image_vectors = {self.image_space: image_vectors[image_at:image_end]}
+            text_at, image_at = text_end, image_end
+            documents.append(new)
+        return documents
+
+    def _encode_images(self, pixels: Sequence[np.ndarray | None]) -> FloatArray | None:
+        if self.image is None:
+            return None
+        from PIL import Image
+
+        images = []
+        for array in pixels:
+            if array is None:
+                raise ValueError("a reader returned a picture without its pixels")
+            images.append(Image.fromarray(array))
+        return self.image.encode_images(images)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Read documents that wait to be embedded together."""
+
+    max_passages: int = 512
+    max_images: int = 64
+    results: list[ReadResult] = field(default_factory=list)
+    passages: int = 0
+    images: int = 0
+
+    def add(self, result: ReadResult) -> None:
+        self.results.append(result)
+        self.passages += len(result.passages)
+        self.images += len(_pictures(result))
+
+    @property
+    def full(self) -> bool:
+        return (
+            self.passages >= self.max_passages
+            or self.images >= self.max_images
+            or len(self.results) >= self.max_passages
+        )
+
+
+def _pictures(result: ReadResult) -> Sequence:  # type: ignore[type-arg]
+    return result.document.pictures if result.document is not None else ()

@@ -1,0 +1,209 @@
+"""The pipeline: discover → read → split → embed → store, with bounded queues between.
+
+Reading and splitting run in processes of their own, a thread gathers what they read into
+batches, embedding runs in the calling thread, storing in one thread beside it. A document is
+committed whole (text, lexical entry, pictures and vectors in one transaction), so a crash at
+any instant leaves the catalogue consistent and a second run goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ragcore.catalog import Catalog, FileState, KnownFile
+from ragcore.catalog.documents import known_files, remove_documents, touch_document
+from ragcore.errors import Cancelled
+from ragcore.ingest.ahead import ahead
+from ragcore.ingest.discover import Discovered, discover
+from ragcore.ingest.embed import Batch, Embedder
+from ragcore.ingest.meter import Meter
+from ragcore.ingest.pool import ReaderPool
+from ragcore.ingest.readers import ReadOptions
+from ragcore.ingest.store import Storer
+from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.settings import Settings
+from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallback
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What discovery and the catalogue together say must be done."""
+
+    read: list[FileState]
+    unchanged: int
+    vanished: dict[str, KnownFile]  # by content hash: candidates for a rename
+    gone: list[int]  # document ids that sync mode removes, renames aside
+
+
+class IngestPipeline:
+    """One run over files and folders into one collection."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        collection_id: int,
+        settings: Settings,
+        make_embedder: Callable[[], Embedder],
+        *,
+        passwords: Sequence[str] = (),
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._collection_id = collection_id
+        self._settings = settings
+        self._make_embedder = make_embedder
+        self._options = ReadOptions.from_settings(settings, passwords=passwords)
+        self._cancel = cancel or CancelToken()
+        self._meter = Meter(progress)
+        self._report = IngestReport()
+        self._known: dict[str, KnownFile] = {}
+        self._renamed: dict[str, KnownFile] = {}
+        self._lock = threading.Lock()
+
+    def run(self, paths: Iterable[str | Path], *, sync: bool = False) -> IngestReport:
+        """Ingest; return what was done. Cancelled runs return too, with `cancelled` set.
+
+        Raises UsageError if a path does not exist or is not allowed; a file that cannot be read
+        is one entry in `failed`.
+        """
+        started = time.monotonic()
+        self._meter.show("discover", force=True)
+        found = discover(paths, allowed_roots=self._settings.readable_roots)
+        plan = self._plan(found, sync)
+        self._report.unchanged = plan.unchanged
+        self._report.failed = list(found.failed)
+        self._meter.total = len(plan.read)
+        try:
+            if plan.read:
+                self._read_embed_store(plan)
+            self._remove_vanished(plan)
+        except Cancelled:
+            self._report.cancelled = True
+        self._report.seconds = time.monotonic() - started
+        self._meter.show("done", force=True)
+        return self._report
+
+    def _plan(self, found: Discovered, sync: bool) -> _Plan:
+        with self._catalog.read() as session:
+            self._known = known_files(session, self._collection_id)
+        read, unchanged = [], 0
+        for path, file in found.files.items():
+            known = self._known.get(path)
+            if known is not None and _same_stat(known, file) and known.state == "ready":
+                unchanged += 1
+            else:
+                read.append(file)
+        vanished = [
+            known
+            for path, known in self._known.items()
+            if path not in found.files and known.state != "failed" and not os.path.lexists(path)
+        ]
+        folders = tuple(folder.rstrip(os.sep) + os.sep for folder in found.folders)
+        gone = [known.id for known in vanished if sync and known.path.startswith(folders)]
+        if sync:  # failures are forgotten with their files
+            gone += [
+                known.id
+                for path, known in self._known.items()
+                if known.state == "failed"
+                and path.startswith(folders)
+                and not os.path.lexists(path)
+            ]
+        return _Plan(read, unchanged, {known.sha256: known for known in vanished}, gone)
+
+    def _read_embed_store(self, plan: _Plan) -> None:
+        embedder = self._make_embedder()
+        storer = Storer(self._catalog, self._collection_id, self._settings.media, self._report)
+        pool = ReaderPool(
+            self._settings.workers,
+            self._settings.read_timeout,
+            is_known=lambda file: self._is_known(plan, file),
+        )
+        results = pool.results(self._requests(plan.read))
+        with storer, closing(ahead(self._batches(results, storer))) as batches:
+            for batch in batches:
+                storer.put(embedder.embed(batch))
+                self._check_cancel()
+
+    def _requests(self, files: Sequence[FileState]) -> Iterator[ReadRequest]:
+        for file in files:
+            yield ReadRequest(file, self._options)
+
+    def _batches(
+        self, results: Generator[ReadResult | None, None, None], storer: Storer
+    ) -> Generator[Sequence[ReadResult], None, None]:
+        """Group what was read for the encoder; pass the rest on at once.
+
+        A batch goes on its way when it is full, or when the readers have nothing more to give
+        for the moment: what was read is stored soon, also where reading is slow.
+        """
+        with closing(results):
+            yield from self._grouped(results, storer)
+
+    def _grouped(
+        self, results: Iterable[ReadResult | None], storer: Storer
+    ) -> Iterator[Sequence[ReadResult]]:
+        batch = Batch()
+        for result in results:
+            self._check_cancel()
+            if result is None:
+                if batch.results:
+                    yield batch.results
+                    batch = Batch()
+                continue
+            self._meter.count(result.file.path, failed=bool(result.error))
+            if result.error:
+                self._report.failed.append(FileFailure(result.file.path, result.error))
+                storer.put_failure(result.file, result.error)
+            elif result.same:
+                self._keep(result.file)
+            else:
+                batch.add(result)
+            if batch.full:
+                yield batch.results
+                batch = Batch()
+        self._meter.show("store", force=True)  # everything is read, the last batches are not stored
+        if batch.results:
+            yield batch.results
+
+    def _is_known(self, plan: _Plan, file: FileState) -> bool:
+        """Whether a file's content is in the catalogue already: under its path, or a lost one."""
+        known = self._known.get(file.path)
+        if known is not None:
+            return known.sha256 == file.sha256 and known.state != "failed"
+        with self._lock:  # each lost document is renamed once
+            lost = plan.vanished.pop(file.sha256, None)
+            if lost is not None:
+                self._renamed[file.path] = lost
+            return lost is not None
+
+    def _keep(self, file: FileState) -> None:
+        renamed = self._renamed.get(file.path)
+        known = renamed or self._known[file.path]
+        with self._catalog.write() as session:
+            touch_document(session, known.id, file)
+        if renamed:
+            self._report.renamed += 1
+        else:
+            self._report.unchanged += 1
+
+    def _remove_vanished(self, plan: _Plan) -> None:
+        renamed = {known.id for known in self._renamed.values()}
+        gone = [document for document in plan.gone if document not in renamed]
+        if gone:
+            with self._catalog.write() as session:
+                self._report.removed = remove_documents(session, self._collection_id, gone)
+
+    def _check_cancel(self) -> None:
+        if self._cancel.cancelled:
+            raise Cancelled("the ingest was cancelled; what was stored is kept")
+
+
+def _same_stat(known: KnownFile, file: FileState) -> bool:
+    return known.size == file.size and known.mtime_ns == file.mtime_ns

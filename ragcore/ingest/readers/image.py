@@ -1,0 +1,30 @@
+"""Picture files: the picture itself, and the text in it where there is some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ragcore.ingest import ocr, pictures
+from ragcore.ingest.readers.options import ReadOptions
+from ragcore.ingest.readers.sniff import FileType
+from ragcore.types import Page, ReadDocument
+
+
+def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+    """One picture (`page` None); text found in it is also the document's only page."""
+    loaded = pictures.load_for_index(path, max_megapixels=options.max_megapixels)
+    text = ""
+    warnings: tuple[str, ...] = ()
+    try:
+        text = ocr.text_in_picture(loaded.image, options=options)
+    except ocr.OcrUnavailable as error:
+        warnings = (f"text in the picture was not looked for: {error}",)
+    picture = pictures.describe(loaded, text=text)
+    pages = (Page(number=1, text=text, ocr=True),) if text else ()
+    return ReadDocument(
+        media_type=file_type.media_type,
+        title="",
+        pages=pages,
+        pictures=(picture,),
+        warnings=warnings,
+    )

@@ -1,0 +1,47 @@
+"""Markdown: rendered to HTML (CommonMark with tables) and read like a page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ragcore.errors import UnreadableFile
+from ragcore.ingest.readers import html, text
+from ragcore.ingest.readers.clean import decode, one_line
+from ragcore.ingest.readers.options import ReadOptions
+from ragcore.ingest.readers.sniff import FileType
+from ragcore.types import ReadDocument
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
+_FIELD = re.compile(
+    r"^(title|author|date|description|lang|language|tags)\s*:\s*(\S.*)$", re.M | re.I
+)
+_LARGEST = 8_000_000  # characters; beyond it the text is kept as it stands
+
+
+def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+    """One page; the title is the front matter's, else the first heading's."""
+    from markdown_it import MarkdownIt
+
+    source = decode(path.read_bytes()).replace("\r\n", "\n")
+    if len(source) > min(_LARGEST, options.max_characters):
+        return text.read(path, file_type, options)
+    metadata: dict[str, str] = {}
+    front = _FRONT_MATTER.match(source)
+    if front:
+        for name, value in _FIELD.findall(front.group(1)):
+            key = {"lang": "language"}.get(name.lower(), name.lower())
+            metadata[key] = one_line(value.strip("\"'"))
+        source = source[front.end() :]
+    markup = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    found = html.read_markup(markup.render(source))
+    page = found.page.page(1)
+    if not page.text.strip():
+        raise UnreadableFile("the file holds no text")
+    heading = page.headings[0][2] if page.headings else ""
+    return ReadDocument(
+        media_type=file_type.media_type,
+        title=metadata.pop("title", "") or heading,
+        pages=(page,),
+        metadata=metadata,
+    )

@@ -1,0 +1,403 @@
+"""PDF: pypdf for locks, metadata and page labels; PDFium for text, outline and pictures."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ragcore.errors import UnreadableFile
+from ragcore.ingest import ocr
+from ragcore.ingest.readers import layout, pdf_pictures
+from ragcore.ingest.readers.clean import PageBuilder, one_line
+from ragcore.ingest.readers.layout import Block
+from ragcore.ingest.readers.options import ReadOptions
+from ragcore.ingest.readers.pdf_text import TextLayer, page_lines
+from ragcore.ingest.readers.sniff import FileType
+from ragcore.types import Page, Picture, ReadDocument
+
+_OCR_DPI = 200
+_MARGIN = 0.12  # of the page's height, above and below: where running headers stand
+_UNTITLED = re.compile(
+    r"^(untitled|title|document\d*|microsoft (word|powerpoint).*|"
+    r".*\.(docx?|pptx?|tex|dvi|indd|qxd))?$",
+    re.I,
+)
+
+
+@dataclass(slots=True)
+class _PageWork:
+    """What is known of a page before headers are removed and headings found."""
+
+    number: int
+    blocks: list[Block]
+    width: float
+    height: float
+    ocr: bool = False
+    text: str = ""
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What pypdf knows of the file."""
+
+    title: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+
+
+def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+    """One `Page` a page; scans are recognised, embedded pictures kept with their page.
+
+    Raises `UnreadableFile` for locked, cut off and damaged files.
+    """
+    document, password = open_pdf(path, options.passwords)
+    warnings: list[str] = []
+    try:
+        facts = _facts(path, password)
+        works: list[_PageWork] = []
+        pictures: list[pdf_pictures.Found] = []
+        count = len(document)
+        if count == 0:
+            raise UnreadableFile("the PDF has no pages")
+        for index in range(min(count, options.max_pages)):
+            work, found = _read_page(document, index, options, warnings)
+            works.append(work)
+            pictures += found
+        if count > options.max_pages:
+            warnings.append(f"only the first {options.max_pages} of {count} pages were read")
+        outline = _outline(document)
+    finally:
+        document.close()
+    _remove_running_lines(works)
+    pages = _pages(works, outline, facts.labels)
+    kept, problems = pdf_pictures.describe(pictures, pages, options=options)
+    title = _largest_line(works) or _first_heading(pages)
+    return _document(file_type, facts, title, pages, kept, (*dict.fromkeys(warnings), *problems))
+
+
+def _document(
+    file_type: FileType,
+    facts: _Facts,
+    title: str,
+    pages: tuple[Page, ...],
+    pictures: tuple[Picture, ...],
+    warnings: tuple[str, ...],
+) -> ReadDocument:
+    if not any(page.text for page in pages) and not pictures:
+        warnings = (*warnings, "no text was found in it")
+    return ReadDocument(
+        media_type=file_type.media_type,
+        title=facts.title or title,
+        pages=pages,
+        pictures=pictures,
+        paged=True,
+        metadata=facts.metadata,
+        warnings=warnings,
+    )
+
+
+def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | None]:
+    """An open `pypdfium2.PdfDocument` and the password that opened it (None where none is needed).
+
+    Raises `UnreadableFile`.
+    """
+    import pypdfium2
+
+    locked = False
+    for password in (None, *passwords):
+        try:
+            return pypdfium2.PdfDocument(path, password=password), password
+        except pypdfium2.PdfiumError as error:
+            if "password" not in str(error).lower():
+                if "security" in str(error).lower():
+                    raise UnreadableFile("locked in a way that is not supported") from error
+                raise UnreadableFile("the PDF is cut off or damaged") from error
+            locked = True
+    if locked and passwords:
+        raise UnreadableFile("locked: the password does not fit")
+    raise UnreadableFile("locked: give --password")
+
+
+def _facts(path: Path, password: str | None) -> _Facts:
+    """Metadata and labels; a file whose structure pypdf cannot follow simply has none."""
+    import pypdf
+
+    facts = _Facts()
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    try:
+        reader = pypdf.PdfReader(path, strict=False, password=password)
+        info = reader.metadata
+        if info is not None:
+            title = one_line(str(info.title or ""))[:300]
+            facts.title = "" if _UNTITLED.match(title) else title
+            for key in ("author", "subject", "keywords"):
+                value = one_line(str(getattr(info, key, None) or ""))
+                if value:
+                    facts.metadata[key] = value[:500]
+            created = info.creation_date
+            if created is not None:
+                facts.metadata["created"] = created.isoformat()
+        root: Any = reader.trailer["/Root"]
+        if root.get("/Lang"):
+            facts.metadata["language"] = str(root["/Lang"])[:35]
+        if "/PageLabels" in root:
+            facts.labels = [one_line(label) for label in reader.page_labels]
+    except Exception:  # any damage here costs only the metadata
+        logging.getLogger(__name__).debug("no metadata from %s", path, exc_info=True)
+    return facts
+
+
+def _read_page(
+    document: Any, index: int, options: ReadOptions, warnings: list[str]
+) -> tuple[_PageWork, list[pdf_pictures.Found]]:
+    number = index + 1
+    try:
+        page = document[index]
+    except Exception:
+        warnings.append(f"page {number} is damaged and was left out")
+        return _PageWork(number, [], 1, 1), []
+    try:
+        width, height = page.get_size()
+        work = _PageWork(number, [], max(width, 1.0), max(height, 1.0))
+        textpage = page.get_textpage()
+        try:
+            layer = TextLayer(textpage, page, upright=True)
+            work.blocks = layout.blocks(page_lines(layer))
+            text = layer.text
+        finally:
+            textpage.close()
+        found = pdf_pictures.find(page, number, options=options)
+        if options.ocr == "always" or (options.ocr == "auto" and _needs_ocr(page, text)):
+            _recognise(page, work, options, warnings)
+        if work.ocr and sum(len(line.text) for b in work.blocks for line in b.lines) > 100:
+            found = [picture for picture in found if picture.covers < 0.6]  # the scan itself
+        return work, found
+    except Exception as error:
+        reason = " ".join(str(error).split())[:80]
+        warnings.append(f"page {number} could not be read: {reason}")
+        return _PageWork(number, [], 1, 1), []
+    finally:
+        page.close()
+
+
+def _needs_ocr(page: Any, text: str) -> bool:
+    """Whether a page shows text that its text layer does not hold.
+
+    That is so for scans (no text beside a picture), for letters drawn as shapes, and for fonts
+    without a character map, which give rubbish.
+    """
+    import pypdfium2.raw as raw
+
+    visible = [c for c in text if not c.isspace()]
+    rubbish = sum(c == "\ufffd" or "\ue000" <= c <= "\uf8ff" or c < " " for c in visible)
+    if rubbish > 0.3 * len(visible):
+        return True
+    if len(visible) >= 40:
+        return False
+    width, height = page.get_size()
+    covered, shapes = 0.0, 0
+    for item in page.get_objects(max_depth=4):
+        if item.type == raw.FPDF_PAGEOBJ_IMAGE:
+            left, bottom, right, top = item.get_bounds()
+            covered += max(0.0, right - left) * max(0.0, top - bottom)
+        elif item.type == raw.FPDF_PAGEOBJ_TEXT and not visible:
+            return True
+        else:
+            shapes += 1
+        if covered > 0.25 * width * height or shapes > 150:
+            return True
+    return False
+
+
+def _recognise(page: Any, work: _PageWork, options: ReadOptions, warnings: list[str]) -> None:
+    # Never more than some 16 megapixels, however large the page claims to be.
+    scale = min(_OCR_DPI / 72, (16e6 / (work.width * work.height)) ** 0.5)
+    try:
+        image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+        found = ocr.recognise(image, threads=options.threads)
+    except ocr.OcrUnavailable as error:
+        warnings.append(f"page {work.number} is a scan: {error}")
+        return
+    except Exception as error:
+        warnings.append(f"page {work.number}: text recognition failed ({error})")
+        return
+    if sum(len(r.text) for r in found) > sum(len(x.text) for b in work.blocks for x in b.lines):
+        work.blocks = ocr.page_blocks(found)
+        work.width, work.height = image.size
+        work.ocr = True
+
+
+# --- running headers and footers ----------------------------------------------
+
+
+def _remove_running_lines(works: list[_PageWork]) -> None:
+    """Drops the first and last lines of pages that only repeat from page to page.
+
+    A line counts as running where it stands in the top or bottom margin and the same words,
+    page numbers aside, stand there on at least three pages and a third of the neighbours.
+    """
+    if len(works) < 4:
+        return
+    seen: Counter[tuple[str, int, str]] = Counter()
+    spots: list[list[tuple[Block, tuple[str, int, str]]]] = []
+    for work in works:
+        here = []
+        for block in work.blocks:
+            key = _running_key(block, work)
+            if key is not None:
+                here.append((block, key))
+        spots.append(here)
+        seen.update({key for _, key in here})
+    for work, here in zip(works, spots, strict=True):
+        running = {
+            id(block)
+            for block, key in here
+            if seen[key] >= (max(3, len(works) // 3) if key[2] == "#" else 3)
+        }
+        kept = [block for block in work.blocks if id(block) not in running]
+        if kept:  # a page of nothing but such lines is kept as it is
+            work.blocks = kept
+
+
+def _running_key(block: Block, work: _PageWork) -> tuple[str, int, str] | None:
+    if len(block.lines) > 2:
+        return None
+    if block.bottom < _MARGIN * work.height:
+        where = "top"
+    elif block.top > (1 - _MARGIN) * work.height:
+        where = "bottom"
+    else:
+        return None
+    text = " ".join(line.text for line in block.lines)
+    if len(text) > 120:
+        return None
+    text = re.sub(r"\d+|\b[ivxlc]+\b", "#", one_line(text).lower())
+    return where, round(block.top / work.height * 50), text
+
+
+# --- headings and pages ---------------------------------------------------------
+
+
+def _outline(document: Any) -> dict[int, list[tuple[int, str]]]:
+    """Page number to the (level, title) entries of the outline on it."""
+    found: dict[int, list[tuple[int, str]]] = {}
+    try:
+        for count, entry in enumerate(document.get_toc(max_depth=6)):
+            if count > 20_000:
+                break
+            target = entry.get_dest()
+            index = None if target is None else target.get_index()
+            title = one_line(entry.get_title() or "")
+            if index is not None and title:
+                found.setdefault(index + 1, []).append((entry.level + 1, title))
+    except Exception:  # damaged outlines are common and cost only headings
+        logging.getLogger(__name__).debug("outline not read", exc_info=True)
+    return found
+
+
+def _pages(
+    works: list[_PageWork], outline: dict[int, list[tuple[int, str]]], labels: list[str]
+) -> tuple[Page, ...]:
+    sizes: Counter[float] = Counter()
+    for work in works:
+        if not work.ocr:
+            for block in work.blocks:
+                for line in block.lines:
+                    sizes[round(line.size, 1)] += len(line.text)
+    body = sizes.most_common(1)[0][0] if sizes else 0.0
+    larger = sorted({s for s, n in sizes.items() if s > 1.12 * body and n < 0.2 * sizes.total()})
+    levels = {size: min(6, rank + 1) for rank, size in enumerate(reversed(_merged(larger)))}
+    texts = {w.number: [_block_text(b, w) for b in w.blocks] for w in works}
+    known = layout.words_of("\n".join("\n".join(blocks) for blocks in texts.values()))
+    pages = []
+    for work in works:
+        builder = PageBuilder()
+        entries = {_key(title): level for level, title in outline.get(work.number, [])}
+        for block, text in zip(work.blocks, texts[work.number], strict=True):
+            text = layout.join_words(text, known)
+            level = 0 if work.ocr else _heading_level(block, text, body, levels, entries, outline)
+            if level:
+                builder.heading(text, level)
+            else:
+                builder.add(text)
+        label = labels[work.number - 1] if work.number <= len(labels) else None
+        pages.append(builder.page(work.number, label=label or None, ocr=work.ocr))
+    return tuple(pages)
+
+
+def _merged(sizes: list[float]) -> list[float]:
+    """Sizes that differ by under 5 % count as one (the largest of them)."""
+    kept: list[float] = []
+    for size in sizes:
+        if kept and size < 1.05 * kept[-1]:
+            kept[-1] = size
+        else:
+            kept.append(size)
+    return kept
+
+
+def _block_text(block: Block, work: _PageWork) -> str:
+    text = layout.block_text(block)
+    if work.ocr:
+        text = ocr.mark_breaks(text)
+    return text
+
+
+def _key(title: str) -> str:
+    return re.sub(r"[\W\d_]+", "", title.lower())
+
+
+def _heading_level(
+    block: Block,
+    text: str,
+    body: float,
+    levels: dict[float, int],
+    entries: dict[str, int],
+    outline: dict[int, list[tuple[int, str]]],
+) -> int:
+    """1-6 for a heading, 0 for anything else."""
+    if len(block.lines) > 3 or len(text) > 160:
+        return 0
+    key = _key(text)
+    if len(key) < 2:
+        return 0
+    if key in entries:
+        return min(6, entries[key])
+    if (
+        outline or layout.CELL_GAP in text
+    ):  # where the file says what its headings are, sizes are not asked
+        return 0
+    if block.size > 1.12 * body and not text.endswith((".", ",", ";")):
+        return next((levels[s] for s in sorted(levels) if block.size <= s * 1.001 + 0.05), 1)
+    numbered = re.match(r"(\d+(?:\.\d+)*)\.?\s+[A-Z]", text)
+    bold = all(line.bold for line in block.lines)
+    listed = re.search(r"\s\d{1,4}$", text)  # a line of a table of contents
+    one = bold and len(block.lines) == 1 and not listed
+    if one and (numbered or len(text) < 80) and text[-1] not in ".,;:":
+        return min(6, len(levels) + 1 + (numbered.group(1).count(".") if numbered else 0))
+    return 0
+
+
+def _largest_line(works: list[_PageWork]) -> str:
+    """The text in the largest letters on the first page, where it looks like a title."""
+    if not works or works[0].ocr:
+        return ""
+    blocks = [b for b in works[0].blocks if sum(len(line.text) for line in b.lines) > 3]
+    if len(blocks) < 2:
+        return ""
+    largest = max(blocks, key=lambda block: block.size)
+    others = [b.size for b in blocks if b.size < largest.size / 1.15]
+    text = one_line(layout.join_words(" ".join(x.text for x in largest.lines), set()))
+    fits = len(largest.lines) <= 4 and len(text) <= 200 and any(c.isalpha() for c in text)
+    return text if others and fits else ""
+
+
+def _first_heading(pages: tuple[Page, ...]) -> str:
+    for page in pages[:2]:
+        if page.headings:
+            return min(page.headings, key=lambda heading: (heading[1], heading[0]))[2][:300]
+    return ""

@@ -1,0 +1,88 @@
+"""Pictures inside PDF pages."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ragcore.ingest import pictures
+from ragcore.ingest.readers.options import ReadOptions
+from ragcore.types import Page, Picture
+
+_PER_PAGE = 40  # more on one page are slices or symbols
+_CAPTION = re.compile(r"^(?:fig(?:ure|\.)|abb(?:ildung|\.)|image|photo|chart|diagram)\s*\d", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An embedded picture: encoded bytes, and the share of the page that it covers (0-1)."""
+
+    page: int
+    data: bytes
+    covers: float
+
+
+def find(page: Any, number: int, *, options: ReadOptions) -> list[Found]:
+    """The pictures on a pypdfium2 page that are more than decoration."""
+    import pypdfium2.raw as raw
+
+    if options.max_pictures == 0:
+        return []
+    width, height = page.get_size()
+    found: list[Found] = []
+    objects = page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=5)
+    for count, item in enumerate(objects):
+        if count >= _PER_PAGE:
+            break
+        try:
+            across, down = item.get_px_size()
+            left, bottom, right, top = item.get_bounds()
+            covers = max(0.0, right - left) * max(0.0, top - bottom) / max(width * height, 1.0)
+            if not pictures.worth_keeping(across, down) or covers < 0.002:
+                continue
+            if across * down > options.max_megapixels * 1_000_000:
+                continue
+            found.append(Found(number, _encoded(item), min(1.0, covers)))
+        except Exception:  # one damaged picture is no reason to lose the page
+            continue
+    return found
+
+
+def _encoded(item: Any) -> bytes:
+    """JPEG bytes as they stand where the picture is plain JPEG, else PNG of its pixels."""
+    if item.get_filters() == ["DCTDecode"]:
+        buffer = io.BytesIO()
+        item.extract(buffer)
+        if buffer.getvalue().startswith(b"\xff\xd8\xff"):
+            return buffer.getvalue()
+    bitmap = item.get_bitmap(render=False)
+    image = bitmap.to_pil()
+    buffer = io.BytesIO()
+    if image.mode not in {"L", "RGB", "1"}:
+        image = image.convert("RGB")
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def describe(
+    found: list[Found], pages: tuple[Page, ...], *, options: ReadOptions
+) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """Picture records; where a page has one picture and one figure caption, they go together."""
+    captions = {page.number: _captions(page.text) for page in pages}
+    per_page: dict[int, int] = {}
+    for picture in found:
+        per_page[picture.page] = per_page.get(picture.page, 0) + 1
+
+    def caption(picture: Found) -> str:
+        lines = captions.get(picture.page, [])
+        return lines[0] if len(lines) == 1 and per_page[picture.page] == 1 else ""
+
+    return pictures.describe_all(
+        ((picture.data, picture.page, caption(picture)) for picture in found), options=options
+    )
+
+
+def _captions(text: str) -> list[str]:
+    return [part[:300] for part in text.split("\n\n") if _CAPTION.match(part)]

@@ -1,0 +1,107 @@
+"""Last stage: one thread writes to the catalogue while the next batch is embedded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy.orm import Session
+
+from ragcore.catalog import Catalog, FileState, NewDocument
+from ragcore.catalog.documents import store_document, store_failure
+from ragcore.types import IngestReport, Picture
+
+_WAITING = 2  # batches that may wait to be stored
+_AT_ONCE = 64  # documents in one transaction
+
+
+class Storer:
+    """Takes batches of embedded documents; commits each in a few transactions.
+
+    Use as a context: leaving it waits for what was put. An error while storing is raised by
+    the next `put`, or on leaving.
+    """
+
+    def __init__(
+        self, catalog: Catalog, collection_id: int, media: Path, report: IngestReport
+    ) -> None:
+        self._catalog = catalog
+        self._collection_id = collection_id
+        self._media = media
+        self._report = report
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=_WAITING)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="ragcore-store", daemon=True)
+
+    def __enter__(self) -> Storer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def put(self, documents: Sequence[NewDocument]) -> None:
+        """Hand over embedded documents; waits while too much is waiting already."""
+        self._put(lambda: self._store(documents))
+
+    def put_failure(self, file: FileState, error: str) -> None:
+        self._put(lambda: self._store_failure(file, error))
+
+    def _put(self, work: Callable[[], None]) -> None:
+        if self._error is not None:
+            raise self._error
+        self._queue.put(work)
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    work()
+                except BaseException as error:  # raised again in the calling thread
+                    self._error = error
+
+    def _store(self, documents: Sequence[NewDocument]) -> None:
+        for at in range(0, len(documents), _AT_ONCE):
+            part = documents[at : at + _AT_ONCE]
+            for new in part:
+                new.media = [self._keep_picture(picture) for picture in new.document.pictures]
+            with self._catalog.write() as session:
+                is_new = [self._store_one(session, new) for new in part]
+            self._report.added += sum(is_new)
+            self._report.updated += len(part) - sum(is_new)
+            self._report.passages += sum(len(new.passages) for new in part)
+            self._report.images += sum(len(new.document.pictures) for new in part)
+
+    def _store_one(self, session: Session, new: NewDocument) -> bool:
+        return store_document(session, self._collection_id, new)[1]
+
+    def _store_failure(self, file: FileState, error: str) -> None:
+        with self._catalog.write() as session:
+            store_failure(session, self._collection_id, file, error)
+
+    def _keep_picture(self, picture: Picture) -> str:
+        """Store an embedded picture under its content's hash; return its name there."""
+        if picture.data is None:
+            return ""
+        digest = hashlib.sha256(picture.data).hexdigest()
+        name = f"{digest[:2]}/{digest}"
+        target = self._media / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}")
+            partial.write_bytes(picture.data)
+            partial.replace(target)
+        return name

@@ -1,0 +1,5 @@
+"""The facade: one verb, one method. The CLI, the browser pages and the API call nothing else."""
+
+from ragcore.library.facade import Library
+
+__all__ = ["Library"]

@@ -1,0 +1,191 @@
+"""The `Library`: collections, search and answers, beside getting files in and viewing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.library.imagining import Imagining
+from ragcore.library.ingesting import Ingesting
+from ragcore.library.viewing import Viewing
+from ragcore.types import (
+    Answer,
+    CancelToken,
+    Hit,
+    Label,
+    Labelled,
+    Message,
+    SearchQuery,
+    SearchResult,
+)
+
+if TYPE_CHECKING:
+    from ragcore.answers import Answerer, AnswerEvent
+    from ragcore.answers.chat import Chat
+    from ragcore.catalog.models import Collection
+
+
+class Library(Ingesting, Viewing, Imagining):
+    """A person's documents and pictures: everything ragcore does, on one home folder.
+
+    Light to make: models load when first needed, and are shared by all of a process. Safe to
+    use from several threads; several processes may work on one home at once.
+
+    Example:
+        >>> with Library() as library:                                   # doctest: +SKIP
+        ...     library.ingest(["~/papers"], collection="papers")
+        ...     result = library.search(SearchQuery(text="wing flutter", collection="papers"))
+        ...     print(library.ask("What causes flutter?", collection="papers").text)
+    """
+
+    # --- collections -----------------------------------------------------------
+
+    def collections(self) -> Sequence[Collection]:
+        """All collections by name."""
+        return self.catalog.collections()
+
+    def create_collection(self, name: str, *, exist_ok: bool = False) -> Collection:
+        """Raises UsageError for a bad or taken name."""
+        return self.catalog.create_collection(name, exist_ok=exist_ok)
+
+    def rename_collection(self, name: str, new_name: str) -> None:
+        self.catalog.rename_collection(name, new_name)
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection with its indexes and uploads. Other files it was made from stay."""
+        collection_id = self.catalog.delete_collection(name)
+        self.stores.drop(collection_id)
+        self.uploads.drop(collection_id)
+
+    def collections_of_other_models(self) -> list[str]:
+        """Names of the collections that were embedded by other models than the profile's."""
+        from ragcore.encoders.loader import space_prefix
+        from ragcore.weights import load_profile
+
+        profile = load_profile(self.settings)
+        wanted = {"text": profile.text_encoder, "image": profile.image_text_encoder}
+        names = []
+        for row in self.collections():
+            for modality, reference in wanted.items():
+                active = self.catalog.active_space(row.id, modality)
+                if active and reference:
+                    prefix = active.name.partition("@")[0]
+                    if prefix != space_prefix(reference.name) and row.name not in names:
+                        names.append(row.name)
+        return names
+
+    # --- search and ask --------------------------------------------------------
+
+    @cached_property
+    def _answerer(self) -> Answerer:
+        from ragcore.answers import Answerer
+
+        return Answerer(self.llm, self.search, settings=self.settings)
+
+    @cached_property
+    def chat(self) -> Chat:
+        from ragcore.answers.chat import Chat
+
+        return Chat(self.conversations, self.ask_stream)
+
+    def search(self, query: SearchQuery | str, **fields: Any) -> SearchResult:
+        """Find passages and pictures. A plain string is `SearchQuery(text=…, **fields)`.
+
+        Raises UsageError for an empty query, k < 1, an unknown collection or filter.
+        """
+        if isinstance(query, str):
+            query = SearchQuery(text=query, **fields)
+        elif fields:
+            raise TypeError("fields go with a plain string; use dataclasses.replace on a query")
+        return self.engine.search(query)
+
+    def label(
+        self,
+        labels: Sequence[str],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        where: Mapping[str, str] | None = None,
+        top: int = 3,
+    ) -> list[Labelled]:
+        """Choose among `labels`, any names, for every picture of a collection; surest first.
+
+        Nothing is trained or read anew. Raises UsageError for fewer than two labels, one given
+        twice, an unknown collection or filter.
+        """
+        return self.engine.label(labels, collection=collection, where=where, top=top)
+
+    def label_pictures(
+        self, pictures: Sequence[str | Path | bytes], labels: Sequence[str], *, top: int = 3
+    ) -> list[tuple[Label, ...]]:
+        """As `label`, for pictures that are no collection's: paths or encoded bytes.
+
+        Raises UnreadableFile too.
+        """
+        return self.engine.label_pictures(pictures, labels, top=top)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        schema: Mapping[str, Any] | None = None,
+        adapter: str | None = None,
+        threshold: float | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Answer:
+        """Answer from the `k` best passages, with citations, or abstain.
+
+        `schema` is a JSON Schema that the answer's text must follow. `history` are earlier
+        turns; a follow-up is rewritten to stand alone. `threshold` in [0, 1] replaces the setting
+        `answer_threshold`. Raises UsageError for an empty question.
+        """
+        return self._answerer.ask(
+            question,
+            collection=collection,
+            k=k,
+            where=where or {},
+            history=history,
+            schema=schema,
+            adapter=adapter,
+            threshold=threshold,
+            cancel=cancel,
+        )
+
+    def ask_stream(
+        self,
+        question: str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        hits: Sequence[Hit] | None = None,
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[AnswerEvent]:
+        """As `ask`, in events: what was found, pieces of text, at last the checked Answer.
+
+        With `hits` it is answered from these passages, and nothing is searched for.
+        """
+        answerer = self._answerer
+        if hits is not None:
+            from ragcore.answers import Answerer
+
+            found = SearchResult(tuple(hits))
+            answerer = Answerer(self.llm, lambda _query: found, settings=self.settings)
+            k = max(1, len(found.hits))
+        return answerer.stream(
+            question,
+            collection=collection,
+            k=k,
+            where=where or {},
+            history=history,
+            adapter=adapter,
+            cancel=cancel,
+        )

@@ -1,0 +1,121 @@
+"""Making pictures: the verbs of the picture maker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ragcore.errors import UsageError
+from ragcore.library.parts import Parts
+from ragcore.types import CancelToken
+
+if TYPE_CHECKING:
+    from ragcore.diffusion import Imagined, Imaginer, ImagineRequest, ImagineStep
+    from ragcore.diffusion.canny_stages import CannyStage
+    from ragcore.diffusion.strawmen import StrawMan
+
+
+class Imagining(Parts):
+    """The verbs that make pictures."""
+
+    @property
+    def imaginer(self) -> Imaginer:
+        """The profile's picture maker. Raises UsageError if it has none."""
+        from ragcore.diffusion.loader import imaginer
+
+        return imaginer(self.settings)
+
+    def imagine(
+        self,
+        request: ImagineRequest | str,
+        *,
+        on_step: Callable[[ImagineStep], None] | None = None,
+        preview_every: int = 0,
+        cancel: CancelToken | None = None,
+        **fields: Any,
+    ) -> Imagined:
+        """Make pictures. A plain string is `ImagineRequest(prompt=…, **fields)`.
+
+        Raises UsageError for what cannot be made, UnreadableFile for a broken picture, Cancelled
+        between two steps.
+        """
+        from ragcore.diffusion import ImagineRequest
+
+        if isinstance(request, str):
+            request = ImagineRequest(prompt=request, **fields)
+        elif fields:
+            raise TypeError("fields go with a plain string; use dataclasses.replace on a request")
+        return self.imaginer.imagine(
+            request, on_step=on_step, preview_every=preview_every, cancel=cancel
+        )
+
+    def imagine_stream(
+        self,
+        request: ImagineRequest,
+        *,
+        preview_every: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[ImagineStep | Imagined]:
+        """As `imagine`, in events: every step, at last what was made."""
+        return self.imaginer.stream(request, preview_every=preview_every, cancel=cancel)
+
+    def recipe_of(self, picture: bytes | str | Path) -> tuple[ImagineRequest, str]:
+        """The request that a PNG of ours was made by, and the model's name.
+
+        Raises UnreadableFile, or UsageError if it carries no recipe.
+        """
+        from ragcore.diffusion import read_recipe
+
+        return read_recipe(picture)
+
+    def condition(
+        self, kind: str, picture: bytes | str | Path, *, size: int = 0, model: str = ""
+    ) -> bytes:
+        """What a ControlNet of this kind would follow in a picture, as PNG (0: the model's size).
+
+        `model` makes depth and normals: weights of a depth estimation model, as "hub:OWNER/NAME"
+        or "local:FOLDER". Raises UsageError for a kind that is not made here, UnreadableFile,
+        ModelUnavailable.
+        """
+        from ragcore.diffusion import condition_png
+        from ragcore.diffusion.pictures import as_png, square
+
+        side = size or self.imaginer.model.card.size
+        if not model:
+            return condition_png(kind, picture, side)
+        if kind not in ("depth", "normals"):
+            raise UsageError(f"a model makes depth or normals, not {kind!r}")
+        from ragcore.diffusion.hub_conditions import DepthModel
+        from ragcore.weights import WeightStore
+
+        maker = DepthModel(WeightStore(self.settings).ensure(model))
+        pixels = square(picture, side, f"condition {kind}")
+        return as_png(maker.depth(pixels) if kind == "depth" else maker.normals(pixels))
+
+    def canny_stages(self, picture: bytes | str | Path, *, size: int = 256) -> list[CannyStage]:
+        """The five stages of Canny's edge detector on a picture. Raises UnreadableFile."""
+        from ragcore.diffusion.canny_stages import canny_stages
+        from ragcore.diffusion.pictures import square
+
+        return canny_stages(square(picture, size, "picture"))
+
+    def straw_man(
+        self, way: Literal["pixels", "latent", "interleaved"], name: str, *, seed: int = 0
+    ) -> StrawMan:
+        """A way to generate an ImageNet class that does not work, to be looked at.
+
+        Raises UsageError for an unknown class or a model without a latent space of its own.
+        """
+        from ragcore.diffusion import strawmen
+        from ragcore.diffusion.model import LatentModel
+
+        classifier = strawmen.ImageNetClassifier(self.settings)
+        if way == "pixels":
+            return strawmen.descend_pixels(classifier, name, seed=seed)
+        model = self.imaginer.model
+        if not isinstance(model, LatentModel):
+            raise UsageError("this demonstration needs a model that ragcore has trained")
+        if way == "latent":
+            return strawmen.descend_latent(classifier, model, name, seed=seed)
+        return strawmen.interleave(classifier, model, name, seed=seed)

@@ -1,0 +1,240 @@
+"""Getting files in, out, and embedded anew."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.catalog import DEFAULT_COLLECTION, browse
+from ragcore.errors import UsageError
+from ragcore.ingest.jobs import JobInfo
+from ragcore.library.parts import Parts
+from ragcore.types import CancelToken, IngestReport, ProgressCallback
+
+if TYPE_CHECKING:
+    from ragcore.encoders import Space
+    from ragcore.ingest.embed import Embedder
+    from ragcore.ingest.reembed import ReembedReport
+
+log = logging.getLogger(__name__)
+
+
+class Ingesting(Parts):
+    """The verbs that change what a collection holds."""
+
+    def ingest(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        sync: bool = False,
+        passwords: Sequence[str] = (),
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> IngestReport:
+        """Add files and folders; unchanged ones are passed over, changed ones replaced.
+
+        `sync` also removes documents whose files are gone from the folders given. `passwords`
+        are tried on locked files. A file that cannot be read is an entry in the report's
+        `failed`. Raises UsageError for a path that does not exist or is not allowed.
+        """
+        from ragcore.ingest.pipeline import IngestPipeline
+
+        paths = list(paths)
+        self.check_paths(paths)
+        row = self.catalog.create_collection(collection, exist_ok=True)
+        pipeline = IngestPipeline(
+            self.catalog,
+            row.id,
+            self.settings,
+            lambda: self._embedder(row.id, collection),
+            passwords=passwords,
+            progress=progress,
+            cancel=cancel,
+        )
+        report = pipeline.run(paths, sync=sync)
+        self.stores.refresh(row.id)
+        return report
+
+    def start_ingest(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        sync: bool = False,
+        passwords: Sequence[str] = (),
+        attempt: int = 1,
+    ) -> int:
+        """Ingest in the background; return the job's id. See `jobs` for progress and cancel.
+
+        `attempt` counts how often it was started. Passwords are not written to the catalogue:
+        a resumed job asks for them again.
+        """
+        names = [str(path) for path in paths]
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
+            with self.jobs.turn(progress, cancel):
+                report = self.ingest(
+                    names,
+                    collection=collection,
+                    sync=sync,
+                    passwords=passwords,
+                    progress=progress,
+                    cancel=cancel,
+                )
+            if report.added or report.updated or report.removed:
+                self._draw_maps(collection)
+            return asdict(report)
+
+        request = {"paths": names, "sync": sync, "attempt": attempt}
+        return self.jobs.start("ingest", collection, request, work)
+
+    def _draw_maps(self, collection: str) -> None:
+        """Lay the collection's maps out now, so that nobody waits for them later."""
+        try:
+            self.maps.make(collection, "passages")
+            self.maps.make(collection, "images")
+        except Exception:  # what was ingested counts, and a page that asks for a map tells why
+            log.warning("the maps of %s could not be drawn", collection, exc_info=True)
+
+    def start_again(
+        self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION
+    ) -> int:
+        """Read documents' files anew in the background, changed or not; return the job's id."""
+        from ragcore.catalog.documents import forget_content
+
+        row = self.catalog.collection(collection)
+        with self.catalog.write() as session:
+            paths = forget_content(session, row.id, list(document_ids))
+        return self.start_ingest(paths, collection=collection)
+
+    def check_paths(self, paths: Iterable[str | Path]) -> None:
+        """Raises UsageError unless all of these exist and may be ingested."""
+        from ragcore.ingest.discover import discover
+
+        discover(paths, allowed_roots=self.settings.readable_roots, walk=False)
+
+    def resume_job(self, job_id: int, *, passwords: Sequence[str] = ()) -> int:
+        """Start an interrupted, failed or cancelled ingest again; return the new job's id."""
+        job: JobInfo = self.jobs.get(job_id)
+        if job.running:
+            raise UsageError(f"job {job_id} is still running")
+        if not self.jobs.supersede(job_id):
+            raise UsageError(f"job {job_id} is {job.state}: there is nothing to resume")
+        if job.kind == "reembed":
+            return self.start_reembed(job.collection)
+        return self.start_ingest(
+            job.request["paths"],
+            collection=job.collection,
+            sync=job.request["sync"],
+            passwords=passwords,
+            attempt=int(job.request.get("attempt", 1)) + 1,
+        )
+
+    def resume_interrupted(self) -> list[int]:
+        """Go on with ingests that a stopped process left; return the new jobs' ids.
+
+        One that was interrupted three times is left to a person: it may be the cause.
+        """
+        left = [job for job in self.jobs.recent(50, kind="ingest") if job.state == "interrupted"]
+        started = []
+        for job in reversed(left):
+            if int(job.request.get("attempt", 1)) < 3:
+                with suppress(UsageError):  # another process was quicker
+                    started.append(self.resume_job(job.id))
+        return started
+
+    def remove_documents(
+        self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION
+    ) -> int:
+        """Take documents out of a collection; return how many. Their files stay, uploads go."""
+        from ragcore.catalog.documents import remove_documents
+
+        ids = list(document_ids)
+        row = self.catalog.collection(collection)
+        with self.catalog.write() as session:
+            paths = browse.document_paths(session, row.id, ids)
+            count = remove_documents(session, row.id, ids)
+        self.uploads.discard(paths)
+        return count
+
+    def forget_missing(
+        self, paths: Iterable[str | Path], *, collection: str = DEFAULT_COLLECTION
+    ) -> int:
+        """Take out the documents of files and folders that are gone; return how many.
+
+        A document whose file is there, or was found again elsewhere, stays.
+        """
+        from ragcore.catalog.documents import remove_documents
+
+        row = self.catalog.collection(collection)
+        with self.catalog.write() as session:
+            known = browse.documents_below(session, row.id, [str(path) for path in paths])
+            gone = [number for number, path in known.items() if not os.path.lexists(path)]
+            return remove_documents(session, row.id, gone) if gone else 0
+
+    def _embedder(self, collection_id: int, collection: str) -> Embedder:
+        from ragcore.ingest.embed import Embedder
+
+        text, image = self.text_encoder, self.image_text_encoder
+        return Embedder(
+            text,
+            self._space_id(collection_id, collection, text.space),
+            image,
+            self._space_id(collection_id, collection, image.space),
+        )
+
+    def _space_id(self, collection_id: int, collection: str, space: Space) -> int:
+        """The id of the encoder's space, entered for the collection if it has none yet."""
+        active = self.catalog.active_space(collection_id, space.modality)
+        if active is not None and active.name != space.name:
+            raise UsageError(
+                f"collection {collection!r} is embedded by {active.name}, the profile's model is "
+                f"{space.name}: run `ragcore models use --collection {collection}` to embed it anew"
+            )
+        space_id = self.catalog.space_id(space.name, space.modality, space.dimension)
+        if active is None:
+            self.catalog.use_space(collection_id, space_id, space.modality)
+        return space_id
+
+    def reembed(
+        self,
+        collection: str = DEFAULT_COLLECTION,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ReembedReport:
+        """Embed a collection anew by the profile's models; the old vectors answer meanwhile.
+
+        Goes on where an earlier run was stopped. Raises Cancelled.
+        """
+        from ragcore.ingest.reembed import Reembedding
+
+        row = self.catalog.collection(collection)
+        run = Reembedding(self.catalog, row.id, self.settings, progress=progress, cancel=cancel)
+        report = run.run(self.text_encoder, self.image_text_encoder)
+        self.stores.refresh(row.id)
+        return report
+
+    def start_reembed(self, collection: str = DEFAULT_COLLECTION) -> int:
+        """`reembed` in the background; return the job's id."""
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
+            return asdict(self.reembed(collection, progress=progress, cancel=cancel))
+
+        self.catalog.collection(collection)
+        return self.jobs.start("reembed", collection, {"attempt": 1}, work)
+
+    def embed_missing(self, collection: str = DEFAULT_COLLECTION) -> int:
+        """Embed what lacks its vector in the collection's own spaces; return how many did.
+
+        Raises UsageError if those are not the profile's.
+        """
+        row = self.catalog.collection(collection)
+        self._embedder(row.id, collection)
+        return sum(self.reembed(collection).embedded.values())

@@ -1,0 +1,124 @@
+"""What a library is made of, each part made when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ragcore.catalog import Catalog
+from ragcore.ingest.jobs import Jobs
+from ragcore.settings import Settings
+
+if TYPE_CHECKING:
+    from ragcore.catalog.conversations import Conversations
+    from ragcore.encoders import ImageTextEncoder, TextEncoder
+    from ragcore.ingest.uploads import Uploads
+    from ragcore.llm import LLM
+    from ragcore.machine import Machine
+    from ragcore.search import SearchEngine, Stores
+    from ragcore.search.duplicates import Duplicates
+    from ragcore.search.projection import MapMaker
+
+
+class Parts:
+    """Settings, catalogue, indexes, models and jobs of one home folder."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop jobs (they can be resumed), save the indexes, close the database."""
+        parts = self.__dict__
+        if "chat" in parts:
+            parts["chat"].close()
+        if "jobs" in parts:
+            self.jobs.close()
+        if "stores" in parts:
+            self.stores.close()
+        if "catalog" in parts:
+            self.catalog.close()
+        kept = {"settings", "_lock"}
+        for name in [name for name in parts if name not in kept]:
+            del parts[name]
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self.settings.catalogue_url)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.catalog)
+
+    @cached_property
+    def stores(self) -> Stores:
+        from ragcore.search import Stores
+
+        return Stores(self.catalog, self.settings)
+
+    @cached_property
+    def engine(self) -> SearchEngine:
+        from ragcore.search import SearchEngine
+
+        return SearchEngine(self.catalog, self.stores, self.settings)
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        from ragcore.encoders.loader import text_encoder
+
+        return text_encoder(self.settings)
+
+    @property
+    def image_text_encoder(self) -> ImageTextEncoder:
+        from ragcore.encoders.loader import image_text_encoder
+
+        return image_text_encoder(self.settings)
+
+    @property
+    def llm(self) -> LLM:
+        from ragcore.llm.loader import load_llm
+
+        return load_llm(self.settings)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        from ragcore.catalog.conversations import Conversations
+
+        return Conversations(self.catalog)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        from ragcore.ingest.uploads import Uploads
+
+        return Uploads(self.catalog, self.settings)
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        from ragcore.search.duplicates import Duplicates
+
+        return Duplicates(self.catalog)
+
+    @cached_property
+    def maps(self) -> MapMaker:
+        from ragcore.search.projection import MapMaker
+
+        return MapMaker(self.catalog, self.settings.home / "maps")
+
+    @cached_property
+    def machine(self) -> Machine:
+        from ragcore.machine import Machine
+
+        return Machine(self.settings)

@@ -1,0 +1,126 @@
+"""Looking at what a library holds: documents, pages, pictures, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.catalog import DEFAULT_COLLECTION, browse
+from ragcore.errors import UsageError
+from ragcore.library.parts import Parts
+from ragcore.types import Box
+
+if TYPE_CHECKING:
+    from ragcore.catalog.models import Document, DocumentPage
+
+
+class Viewing(Parts):
+    """The verbs that only read."""
+
+    def documents(
+        self, collection: str = DEFAULT_COLLECTION, **how: Any
+    ) -> tuple[Sequence[Document], int]:
+        """One page of the documents and their number in all; see `browse.list_documents`."""
+        with self.catalog.read() as session:
+            return browse.list_documents(session, self.catalog.collection(collection).id, **how)
+
+    def document(self, document_id: int) -> Document:
+        with self.catalog.read() as session:
+            return browse.get_document(session, document_id)
+
+    def page(self, document_id: int, number: int) -> DocumentPage:
+        """One page's text. Raises UsageError if there is no such page."""
+        with self.catalog.read() as session:
+            return browse.get_page(session, document_id, number)
+
+    def page_picture(
+        self,
+        document_id: int,
+        number: int = 1,
+        *,
+        span: tuple[int, int] | None = None,
+        width: int = 1000,
+        password: str | None = None,
+    ) -> bytes:
+        """A page as PNG, with the part of `span` (in the document's text) on it marked."""
+        from ragcore.ingest.page_view import page_picture
+
+        with self.catalog.read() as session:
+            document = browse.get_document(session, document_id)
+            page = browse.get_page(session, document_id, number) if document.page_count else None
+        return page_picture(document, page, span=span, width=width, password=password)
+
+    def page_boxes(
+        self, document_id: int, number: int, span: tuple[int, int], *, password: str | None = None
+    ) -> list[Box]:
+        """Where on a PDF's page the part of `span` (in the document's text) stands."""
+        from ragcore.ingest.page_view import page_boxes
+
+        with self.catalog.read() as session:
+            document = browse.get_document(session, document_id)
+            page = browse.get_page(session, document_id, number)
+        return page_boxes(document, page, span, password=password)
+
+    def image(self, image_id: int) -> browse.ImageInfo:
+        with self.catalog.read() as session:
+            return browse.get_image(session, image_id)
+
+    def image_bytes(self, image_id: int) -> bytes:
+        """An image as it was found, encoded. Raises UsageError if its file has gone."""
+        info = self.image(image_id)
+        path = self.settings.media / info.media if info.media else Path(info.path)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+    def thumbnail(self, image_id: int) -> bytes:
+        """WebP, at most 320 pixels a side."""
+        with self.catalog.read() as session:
+            return browse.thumbnail(session, image_id)
+
+    def facets(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, int]]:
+        """Counts of documents by type, year of the file's time, and folder."""
+        collection_id = self.catalog.collection(collection).id
+        with self.catalog.read() as session:
+            counts = browse.facets(session, collection_id)
+            return {**counts, "folder": browse.folders(session, collection_id)}
+
+    def index_overview(self, collection: str = DEFAULT_COLLECTION) -> list[dict[str, Any]]:
+        """Each active index: "space", "modality", "dimension", and what its store tells."""
+        row = self.catalog.collection(collection)
+        told = []
+        for modality in ("text", "image"):
+            space = self.catalog.active_space(row.id, modality)
+            if space is not None:
+                store = self.stores.get(row.id, space)
+                about = {"kind": type(store).__name__, "count": store.count()}
+                about |= getattr(store, "describe", dict)()
+                about |= {"space": space.name, "modality": modality, "dimension": space.dimension}
+                told.append(about)
+        return told
+
+    def images(
+        self, collection: str = DEFAULT_COLLECTION, **how: Any
+    ) -> Sequence[browse.ImageInfo]:
+        """A collection's images, newest first; see `browse.list_images`."""
+        with self.catalog.read() as session:
+            return browse.list_images(session, self.catalog.collection(collection).id, **how)
+
+    def image_view(self, image_id: int, *, side: int = 1600) -> bytes:
+        """An image as WebP that any browser shows, at most `side` pixels a side."""
+        from ragcore.ingest.pictures import load_picture, thumbnail
+
+        data = self.image_bytes(image_id)
+        limit = self.settings.max_megapixels
+        return thumbnail(load_picture(data, max_megapixels=limit, at_least=side), side=side)
+
+    def thumbnails(self, image_ids: Sequence[int]) -> dict[int, bytes]:
+        """WebP of each image that exists, by id."""
+        with self.catalog.read() as session:
+            return browse.thumbnails(session, image_ids)
+
+    def statistics(self, collection: str = DEFAULT_COLLECTION) -> browse.Statistics:
+        with self.catalog.read() as session:
+            return browse.statistics(session, self.catalog.collection(collection).id)

@@ -1,0 +1,67 @@
+"""Keys and values of past prompts, so that a conversation is not read again from its start."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+MIN_SHARED = 16  # fewer common tokens are not worth it
+
+
+@dataclass(slots=True)
+class Kept:
+    """`tokens` are those whose keys and values `cache` holds, computed under `adapter`."""
+
+    tokens: list[int]
+    cache: Any
+    adapter: str | None
+
+
+class PromptCache:
+    """The last few caches. One in use belongs to its user alone until it is given back."""
+
+    def __init__(self, *, entries: int = 4, max_tokens: int = 16384) -> None:
+        self._entries = entries
+        self._max_tokens = max_tokens
+        self._kept: list[Kept] = []
+        self._lock = threading.Lock()
+
+    def take(self, tokens: list[int], adapter: str | None) -> Kept | None:
+        """The cache with the longest common beginning, cut to it; None if none is worth it.
+
+        At least the last token is left out, since its logits have to be computed.
+        """
+        with self._lock:
+            best, shared = None, MIN_SHARED - 1
+            for kept in self._kept:
+                common = min(_common(kept.tokens, tokens), len(tokens) - 1)
+                if kept.adapter == adapter and common > shared:
+                    best, shared = kept, common
+            if best is None:
+                return None
+            self._kept.remove(best)
+        if (surplus := len(best.tokens) - shared) > 0:
+            best.cache.crop(-surplus)
+            del best.tokens[shared:]
+        return best
+
+    def give_back(self, kept: Kept) -> None:
+        """Keep it for later; the oldest make room."""
+        with self._lock:
+            self._kept.append(kept)
+            while len(self._kept) > self._entries or (
+                len(self._kept) > 1 and sum(len(k.tokens) for k in self._kept) > self._max_tokens
+            ):
+                self._kept.pop(0)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+def _common(left: list[int], right: list[int]) -> int:
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))

@@ -1,0 +1,424 @@
+"""A causal language model of transformers in this process, with peft adapters on top."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import Cancelled, UsageError
+from ragcore.llm.base import Constraint, Sampling
+from ragcore.llm.grammar import GrammarCompiler, verify
+from ragcore.llm.logits import check, processors
+from ragcore.llm.prompt_cache import Kept, PromptCache
+from ragcore.llm.text_stream import TextStream
+from ragcore.types import CancelToken, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from ragcore.encoders.device import Placement
+
+NO_ADAPTER = "none"  # asked for by name: the bare model, also where a default adapter is set
+
+
+class TransformersLLM:
+    """Runs any chat model from a local folder (or hub name) through transformers.
+
+    Several threads may stream at once: tokens of all of them take turns, each with its own
+    keys and values and its own adapter, and none waits for another's answer to end. Weights
+    load on first use and are dropped after `idle_seconds` without any (0: kept).
+
+    `adapters` turns a name into a folder in peft's layout; `adapter` is the default one.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        name: str,
+        placement: Placement,
+        adapter: str | None = None,
+        adapters: Callable[[str], Path] | None = None,
+        idle_seconds: float = 900.0,
+        context_length: int | None = None,
+    ) -> None:
+        if idle_seconds < 0:
+            raise UsageError("idle_seconds must be at least 0 (0: keep the model)")
+        self._folder = str(folder)
+        self._name = name
+        self.placement = placement
+        self.default_adapter = adapter
+        self._find_adapter = adapters
+        self._idle_seconds = idle_seconds
+        self._context_length = context_length
+        self._load_lock = threading.RLock()
+        self._model_lock = _Turns()
+        self._model: Any = None
+        self._tokenizer: Any = None
+        self._grammars: GrammarCompiler | None = None
+        self._cache = PromptCache()
+        self._active: str | None = None
+        self._loaded: dict[str, Path] = {}
+        self._users = 0
+        self._last_used = time.monotonic()
+        self._timer: threading.Timer | None = None
+
+    # --- the contract of LLM ---
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def context_length(self) -> int:
+        if self._context_length is None:
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(self._folder)
+            self._context_length = int(getattr(config, "max_position_embeddings", 4096))
+        return self._context_length
+
+    def warm_up(self) -> None:
+        """Load the model and the default adapter now. Raises ModelUnavailable."""
+        with self._using(), self._model_lock:
+            self._activate(self._adapter(None))
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The exact text that the model is given. Control marks inside messages are defused."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                [{"role": m.role, "content": self._plain(m.content)} for m in messages],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        )
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling = Sampling(),
+        *,
+        constraint: Constraint | None = None,
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[str]:
+        """Yield the answer in pieces.
+
+        `adapter` is a name, "none" for the bare model, or None for the default. Raises
+        Cancelled within one token of `cancel`, UsageError for a prompt beyond the context or a
+        bad sampling or constraint, RagcoreError when a constrained answer was cut short.
+        """
+        check(sampling)
+        chosen = self._adapter(adapter)
+        prompt = self._encode(messages)
+        room = self.context_length - len(prompt)
+        if room < 1:
+            raise UsageError(
+                f"the prompt has {len(prompt)} tokens and {self.name} takes "
+                f"{self.context_length}: ask with fewer or shorter passages"
+            )
+        with self._using():
+            limit = min(sampling.max_tokens, room)
+            grammar = self.grammars.start(constraint, limit) if constraint else None
+            text = TextStream(self.tokenizer, sampling.stop)
+            for token in self._tokens(prompt, sampling, limit, grammar, chosen, cancel):
+                if piece := text.push(token):
+                    yield piece
+                if text.stopped:
+                    break
+            if piece := text.finish():
+                yield piece
+        if constraint is not None:
+            verify(text.text, constraint)
+
+    # --- beyond the contract ---
+
+    def likelihood(
+        self,
+        messages: Sequence[Message],
+        text: str,
+        *,
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> float:
+        """Probability in [0, 1] that the answer begins with `text`.
+
+        The prompt's keys and values are kept, so streaming the same prompt next costs nothing
+        twice.
+        """
+        import torch
+
+        prompt = self._encode(messages)
+        target = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        chosen = self._adapter(adapter)
+        with self._using():
+            kept = self._cache.take([*prompt, *target], chosen) or self._fresh(chosen)
+            behind = len(prompt) - 1 - len(kept.tokens)
+            ids = [*prompt, *target][len(kept.tokens) :]
+            if behind < 0:  # more than the prompt is cached: read the last prompt token again
+                kept.cache.crop(behind)
+                del kept.tokens[len(prompt) - 1 :]
+                ids, behind = [prompt[-1], *target], 0
+            logits = self._forward(kept, ids, cancel, last=len(target) + 1)
+            scores = logits[:-1].float().log_softmax(-1)
+            value = float(scores[torch.arange(len(target)), target].sum().exp())
+            self._cache.give_back(kept)
+            return value
+
+    def unload(self) -> bool:
+        """Free the model's memory unless somebody is using it; True if it was freed."""
+        with self._load_lock:
+            if self._users or self._model is None:
+                return False
+            self._model = self._grammars = None
+            self._active = None
+            self._loaded.clear()
+            self._cache.clear()
+        import gc
+
+        import torch
+
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def memory(self) -> int:
+        """Bytes of the loaded weights, adapters included; 0 when not loaded."""
+        model = self._model
+        if model is None:
+            return 0
+        return sum(p.numel() * p.element_size() for p in model.parameters())
+
+    @property
+    def tokenizer(self) -> Any:
+        with self._load_lock:
+            if self._tokenizer is None:
+                from transformers import AutoTokenizer
+
+                self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
+            return self._tokenizer
+
+    @property
+    def grammars(self) -> GrammarCompiler:
+        with self._using(), self._load_lock:
+            if self._grammars is None:
+                vocabulary = int(self._model.config.vocab_size)
+                self._grammars = GrammarCompiler(self.tokenizer, vocabulary)
+            return self._grammars
+
+    @contextmanager
+    def borrowed(self, adapter: str | None = None) -> Iterator[Any]:
+        """The model itself, for work that needs all of it (batches, scores); others wait."""
+        with self._using(), self._model_lock:
+            self._activate(self._adapter(adapter))
+            yield self._model
+
+    # --- inside ---
+
+    def _tokens(
+        self,
+        prompt: list[int],
+        sampling: Sampling,
+        limit: int,
+        grammar: Any,
+        adapter: str | None,
+        cancel: CancelToken | None,
+    ) -> Iterator[int]:
+        import torch
+
+        kept = self._cache.take(prompt, adapter) or self._fresh(adapter)
+        chain = processors(sampling, self.tokenizer, len(prompt))
+        random = torch.Generator(device="cpu")
+        random.manual_seed(sampling.seed) if sampling.seed is not None else random.seed()
+        ends = self._end_tokens()
+        ids, pending = list(prompt), prompt[len(kept.tokens) :]
+        try:
+            for _ in range(limit):
+                scores = self._forward(kept, pending, cancel)[-1].float()
+                context = torch.tensor(ids, device=scores.device)
+                for process in chain:
+                    scores = process(context, scores)
+                if grammar is not None:
+                    scores = grammar.apply(scores)
+                token = _choose(scores, sampling, random)
+                if grammar is not None:
+                    grammar.accept(token)
+                if token in ends:
+                    return
+                ids.append(token)
+                pending = [token]
+                yield token
+        finally:
+            if kept.cache.get_seq_length() == len(kept.tokens):  # not so after a failed forward
+                self._cache.give_back(kept)
+
+    def _forward(
+        self, kept: Kept, ids: list[int], cancel: CancelToken | None, *, last: int = 1
+    ) -> torch.Tensor:
+        """Logits [last, V] after `ids`, which are added to `kept`. Long prompts go in chunks,
+        so that others get a turn in between and a cancel is seen soon."""
+        import torch
+
+        chunk = 512 if self.placement.device == "cpu" else 4096
+        logits: torch.Tensor | None = None
+        for start in range(0, len(ids), chunk):
+            part = ids[start : start + chunk]
+            if 0 < len(ids) - start - chunk < last:  # do not cut through what is asked for
+                part = ids[start:]
+            if cancel is not None and cancel.cancelled:
+                raise Cancelled("the answer was cancelled")
+            with self._model_lock, torch.inference_mode():
+                self._activate(kept.adapter)
+                logits = self._model(
+                    input_ids=torch.tensor([part], device=self._model.device),
+                    past_key_values=kept.cache,
+                    use_cache=True,
+                    logits_to_keep=min(last, len(part)),
+                ).logits[0]
+            kept.tokens += part
+            if len(part) > chunk:
+                break
+        assert logits is not None
+        return logits
+
+    def _fresh(self, adapter: str | None) -> Kept:
+        from transformers import DynamicCache
+
+        return Kept([], DynamicCache(config=self._model.config), adapter)
+
+    def _encode(self, messages: Sequence[Message]) -> list[int]:
+        if not messages:
+            raise UsageError("there is no message to answer")
+        ids = self.tokenizer(self.render(messages), add_special_tokens=False)["input_ids"]
+        return [int(i) for i in ids]
+
+    def _plain(self, content: str) -> str:
+        """Text in which the model's control tokens are only words."""
+        for mark in self.tokenizer.all_special_tokens:
+            if mark in content:
+                content = content.replace(mark, " ".join(mark.strip("<>|[]")).join("()"))
+        return content
+
+    def _end_tokens(self) -> set[int]:
+        ends = self._model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        return {int(e) for e in (*ends, self.tokenizer.eos_token_id) if e is not None}
+
+    def _adapter(self, asked: str | None) -> str | None:
+        chosen = self.default_adapter if asked is None else asked
+        return None if chosen == NO_ADAPTER else chosen
+
+    def _activate(self, adapter: str | None) -> None:
+        """Switch the model to `adapter`; the caller holds the model's lock."""
+        if adapter == self._active:
+            return
+        if adapter is None:
+            self._model.base_model.disable_adapter_layers()
+        else:
+            self._load_adapter(adapter)
+            if self._active is None:
+                self._model.base_model.enable_adapter_layers()
+            self._model.base_model.set_adapter(adapter, inference_mode=True)
+        self._active = adapter
+
+    def _load_adapter(self, adapter: str) -> None:
+        if adapter in self._loaded:
+            return
+        if self._find_adapter is None:
+            raise UsageError(f"{self.name} was made without adapters; asked for {adapter!r}")
+        folder = self._find_adapter(adapter)
+        from ragcore.llm.adapters import attach
+
+        self._model = attach(self._model, folder, adapter)
+        self._loaded[adapter] = folder
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        with self._load_lock:
+            if self._model is None:
+                self._load()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._load_lock:
+                self._users -= 1
+                self._last_used = time.monotonic()
+                self._watch()
+
+    def _load(self) -> None:
+        from transformers import AutoModelForCausalLM
+
+        from ragcore.errors import ModelUnavailable
+
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self._folder, dtype=self.placement.dtype, attn_implementation="sdpa"
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelUnavailable(f"{self.name} cannot be loaded: {reason}") from error
+        self._model = model.to(self.placement.device).eval()
+
+    def _watch(self) -> None:
+        """Set the clock that unloads an idle model; the caller holds the load lock."""
+        if self._timer is not None or not self._idle_seconds:
+            return
+        self._timer = threading.Timer(self._idle_seconds, self._unload_if_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _unload_if_idle(self) -> None:
+        with self._load_lock:
+            self._timer = None
+            idle = time.monotonic() - self._last_used >= self._idle_seconds * 0.99
+            if self._users or not idle:
+                self._watch()
+                return
+        self.unload()
+
+
+class _Turns:
+    """A re-entrant lock that is handed on in the order of asking, so nobody is starved."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._queue: list[int] = []
+        self._owner: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self._condition:
+            if self._owner == me:
+                self._depth += 1
+                return
+            self._queue.append(me)
+            self._condition.wait_for(lambda: self._owner is None and self._queue[0] == me)
+            self._queue.pop(0)
+            self._owner, self._depth = me, 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._condition:
+            self._depth -= 1
+            if not self._depth:
+                self._owner = None
+                self._condition.notify_all()
+
+
+def _choose(scores: torch.Tensor, sampling: Sampling, random: torch.Generator) -> int:
+    import torch
+
+    if sampling.temperature == 0:
+        return int(scores.argmax())
+    return int(torch.multinomial(scores.softmax(-1).cpu(), 1, generator=random))

@@ -1,0 +1,6 @@
+"""Finding passages and pictures: dense and lexical evidence, filters, a relevance cut-off."""
+
+from ragcore.search.engine import SearchEngine
+from ragcore.search.stores import Stores
+
+__all__ = ["SearchEngine", "Stores"]

@@ -1,0 +1,208 @@
+"""Groups of pictures (and files) that are the same, for a person to review.
+
+Pictures are compared by perceptual hash (`ragcore.ingest.pictures.phash`): equal pixels are
+"identical", hashes within a few bits of 63, mirrored or not, "similar". What a person decides of
+two pictures is remembered, and such a pair does not come back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import func, select
+
+from ragcore.catalog import Catalog
+from ragcore.catalog.models import Collection, Document, DuplicateDecision, Image, now
+from ragcore.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Decision = Literal["duplicate", "different"]
+MAX_DISTANCE = 6  # unrelated pictures differ in about 32 bits
+_FEW_BITS = 6  # a hash with fewer set bits is of a plain surface and says nothing
+_BLOCK = 2048
+_KEPT_FILES = "kept_copies"  # key of the collection's settings: hashes of files kept on purpose
+
+
+@dataclass(frozen=True, slots=True)
+class PictureGroup:
+    """Two or more pictures; `identical` if all have the same pixels. `distance` in hash bits."""
+
+    image_ids: tuple[int, ...]
+    identical: bool
+    distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileGroup:
+    """Documents whose files are equal byte for byte."""
+
+    sha256: str
+    document_ids: tuple[int, ...]
+    paths: tuple[str, ...]
+
+
+class Duplicates:
+    """Finds groups in a collection and remembers what was decided of them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def pictures(
+        self, collection: str, *, max_distance: int = MAX_DISTANCE
+    ) -> Sequence[PictureGroup]:
+        """Groups that are still to be decided, identical ones first, then by distance."""
+        import numpy as np
+
+        collection_id = self._catalog.collection(collection).id
+        query = select(Image.id, Image.pixels_sha256, Image.phash)
+        with self._catalog.read() as session:
+            rows = session.execute(
+                query.where(Image.collection_id == collection_id).order_by(Image.id)
+            ).all()
+            decided = {
+                (first, second): decision
+                for first, second, decision in session.execute(
+                    select(
+                        DuplicateDecision.first_id,
+                        DuplicateDecision.second_id,
+                        DuplicateDecision.decision,
+                    )
+                )
+            }
+        ids = np.array([row[0] for row in rows], dtype=np.int64)
+        links = dict.fromkeys(_same_pixels(rows), 0)
+        for first, second, distance in _near(ids, [row[2] for row in rows], max_distance):
+            links.setdefault((first, second), distance)
+        open_links = {pair: d for pair, d in links.items() if decided.get(pair) != "different"}
+        pixels = {row[0]: row[1] for row in rows}
+        groups = []
+        for members in _components(open_links):
+            pairs = list(combinations(members, 2))
+            if all(decided.get(pair) for pair in pairs):
+                continue
+            distance = max((open_links[pair] for pair in pairs if pair in open_links), default=0)
+            same = len({pixels[member] for member in members}) == 1
+            groups.append(PictureGroup(tuple(members), same, distance))
+        return sorted(groups, key=lambda g: (not g.identical, g.distance, g.image_ids))
+
+    def decide(self, image_ids: Sequence[int], decision: Decision) -> None:
+        """Remember a decision on every two of these pictures. Raises UsageError below two."""
+        if decision not in ("duplicate", "different"):
+            raise UsageError(f"a decision is 'duplicate' or 'different', not {decision!r}")
+        if len(set(image_ids)) < 2:
+            raise UsageError("a decision needs at least two pictures")
+        with self._catalog.write() as session:
+            known = set(session.scalars(select(Image.id).where(Image.id.in_(image_ids))))
+            for first, second in combinations(sorted(known), 2):
+                session.merge(
+                    DuplicateDecision(
+                        first_id=first, second_id=second, decision=decision, decided_at=now()
+                    )
+                )
+
+    def forget(self, collection: str) -> int:
+        """Take all decisions of a collection back; return how many there were."""
+        collection_id = self._catalog.collection(collection).id
+        with self._catalog.write() as session:
+            here = select(Image.id).where(Image.collection_id == collection_id)
+            rows = session.scalars(
+                select(DuplicateDecision).where(DuplicateDecision.first_id.in_(here))
+            ).all()
+            for row in rows:
+                session.delete(row)
+            settings = session.get_one(Collection, collection_id)
+            kept = list(settings.settings.get(_KEPT_FILES, []))
+            settings.settings = {k: v for k, v in settings.settings.items() if k != _KEPT_FILES}
+        return len(rows) + len(kept)
+
+    def files(self, collection: str) -> Sequence[FileGroup]:
+        """Documents with equal files, pictures aside, that were not kept on purpose."""
+        row = self._catalog.collection(collection)
+        kept = row.settings.get(_KEPT_FILES, [])
+        here = (
+            Document.collection_id == row.id,
+            Document.state != "failed",
+            ~Document.media_type.startswith("image/"),
+        )
+        twice = (
+            select(Document.sha256).where(*here).group_by(Document.sha256).having(func.count() > 1)
+        )
+        query = select(Document.sha256, Document.id, Document.path).where(
+            *here, Document.sha256.in_(twice)
+        )
+        groups: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        with self._catalog.read() as session:
+            for sha256, document_id, path in session.execute(query.order_by(Document.path)):
+                groups[sha256].append((document_id, path))
+        return [
+            FileGroup(sha256, tuple(i for i, _ in members), tuple(p for _, p in members))
+            for sha256, members in groups.items()
+            if sha256 not in kept
+        ]
+
+    def keep_files(self, collection: str, sha256: str) -> None:
+        """Remember that equal files are wanted."""
+        kept = self._catalog.collection(collection).settings.get(_KEPT_FILES, [])
+        self._catalog.update_collection_settings(
+            collection, **{_KEPT_FILES: sorted({*kept, sha256})}
+        )
+
+
+def _same_pixels(rows: Iterable[Sequence[object]]) -> Iterable[tuple[int, int]]:
+    by_pixels: dict[object, list[int]] = defaultdict(list)
+    for image_id, pixels, _ in rows:
+        by_pixels[pixels].append(int(str(image_id)))
+    for members in by_pixels.values():
+        yield from pairwise(members)
+
+
+def _near(
+    ids: NDArray[np.int64], hashes: Sequence[bytes], max_distance: int
+) -> Iterable[tuple[int, int, int]]:
+    """Pairs of ids, the smaller first, whose hashes differ in at most `max_distance` bits."""
+    import numpy as np
+
+    plain = np.array([len(h) >= 16 for h in hashes], dtype=bool)
+    if not plain.any():
+        return
+    ids = ids[plain]
+    words = np.frombuffer(
+        b"".join(h[:16] for h, ok in zip(hashes, plain, strict=True) if ok), dtype=np.uint64
+    ).reshape(-1, 2)
+    bits = np.bitwise_count(words[:, 0])
+    telling = (bits >= _FEW_BITS) & (bits <= 64 - _FEW_BITS)
+    ids, words = ids[telling], words[telling]
+    for start in range(0, len(ids), _BLOCK):
+        block = words[start : start + _BLOCK]
+        rest = words[start:]
+        upright = np.bitwise_count(block[:, :1] ^ rest[None, :, 0])
+        mirrored = np.bitwise_count(block[:, :1] ^ rest[None, :, 1])
+        distance = np.minimum(upright, mirrored)
+        for row, column in np.argwhere(np.triu(distance <= max_distance, k=1)):
+            yield int(ids[start + row]), int(ids[start + column]), int(distance[row, column])
+
+
+def _components(links: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Connected components of a graph given by its edges, each ascending."""
+    parent: dict[int, int] = {}
+
+    def root(node: int) -> int:
+        parent.setdefault(node, node)
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for first, second in links:
+        parent[root(second)] = root(first)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for node in parent:
+        groups[root(node)].append(node)
+    return [sorted(group) for group in groups.values() if len(group) > 1]

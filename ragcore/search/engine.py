@@ -1,0 +1,318 @@
+"""One search, whatever it is by: words, a picture, both, with something taken away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.catalog import Catalog
+from ragcore.errors import UnreadableFile, UsageError
+from ragcore.search import calibration
+from ragcore.search.filters import Filter, parse_filter
+from ragcore.search.hits import Scored, image_hits, passage_hits
+from ragcore.search.images import ImageSearch
+from ragcore.search.labels import Labeller, check_labels
+from ragcore.search.lexical import LexicalSearch
+from ragcore.search.passages import PassageSearch, Seconds
+from ragcore.search.scope import Scope, find_scope
+from ragcore.search.stores import Stores
+from ragcore.settings import Settings
+from ragcore.types import Hit, HitKind, Label, Labelled, SearchQuery, SearchResult
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ragcore.encoders import ImageTextEncoder, Reranker, TextEncoder
+    from ragcore.types import IdArray
+    from ragcore.vectors import VectorStore
+
+MAX_QUERY = 20_000  # characters; what is longer is a document, not a query
+MAX_K = 1_000
+
+
+class SearchEngine:
+    """Searches the collections of one catalogue. Safe to share between threads.
+
+    Example:
+        >>> engine = SearchEngine(catalog, stores, settings)              # doctest: +SKIP
+        >>> engine.search(SearchQuery(text="wing flutter", kind="passages")).hits[0].document
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Stores,
+        settings: Settings,
+        *,
+        text_encoder: TextEncoder | None = None,
+        image_text_encoder: ImageTextEncoder | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        """The encoders default to those of the profile, made when first needed."""
+        self._catalog = catalog
+        self._stores = stores
+        self._settings = settings
+        self._given = (text_encoder, image_text_encoder, reranker)
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="ragcore-search")
+        self._last_labeller: Labeller | None = None
+        self.lexical = LexicalSearch(catalog)
+        self.passages = PassageSearch(catalog, self.lexical, lambda: self._text_encoder)
+        self.images = ImageSearch(self.lexical, lambda: self._image_text_encoder)
+
+    def search(self, query: SearchQuery) -> SearchResult:
+        """The best hits that are relevant enough, and the nearest that are not.
+
+        Of each kind at most `k`; both lists go by falling score. Raises UsageError for an empty
+        or too long query, k or a cut-off out of range, an unknown collection or filter;
+        UnreadableFile if the picture cannot be read.
+        """
+        start = time.perf_counter()
+        check_query(query)
+        chosen = parse_filter(query.where)
+        collection = find_scope(self._catalog, query.collection)
+        cutoff = _cutoff(query, collection)
+        picture = self._picture(query)
+        seconds = Seconds()
+        hits: list[Hit] = []
+        below: list[Hit] = []
+        for kind in _kinds(query):
+            found = self._of_kind(kind, query, picture, collection, chosen, seconds)
+            good = [hit for hit in found if hit.score >= cutoff][: query.k]
+            hits.extend(good)
+            below.extend([hit for hit in found if hit.score < cutoff][: query.k])
+        hits.sort(key=lambda hit: -hit.score)
+        below.sort(key=lambda hit: -hit.score)
+        total = time.perf_counter() - start
+        return SearchResult(tuple(hits), tuple(below), cutoff, seconds.as_dict(total))
+
+    def label(
+        self,
+        labels: Sequence[str],
+        *,
+        collection: str,
+        where: Mapping[str, str] | None = None,
+        top: int = 3,
+    ) -> list[Labelled]:
+        """Every picture of a collection with its `top` labels, the surest ones first.
+
+        From the vectors that are kept: no picture is read. Raises UsageError for labels that
+        are no choice, top < 1, an unknown collection or filter.
+        """
+        names = _names(labels, top)
+        chosen = parse_filter(where or {})
+        scope = find_scope(self._catalog, collection)
+        store = self._store(scope, "image")
+        if store is None or not store.count():
+            return []
+        with self._catalog.read() as session:
+            ids = chosen.ids(session, scope.id, "image")
+        found = dict(self._labeller(names).best_stored(store, ids, top))
+        scored = [Scored(item, best[0].probability) for item, best in found.items()]
+        scored.sort(key=lambda one: (-one.score, one.id))
+        with self._catalog.engine.connect() as connection:
+            hits = image_hits(connection, scored, collection=scope.name)
+        return [Labelled(hit, found[hit.id]) for hit in hits]
+
+    def label_pictures(
+        self, pictures: Sequence[str | Path | bytes], labels: Sequence[str], *, top: int = 3
+    ) -> list[tuple[Label, ...]]:
+        """The `top` labels of each picture, a path or encoded bytes, best first.
+
+        Raises UsageError as `label`, UnreadableFile for a picture that cannot be read.
+        """
+        names = _names(labels, top)
+        opened = [self._open(picture) for picture in pictures]
+        return self._labeller(names).best(self._image_text_encoder.encode_images(opened), top)
+
+    def warm_up(self) -> None:
+        """Load the profile's text encoder, so that the first search does not wait for it."""
+        self._text_encoder.warm_up()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- by kind ---------------------------------------------------------------
+
+    def _of_kind(
+        self,
+        kind: HitKind,
+        query: SearchQuery,
+        picture: Image | None,
+        collection: Scope,
+        chosen: Filter,
+        seconds: Seconds,
+    ) -> list[Hit]:
+        allowed = self._allowed(chosen, collection.id, kind)
+        if allowed is not None and not len(allowed):
+            return []
+        if kind == "passage":
+            scored, words = self.passages.search(
+                query,
+                lambda: self._store(collection, "text"),
+                self._pool,
+                seconds,
+                collection_id=collection.id,
+                allowed=allowed,
+                reranker=self._reranker(query),
+            )
+            with self._catalog.engine.connect() as connection:
+                return passage_hits(
+                    connection, scored, collection=collection.name, words=words.words
+                )
+        store = self._store(collection, "image")
+        if query.same_picture and picture is not None:
+            scored = self._same_picture(picture, store, query, collection.id, allowed, seconds)
+            matched: tuple[str, ...] = ()
+        else:
+            scored, found_words = self.images.search(
+                query,
+                picture,
+                store,
+                seconds,
+                collection_id=collection.id,
+                allowed=allowed,
+            )
+            matched = found_words.words
+        with self._catalog.engine.connect() as connection:
+            return image_hits(connection, scored, collection=collection.name, words=matched)
+
+    def _same_picture(
+        self,
+        picture: Image,
+        store: VectorStore | None,
+        query: SearchQuery,
+        collection_id: int,
+        allowed: IdArray | None,
+        seconds: Seconds,
+    ) -> list[Scored]:
+        from ragcore.search.same_picture import find_same
+
+        wanted = max(query.k, 20)
+        near = {}
+        if store is not None:
+            near = self.images.nearest(picture, store, wanted, allowed, seconds)
+        start = time.perf_counter()
+        found = find_same(self._catalog, collection_id, picture, near, allowed=allowed)
+        seconds.rerank += time.perf_counter() - start
+        return found[: 2 * query.k]
+
+    def _allowed(self, chosen: Filter, collection_id: int, kind: HitKind) -> IdArray | None:
+        if not chosen:
+            return None
+        with self._catalog.read() as session:
+            return chosen.ids(session, collection_id, kind)
+
+    def _store(self, collection: Scope, modality: str) -> VectorStore | None:
+        """The store of the collection's active space, which must be the encoder's."""
+        space = collection.spaces.get(modality)
+        if space is None:
+            return None
+        encoder = self._text_encoder if modality == "text" else self._image_text_encoder
+        if encoder.space.name != space.name:
+            raise UsageError(
+                f"collection {collection.name!r} is embedded by {space.name}, the profile's model "
+                f"is {encoder.space.name}: run `ragcore models use --collection "
+                f"{collection.name}` to embed it anew"
+            )
+        return self._stores.get(collection.id, space)
+
+    # --- models ----------------------------------------------------------------
+
+    def _labeller(self, names: tuple[str, ...]) -> Labeller:
+        """The last one is kept: pages and file after file ask for the same labels again."""
+        if self._last_labeller is None or self._last_labeller.labels != names:
+            self._last_labeller = Labeller(self._image_text_encoder, names)
+        return self._last_labeller
+
+    @cached_property
+    def _text_encoder(self) -> TextEncoder:
+        from ragcore.encoders.loader import text_encoder
+
+        return self._given[0] or text_encoder(self._settings)
+
+    @cached_property
+    def _image_text_encoder(self) -> ImageTextEncoder:
+        from ragcore.encoders.loader import image_text_encoder
+
+        return self._given[1] or image_text_encoder(self._settings)
+
+    @cached_property
+    def _profile_reranker(self) -> Reranker | None:
+        from ragcore.encoders.loader import reranker
+
+        return reranker(self._settings)
+
+    def _reranker(self, query: SearchQuery) -> Reranker | None:
+        if query.rerank is False:
+            return None
+        found = self._given[2] or self._profile_reranker
+        if found is None and query.rerank:
+            raise UsageError(
+                f"profile {self._settings.profile} has no reranker; choose another profile, or "
+                "add a [reranker] to one of your own"
+            )
+        return found
+
+    def _picture(self, query: SearchQuery) -> Image | None:
+        return None if query.image is None else self._open(query.image)
+
+    def _open(self, picture: str | Path | bytes) -> Image:
+        from ragcore.ingest.pictures import load_picture
+
+        try:
+            return load_picture(picture, max_megapixels=self._settings.max_megapixels, at_least=512)
+        except UnreadableFile as error:
+            name = "the picture" if isinstance(picture, bytes) else str(picture)
+            raise UnreadableFile(f"{name}: {error}") from None
+
+
+def check_query(query: SearchQuery) -> None:
+    """Raises UsageError, one line that says what to change, for a query that cannot be run."""
+    if not query.text.strip() and query.image is None and not query.minus.strip():
+        raise UsageError("the query is empty: give words, a picture or both")
+    for text in (query.text, query.minus):
+        if len(text) > MAX_QUERY:
+            raise UsageError(
+                f"the query has {len(text):,} characters, at most {MAX_QUERY:,} are taken; "
+                "ingest a long text as a file"
+            )
+    if not 1 <= query.k <= MAX_K:
+        raise UsageError(f"k is a number from 1 to {MAX_K}, not {query.k}")
+    if query.kind not in ("passages", "images", "all"):
+        raise UsageError(f"kind is passages, images or all, not {query.kind!r}")
+    if query.cutoff is not None and not 0 <= query.cutoff <= 1:
+        raise UsageError(f"the cut-off is a number from 0 to 1, not {query.cutoff}")
+    for name in ("text_weight", "image_weight", "minus_weight"):
+        if not 0 <= getattr(query, name) <= 10:
+            raise UsageError(f"{name} is a number from 0 to 10, not {getattr(query, name)}")
+    if isinstance(query.image, str | Path) and not Path(query.image).is_file():
+        raise UsageError(f"no such picture: {query.image}")
+    if query.kind == "passages" and not query.text.strip():
+        raise UsageError("passages are found by words: give some, or search for images")
+    if query.same_picture and query.image is None:
+        raise UsageError("to find copies of a picture, give the picture")
+
+
+def _names(labels: Sequence[str], top: int) -> tuple[str, ...]:
+    if top < 1:
+        raise UsageError(f"at least one label is told of each picture, not {top}")
+    return check_labels(labels)
+
+
+def _kinds(query: SearchQuery) -> Sequence[HitKind]:
+    if query.same_picture:
+        return ("image",)
+    if query.kind == "all":
+        return ("passage", "image") if query.text.strip() else ("image",)
+    return ("passage",) if query.kind == "passages" else ("image",)
+
+
+def _cutoff(query: SearchQuery, collection: Scope) -> float:
+    if query.cutoff is not None:
+        return query.cutoff
+    kept: Any = collection.settings.get("cutoff")
+    return float(kept) if isinstance(kept, int | float) else calibration.CUTOFF

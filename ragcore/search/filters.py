@@ -1,0 +1,208 @@
+"""What `where` means: fields resolved in SQL to the ids that a search may find."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from ragcore.catalog.models import Document, DocumentPage, Image, Passage
+from ragcore.errors import UsageError
+
+if TYPE_CHECKING:
+    from ragcore.types import HitKind, IdArray
+
+FIELDS = ("type", "path", "name", "date", "date>=", "date<=", "size>=", "size<=", "page", "label")
+
+_TYPES = {  # short names; any other is a media type, its first half, or a file's extension
+    "pdf": ("application/pdf",),
+    "text": ("text/plain",),
+    "markdown": ("text/markdown",),
+    "html": ("text/html", "application/xhtml+xml"),
+    "word": ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",),
+    "powerpoint": ("application/vnd.openxmlformats-officedocument.presentationml.presentation",),
+    "excel": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",),
+    "email": ("message/rfc822",),
+}
+_FAMILIES = ("image", "audio", "video")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_PAGES = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
+
+
+@dataclass(slots=True)
+class Filter:
+    """Conditions on documents, and on where in a document an item stands."""
+
+    documents: list[ColumnElement[bool]] = field(default_factory=list)
+    pages: tuple[int, int] | None = None
+    label: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.documents) or self.pages is not None or self.label is not None
+
+    def ids(self, session: Session, collection_id: int, kind: HitKind) -> IdArray:
+        """Ascending ids of the collection's items of a kind that meet every condition."""
+        table = Passage if kind == "passage" else Image
+        query = select(table.id).where(table.collection_id == collection_id)
+        if self.documents:
+            query = query.join(Document, Document.id == table.document_id).where(*self.documents)
+        if self.pages is not None:
+            first, last = self.pages
+            end = Passage.page_end if kind == "passage" else Image.page
+            query = query.where(table.page <= last, end >= first)
+        if self.label is not None:
+            page = and_(
+                DocumentPage.document_id == table.document_id, DocumentPage.number == table.page
+            )
+            query = query.join(DocumentPage, page).where(DocumentPage.label == self.label)
+        rows = session.execute(query.order_by(table.id))
+        return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+
+def parse_filter(where: Mapping[str, str]) -> Filter:
+    """Check and translate `where`.
+
+    - type: a media type ("text/html"), a short name ("pdf", "image") or an extension ("docx")
+    - path: a folder or file (absolute, or the last parts of a path), or a glob with * ? [ ]
+    - name: part of the file name, or a glob
+    - date, date>=, date<=: of the file, as YYYY, YYYY-MM or YYYY-MM-DD
+    - size>=, size<=: bytes, or with a unit as in 10MB
+    - page: a number or a range as in 3-7
+    - label: the number printed on the page, such as iv
+
+    Raises UsageError for an unknown field, naming the known ones, or a value that is no such.
+    """
+    result = Filter()
+    for name, value in where.items():
+        key, text = name.strip().lower().replace(" ", ""), str(value).strip()
+        if key not in FIELDS:
+            raise UsageError(f"unknown filter {name[:60]!r}; known are {', '.join(FIELDS)}")
+        if not text:
+            raise UsageError(f"the filter {key!r} needs a value")
+        if key == "page":
+            result.pages = _pages(text)
+        elif key == "label":
+            result.label = text
+        else:
+            result.documents.append(_CONDITIONS[key](text))
+    return result
+
+
+def _type(value: str) -> ColumnElement[bool]:
+    kind = value.lower().lstrip(".")
+    if "/" in kind:
+        return Document.media_type == kind
+    if kind in _FAMILIES:
+        return Document.media_type.startswith(f"{kind}/")
+    extension = Document.name.iendswith(f".{kind}", autoescape=True)
+    return or_(Document.media_type.in_(_TYPES.get(kind, ())), extension)
+
+
+def _path(value: str) -> ColumnElement[bool]:
+    path = str(Path(value).expanduser()) if value.startswith("~") else value
+    absolute = path.startswith("/") or re.match(r"[A-Za-z]:[\\/]", path) is not None
+    if _is_glob(path):
+        return Document.path.regexp_match(_regex(path if absolute else f"*/{path}"))
+    path = path.rstrip("/") or "/"
+    if absolute:
+        return or_(Document.path == path, Document.path.startswith(_folder(path), autoescape=True))
+    return or_(
+        Document.path.endswith(f"/{path}", autoescape=True),
+        Document.path.contains(f"/{path}/", autoescape=True),
+    )
+
+
+def _folder(path: str) -> str:
+    return path if path.endswith("/") else f"{path}/"
+
+
+def _name(value: str) -> ColumnElement[bool]:
+    if _is_glob(value):
+        return Document.name.regexp_match(f"(?i){_regex(value)}")
+    return Document.name.icontains(value, autoescape=True)
+
+
+def _is_glob(value: str) -> bool:
+    return any(c in value for c in "*?[")
+
+
+def _regex(glob: str) -> str:
+    """A regular expression that both Python and PostgreSQL read; * also crosses folders."""
+    out, at = "", 0
+    while at < len(glob):
+        c, at = glob[at], at + 1
+        if c == "*":
+            out += ".*"
+        elif c == "?":
+            out += "."
+        elif c == "[" and (end := glob.find("]", at + 1)) > 0:
+            inside = re.sub(r"([\\^\[\]])", r"\\\1", glob[at:end].removeprefix("!"))
+            out += f"[{'^' if glob[at] == '!' else ''}{inside}]"
+            at = end + 1
+        else:
+            out += re.sub(r"([\\.^$|()\[\]{}+])", r"\\\1", c)
+    return f"^{out}$"
+
+
+def _day(value: str, *, end: bool) -> dt.datetime:
+    """The first moment of a year, month or day, or the first one after it."""
+    try:
+        parts = [int(part) for part in value.split("-")]
+        if not 1 <= len(parts) <= 3:
+            raise ValueError
+        year, month, day = (*parts, *[1] * (3 - len(parts)))
+        moment = dt.datetime(year, month, day, tzinfo=dt.UTC)
+        if not end:
+            return moment
+        if len(parts) == 3:
+            return moment + dt.timedelta(days=1)
+        if len(parts) == 2 and month < 12:
+            return moment.replace(month=month + 1)
+        return moment.replace(year=year + 1, month=1)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{value[:40]!r} is not a date: write YYYY, YYYY-MM or YYYY-MM-DD"
+        ) from None
+
+
+def _from(value: str) -> ColumnElement[bool]:
+    return Document.modified_at >= _day(value, end=False)
+
+
+def _to(value: str) -> ColumnElement[bool]:
+    return Document.modified_at < _day(value, end=True)
+
+
+def _bytes(value: str) -> int:
+    found = _SIZE.fullmatch(value)
+    if not found:
+        raise UsageError(f"{value[:40]!r} is not a size: write bytes, or 500kB, 10MB, 2GB")
+    power = " kmgt".index(found[2].lower()) if found[2] else 0
+    return min(int(float(found[1]) * 1000**power), 2**62)
+
+
+def _pages(value: str) -> tuple[int, int]:
+    found = _PAGES.fullmatch(value)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise UsageError(f"{value[:40]!r} is not a page: write a number from 1, or 3-7")
+    return first, last
+
+
+_CONDITIONS: dict[str, Callable[[str], ColumnElement[bool]]] = {
+    "type": _type,
+    "path": _path,
+    "name": _name,
+    "date": lambda value: and_(_from(value), _to(value)),
+    "date>=": _from,
+    "date<=": _to,
+    "size>=": lambda value: Document.size >= _bytes(value),
+    "size<=": lambda value: Document.size <= _bytes(value),
+}

@@ -1,0 +1,58 @@
+"""Copies of one very picture: suggested by vectors and hashes, then looked at closely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ragcore.catalog import Catalog
+from ragcore.catalog.models import Image, Thumbnail
+from ragcore.search.hits import Scored
+from ragcore.search.near_duplicates import Candidate, SamePicture, alike_by_hash
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from ragcore.types import IdArray
+
+
+def find_same(
+    catalog: Catalog,
+    collection_id: int,
+    picture: Picture,
+    near: Mapping[int, float],
+    *,
+    allowed: IdArray | None = None,
+) -> list[Scored]:
+    """Images by how surely they show the very same picture; above 0.5 they do.
+
+    `near` maps the ids that the vector index suggests to their cosines.
+    """
+    from ragcore.ingest.pictures import phash, turned
+
+    hashes = turned(phash(picture))
+    with catalog.read() as session:
+        suggested = set(_like_hash(session, collection_id, hashes))
+        if allowed is not None:
+            suggested &= set(allowed.tolist())
+        rows = session.execute(
+            select(Image.id, Image.phash, Thumbnail.data)
+            .join(Thumbnail, Thumbnail.image_id == Image.id)
+            .where(Image.id.in_([*near, *(suggested - near.keys())]))
+        ).all()
+    # One that only its hash suggests was not among the nearest vectors: no more than the last.
+    least = min(near.values(), default=0.0)
+    candidates = [Candidate(row[0], near.get(row[0], least), row[2], row[1]) for row in rows]
+    ranked = SamePicture().rank(picture, candidates, hashes=hashes)
+    return [Scored(match.id, match.score, near.get(match.id)) for match in ranked]
+
+
+def _like_hash(session: Session, collection_id: int, hashes: Sequence[bytes]) -> list[int]:
+    """Ids of images whose perceptual hash, turned or mirrored, is within a few bits."""
+    rows = session.execute(
+        select(Image.id, Image.phash).where(Image.collection_id == collection_id)
+    ).all()
+    return [rows[n][0] for n in alike_by_hash(hashes, [row[1] for row in rows])]

@@ -1,0 +1,102 @@
+"""The words of a query: cut like the lexical index cuts text, and made into a safe expression.
+
+Nothing of what a person types reaches FTS5's query language as syntax: every word is quoted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_COMPOUND = re.compile(r"[^\W_]+(?:[^\w\s]+[^\W_]+)+|[^\W_]+(?:_+[^\W_]+)+", re.UNICODE)
+_UNSPACED = re.compile(  # scripts written without spaces: a run of them is one token
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f\u0e80-\u0eff\u1780-\u17ff]"
+)
+
+# Function words of English questions; they rank nothing and match nearly everything.
+_FUNCTION_WORDS = """
+a about after all also am an and any are as at be been being both but by can could did do does
+doing done each every few for from give given had has have having he her here his how i if in
+into is it its itself just kind many may me might more most much must my no nor not of off on
+once one only or other our out over own please same shall she should show so some such tell
+than that the their them then there these they this those through to too under up upon us use
+used using very was we were what when where whether which while who whom whose why will with
+within without would you your
+"""
+STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class QueryWords:
+    """`words` in order without repeats; `phrases` are compounds like "read.fwf"."""
+
+    words: tuple[str, ...]
+    phrases: tuple[str, ...] = ()
+
+    @property
+    def match(self) -> str:
+        """An FTS5 expression that finds any of the words; "" if there is none."""
+        terms = [_prefix(word) if _UNSPACED.search(word) else _quoted(word) for word in self.words]
+        return " OR ".join([*terms, *(_quoted(phrase) for phrase in self.phrases)])
+
+
+def query_words(text: str) -> QueryWords:
+    """The words of `text` worth looking up: no function words unless there are no others."""
+    plain = unicodedata.normalize("NFC", text)
+    found = list(dict.fromkeys(word.lower() for word in _WORD.findall(plain)))
+    telling = [word for word in found if word not in STOP_WORDS] or found
+    phrases = dict.fromkeys(
+        " ".join(parts)
+        for compound in _COMPOUND.findall(plain)
+        if 1 < len(parts := [part.lower() for part in _WORD.findall(compound)]) <= 8
+    )
+    return QueryWords(tuple(telling[:MAX_WORDS]), tuple(phrases)[:MAX_WORDS])
+
+
+@lru_cache(maxsize=50_000)
+def stem(word: str) -> str:
+    """The lexical index's form of a word: lower case, without accents, Porter's stem."""
+    flat = "".join(
+        c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c)
+    )
+    return str(_stemmer().stemWord(flat))
+
+
+def matched_words(text: str, words: tuple[str, ...], limit: int = 20) -> tuple[str, ...]:
+    """Words of the query as they stand in `text`, in the order of the query, each once."""
+    wanted, unspaced = _wanted(words)
+    first: dict[int, str] = {}  # one form of each word is enough
+    for token in dict.fromkeys(_WORD.findall(text)):
+        place = wanted.get(stem(token))
+        if place is not None:
+            first.setdefault(place, token)
+    for word in unspaced:
+        if word in text:
+            first.setdefault(wanted[stem(word)], word)
+    return tuple(first[place] for place in sorted(first))[:limit]
+
+
+@lru_cache(maxsize=64)
+def _wanted(words: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+    """(place in the query by stem, words of scripts without spaces)."""
+    unspaced = [word for word in words if _UNSPACED.search(word)]
+    return {stem(word): n for n, word in enumerate(words)}, unspaced
+
+
+@lru_cache(maxsize=1)
+def _stemmer():  # type: ignore[no-untyped-def]
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("porter")
+
+
+def _quoted(words: str) -> str:
+    return '"' + words.replace('"', '""') + '"'
+
+
+def _prefix(word: str) -> str:
+    return f"{_quoted(word)}*"

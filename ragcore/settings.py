@@ -1,0 +1,192 @@
+"""Settings: from keyword arguments, then RAGCORE_* variables, then $RAGCORE_HOME/settings.toml."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.exceptions import SettingsError
+
+from ragcore.errors import UsageError
+
+
+def _default_home() -> Path:
+    return Path(platformdirs.user_data_dir("ragcore", appauthor=False))
+
+
+def _default_cache() -> Path:
+    return Path(platformdirs.user_cache_dir("ragcore", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field is the variable RAGCORE_<NAME>.
+
+    Raises UsageError, naming the setting, for a value that cannot be.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RAGCORE_", extra="forbid", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                raise UsageError(f"there is no setting {name!r} (see docs/settings.md)") from None
+            raise UsageError(f"setting {name}: {problem['msg']}") from None
+        except (SettingsError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"the settings cannot be read: {error}") from None
+
+    home: Path = Field(
+        default_factory=_default_home,
+        description="Folder of everything that is written: catalogue, indexes, thumbnails.",
+    )
+    weights_cache: Path = Field(
+        default_factory=lambda: _default_cache() / "weights",
+        description="Folder of downloaded and converted model weights.",
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy URL of the catalogue; empty: SQLite inside `home`.",
+    )
+    profile: str = Field(
+        default="starter",
+        description="Set of models: starter, standard, large, or a path to a TOML file.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where models run; auto: the GPU where there is one."
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Number format of the models; auto: chosen by a probe (see `ragcore doctor`).",
+    )
+    threads: int = Field(default=0, ge=0, description="CPU threads of a model; 0: all cores.")
+    workers: int = Field(
+        default=0, ge=0, description="Reader processes at ingest; 0: number of cores."
+    )
+    max_file_mb: int = Field(default=512, gt=0, description="Larger files are refused, in MiB.")
+    max_megapixels: int = Field(
+        default=100, gt=0, description="Larger pictures are refused before they are decoded."
+    )
+    read_timeout: int = Field(
+        default=300, gt=0, description="Seconds after which reading one file is given up."
+    )
+    ocr: Literal["auto", "off", "always"] = Field(
+        default="auto", description="Text recognition: scanned pages and pictures, never, or all."
+    )
+    allowed_roots: Annotated[list[Path], NoDecode] = Field(
+        default_factory=list,
+        description="If given, only files under these folders are ingested or served; in the "
+        "variable, folders are separated as in PATH.",
+    )
+    answer_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description='Answers whose confidence is lower become "I don\'t know." (0: none does).',
+    )
+    ui_password_hash: str = Field(
+        default="",
+        description="Password of the browser pages, hashed (`ragcore ui --hash-password`); "
+        "needed when they listen to other computers.",
+    )
+    ui_upload_mb: int = Field(
+        default=200,
+        gt=0,
+        description="Largest file that the browser pages and the API take, in MiB.",
+    )
+    api_rate: int = Field(
+        default=600, ge=0, description="Requests a minute that one API key may make; 0: any number."
+    )
+    api_waiting: int = Field(
+        default=64, gt=0, description="Searches, and questions, that may wait; more are refused."
+    )
+
+    @field_validator("home", "weights_cache")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("allowed_roots", mode="before")
+    @classmethod
+    def _split(cls, roots: Any) -> Any:
+        return (
+            [part for part in roots.split(os.pathsep) if part] if isinstance(roots, str) else roots
+        )
+
+    @field_validator("allowed_roots")
+    @classmethod
+    def _resolved(cls, roots: list[Path]) -> list[Path]:
+        return [root.expanduser().resolve() for root in roots]
+
+    @cached_property
+    def catalogue_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'catalogue.db'}"
+
+    @property
+    def indexes(self) -> Path:
+        """Folder of the vector indexes, one sub-folder a collection and space."""
+        return self.home / "indexes"
+
+    @property
+    def media(self) -> Path:
+        """Folder of the pictures that were found inside documents, by content hash."""
+        return self.home / "media"
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of the files that came through the browser, one sub-folder a collection."""
+        return self.home / "uploads"
+
+    @property
+    def readable_roots(self) -> list[Path]:
+        """Folders that files may come from: the allowed ones and the uploads; empty: any."""
+        return [*self.allowed_roots, self.uploads.resolve()] if self.allowed_roots else []
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = init_settings().get("home") or env_settings().get("home") or _default_home()
+        toml = TomlConfigSettingsSource(settings_cls, Path(str(home)) / "settings.toml")
+        return init_settings, env_settings, toml
+
+
+def save_setting(home: Path, name: str, value: str | int | bool) -> Path:
+    """Write one setting into `home`/settings.toml, the other lines as they are; return the file.
+
+    Raises UsageError for an unknown name or a value that the setting does not take.
+    """
+    Settings(**{"home": home, name: value})
+    path = home / "settings.toml"
+    text = path.read_text("utf-8") if path.exists() else ""
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"
+    text, found = re.subn(rf"(?m)^[ \t]*{name}[ \t]*=.*$", lambda _: line, text, count=1)
+    if not found:
+        text = f"{line}\n{text}"
+    tomllib.loads(text)
+    home.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
+    return path

@@ -1,0 +1,67 @@
+"""The frozen model under an adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import UsageError
+from ragcore.tuning.lora_recipe import LoraRecipe
+
+if TYPE_CHECKING:
+    from ragcore.settings import Settings
+
+
+def load_base(recipe: LoraRecipe, settings: Settings) -> tuple[Any, Any]:
+    """The frozen model and its tokenizer, in the precision that trains well where it runs."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ragcore.llm.loader import resolve_model
+
+    folder = resolve_model(recipe.base, settings)
+    cuda = settings.device != "cpu" and torch.cuda.is_available()
+    if settings.device == "cuda" and not cuda:
+        raise UsageError("device is cuda, and there is no CUDA GPU; set device to auto or cpu")
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
+    if recipe.four_bit:
+        if not cuda:
+            raise UsageError("four_bit needs a CUDA GPU; leave it out")
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.chat_template is None:
+        raise UsageError(f"{recipe.base} has no chat template; take an instruction-tuned model")
+    return model.to("cuda") if cuda and not recipe.four_bit else model, tokenizer
+
+
+def load_start(model: Any, folder: Path) -> None:
+    """Begin with the weights of the adapter in `folder`; UsageError where its shape differs."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    file = folder / "adapter_model.safetensors"
+    if not file.exists():
+        raise UsageError(f"start: {folder} holds no adapter_model.safetensors")
+    state = {name: weight.float() for name, weight in load_file(str(file)).items()}
+    try:
+        found = set_peft_model_state_dict(model, state)
+    except RuntimeError as error:
+        raise UsageError(f"start: the adapter in {folder} has another rank or base") from error
+    missing = [name for name in found.missing_keys if "lora_" in name]
+    if missing or found.unexpected_keys:
+        raise UsageError(f"start: the adapter in {folder} tunes other layers than this recipe")
+
+
+def fingerprint(model: Any) -> float:
+    """A sum over all weights that are not an adapter's, to prove that none changed."""
+    return float(
+        sum(
+            p.detach().double().sum().item()
+            + p.detach().flatten()[::997].double().abs().sum().item()
+            for name, p in model.named_parameters()
+            if "lora_" not in name
+        )
+    )

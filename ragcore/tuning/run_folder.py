@@ -1,0 +1,104 @@
+"""A training run's folder: recipe, log as JSON Lines, curves as a picture, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+LOG = "log.jsonl"
+CURVES = "curves.png"
+CHECKPOINT = "checkpoint.pt"
+
+
+class RunFolder:
+    """Where a run writes. Made when first written to; every file is replaced atomically."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def log(self, **values: Any) -> None:
+        """Append one line to log.jsonl."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Everything logged so far, oldest first; a line cut off by a crash is left out."""
+        path = self.path / LOG
+        if not path.is_file():
+            return []
+        rows = []
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def clear(self) -> None:
+        """Forget log and checkpoint: the next run starts anew."""
+        for name in (LOG, CHECKPOINT, CURVES):
+            (self.path / name).unlink(missing_ok=True)
+
+    def truncate_log(self, step: int) -> None:
+        """Drop lines of steps after `step`, which a resumed run will do again."""
+        kept = [row for row in self.rows() if row.get("step", 0) <= step]
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        self._replace(LOG, text.encode())
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write tensors and plain values; a crash at any instant leaves the last good one."""
+        import torch
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        part = self.path / f"{CHECKPOINT}.part"
+        with part.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.path / CHECKPOINT)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, or None."""
+        import torch
+
+        path = self.path / CHECKPOINT
+        if not path.is_file():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+
+    def draw_curves(self, panels: Mapping[str, Sequence[str]]) -> None:
+        """Draw logged values over steps, one panel each: title -> names of values."""
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        rows = self.rows()
+        figure, axes = pyplot.subplots(
+            1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False
+        )
+        for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
+            for name in names:
+                points = [(row["step"], row[name]) for row in rows if name in row and "step" in row]
+                if points:
+                    axis.plot(*zip(*points, strict=True), label=name)
+            axis.set_title(title)
+            axis.set_xlabel("step")
+            if axis.lines:
+                axis.legend(fontsize="small")
+        figure.tight_layout()
+        part = self.path / f"{CURVES}.part"
+        figure.savefig(part, dpi=110, format="png")
+        pyplot.close(figure)
+        part.replace(self.path / CURVES)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        part = self.path / f"{name}.part"
+        part.write_bytes(data)
+        part.replace(self.path / name)

@@ -1,0 +1,297 @@
+"""The vocabulary that every room shares. Plain data, no behaviour, no heavy imports."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float32]
+    IdArray = NDArray[np.int64]
+
+HitKind = Literal["passage", "image"]
+SearchKind = Literal["passages", "images", "all"]
+
+
+# --- reading -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it is on disk."""
+
+    path: str
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page (slide, sheet, chapter) of a document as text.
+
+    `number` counts from 1. `label` is what is printed on it ("iv", "Sheet1"), if known.
+    `headings` are (start, level, title) with `start` a character offset in `text`.
+    """
+
+    number: int
+    text: str
+    label: str | None = None
+    ocr: bool = False
+    headings: tuple[tuple[int, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as found: the file itself (`page` is None) or one inside a document.
+
+    `data` holds encoded bytes of an embedded picture (PNG or JPEG); None for a file's own
+    picture, which is read from its path. `thumbnail` is WebP, at most 320 pixels a side.
+    `pixels_sha256` is over the upright RGB pixels. `phash` holds perceptual hashes
+    (see `ragcore.ingest.pictures`). `text` is what OCR read in it. `pixels` is RGB uint8
+    [h, w, 3] for the encoder, made smaller (short side at most 448): it is not stored.
+    """
+
+    width: int
+    height: int
+    pixels_sha256: str
+    thumbnail: bytes
+    phash: bytes = b""
+    page: int | None = None
+    data: bytes | None = None
+    text: str = ""
+    caption: str = ""
+    pixels: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """What a reader returns for one file."""
+
+    media_type: str
+    title: str
+    pages: tuple[Page, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    paged: bool = False  # pages are real pages/slides/sheets, worth citing by number
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # author, created, language, …
+    warnings: tuple[str, ...] = ()  # e.g. "page 3: OCR failed", kept with the document
+
+
+@dataclass(frozen=True, slots=True)
+class PassageDraft:
+    """A retrievable piece of text before it has an id.
+
+    `start`/`end` are character offsets in the document's text, which is its pages' texts
+    joined by one form feed; `text == document_text[start:end]`.
+    """
+
+    text: str
+    start: int
+    end: int
+    page: int
+    page_end: int
+    heading: str = ""  # "Chapter > Section", prefixed to the text when it is embedded
+
+
+# --- searching ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a hit was found. Scores are cosines for dense, BM25 for lexical, None where absent."""
+
+    dense: float | None = None
+    lexical: float | None = None
+    rerank: float | None = None
+    matched: tuple[str, ...] = ()  # words of the query as they stand in the text
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result. `score` is in [0, 1], higher is better, comparable within a kind."""
+
+    id: int
+    kind: HitKind
+    score: float
+    document_id: int
+    document: str  # title, or file name where there is none
+    path: str
+    text: str  # the passage; for an image its caption or the text in it
+    page: int | None = None
+    page_end: int | None = None
+    span: tuple[int, int] | None = None  # in the document's text
+    heading: str = ""
+    media_type: str = ""
+    collection: str = ""
+    why: Why = Why()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label and the probability that it is the one that fits, among all labels given."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A picture of a collection with the labels that fit it best, best first.
+
+    The hit's score is the first label's probability.
+    """
+
+    hit: Hit
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuery:
+    """What to look for. At least one of `text`, `image`, `minus` must be given.
+
+    `image` is a path or encoded bytes. `where` maps a field to a value: type, path (prefix or
+    glob), name, date>=, date<=, size>=, size<=, page, label. `cutoff` overrides the
+    collection's relevance cut-off (0 shows everything).
+    """
+
+    text: str = ""
+    image: str | Path | bytes | None = None
+    minus: str = ""
+    text_weight: float = 1.0
+    image_weight: float = 1.0
+    minus_weight: float = 0.5
+    kind: SearchKind = "all"
+    k: int = 10
+    where: Mapping[str, str] = field(default_factory=dict)
+    collection: str = "default"
+    cutoff: float | None = None
+    rerank: bool | None = None  # None: as the profile says
+    same_picture: bool = False  # image query: near-duplicates instead of the same kind of thing
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """`hits` pass the cut-off, best first; `below` are the nearest that did not (at most k)."""
+
+    hits: tuple[Hit, ...]
+    below: tuple[Hit, ...] = ()
+    cutoff: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)  # encode, dense, …, total
+
+
+# --- answering ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`n` is the number in the answer's [n]; `quote` stands word for word in the passage."""
+
+    n: int
+    document: str
+    document_id: int
+    page: int | None
+    quote: str
+    passage_id: int
+    span: tuple[int, int] | None = None  # of the quote, in the document's text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with its evidence. `prompt` is exactly what the model was given."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    abstained: bool
+    hits: tuple[Hit, ...]
+    prompt: str
+    timings: Mapping[str, float] = field(default_factory=dict)
+    question: str = ""  # as asked of the index: follow-ups rewritten to stand alone
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+# --- ingesting ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailure:
+    path: str
+    error: str
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """Counts of files by outcome; `passages` and `images` count what was newly stored."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    renamed: int = 0
+    removed: int = 0
+    failed: list[FileFailure] = field(default_factory=list)
+    passages: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    cancelled: bool = False
+    warnings: list[FileFailure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot for a progress bar. `seconds_left` is None until it can be estimated."""
+
+    stage: str  # wait | discover | read | embed | store | done, or a model download's name
+    done: int
+    total: int
+    rate: float = 0.0  # items per second
+    seconds_left: float | None = None
+    current: str = ""
+    failed: int = 0
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class CancelToken:
+    """Set by one thread, looked at by another between units of work."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._event.is_set()
+
+
+# --- the page view -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a page as fractions of its width and height, from the top left."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+Spans = Sequence[tuple[int, int]]

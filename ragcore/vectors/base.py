@@ -1,0 +1,60 @@
+"""The contract of a vector store: one collection's vectors in one space.
+
+The catalogue keeps the float16 embeddings and is the source of truth; a store is a
+derived, rebuildable index over them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ragcore.types import FloatArray, IdArray
+
+
+class VectorStore(Protocol):
+    """Ids are catalogue ids (int64, unique). Vectors are float32 [n, d], L2-normalised."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    def add(self, ids: IdArray, vectors: FloatArray) -> None:
+        """Insert; an id already present is replaced. Raises ValueError on a wrong shape."""
+        ...
+
+    def remove(self, ids: IdArray) -> int:
+        """Remove the ids that are present; return how many were."""
+        ...
+
+    def search(
+        self, queries: FloatArray, k: int, allowed: IdArray | None = None
+    ) -> tuple[FloatArray, IdArray]:
+        """Return (scores, ids), both [q, k], cosines, best first.
+
+        Where fewer than k are found the rest is score -inf and id -1.
+        `allowed` limits the search to these ids (an empty array finds nothing).
+        """
+        ...
+
+    def ids(self) -> IdArray:
+        """All ids present, ascending."""
+        ...
+
+    def vectors(self, ids: IdArray) -> FloatArray:
+        """The stored vectors [n, d] of these ids (float16 precision). KeyError if one is absent."""
+        ...
+
+    def count(self) -> int: ...
+
+    def save(self, tag: str = "") -> None:
+        """Make everything durable, atomically. `tag` is kept with it (see `saved_tag`)."""
+        ...
+
+    @property
+    def saved_tag(self) -> str:
+        """The `tag` of the state that was last saved or opened; "" for a new store."""
+        ...
+
+    def close(self) -> None:
+        """Free everything. Does not save."""
+        ...

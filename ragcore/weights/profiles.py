@@ -1,0 +1,182 @@
+"""Profiles: named sets of models, as TOML (ragcore/weights/profiles/ or a file of the user's).
+
+name = "mine"
+[text_encoder]
+weights = "hub:BAAI/bge-small-en-v1.5"     # or a registry name, or "local:FOLDER"
+kind = "sentence-transformers"
+options = { query_prompt = "query: " }
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ragcore.errors import UsageError
+from ragcore.weights.registry import find_entry
+
+if TYPE_CHECKING:
+    from ragcore.settings import Settings
+
+# What can run each part. A kind in _SERVED is a program reached by URL: it needs no weights.
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "text_encoder": ("sentence-transformers", "onnx"),
+        "image_text_encoder": ("open_clip",),
+        "reranker": ("cross-encoder", "onnx"),
+        "llm": ("transformers", "openai"),
+        "diffusion": ("latent", "diffusers"),
+        "controlnet": ("diffusers",),
+    }
+)
+_SERVED = ("openai",)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One model of a profile: weights by `name`, run by `kind`, with that kind's `options`.
+
+    `also` are further weights that it uses, such as an LLM's adapters.
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+
+    @property
+    def needs_weights(self) -> bool:
+        return self.kind not in _SERVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A named set of models. A part that is None is switched off."""
+
+    name: str
+    description: str = ""
+    text_encoder: ModelRef | None = None
+    image_text_encoder: ModelRef | None = None
+    reranker: ModelRef | None = None
+    llm: ModelRef | None = None
+    diffusion: ModelRef | None = None
+    controlnets: Mapping[str, ModelRef] = field(default_factory=dict)  # by condition
+
+    def parts(self) -> Iterator[tuple[str, ModelRef]]:
+        """Every model with its part's name ("controlnet.canny" for a ControlNet)."""
+        for part in ("text_encoder", "image_text_encoder", "reranker", "llm", "diffusion"):
+            reference = getattr(self, part)
+            if reference is not None:
+                yield part, reference
+        for condition, reference in self.controlnets.items():
+            yield f"controlnet.{condition}", reference
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    weights: str
+    kind: str
+    options: dict[str, Any] = {}
+    also: list[str] = []
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    description: str = ""
+    text_encoder: _Model | None = None
+    image_text_encoder: _Model | None = None
+    reranker: _Model | None = None
+    llm: _Model | None = None
+    diffusion: _Model | None = None
+    controlnets: dict[str, _Model] = {}
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with ragcore."""
+    folder = resources.files("ragcore.weights").joinpath("profiles")
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name != "__init__.py")
+
+
+def load_profile(settings: Settings) -> Profile:
+    """The profile that `settings.profile` names: one of ours, or the path of a TOML file.
+
+    Raises UsageError for an unknown profile, key, kind or weights.
+    """
+    chosen = settings.profile
+    if chosen in profile_names():
+        resource = resources.files("ragcore.weights").joinpath("profiles", f"{chosen}.toml")
+        return parse_profile(resource.read_text("utf-8"), where=f"profile {chosen}")
+    path = Path(chosen).expanduser()
+    if path.suffix != ".toml":
+        known = ", ".join(profile_names())
+        raise UsageError(f"unknown profile {chosen!r}: use {known} or the path of a TOML file")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"profile {path} cannot be read: {error}") from error
+    return parse_profile(text, where=str(path), base=path.absolute().parent)
+
+
+def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile:
+    """A profile from TOML text. `base` is what relative "local:" folders are relative to."""
+    try:
+        file = _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_first_problem(error)}") from error
+
+    def reference(part: str, model: _Model | None) -> ModelRef | None:
+        return None if model is None else _reference(part, model, where, base)
+
+    controlnets = {
+        condition: _reference("controlnet", model, where, base)
+        for condition, model in file.controlnets.items()
+    }
+    return Profile(
+        name=file.name,
+        description=file.description,
+        text_encoder=reference("text_encoder", file.text_encoder),
+        image_text_encoder=reference("image_text_encoder", file.image_text_encoder),
+        reranker=reference("reranker", file.reranker),
+        llm=reference("llm", file.llm),
+        diffusion=reference("diffusion", file.diffusion),
+        controlnets=MappingProxyType(controlnets),
+    )
+
+
+def _reference(part: str, model: _Model, where: str, base: Path | None) -> ModelRef:
+    if model.kind not in KINDS[part]:
+        known = ", ".join(KINDS[part])
+        raise UsageError(f"{where}: {part} has unknown kind {model.kind!r}: use {known}")
+    name, also = model.weights, tuple(_absolute(name, base) for name in model.also)
+    if model.kind not in _SERVED:
+        name = _absolute(name, base)
+        try:
+            for weights in (name, *also):
+                find_entry(weights)
+        except UsageError as error:
+            raise UsageError(f"{where}: {part}: {error}") from error
+    return ModelRef(name, model.kind, MappingProxyType(model.options), also)
+
+
+def _absolute(name: str, base: Path | None) -> str:
+    if base is None or not name.startswith("local:"):
+        return name
+    return f"local:{base / Path(name.removeprefix('local:')).expanduser()}"
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}"
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

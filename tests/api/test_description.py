@@ -1,0 +1,89 @@
+"""The OpenAPI description holds: schemathesis tries it, and finds nothing undocumented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from .conftest import Served
+
+CHECKS = [
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+# What this answers is what it says: not ready in this test.
+KNOWN = {("GET", "/readyz"): 503}
+EXAMPLES = 8  # of each route and kind
+
+
+def try_out(url: str, key: str, collection: str, mode: GenerationMode) -> Iterator[str]:
+    """Call every route with requests that keep to the description (or do not); yield its name."""
+    headers = {"Authorization": f"Bearer {key}"}
+    schema = schemathesis.openapi.from_url(f"{url}/api/v1/openapi.json", headers=headers)
+    # Events end when their job does; pictures take long, and have tests of their own.
+    schema = schema.exclude(path_regex="/events$|/images/generations$")
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        again = {"name": collection}  # one of the routes deletes it
+        httpx.post(f"{url}/api/v1/collections", json=again, headers=headers)
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def check(case: Any) -> None:
+            given = case.path_parameters or {}
+            if "collection" in given and len(str(given["collection"])) % 3:
+                given["collection"] = collection  # most of them about what there is
+            response = case.call(headers=headers, timeout=300)
+            known = KNOWN.get((case.method, case.operation.path)) == response.status_code
+            checks = CHECKS if known else [*CHECKS, not_a_server_error]
+            case.validate_response(response, checks=checks)
+
+        try:
+            check()
+        except Unsatisfiable:  # a route without parameters cannot be misused
+            continue
+        yield f"{operation.method.upper()} {operation.path}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_what_is_described_is_what_is_answered(served: Served, mode: GenerationMode) -> None:
+    tried = list(try_out(served.url, served.all["admin"], "tried", mode))
+    assert len(tried) == (35 if mode is GenerationMode.POSITIVE else 33)
+
+
+def test_every_route_tells_its_errors_and_examples(admin: httpx.Client) -> None:
+    described = admin.get("/api/v1/openapi.json").json()
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            assert operation["summary"], path
+            assert operation.get("description"), f"{method} {path} says nothing"
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(response["content"]) == ["application/problem+json"], path
+    text = str(described)
+    assert "'example" in text
+    assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"

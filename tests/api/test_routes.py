@@ -1,0 +1,303 @@
+"""The routes, called over a real connection: what is found, asked, fetched, put in."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from .conftest import Served
+from .sse import events
+
+OWN = "/api/v1/collections/own"
+HANDBOOK = "Brightwater Instruments Staff Handbook"
+QUESTION = "Are we allowed to play foosball during working hours?"
+
+
+def documents(client: httpx.Client, collection: str = "own") -> dict[str, int]:
+    answer = client.get(f"/api/v1/collections/{collection}/documents").raise_for_status().json()
+    return {item["name"]: item["id"] for item in answer["items"]}
+
+
+def wait_for(client: httpx.Client, location: str) -> dict[str, object]:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        job = client.get(location).raise_for_status().json()
+        if job["state"] != "running":
+            return dict(job)
+        time.sleep(0.2)
+    raise AssertionError("the job did not end")
+
+
+def test_collections_tell_what_they_hold(reader: httpx.Client) -> None:
+    items = reader.get("/api/v1/collections").json()["items"]
+    assert [item["name"] for item in items] == ["own"]
+    assert items[0]["documents"] >= 4
+    assert items[0]["images"] >= 1
+    assert reader.get(OWN).json()["passages"] == items[0]["passages"]
+
+
+def test_search_by_words(reader: httpx.Client) -> None:
+    body = {"text": "playing foosball in working hours", "limit": 3}
+    found = reader.post(f"{OWN}/search", json=body).json()
+    assert found["hits"][0]["document"] == HANDBOOK
+    assert found["hits"][0]["kind"] == "passage"
+    assert "table games" in found["hits"][0]["text"]
+    assert found["seconds"]["total"] > 0
+    none = reader.post(f"{OWN}/search", json={"text": "quantum chromodynamics"}).json()
+    assert none["hits"] == []
+
+
+def test_pages_of_a_search_follow_each_other(reader: httpx.Client) -> None:
+    whole = reader.post(
+        f"{OWN}/search", json={"text": "rules", "kind": "passages", "limit": 9, "cutoff": 0}
+    ).json()
+    seen, cursor = [], None
+    for _ in range(3):
+        body = {"text": "rules", "kind": "passages", "limit": 3, "cutoff": 0, "cursor": cursor}
+        page = reader.post(f"{OWN}/search", json=body).raise_for_status().json()
+        seen += [hit["id"] for hit in page["hits"]]
+        cursor = page["next_cursor"]
+    assert seen == [hit["id"] for hit in whole["hits"]]
+    assert len(set(seen)) == 9
+    assert reader.post(f"{OWN}/search", json={"text": "x", "cursor": "?"}).status_code == 400
+
+
+def test_filters_and_minus(reader: httpx.Client) -> None:
+    body = {"text": "rules", "where": {"type": "pdf"}, "kind": "passages", "cutoff": 0}
+    hits = reader.post(f"{OWN}/search", json=body).json()["hits"]
+    assert {hit["media_type"] for hit in hits} == {"application/pdf"}
+    wrong = reader.post(f"{OWN}/search", json={"text": "rules", "where": {"colour": "red"}})
+    assert wrong.status_code == 400
+    assert "unknown filter" in wrong.json()["detail"]
+
+
+def test_search_by_picture(reader: httpx.Client, api_files: Path) -> None:
+    data = (api_files / "sun.png").read_bytes()
+    by_form = reader.post(
+        f"{OWN}/search/picture", files={"image": ("sun.png", data)}, data={"same_picture": "true"}
+    ).json()
+    assert Path(by_form["hits"][0]["path"]).name == "sun.png"
+    body = {"image": base64.b64encode(data).decode(), "kind": "images", "text": "gold", "cutoff": 0}
+    composed = reader.post(f"{OWN}/search", json=body).json()
+    assert composed["hits"][0]["kind"] == "image"
+    bad = reader.post(f"{OWN}/search/picture", files={"image": ("x.png", b"no picture")})
+    assert bad.status_code == 422
+
+
+def test_pictures_are_labelled_page_by_page(reader: httpx.Client) -> None:
+    body = {"labels": ["a yellow sun", "a bicycle"], "top": 1, "limit": 1}
+    told = reader.post(f"{OWN}/label", json=body).json()
+    assert told["total"] >= 1
+    assert {label["label"] for one in told["images"] for label in one["labels"]} <= set(
+        body["labels"]
+    )
+    seen = [one["image"]["id"] for one in told["images"]]
+    while told["next_cursor"]:
+        told = reader.post(f"{OWN}/label", json={**body, "cursor": told["next_cursor"]}).json()
+        seen += [one["image"]["id"] for one in told["images"]]
+    assert len(seen) == len(set(seen)) == told["total"]
+    twice = reader.post(f"{OWN}/label", json={"labels": ["sun", "Sun"]})
+    assert twice.status_code == 400
+    assert "given twice" in twice.json()["detail"]
+    assert reader.post(f"{OWN}/label", json={"labels": ["sun"]}).status_code == 422
+
+
+def test_ask_answers_with_a_citation_that_can_be_looked_at(reader: httpx.Client) -> None:
+    answer = reader.post(f"{OWN}/ask", json={"question": QUESTION, "show_prompt": True}).json()
+    assert not answer["abstained"]
+    citation = answer["citations"][0]
+    assert citation["document"] == HANDBOOK
+    assert QUESTION in answer["prompt"]
+    start, end = citation["span"]
+    page = f"{OWN}/documents/{citation['document_id']}/pages/{citation['page']}"
+    text = reader.get(page).json()
+    assert text["text"][start - text["start"] : end - text["start"]] == citation["quote"]
+    params = {"start": start, "end": end, "width": 600}
+    marked = reader.get(f"{page}/picture", params=params)
+    plain = reader.get(f"{page}/picture", params={"width": 600})
+    assert marked.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(marked.content)) as picture:
+        assert picture.width == 600
+    assert marked.content != plain.content
+
+
+def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
+    answer = reader.post(f"{OWN}/ask", json={"question": "Who won the battle of Hastings?"}).json()
+    assert answer["abstained"]
+    assert answer["citations"] == []
+
+
+def test_ask_in_events(reader: httpx.Client) -> None:
+    with reader.stream("POST", f"{OWN}/ask/stream", json={"question": QUESTION}) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        told = events(answer.iter_lines())
+    names = [name for name, _ in told]
+    assert names[0] == "hits"
+    assert names[-1] == "answer"
+    assert names.count("text") > 2
+    assert told[-1][1]["citations"]
+
+
+def test_ask_for_a_form(reader: httpx.Client) -> None:
+    form = {
+        "type": "object",
+        "properties": {"allowed": {"type": "boolean"}},
+        "required": ["allowed"],
+        "additionalProperties": False,
+    }
+    answer = reader.post(f"{OWN}/ask", json={"question": QUESTION, "form": form}).json()
+    assert re.fullmatch(r'\{\s*"allowed"\s*:\s*(true|false)\s*\}', answer["answer"])
+
+
+def test_an_asker_who_goes_away_stops_the_answer(served: Served, reader: httpx.Client) -> None:
+    before = threading.active_count()
+    body = {"question": QUESTION}
+    with reader.stream("POST", f"{OWN}/ask/stream", json=body) as answer:
+        next(answer.iter_lines())
+    end = time.monotonic() + 20
+    metrics = ""
+    while time.monotonic() < end:
+        metrics = reader.get("/metrics").text
+        if 'ragcore_work{kind="answer",state="running"} 0.0' in metrics:
+            break
+        time.sleep(0.2)
+    assert 'ragcore_work{kind="answer",state="running"} 0.0' in metrics
+    assert threading.active_count() <= before + 8
+
+
+def test_an_asker_who_hangs_up_is_not_answered(served: Served, reader: httpx.Client) -> None:
+    def answers() -> float:
+        counted = re.findall(r"^ragcore_answers_total\S* (\S+)$", reader.get("/metrics").text, re.M)
+        return sum(map(float, counted))
+
+    before = answers()
+    body = {"question": "What must visitors to the staff's workshops wear?", "k": 6}
+    with served.client(served.keys["read"]) as hasty, pytest.raises(httpx.ReadTimeout):
+        hasty.post(f"{OWN}/ask", json=body, timeout=0.2)
+    end = time.monotonic() + 60
+    while 'kind="answer",state="running"} 0.0' not in reader.get("/metrics").text:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(0.5)
+    assert answers() == before
+
+
+def test_documents_pages_files(reader: httpx.Client, api_files: Path) -> None:
+    ids = documents(reader)
+    one = reader.get(f"{OWN}/documents/{ids['staff-handbook.pdf']}").json()
+    assert one["pages"] > 1
+    file = reader.get(f"{OWN}/documents/{one['id']}/file")
+    assert file.content == (api_files / "staff-handbook.pdf").read_bytes()
+    assert file.headers["content-type"] == "application/pdf"
+    web = reader.get(f"{OWN}/documents/{ids['visitor-guide.html']}/file")
+    assert web.headers["content-type"] == "application/octet-stream"
+    assert web.headers["content-disposition"].startswith("attachment")
+    assert web.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in web.headers["content-security-policy"]
+    assert reader.get(f"{OWN}/documents/{one['id']}/pages/999").status_code == 404
+    first = reader.get(f"{OWN}/documents", params={"limit": 2, "order": "size"}).json()
+    assert first["total"] == len(ids)
+    rest = reader.get(f"{OWN}/documents", params={"order": "size", "cursor": first["next_cursor"]})
+    names = [item["name"] for item in [*first["items"], *rest.json()["items"]]]
+    assert sorted(names) == sorted(ids)
+
+
+def test_pictures(reader: httpx.Client) -> None:
+    images = reader.get(f"{OWN}/images").json()["items"]
+    sun = next(one for one in images if one["path"].endswith("sun.png"))
+    for part, side in (("thumbnail", 320), ("picture", 320)):
+        data = reader.get(f"{OWN}/images/{sun['id']}/{part}")
+        assert data.headers["content-type"] == "image/webp"
+        with Image.open(io.BytesIO(data.content)) as picture:
+            assert max(picture.size) == side
+
+
+def test_upload_ingest_watch_and_remove(served: Served) -> None:
+    with served.client(served.keys["write"]) as writer:
+        files = [("files", ("heron.txt", b"The grey heron waits in shallow water for fish."))]
+        started = writer.post(f"{OWN}/uploads", files=files)
+        assert started.status_code == 202
+        location = started.headers["location"]
+        with writer.stream("GET", f"{location}/events") as stream:
+            told = events(stream.iter_lines())
+        assert told[-1][0] == "end"
+        assert told[-1][1]["state"] == "done"
+        assert told[-1][1]["report"]["added"] == 1
+        hits = writer.post(f"{OWN}/search", json={"text": "grey heron"}).json()["hits"]
+        assert Path(hits[0]["path"]).name == "heron.txt"
+        gone = writer.delete(f"{OWN}/documents/{hits[0]['document_id']}")
+        assert gone.json()["documents"] == 1
+        assert not Path(hits[0]["path"]).exists()
+        again = writer.post(f"{location}/resume")
+        assert again.status_code == 409
+        jobs = writer.get(f"{OWN}/jobs", params={"limit": 1}).json()
+        assert jobs["items"][0]["kind"] == "ingest"
+
+
+def test_an_idempotency_key_makes_one_of_two(served: Served) -> None:
+    with served.client(served.keys["write"]) as writer:
+        files = [("files", ("note.txt", b"The ferry leaves at six in the morning."))]
+        headers = {"Idempotency-Key": "upload-1"}
+        first = writer.post(f"{OWN}/uploads", files=files, headers=headers)
+        second = writer.post(f"{OWN}/uploads", files=files, headers=headers)
+        assert second.status_code == first.status_code == 202
+        assert second.json() == first.json()
+        assert second.headers["idempotency-replayed"] == "true"
+        other = [("files", ("note.txt", b"Something else altogether."))]
+        assert writer.post(f"{OWN}/uploads", files=other, headers=headers).status_code == 422
+        assert wait_for(writer, first.headers["location"])["state"] == "done"
+
+
+def test_collections_are_made_renamed_and_deleted(admin: httpx.Client) -> None:
+    assert admin.post("/api/v1/collections", json={"name": "letters"}).status_code == 201
+    assert admin.post("/api/v1/collections", json={"name": "letters"}).status_code == 409
+    assert admin.post("/api/v1/collections", json={"name": "../up"}).status_code == 400
+    renamed = admin.patch("/api/v1/collections/letters", json={"name": "post"})
+    assert renamed.json()["name"] == "post"
+    assert admin.delete("/api/v1/collections/post").json() == {"deleted": "post", "documents": 0}
+    assert admin.get("/api/v1/collections/post").status_code == 404
+
+
+def test_errors_are_problem_documents(reader: httpx.Client) -> None:
+    wrong = reader.post(
+        f"{OWN}/search", json={"text": "x", "limit": 1000}, headers={"X-Request-Id": "abc-1"}
+    )
+    assert wrong.status_code == 422
+    assert wrong.headers["content-type"] == "application/problem+json"
+    problem = wrong.json()
+    assert problem["request_id"] == wrong.headers["x-request-id"] == "abc-1"
+    assert problem["errors"][0]["where"] == "body.limit"
+    for answer in (
+        reader.get("/nowhere"),
+        reader.put(f"{OWN}/search"),
+        reader.post(f"{OWN}/search", content=b"{", headers={"content-type": "application/json"}),
+        reader.post(f"{OWN}/search", json={}),
+    ):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+        assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("size", [3 * 2**20, 4 * 2**20])
+def test_what_is_too_large_is_refused(served: Served, size: int) -> None:
+    with served.client(served.keys["write"]) as writer:
+        files = [("files", ("big.txt", b"x" * size))]
+        assert writer.post(f"{OWN}/uploads", files=files).status_code == 413
+
+
+def test_health_and_metrics(served: Served, reader: httpx.Client) -> None:
+    with served.client(None) as stranger:
+        assert stranger.get("/healthz").json() == {"status": "ok"}
+        assert stranger.get("/readyz").status_code == 503  # nothing was prepared in this test
+        assert stranger.get("/metrics").status_code == 401
+    figures = reader.get("/metrics").text
+    assert re.search(r'ragcore_http_requests_total\{method="POST",route="[^"]*/search"', figures)
+    assert "own" not in figures.replace("unknown", "")

@@ -1,0 +1,131 @@
+"""A real server and a real browser for the journeys; pictures to look for."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+PASSWORD = "open sesame"
+IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+WAIT = 300_000  # milliseconds: a busy machine is slow, and that is no failure
+
+
+def chromium() -> str | None:
+    """The path of a Chromium, if there is one."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := which(name):
+            return found
+    return None
+
+
+class Server:
+    """`ragcore ui` on a free port of this computer."""
+
+    def __init__(self, home: Path, log: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        self._environment = {**os.environ, "RAGCORE_HOME": str(home), **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start and wait until it answers; return the seconds that took."""
+        began = time.monotonic()
+        command = [sys.executable, "-m", "ragcore.cli.main", "ui", "--no-browser"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--port", str(self.port)],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in a terminal ends the tests, and they end it
+            )
+        while time.monotonic() - began < 300:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                    return time.monotonic() - began
+            except OSError:
+                assert self._process.poll() is None, self._log.read_text()
+                time.sleep(0.1)
+        raise AssertionError(self._log.read_text())
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """As a power cut does it: no time to tidy up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+
+class Watched:
+    """What a page complained of, and whom it called."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.errors: list[str] = []
+        self.strangers: list[str] = []
+        own = re.compile(rf"^({re.escape(url)}|{re.escape(url.replace('http', 'ws'))}|data:|blob:)")
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if own.match(request.url) else self.strangers.append(request.url),
+        )
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+    def check(self) -> None:
+        assert not self.errors, self.errors
+        assert not self.strangers, self.strangers
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has drawn what it was asked for."""
+    page.wait_for_timeout(200)
+    page.wait_for_selector(IDLE, timeout=WAIT)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=WAIT)
+
+
+def draw_pictures(folder: Path) -> None:
+    """Three pictures of plain shapes, and a smaller copy of one of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {"red-circle": "#c02020", "blue-square": "#2040c0", "green-bars": "#208040"}
+    for name, colour in shapes.items():
+        image = Image.new("RGB", (400, 300), "#f4f1e8")
+        pen = ImageDraw.Draw(image)
+        if "circle" in name:
+            pen.ellipse((110, 60, 290, 240), fill=colour)
+        elif "square" in name:
+            pen.rectangle((60, 40, 200, 180), fill=colour)
+        else:
+            for left in range(40, 360, 60):
+                pen.rectangle((left, 30 + left // 3, left + 30, 280), fill=colour)
+        image.save(folder / f"{name}.png")
+        if "bars" in name:
+            image.resize((300, 225)).save(folder / f"{name}-copy.jpg", quality=70)

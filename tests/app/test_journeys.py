@@ -1,0 +1,253 @@
+"""Whole journeys in a real browser, on the real server with real models.
+
+One server with a password serves all of them; every browser context is another person.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from ragcore.accounts import hash_password
+
+from .app_browser import PASSWORD, WAIT, Server, Watched, chromium, draw_pictures, settle
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
+]
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+FILES = 40
+QUESTION = "Are we allowed to play table games during working hours?"
+
+
+@pytest.fixture(scope="module")
+def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    from app.state import close_libraries
+
+    close_libraries()
+    folder = tmp_path_factory.mktemp("journeys")
+    shutil.copytree(filled_home, folder / "home")
+    server = Server(
+        folder / "home", folder / "server.log", RAGCORE_UI_PASSWORD_HASH=hash_password(PASSWORD)
+    )
+    server.start()
+    yield server
+    server.stop()
+    log = (folder / "server.log").read_text()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def person(server: Server, chrome: Any) -> Iterator[Callable[..., Any]]:
+    """Makes a page of a person who has logged in; checks in the end what it complained of."""
+    watched, contexts = [], []
+
+    def make(**how: Any) -> Any:
+        context = chrome.new_context(**{"viewport": DESKTOP, **how})
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        watched.append(Watched(page, server.url))
+        contexts.append(context)
+        page.goto(server.url)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Come in").click()
+        settle(page)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    for one in watched:
+        one.check()
+
+
+def test_password(server: Server, chrome: Any) -> None:
+    context = chrome.new_context(viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(f"{server.url}/library")
+    assert page.url.endswith("/login")
+    page.get_by_label("Password").fill("wrong password")
+    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("alert").wait_for()
+    assert "not the password" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Library").wait_for(timeout=WAIT)
+    context.close()
+
+
+def test_upload_progress_search_by_words_and_picture(
+    server: Server, person: Callable[..., Any], tmp_path: Path
+) -> None:
+    draw_pictures(tmp_path)
+    note = tmp_path / "heron.txt"
+    note.write_text("The heron waits at the weir until the evening. <script>alert(1)</script>\n")
+    page = person()
+    page.goto(f"{server.url}/library?view=Add")
+    settle(page)
+    page.locator("input[type=file]").set_input_files([note, tmp_path / "red-circle.png"])
+    page.get_by_role("button", name="Add 2 files").click()
+    page.get_by_text("2 files added").first.wait_for(timeout=WAIT)
+
+    page.get_by_role("link", name="Search").click()
+    page.get_by_label("Search", exact=True).fill("bird at the weir")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="heron.txt").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("img").first.wait_for()
+    assert "<script>" in dialog.inner_text(), "shown, not run"
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    assert "q=bird" in page.url
+
+    page.goto(server.url)
+    settle(page)
+    page.get_by_role("button", name="Picture", exact=True).click()
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "red-circle.png")
+    first = page.locator("[class*=st-key-pic-hit-]").first
+    expect(first).to_contain_text("red-circle", timeout=WAIT)
+
+
+def test_ask_stop_follow_up_citation(server: Server, person: Callable[..., Any]) -> None:
+    page, other = person(), person()
+    page.goto(f"{server.url}/ask")
+    settle(page)
+    page.get_by_test_id("stChatInputTextArea").fill("How is the drift of a gauge compensated?")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop").wait_for(state="hidden", timeout=WAIT)
+
+    page.get_by_test_id("stChatInputTextArea").fill(QUESTION)
+    page.keyboard.press("Enter")
+    # A button with a help text has a hidden twin.
+    cites = page.locator("[class*=st-key-cite-]").get_by_role("button")
+    cite = cites.filter(visible=True).last
+    cite.wait_for(timeout=2 * WAIT)
+    cite.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("img").first.wait_for()
+    assert "Page 4 of 12" in dialog.inner_text()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+    page.get_by_test_id("stChatInputTextArea").fill("And during the lunch break?")
+    page.keyboard.press("Enter")
+    page.get_by_text("Understood as:").last.wait_for(timeout=2 * WAIT)
+
+    other.goto(page.url)
+    settle(other)
+    assert other.get_by_test_id("stChatMessage").count() == 0
+    assert "How is the drift" not in other.locator("body").inner_text()
+
+
+def test_cancel_an_ingest_then_delete(
+    server: Server, person: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(250):
+        (folder / f"note-{number:03}.txt").write_text(f"Note {number}: tide table.\n" * 60)
+    page = person()
+    page.goto(f"{server.url}/library?view=Add")
+    settle(page)
+    page.get_by_label("Folder or file").fill(str(folder))
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Add the folder").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled").first.wait_for(timeout=WAIT)
+
+    page.goto(f"{server.url}/library?view=Documents")
+    settle(page)
+    page.get_by_label("Find").fill("spare-parts")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 document", exact=True).wait_for()
+    settle(page)
+    # The table is a drawing: what takes the click is the layer that scrolls over it.
+    page.locator("[data-testid=stDataFrame] .dvn-scroller").click(position={"x": 16, "y": 54})
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_text("No document fits that.").wait_for()
+
+
+def test_by_keyboard_alone(server: Server, person: Callable[..., Any]) -> None:
+    page = person()
+    page.goto(f"{server.url}/?q=table+games")
+    settle(page)
+    title = page.locator("[class*=st-key-open-hit-] button").first
+    title.wait_for()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if title.evaluate("node => node === document.activeElement"):
+            break
+    else:
+        raise AssertionError("Tab does not come to the first result")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.locator("img").first.wait_for()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone_width_and_dark(server: Server, person: Callable[..., Any], scheme: str) -> None:
+    page = person(viewport=PHONE, color_scheme=scheme, has_touch=True)
+    for path in ("/?q=table+games", "/ask", "/library", "/library?view=Overview", "/models"):
+        page.goto(server.url + path)
+        settle(page)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], f"{path} is {wide} pixels wide"
+    colour = page.evaluate(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+    red = int(colour.split("(")[1].split(",")[0])
+    assert (red < 80) == (scheme == "dark")
+
+
+def test_a_killed_server_goes_on_where_it_was(
+    server: Server, person: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Killed in the middle of an ingest and started again: the page says so, nothing is lost."""
+    folder = tmp_path / "logbook"
+    folder.mkdir()
+    words = Path(__file__).read_text().split()
+    for number in range(FILES):
+        text = " ".join(words[(number * 7 + place) % len(words)] for place in range(400))
+        (folder / f"logbook-{number:03}.txt").write_text(f"Day {number}. {text}")
+    page = person()
+    page.goto(f"{server.url}/library?view=Add")
+    settle(page)
+    page.get_by_label("Folder or file").fill(str(folder))
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Add the folder").click()
+    page.get_by_text(re.compile(rf"[1-9]\d* of {FILES} files")).first.wait_for()
+    page.goto("about:blank")  # a page that is open at a kill complains, and rightly
+    server.kill()
+    server.start()
+    page.goto(f"{server.url}/library?view=Add")
+    page.get_by_text("it went on where that was").wait_for()
+    page.get_by_role("button", name="Cancel").wait_for(state="hidden")
+    page.goto(f"{server.url}/library?view=Documents")
+    settle(page)
+    page.get_by_label("Find").fill("logbook-")
+    page.keyboard.press("Enter")
+    page.get_by_text(f"{FILES} documents", exact=True).wait_for()

@@ -1,0 +1,293 @@
+"""What the commands do and print. Real models, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from sqlalchemy import delete, text
+
+from ragcore.catalog.models import Embedding
+from ragcore.library import Library
+from ragcore.settings import Settings
+from ragcore.weights import WeightStore
+
+from .conftest import Run
+
+pytestmark = pytest.mark.usefixtures("starter_weights")
+
+
+def test_ingest_prints_its_report(run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGCORE_OCR", "off")
+    report = run("ingest", str(notes), "--json").json
+    assert set(report) == {
+        *("added", "updated", "unchanged", "renamed", "removed", "failed", "passages", "images"),
+        *("seconds", "cancelled", "warnings"),
+    }
+    assert (report["added"], report["passages"], report["images"]) == (4, 3, 1)
+    again = run("ingest", str(notes))
+    assert again.code == 0
+    assert "4 unchanged" in again.out
+    assert again.err == "", "nobody watches: no progress line"
+
+
+def test_bad_files_are_told_and_cost_the_exit_code_only_when_alone(
+    run: Run, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGCORE_OCR", "off")
+    bad = tmp_path / "bad.pdf"
+    bad.write_bytes(b"%PDF-1.4 and no more")
+    alone = run("ingest", str(bad), "--json")
+    assert alone.code == 1
+    assert [failure["path"] for failure in alone.json["failed"]] == [str(bad)]
+    mixed = run("ingest", str(bad), str(notes / "rent.txt"))
+    assert mixed.code == 0
+    assert str(bad) in mixed.err
+    listed = run("documents", "list", "--state", "failed", "--json").json
+    assert listed["total"] == 1
+    assert listed["documents"][0]["error"]
+
+
+def test_search_in_json(run: Run, stocked: Path, notes: Path) -> None:
+    found = run("search", "which bird eats fish", "-c", "notes", "--json").json
+    assert set(found) == {"hits", "below", "cutoff", "seconds"}
+    best = found["hits"][0]
+    assert best["path"] == str(notes / "heron.txt")
+    assert set(best) == {"id", "kind", "score", "document", "page", "text", "path", "why"}
+    assert 0 <= best["score"] <= 1
+    assert found["seconds"]["total"] > 0
+
+
+def test_search_for_people(run: Run, stocked: Path) -> None:
+    assert "heron.txt" in run("search", "grey heron", "-c", "notes").out
+    lost = run("search", "quantum chromodynamics lattice", "-c", "notes", "--kind", "passages")
+    assert lost.code == 0
+    assert "nothing fits" in lost.out
+    shown = run("search", "quantum chromodynamics", "-c", "notes", "--cutoff", "0")
+    assert "nothing fits" not in shown.out
+
+
+def test_search_by_an_altered_picture(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jpg"
+    with Image.open(notes / "sun.png") as picture:
+        ImageOps.mirror(picture).resize((200, 150)).save(copy, quality=60)
+    arguments = ("search", "--image", str(copy), "--kind", "images", "-c", "notes", "--json")
+    assert run(*arguments, "--cutoff", "0").json["hits"][0]["path"] == str(notes / "sun.png")
+
+
+def test_labels(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
+    told = run("label", "a sun", "a bicycle", "-c", "notes", "--json").json
+    assert [Path(one["path"]).name for one in told["images"]] == ["sun.png"]
+    fits = told["images"][0]["labels"]
+    assert {fit["label"] for fit in fits} == {"a sun", "a bicycle"}
+    assert sum(fit["probability"] for fit in fits) == pytest.approx(1, abs=1e-3)
+    names = tmp_path / "names.txt"
+    names.write_text("a sun\n\na bicycle\n")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    files = ("--image", str(bad), "--image", str(notes / "sun.png"))
+    mixed = run("label", "--labels-file", str(names), *files, "--top", "1", "--json")
+    assert mixed.code == 1
+    assert [one["path"] for one in mixed.json["images"]] == [str(notes / "sun.png")]
+    assert [one["path"] for one in mixed.json["failed"]] == [str(bad)]
+    assert run("label", "a sun", "a bicycle", "-c", "notes", "--least", "1").out == (
+        "no picture to label\n"
+    )
+
+
+def test_filters(run: Run, stocked: Path) -> None:
+    arguments = ("search", "water", "-c", "notes", "--cutoff", "0", "--kind", "passages", "--json")
+    every = {Path(hit["path"]).name for hit in run(*arguments).json["hits"]}
+    assert every >= {"heron.txt", "bread.md"}
+    some = run(*arguments, "--where", "name=bread.md").json["hits"]
+    assert {Path(hit["path"]).name for hit in some} == {"bread.md"}
+
+
+def test_ask_cites_or_abstains(run: Run, stocked: Path, tmp_path: Path) -> None:
+    lost = run("ask", "Who won the chess championship of Mars?", "-c", "notes", "--json").json
+    assert set(lost) == {"answer", "abstained", "citations", "seconds"}
+    assert lost["abstained"]
+    assert lost["citations"] == []
+    told = run("ask", "What is the monthly rent of the flat?", "-c", "notes", "--json").json
+    for citation in told["citations"]:
+        assert set(citation) == {"n", "document", "page", "quote"}
+    assert told["abstained"] == (not told["citations"])
+
+
+def test_collections_from_making_to_deleting(run: Run) -> None:
+    assert "no collections yet" in run("collections").out
+    assert run("collections", "create", "letters").code == 0
+    assert run("collections", "rename", "letters", "mail", "--json").json == {
+        "renamed": "letters",
+        "to": "mail",
+    }
+    listed = run("collections", "--json").json["collections"]
+    assert [row["name"] for row in listed] == ["mail"]
+    assert run("collections", "list").out.startswith("mail: 0 documents")
+    assert run("collections", "delete", "mail", "--yes").code == 0
+    assert run("collections", "--json").json == {"collections": []}
+
+
+def test_deleting_asks_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("collections", "create", "letters")
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 - closed with the test
+    refused = run("collections", "delete", "letters")
+    assert refused.code == 2
+    assert "not deleted" in refused.err
+    assert run("collections", "--json").json["collections"][0]["name"] == "letters"
+
+
+def test_documents_are_listed_and_removed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGCORE_OCR", "off")
+    paths = [tmp_path / f"{name}.txt" for name in ("one", "two", "three")]
+    for path in paths:
+        path.write_text(f"This is the note called {path.stem}.")
+    run("ingest", *map(str, paths))
+    listed = run("documents", "list", "--json").json
+    assert listed["total"] == 3
+    assert {row["state"] for row in listed["documents"]} == {"ready"}
+    number = next(row["id"] for row in listed["documents"] if row["path"] == str(paths[0]))
+    assert run("documents", "remove", str(number), str(paths[1]), "--json").json == {"removed": 2}
+    left = run("documents", "list")
+    assert str(paths[2]) in left.out
+    assert str(paths[0]) not in left.out
+    assert all(path.exists() for path in paths), "files stay"
+    assert run("doctor").code == 0
+
+
+def test_models_are_listed(run: Run) -> None:
+    listed = run("models", "list", "--json").json
+    assert listed["profile"] == "starter"
+    assert {"starter", "standard", "large"} <= set(listed["profiles"])
+    by_name = {row["name"]: row for row in listed["weights"]}
+    assert by_name["minilm-l6-v2"]["state"] == "ready"
+    assert all(row["licence"] for row in listed["weights"])
+    assert "minilm-l6-v2" in run("models", "list").out
+
+
+def test_pulling_what_is_there_is_quick(run: Run) -> None:
+    pulled = run("models", "pull", "minilm-l6-v2", "--json").json["weights"]
+    assert Path(pulled["minilm-l6-v2"], "model.safetensors").is_file()
+
+
+def test_profile_is_chosen_for_good(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "settings.toml").write_text('# my notes\nocr = "off"\n')
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'name = "mine"\n[text_encoder]\nweights = "minilm-l6-v2"\nkind = "sentence-transformers"\n'
+    )
+    assert run("models", "use", str(mine)).code == 0
+    written = (home / "settings.toml").read_text()
+    assert "# my notes" in written
+    assert tomllib.loads(written) == {"profile": str(mine), "ocr": "off"}
+    assert run("models", "list", "--json").json["profile"] == "mine"
+    assert run("models", "use", "starter").code == 0
+    monkeypatch.setenv("RAGCORE_PROFILE", "starter")
+    assert "RAGCORE_PROFILE" in run("models", "use", "large").complaint
+
+
+def test_doctor_says_that_all_is_well(run: Run, stocked: Path) -> None:
+    told = run("doctor", "--json")
+    assert told.code == 0
+    assert told.json["healthy"]
+    assert told.json["device"]["device"] in ("cpu", "cuda")
+    assert told.json["versions"]["torch"][0].isdigit()
+    assert "all is well" in run("doctor").out
+
+
+def test_doctor_finds_and_mends(
+    run: Run, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGCORE_OCR", "off")
+    run("ingest", str(notes))
+    home = tmp_path / "home"
+    with Library(Settings(home=home)) as library, library.catalog.write() as session:
+        session.execute(text("INSERT INTO passages_fts(passages_fts) VALUES('delete-all')"))
+        first = session.query(Embedding).first()
+        assert first is not None
+        here = (Embedding.space_id == first.space_id, Embedding.item_id == first.item_id)
+        session.execute(delete(Embedding).where(*here))
+        session.add(
+            Embedding(
+                space_id=first.space_id,
+                item_id=777,
+                collection_id=first.collection_id,
+                vector=np.zeros(384, np.float16).tobytes(),
+            )
+        )
+        session.execute(text("UPDATE documents SET passage_count = 9"))
+    stray = home / "media" / "ab" / "abcdef"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"nobody needs me")
+    os.utime(stray, (time.time() - 9000,) * 2)
+    sick = run("doctor", "--json")
+    assert sick.code == 1
+    subjects = {f["subject"] for f in sick.json["findings"] if f["state"] == "problem"}
+    assert subjects == {
+        "lexical index",
+        "counts and orphans",
+        "media",
+        "collection default, passages",
+    }
+    mended = run("doctor", "--repair", "--json")
+    assert mended.code == 0, mended.out
+    assert {f["state"] for f in mended.json["findings"]} >= {"repaired", "ok"}
+    assert run("doctor", "--json").json["healthy"]
+    assert not stray.exists()
+    assert "heron.txt" in run("search", "grey heron").out
+
+
+def test_evaluation_of_a_tiny_collection(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    texts = {"d1": "The heron waits for fish.", "d2": "Bread rises.", "d3": "Rent is due monthly."}
+    (folder / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": i, "title": "", "text": t}) + "\n" for i, t in texts.items())
+    )
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "heron fish"}) + "\n")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    told = run("eval", "retrieval", str(folder), "--json").json
+    assert told["ndcg@10"] == pytest.approx(1.0)
+    assert {"recall@100", "mrr", "seconds", "methods"} <= set(told)
+    assert "ndcg@10" in run("eval", "retrieval", str(folder)).out
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_after_the_batch_and_the_next_run_goes_on(
+    tmp_path: Path, starter_weights: WeightStore
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(1400):
+        (folder / f"{number:04}.txt").write_text(f"Note {number}: all about {number * 31 % 997}.")
+    environment = {**os.environ, "RAGCORE_HOME": str(tmp_path / "home"), "RAGCORE_OCR": "off"}
+    command = [sys.executable, "-m", "ragcore.cli.main", "ingest", str(folder), "--json"]
+    process = subprocess.Popen(command, env=environment, stdout=-1, stderr=-1)
+    with Library(Settings(home=tmp_path / "home")) as library:
+        library.create_collection("default", exist_ok=True)
+        while not library.statistics().documents and process.poll() is None:
+            time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    printed, complaint = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert b"Traceback" not in complaint
+    first = json.loads(printed)
+    assert first["cancelled"]
+    assert 0 < first["added"] < 1400
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=900, check=True)
+    assert json.loads(done.stdout)["added"] == 1400 - first["added"]

@@ -1,0 +1,83 @@
+"""What every test can ask for: settings with a home of their own, weights, shared data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ragcore.settings import Settings
+from ragcore.weights import WeightStore
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KEPT_VARIABLES = ("RAGCORE_WEIGHTS_CACHE", "RAGCORE_SHARED")
+NO_SHARED = "needs the data folder ../shared (or RAGCORE_SHARED), which is not here"
+NO_GPU = "needs a CUDA GPU"
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def shared_folder() -> Path | None:
+    """The shared data folder, or None where there is none."""
+    folder = Path(os.environ.get("RAGCORE_SHARED") or REPOSITORY.parent / "shared")
+    return folder if (folder / "data").is_dir() else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = []
+    if shared_folder() is None:
+        missing.append(("shared", NO_SHARED))
+    if any(item.get_closest_marker("gpu") for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            missing.append(("gpu", NO_GPU))
+    for marker, reason in missing:
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud what was left out, and why."""
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "skipped"
+        reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"left out {count}: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests see no RAGCORE_* variable of the person who runs them, nor their real home."""
+    for name in list(os.environ):
+        if name.startswith("RAGCORE_") and name not in KEPT_VARIABLES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a home of this test's own, and the user's real weights cache."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The shared data folder (`…/shared`). Mark the test `@pytest.mark.shared`."""
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip(NO_SHARED)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def starter_weights() -> WeightStore:
+    """A store with the downloaded weights of the starter profile in it."""
+    store = WeightStore(Settings())
+    for name in ("minilm-l6-v2", "efficientnet-lite0", "smollm2-135m-instruct"):
+        store.ensure(name)
+    return store

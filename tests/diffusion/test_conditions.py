@@ -1,0 +1,112 @@
+"""Conditions: what is taken from a picture is what it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ragcore.diffusion import CONDITIONS, edge_f1, extract
+from ragcore.diffusion.canny_stages import STRONG, WEAK, canny_stages
+from ragcore.diffusion.conditions import canny, condition_error, normals_of_depth
+from ragcore.errors import ModelUnavailable, UsageError
+
+
+@pytest.fixture
+def scene() -> np.ndarray:
+    """A red square and a blue disc on white, 96 x 96."""
+    picture = np.full((96, 96, 3), 255, np.uint8)
+    cv2.rectangle(picture, (12, 20), (44, 60), (200, 30, 30), -1)
+    cv2.circle(picture, (68, 60), 18, (30, 40, 200), -1)
+    return picture
+
+
+def test_five_stages_end_where_opencv_does(scene: np.ndarray) -> None:
+    stages = canny_stages(scene)
+    assert [stage.title for stage in stages] == [
+        "Grey and blurred", "Gradient", "Non-maximum suppression", "Double threshold",
+        "Hysteresis",
+    ]  # fmt: skip
+    last = np.repeat(stages[-1].picture[..., None], 3, axis=2)
+    assert edge_f1(canny(scene), last) > 0.97
+    gradient, thin = stages[1].picture, stages[2].picture
+    assert (thin > 0).sum() < 0.5 * (gradient > 0).sum()
+    assert set(np.unique(stages[3].picture)) <= {0, WEAK, STRONG}
+    assert set(np.unique(stages[4].picture)) == {0, 255}
+
+
+def test_hysteresis_keeps_weak_edges_only_beside_strong_ones() -> None:
+    picture = np.full((64, 64, 3), 255, np.uint8)
+    picture[:, 20:24] = 225  # a faint bar alone
+    picture[30:40, 40:60] = 0
+    marked, kept = (stage.picture for stage in canny_stages(picture, low=20, high=200)[3:])
+    assert (marked[:, 15:28] == WEAK).any()
+    assert not kept[:, 15:28].any()
+    assert kept[:, 38:62].any()
+
+
+@pytest.mark.parametrize("kind", [k for k, about in CONDITIONS.items() if about.source == "here"])
+def test_every_kind_that_is_made_here(kind: str, scene: np.ndarray) -> None:
+    made = extract(kind, scene)
+    assert made.shape == scene.shape
+    assert made.dtype == np.uint8
+    blank = extract(kind, np.full_like(scene, 255))
+    if kind == "segmentation":
+        assert blank.min() >= 250
+        assert np.abs(made[40, 28].astype(int) - (200, 30, 30)).max() < 25
+        assert len(np.unique(made.reshape(-1, 3), axis=0)) <= 6
+    else:
+        assert not blank.any()
+        assert made.any()
+        assert not made[2:10, 2:90].any()  # nothing where nothing is
+    assert condition_error(kind, made, scene) < 0.1
+    assert condition_error(kind, made, scene[:, ::-1].copy()) > 0.02
+
+
+def test_hough_finds_straight_lines_only(scene: np.ndarray) -> None:
+    lines = extract("hough", scene)[..., 0] > 0
+    assert lines[20:62, 8:48].sum() > 60  # the square's sides
+    assert lines[42:78, 50:88].sum() < 0.6 * lines[20:62, 8:48].sum()
+
+
+def test_scribbles_are_thicker_than_edges(scene: np.ndarray) -> None:
+    assert (extract("scribble", scene) > 0).mean() > 1.5 * (canny(scene) > 0).mean()
+
+
+def test_normals_of_a_ramp_lean() -> None:
+    flat = normals_of_depth(np.full((32, 32, 3), 100, np.uint8))
+    assert np.abs(flat.astype(int) - (128, 128, 255)).max() <= 1
+    ramp = np.repeat(np.arange(0, 256, 8, dtype=np.uint8)[None, :, None], 32, 0).repeat(3, 2)
+    assert normals_of_depth(ramp)[16, 16, 0] < 100
+
+
+def test_depth_by_a_model_in_a_folder(tmp_path: Path, scene: np.ndarray) -> None:
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+    from ragcore.diffusion.hub_conditions import DepthModel
+
+    config = DPTConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=37,
+        image_size=32, patch_size=8, backbone_out_indices=[0, 1, 2, 3], fusion_hidden_size=16,
+        neck_hidden_sizes=[8, 8, 8, 8], is_hybrid=False,
+    )  # fmt: skip
+    DPTForDepthEstimation(config).save_pretrained(tmp_path)
+    DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    maker = DepthModel(tmp_path)
+    depth = maker.depth(scene)
+    assert depth.shape == scene.shape
+    assert (depth.min(), depth.max()) == (0, 255)
+    assert (depth[..., 0] == depth[..., 2]).all()
+    assert maker.normals(scene)[..., 2].min() >= 127  # all face the viewer
+    with pytest.raises(ModelUnavailable, match="no depth estimation model"):
+        DepthModel(tmp_path / "nothing")
+
+
+def test_kinds_that_are_not_made_here() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(UsageError, match="give the condition itself"):
+        extract("pose", picture)
+    with pytest.raises(UsageError, match="unknown condition 'smell'"):
+        extract("smell", picture)

@@ -1,0 +1,68 @@
+"""CLIP guidance with the real starter-clip: what its gradient says is so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ragcore.diffusion import GuideRequest, ImagineRequest
+from ragcore.diffusion.guides import TextGuide
+from ragcore.diffusion.loader import _clip, imaginer, unload
+from ragcore.diffusion.model import LatentModel
+from ragcore.machine import Machine
+from ragcore.settings import Settings
+
+from .test_imaginer import pixels
+from .tiny import make_profile
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("guides")
+    return Settings(home=folder / "home", profile=str(make_profile(folder, tiny_folder)))
+
+
+@pytest.mark.usefixtures("starter_weights")
+def test_a_step_along_the_gradient_looks_more_like_the_words(
+    settings: Settings, tiny_model: LatentModel
+) -> None:
+    view, encode = _clip(settings)
+    text = encode("a red apple")
+    signal = tiny_model.scheduler("ddim").alphas_cumprod.sqrt()
+    guide = TextGuide(view, text, tiny_model.autoencoder.decode, signal, 1.0, crops=8)
+    clean = torch.randn((2, 4, 4, 4), generator=torch.Generator().manual_seed(0))
+
+    def likeness(latents: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            pictures = (tiny_model.autoencoder.decode(latents).clamp(-1, 1) + 1) / 2
+            sized = torch.nn.functional.interpolate(pictures, size=view.size, mode="bilinear")
+            return view(sized) @ text
+
+    steps = torch.tensor([100, 100])
+    moved = clean.clone()
+    for _ in range(6):
+        gradient = guide.gradient(moved, moved, steps)
+        assert gradient.shape == clean.shape
+        moved = moved + 0.3 * gradient / gradient.square().mean().sqrt()
+    assert (likeness(moved) > likeness(clean)).all()
+    weaker = guide.gradient(clean, clean, torch.tensor([900, 900])).abs().mean()
+    assert weaker < guide.gradient(clean, clean, steps).abs().mean()  # noise says little
+
+
+@pytest.mark.usefixtures("starter_weights")
+def test_text_guide_through_the_profile(settings: Settings) -> None:
+    unload()  # the makers of other tests
+    maker = imaginer(settings)
+    request = ImagineRequest(seed=1, steps=3, guides=[GuideRequest("text", "a red apple", 5)])
+    one, two = (pixels(maker.imagine(request).pictures[0].png) for _ in range(2))
+    assert np.abs(one - two).max() <= 1
+    plain = pixels(maker.imagine(ImagineRequest(seed=1, steps=3)).pictures[0].png)
+    assert np.abs(one - plain).max() > 0
+    machine = Machine(settings)
+    (entry,) = [model for model in machine.loaded() if model.part == "diffusion"]
+    assert (entry.name, entry.bytes > 0) == ("tiny", True)
+    assert machine.free(entry) >= 1
+    assert not [model for model in machine.loaded() if model.part == "diffusion"]

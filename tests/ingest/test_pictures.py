@@ -1,0 +1,251 @@
+"""Pictures at the boundary: whatever comes in, an upright RGB picture or one clear line."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ragcore.errors import UnreadableFile
+from ragcore.ingest.pictures import (
+    describe,
+    describe_all,
+    hamming,
+    load,
+    load_for_index,
+    load_picture,
+    phash,
+    pixels_sha256,
+    thumbnail,
+    turned,
+)
+from ragcore.ingest.readers import ReadOptions, read
+
+from .ingest_samples import drawing, encoded
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    assert one.size == other.size
+    return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).mean())
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [("PNG", 0), ("WEBP", 6), ("JPEG", 6), ("GIF", 12), ("TIFF", 0), ("BMP", 0), ("AVIF", 6)],
+)
+def test_formats(kind: str, limit: float) -> None:
+    image = drawing()
+    loaded = load_picture(encoded(image, kind))
+    assert loaded.mode == "RGB"
+    assert difference(image, loaded) <= limit
+
+
+def test_heic() -> None:
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(drawing()).save(buffer, quality=90)
+    assert difference(drawing(), load_picture(buffer.getvalue())) < 6
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_orientation_is_undone(orientation: int) -> None:
+    image = drawing()
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+    stored = image.transpose(Image.Transpose(undo))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, "PNG", exif=exif)
+    loaded = load(data)
+    assert difference(image, loaded.image) == 0
+    assert (loaded.width, loaded.height) == image.size
+
+
+def test_deep_and_odd_modes() -> None:
+    grey = drawing().convert("L")
+    wide = np.asarray(grey, dtype=np.uint16) * 257
+    assert difference(grey.convert("RGB"), load_picture(encoded(Image.fromarray(wide)))) < 1
+    unit = np.asarray(grey, dtype=np.float32) / 255
+    loaded = load_picture(encoded(Image.fromarray(unit), "TIFF"))
+    assert difference(grey.convert("RGB"), loaded) < 1
+    cmyk = load_picture(encoded(drawing().convert("CMYK"), "JPEG", quality=95))
+    assert difference(drawing(), cmyk) < 8
+    for mode in ("1", "P", "L", "LA"):
+        assert load_picture(encoded(drawing().convert(mode))).mode == "RGB"
+
+
+def test_transparency_is_laid_on_white() -> None:
+    image = drawing().convert("RGBA")
+    image.putalpha(0)
+    assert load_picture(encoded(image)).getextrema() == ((255, 255),) * 3
+
+
+def test_first_frame() -> None:
+    frames = [drawing(seed=n) for n in range(3)]
+    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert difference(frames[0], load_picture(data)) == 0
+
+
+def header_only_png(width: int, height: int) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(30_000, 30_000), (15_000, 15_000), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_refused_before_decoding(size: tuple[int, int]) -> None:
+    begin = time.perf_counter()
+    with pytest.raises(UnreadableFile, match="larger than 100 megapixels"):
+        load_picture(header_only_png(*size))
+    assert time.perf_counter() - begin < 1
+
+
+def test_limit_can_be_raised_and_lowered() -> None:
+    data = encoded(Image.new("1", (15_000, 15_000)))
+    assert load_picture(data, max_megapixels=230).size == (15_000, 15_000)
+    with pytest.raises(UnreadableFile, match="larger than 1 megapixels"):
+        load_picture(encoded(Image.new("L", (1100, 1000))), max_megapixels=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"words only", "text, not a picture"),
+        (b"<svg></svg>", "save it as PNG"),
+        (b"\xff\xd8\xff\xe0 cut", "damaged"),
+        (encoded(drawing())[:-600], "cut off or damaged"),
+        (encoded(drawing(), "JPEG")[:3000], "cut off or damaged"),
+        (header_only_png(0, 0), "damaged|no pixels"),
+    ],
+)
+def test_refusals(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableFile, match=reason):
+        load_picture(data)
+
+
+def test_large_jpegs_are_decoded_smaller() -> None:
+    data = encoded(drawing(4000, 3200), "JPEG")
+    loaded = load_for_index(data)
+    assert (loaded.width, loaded.height) == (4000, 3200)
+    assert loaded.image.size == (4000 // 2, 3200 // 2)
+    picture = describe(loaded)
+    assert picture.pixels is not None
+    assert min(picture.pixels.shape[:2]) == 448
+    with Image.open(io.BytesIO(picture.thumbnail)) as small:
+        assert max(small.size) == 320
+        assert small.format == "WEBP"
+
+
+def test_long_strips() -> None:
+    picture = describe(load(encoded(Image.new("RGB", (20_000, 20), "red"))))
+    assert (picture.width, picture.height) == (20_000, 20)
+    with Image.open(io.BytesIO(picture.thumbnail)) as small:
+        assert small.size == (320, 1)
+
+
+def test_equal_pixels_have_equal_hashes_whatever_the_container() -> None:
+    one, other = encoded(drawing(), "PNG"), encoded(drawing(), "TIFF")
+    assert pixels_sha256(load_picture(one)) == pixels_sha256(load_picture(other))
+    assert pixels_sha256(drawing()) != pixels_sha256(drawing(seed=1))
+
+
+def test_perceptual_hash_tells_copies_from_others() -> None:
+    original = drawing(600, 450)
+    value = phash(original)
+    small = load_picture(encoded(original.resize((150, 112)), "JPEG", quality=30))
+    assert hamming(value, phash(small)) <= 6
+    assert hamming(value, phash(original.transpose(Image.Transpose.FLIP_LEFT_RIGHT))) <= 2
+    others = [hamming(value, phash(drawing(600, 450, seed=n))) for n in range(1, 20)]
+    assert min(others) > 12
+    assert hamming(value, b"") == 64
+
+
+@given(seed=st.integers(0, 1000), turn=st.integers(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_turned_hashes_are_those_of_turned_pictures(seed: int, turn: int) -> None:
+    image = drawing(256, 256, seed=seed)
+    rotated = image.rotate(90 * turn)  # counter-clockwise
+    every = turned(phash(image))
+    assert min(hamming(value, phash(rotated)) for value in every) <= 2
+
+
+def test_hash_of_blank_pictures_is_the_same() -> None:
+    assert phash(Image.new("RGB", (50, 50), "white"))[:8] == bytes(8)
+
+
+def test_pictures_of_a_document() -> None:
+    good, twin = encoded(drawing()), encoded(drawing(), "TIFF")
+    items = [
+        (good, 1, "first"),
+        (good, 2, "again"),
+        (twin, 3, "the same pixels"),
+        (encoded(drawing(20, 20)), 3, "an icon"),
+        (encoded(Image.new("RGB", (400, 300), "white")), 3, "blank"),
+        (good[:2000], 4, "cut"),
+        (encoded(drawing(seed=1)), 5, "second"),
+        (encoded(drawing(seed=2)), 6, "third"),
+    ]
+    kept, warnings = describe_all(iter(items), options=ReadOptions(ocr="off", max_pictures=2))
+    assert [(p.page, p.caption) for p in kept] == [(1, "first"), (5, "second")]
+    assert kept[0].data == good
+    assert "page 4" in warnings[0]
+    assert "only the first 2" in warnings[1]
+
+
+def test_thumbnail_keeps_small_pictures() -> None:
+    with Image.open(io.BytesIO(thumbnail(drawing(100, 60)))) as small:
+        assert small.size == (100, 60)
+
+
+@pytest.mark.shared
+def test_bad_inputs_end_as_expected(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data/images/bad_inputs"
+    with zipfile.ZipFile(folder / "bad_inputs.zip") as archive:
+        archive.extractall(tmp_path)
+    control = load_picture(tmp_path / "good_reference.jpg")
+    count = 0
+    for line in (folder / "expected.jsonl").read_text().splitlines():
+        case = json.loads(line)
+        expect, begin = case["expect"], time.perf_counter()
+        try:
+            document = read(tmp_path / case["file"])
+        except UnreadableFile as error:
+            if expect.startswith("ok,") or expect == "ok" or "\n" in str(error):
+                pytest.fail(f"{case['file']}: {error}")
+        else:
+            assert expect not in {"error", "refused"}, case["file"]
+            [picture] = document.pictures
+            assert picture.thumbnail
+            if "same picture" in expect:
+                image = load_picture(tmp_path / case["file"])
+                target = control.convert("L").convert("RGB") if "grey" in expect else control
+                assert difference(target, image) < 3, case["file"]
+            if "not all black" in expect:
+                assert picture.pixels is not None
+                assert picture.pixels.mean() > 20
+            if "background" in expect or "blank" in expect:
+                assert picture.pixels is not None
+                assert picture.pixels[0, 0].min() > 200
+        assert time.perf_counter() - begin < 10, case["file"]
+        count += 1
+    assert count == 52

@@ -1,0 +1,198 @@
+"""Passages: exact offsets, nothing lost, sentences whole, headings and tables respected."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragcore.ingest.readers import read
+from ragcore.ingest.split import (
+    approximate_tokens,
+    document_text,
+    page_of,
+    page_starts,
+    split,
+)
+from ragcore.types import Page, PassageDraft, ReadDocument
+
+from .ingest_samples import PROSE
+
+
+def document(*texts: str, headings: tuple[tuple[int, int, str], ...] = ()) -> ReadDocument:
+    pages = tuple(
+        Page(number=n, text=text, headings=headings if n == 1 else ())
+        for n, text in enumerate(texts, start=1)
+    )
+    return ReadDocument("text/plain", "", pages)
+
+
+def check(source: ReadDocument, passages: list[PassageDraft]) -> None:
+    text = document_text(source.pages)
+    covered = bytearray(len(text))
+    previous = 0
+    for passage in passages:
+        assert passage.text == text[passage.start : passage.end]
+        assert passage.text.strip() == passage.text != ""
+        assert passage.start >= previous
+        previous = passage.end
+        assert passage.page == page_of(passage.start, source.pages)
+        assert passage.page_end == page_of(passage.end - 1, source.pages)
+        covered[passage.start : passage.end] = b"\1" * (passage.end - passage.start)
+    lost = [text[i] for i in range(len(text)) if not covered[i] and not text[i].isspace()]
+    assert lost == []
+
+
+words = st.text(st.sampled_from("abcdefgh ABC.,;:!?-\n\t|1234567890äöüß漢字é()\"'"), max_size=400)
+
+
+@given(
+    pages=st.lists(words, min_size=1, max_size=4),
+    target=st.integers(1, 60),
+    more=st.integers(0, 60),
+)
+@settings(max_examples=300, deadline=None)
+def test_nothing_is_lost_and_offsets_are_exact(pages: list[str], target: int, more: int) -> None:
+    source = document(*pages)
+    passages = split(source, target_tokens=target, max_tokens=target + more)
+    check(source, passages)
+    assert passages == split(source, target_tokens=target, max_tokens=target + more)
+
+
+@given(pages=st.lists(words, min_size=1, max_size=3), limit=st.integers(8, 60))
+@settings(max_examples=200, deadline=None)
+def test_passages_keep_to_the_limit(pages: list[str], limit: int) -> None:
+    for passage in split(document(*pages), target_tokens=limit, max_tokens=limit):
+        assert approximate_tokens(passage.text) <= limit
+
+
+@given(
+    text=words,
+    marks=st.lists(st.tuples(st.integers(0, 399), st.integers(1, 6)), max_size=6),
+)
+@settings(max_examples=200, deadline=None)
+def test_headings_anywhere(text: str, marks: list[tuple[int, int]]) -> None:
+    inside = sorted({at: level for at, level in marks if at < len(text)}.items())
+    headings = tuple((at, level, f"H{at}") for at, level in inside)
+    source = document(text, headings=headings)
+    check(source, split(source, target_tokens=20, max_tokens=30))
+
+
+def test_sentences_stay_whole() -> None:
+    source = document("\n\n".join([PROSE * 4, PROSE * 5]))
+    for passage in split(source):
+        assert passage.text[0].isupper()
+        assert passage.text[-1] == "."
+        assert not passage.text.endswith(("Dr.", "3."))
+
+
+def test_a_sentence_goes_on_over_the_page_break() -> None:
+    source = document("Ships that arrive before dawn wait at the", "outer buoy for a pilot.")
+    [passage] = split(source)
+    assert (passage.page, passage.page_end) == (1, 2)
+    assert passage.text == "Ships that arrive before dawn wait at the\fouter buoy for a pilot."
+
+
+def test_headings_open_passages_and_give_their_path() -> None:
+    text = f"Rules\n\n{PROSE}\n\nAt night\n\n{PROSE}\n\nFees\n\n{PROSE}"
+    headings = (
+        (0, 1, "Rules"),
+        (text.index("At night"), 2, "At night"),
+        (text.index("Fees"), 1, "Fees"),
+    )
+    passages = split(document(text, headings=headings))
+    assert [p.heading for p in passages] == ["Rules", "Rules > At night", "Fees"]
+    assert [p.text.split("\n")[0] for p in passages] == ["Rules", "At night", "Fees"]
+
+
+def test_a_heading_alone_goes_with_what_follows() -> None:
+    text = f"Part One\n\nChapter 1\n\n{PROSE}"
+    headings = ((0, 1, "Part One"), (10, 2, "Chapter 1"))
+    [passage] = split(document(text, headings=headings))
+    assert passage.heading == "Part One > Chapter 1"
+
+
+def test_an_introduction_stays_with_its_list() -> None:
+    filler = " ".join(f"Sentence number {n} says nothing much at all." for n in range(15))
+    listed = "\n".join(f"- item {n} of the list of things to bring" for n in range(8))
+    passages = split(document(f"{filler}\n\nYou must bring these things:\n\n{listed}"))
+    [holder] = [p for p in passages if "You must bring" in p.text]
+    assert "item 0" in holder.text
+
+
+def test_long_tables_are_cut_at_rows_and_keep_their_header() -> None:
+    rows = [f"part{n} | ATtiny{n} | {n * 7} bytes" for n in range(200)]
+    source = document(
+        "Sizes\n\n" + "\n".join(["name | chip | size", *rows]), headings=((0, 1, "Sizes"),)
+    )
+    passages = split(source)
+    assert len(passages) > 3
+    for passage in passages[1:]:
+        assert passage.heading == "Sizes > name | chip | size"
+        for line in passage.text.split("\n"):
+            assert line in rows
+    check(source, passages)
+
+
+def test_code_is_cut_at_lines() -> None:
+    lines = [f"    value_{n} = compute(value_{n - 1}, {n})" for n in range(1, 120)]
+    for passage in split(document("\n".join(lines))):
+        assert all(line.strip() in passage.text for line in passage.text.split("\n"))
+        assert passage.text.split("\n")[0].startswith("value_")
+
+
+@pytest.mark.parametrize("text", ["", " \n\t ", "\n\n\n"])
+def test_no_empty_passages(text: str) -> None:
+    assert split(document(text, text)) == []
+
+
+def test_wrong_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="target_tokens"):
+        split(document("x"), target_tokens=0)
+    with pytest.raises(ValueError, match="max_tokens"):
+        split(document("x"), target_tokens=10, max_tokens=5)
+
+
+def test_places() -> None:
+    pages = document("abc", "", "de").pages
+    assert document_text(pages) == "abc\f\fde"
+    assert page_starts(pages) == [0, 4, 5]
+    assert [page_of(offset, pages) for offset in range(7)] == [1, 1, 1, 1, 2, 3, 3]
+    with pytest.raises(ValueError, match="no such place"):
+        page_of(-1, pages)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [PROSE + "\n\n", "x", "word ", "one. ", "a\n", "a | b\n", "漢字。", "\n\n- x", "a: ", "\f"],
+)
+def test_time_grows_with_length_only(unit: str) -> None:
+    def seconds(length: int) -> float:
+        source = document(unit * (length // len(unit)))
+        begin = time.process_time()
+        split(source)
+        return time.process_time() - begin
+
+    seconds(10_000)
+    short = min(seconds(100_000) for _ in range(3))
+    assert seconds(1_000_000) < 40 * short + 0.5
+
+
+def test_all_types_split(samples: dict[str, Path]) -> None:
+    for path in samples.values():
+        source = read(path)
+        check(source, split(source))
+
+
+@pytest.mark.shared
+def test_real_documents(shared: Path) -> None:
+    for name in ("qed-tacl-paper.pdf", "avrdude-manual.pdf"):
+        source = read(shared / "data/text/pdf/files" / name)
+        passages = split(source)
+        check(source, passages)
+        assert all(approximate_tokens(p.text) <= 220 for p in passages)
+        short = [p for p in passages if approximate_tokens(p.text) < 25]
+        assert len(short) <= 0.05 * len(passages)

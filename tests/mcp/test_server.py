@@ -1,0 +1,104 @@
+"""The official client over stdio, against `ragcore mcp` as a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from ragcore.library import Library
+from ragcore.settings import Settings
+from ragcore.weights import WeightStore
+
+NOTES = {
+    "heron.txt": "The grey heron stands motionless in shallow water and waits for fish.\n",
+    "rent.txt": "The monthly rent of the flat in Weir Street is 840 euros, due on the third.\n",
+}
+SECRET = "The safe in the cellar opens with the number 4711.\n"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore) -> Path:
+    root = tmp_path_factory.mktemp("mcp")
+    for name, text in NOTES.items():
+        (root / name).write_text(text)
+    secret = root / "hidden"
+    secret.mkdir()
+    (secret / "safe.txt").write_text(SECRET)
+    settings = Settings(home=root / "home", workers=1, ocr="off")
+    with Library(settings) as library:
+        library.ingest([root / name for name in NOTES], collection="notes")
+        library.ingest([secret], collection="foreign")
+    return root / "home"
+
+
+def server(home: Path, *arguments: str) -> StdioServerParameters:
+    import os
+
+    kept = {k: v for k, v in os.environ.items() if k in ("RAGCORE_WEIGHTS_CACHE", "HOME", "PATH")}
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "ragcore.cli.main", "mcp", *arguments],
+        env={**kept, "RAGCORE_HOME": str(home)},
+    )
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    assert result.structured_content is not None
+    return dict(result.structured_content)
+
+
+def test_an_assistant_lists_searches_asks_and_reads(home: Path) -> None:
+    async def journey() -> None:
+        async with Client(server(home, "-c", "notes")) as client:
+            tools = (await client.list_tools()).tools
+            names = {tool.name for tool in tools}
+            assert names == {"list_collections", "search", "ask", "read_page"}
+            assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
+            assert all(tool.description and tool.output_schema for tool in tools)
+
+            listed = await call(client, "list_collections")
+            assert [one["name"] for one in listed["collections"]] == ["notes"]
+
+            found = await call(client, "search", text="a bird that eats fish")
+            assert "heron" in found["hits"][0]["text"]
+            answer = await call(client, "ask", question="How much is the monthly rent?")
+            assert "840" in answer["answer"]
+            cited = answer["citations"][0]
+            page = await call(
+                client, "read_page", document_id=cited["document_id"], page=cited["page"] or 1
+            )
+            assert cited["quote"] in page["text"]
+            assert page["next_start"] is None
+
+            # The other collection does not exist for this server.
+            for tool, arguments in (
+                ("search", {"text": "safe", "collection": "foreign"}),
+                ("ask", {"question": "What opens the safe?", "collection": "foreign"}),
+                ("read_page", {"document_id": 3}),
+                ("search", {"text": ""}),
+            ):
+                refused = await client.call_tool(tool, arguments)
+                assert refused.is_error
+                assert "4711" not in str(refused.content)
+                assert "Traceback" not in str(refused.content)
+
+    anyio.run(journey)
+
+
+def test_without_a_name_the_collections_are_told(home: Path) -> None:
+    async def journey() -> None:
+        async with Client(server(home)) as client:
+            refused = await client.call_tool("search", {"text": "safe"})
+            assert refused.is_error
+            assert "foreign, notes" in str(refused.content)
+            found = await call(client, "search", text="number of the safe", collection="foreign")
+            assert "4711" in found["hits"][0]["text"]
+
+    anyio.run(journey)

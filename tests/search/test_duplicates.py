@@ -1,0 +1,148 @@
+"""Groups of like pictures and equal files; decisions that are remembered."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from ragcore.catalog import Catalog
+from ragcore.catalog.models import Collection, Document, Image
+from ragcore.errors import UsageError
+from ragcore.ingest.pictures import phash, pixels_sha256
+from ragcore.search.duplicates import Duplicates
+
+
+def picture(seed: int) -> Pillow.Image:
+    """A picture of soft blobs: like nothing else."""
+    small = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Pillow.fromarray(small).resize((160, 160), Pillow.Resampling.BICUBIC)
+
+
+def reencoded(image: Pillow.Image) -> Pillow.Image:
+    buffer = io.BytesIO()
+    image.resize((120, 120)).save(buffer, "JPEG", quality=40)
+    return Pillow.open(buffer).convert("RGB")
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    catalog = Catalog(f"sqlite:///{tmp_path / 'c.db'}")
+    catalog.create_collection("photos")
+    return catalog
+
+
+def add(catalog: Catalog, images: list[Pillow.Image], sha256: str = "") -> list[int]:
+    collection = catalog.collection("photos").id
+    ids = []
+    with catalog.write() as session:
+        for number, image in enumerate(images):
+            document = Document(
+                collection_id=collection,
+                path=f"/photos/{len(ids)}-{number}-{image.size}.png",
+                name=f"{number}.png",
+                media_type="image/png",
+                sha256=sha256,
+            )
+            session.add(document)
+            session.flush()
+            row = Image(
+                document_id=document.id,
+                collection_id=collection,
+                ordinal=0,
+                page=None,
+                width=image.width,
+                height=image.height,
+                pixels_sha256=pixels_sha256(image),
+                phash=phash(image),
+            )
+            session.add(row)
+            session.flush()
+            ids.append(row.id)
+    return ids
+
+
+def test_identical_and_similar_are_found_and_others_left(catalog: Catalog) -> None:
+    one, two, three, four = (picture(seed) for seed in range(4))
+    mirrored = two.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
+    plain = [Pillow.new("RGB", (99, 99), colour) for colour in ("white", "#fdfdfd", "black")]
+    ids = add(catalog, [one, two, one, mirrored, three, reencoded(three), four, *plain])
+    groups = Duplicates(catalog).pictures("photos")
+    assert {group.image_ids for group in groups} == {
+        (ids[0], ids[2]),
+        (ids[1], ids[3]),
+        (ids[4], ids[5]),
+    }
+    assert groups[0].identical
+    assert groups[0].image_ids == (ids[0], ids[2])
+    assert not groups[1].identical
+
+
+def test_decisions_are_remembered_and_taken_back(catalog: Catalog) -> None:
+    one, two = picture(1), picture(2)
+    ids = add(catalog, [one, reencoded(one), two, two])
+    duplicates = Duplicates(catalog)
+    duplicates.decide(ids[:2], "different")
+    duplicates.decide([ids[3], ids[2]], "duplicate")
+    assert not duplicates.pictures("photos")
+    assert not Duplicates(catalog).pictures("photos"), "another session sees them too"
+    assert duplicates.forget("photos") == 2
+    assert len(duplicates.pictures("photos")) == 2
+
+
+def test_a_new_copy_opens_a_decided_group_again(catalog: Catalog) -> None:
+    one = picture(1)
+    ids = add(catalog, [one, one])
+    duplicates = Duplicates(catalog)
+    duplicates.decide(ids, "duplicate")
+    third = add(catalog, [reencoded(one)])
+    (group,) = duplicates.pictures("photos")
+    assert group.image_ids == (*ids, *third)
+
+
+def test_wrong_decisions(catalog: Catalog) -> None:
+    with pytest.raises(UsageError, match="two pictures"):
+        Duplicates(catalog).decide([1, 1], "duplicate")
+    with pytest.raises(UsageError, match="'duplicate' or 'different'"):
+        Duplicates(catalog).decide([1, 2], "perhaps")  # type: ignore[arg-type]
+
+
+def test_equal_files(catalog: Catalog) -> None:
+    collection = catalog.collection("photos").id
+    with catalog.write() as session:
+        for number, sha256 in enumerate(["a", "a", "b"]):
+            session.add(
+                Document(
+                    collection_id=collection,
+                    path=f"/docs/{number}.txt",
+                    name=f"{number}.txt",
+                    media_type="text/plain",
+                    sha256=sha256,
+                )
+            )
+    duplicates = Duplicates(catalog)
+    (group,) = duplicates.files("photos")
+    assert group.paths == ("/docs/0.txt", "/docs/1.txt")
+    duplicates.keep_files("photos", group.sha256)
+    assert not duplicates.files("photos")
+    with catalog.read() as session:
+        row = session.get_one(Collection, collection)
+        assert row.settings["kept_copies"] == ["a"]
+
+
+def test_five_thousand_pictures_take_seconds(catalog: Catalog) -> None:
+    """A copy is found among many; time grows with the square, so this is the size that counts."""
+    from time import perf_counter
+
+    rng = np.random.default_rng(0)
+    hashes = [rng.bytes(16) for _ in range(5000)]
+    hashes[4999] = hashes[17]
+    from ragcore.search.duplicates import _near
+
+    started = perf_counter()
+    pairs = list(_near(np.arange(5000), hashes, 6))
+    assert (17, 4999, 0) in pairs
+    assert perf_counter() - started < 10

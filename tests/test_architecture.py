@@ -1,0 +1,139 @@
+"""The shape of the library: imports go down only, heavy packages wait, files stay readable."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted([*(ROOT / "ragcore").rglob("*.py"), *(ROOT / "app").rglob("*.py")])
+
+# From the faces down to the vocabulary; rooms of one line are neighbours.
+FLOORS = (
+    ("ragcore.cli", "ragcore.api", "ragcore.mcp"),
+    ("app",),
+    ("ragcore.doctor", "ragcore.backup"),
+    ("ragcore.library",),
+    ("ragcore.machine",),
+    (
+        "ragcore.ingest",
+        "ragcore.search",
+        "ragcore.answers",
+        "ragcore.diffusion",
+        "ragcore.tuning",
+        "ragcore.evals",
+    ),
+    ("ragcore.encoders", "ragcore.llm"),
+    ("ragcore.catalog", "ragcore.vectors"),
+    ("ragcore.weights", "ragcore.image_sets", "ragcore.image_metrics"),
+    ("ragcore.settings", "ragcore.types", "ragcore.errors", "ragcore.accounts"),
+)
+HEIGHT = {room: len(FLOORS) - at for at, floor in enumerate(FLOORS) for room in floor}
+
+# What a room shows its neighbours besides its `__init__`.
+PUBLIC = {
+    "ragcore.answers.prompt",
+    "ragcore.answers.sentences",
+    "ragcore.diffusion.classifier",
+    "ragcore.diffusion.model",
+    "ragcore.diffusion.networks",
+    "ragcore.diffusion.sampling",
+    "ragcore.diffusion.words",
+    "ragcore.encoders.device",
+    "ragcore.evals.qa_scores",
+    "ragcore.ingest.pictures",
+}
+# Evaluations measure the rooms beside them as they are.
+LOOKS_INSIDE = "ragcore.evals"
+
+MOST_LINES = 460  # "about 400"
+MOST_FUNCTION_LINES = 70  # "about 50"
+
+
+def room_of(module: str) -> str | None:
+    """The room that a module is in; None for packages of others and the top package."""
+    parts = module.split(".")
+    if parts[0] == "app":
+        return "app"
+    return ".".join(parts[:2]) if parts[0] == "ragcore" and len(parts) > 1 else None
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import anywhere in a file, names of packages resolved."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                inner = ROOT.joinpath(*node.module.split("."), f"{alias.name}.py")
+                yield node.lineno, f"{node.module}.{alias.name}" if inner.exists() else node.module
+
+
+def violations(path: Path) -> Iterator[str]:
+    name = module_name(path)
+    here = room_of(name)
+    if here is None:
+        return
+    for line, module in imported(path):
+        there = room_of(module)
+        if there is None or there == here:
+            continue
+        where = f"{path.relative_to(ROOT)}:{line}: {here} imports {module}"
+        if HEIGHT[there] > HEIGHT[here]:
+            yield f"{where}, which is above it"
+        elif HEIGHT[there] == HEIGHT[here] and not _may(here, module):
+            yield f"{where}, the inside of a neighbour"
+
+
+def _may(here: str, module: str) -> bool:
+    """Whether a room may import this of a neighbour."""
+    return here == LOOKS_INSIDE or module in PUBLIC or module == room_of(module)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    assert list(violations(path)) == []
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {room for path in SOURCES if (room := room_of(module_name(path)))}
+    assert rooms <= set(HEIGHT)
+
+
+def test_the_check_itself_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    bad = tmp_path / "ragcore" / "catalog" / "bad.py"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("def f():\n    from ragcore.search.engine import SearchEngine\n")
+    assert "above it" in next(violations(bad))
+    near = tmp_path / "ragcore" / "vectors" / "near.py"
+    near.parent.mkdir()
+    near.write_text("import ragcore.catalog.models\nfrom ragcore.catalog import Catalog\n")
+    assert len(list(violations(near))) == 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.count("\n") <= MOST_LINES, f"{path.name} is too long"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if ast.get_docstring(node):
+                first = node.body[0]
+                length -= (first.end_lineno or first.lineno) - first.lineno + 1
+            assert length <= MOST_FUNCTION_LINES, f"{path.name}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_say_what_they_are(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert not tree.body or ast.get_docstring(tree), f"{path.name} has no docstring"

@@ -1,0 +1,169 @@
+"""A library in one file, while it is in use, and back; what is damaged changes nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from ragcore.backup import MANIFEST, backup, restore
+from ragcore.doctor import examine
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.library import Library
+from ragcore.settings import Settings
+from ragcore.weights import WeightStore
+
+TEXTS = {
+    "heron.txt": "The grey heron stands in shallow water and waits for fish.",
+    "bread.txt": "Rye bread needs a sour dough that was fed the evening before.",
+    "rent.txt": "The rent is due on the third working day of the month.",
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, starter_weights: WeightStore) -> Settings:
+    return Settings(home=tmp_path / "home", ocr="off", workers=1)
+
+
+@pytest.fixture
+def library(settings: Settings, tmp_path: Path) -> Library:
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, text in TEXTS.items():
+        (files / name).write_text(text)
+    with Library(settings) as library:
+        library.ingest([files])
+        yield library
+
+
+def best(library: Library, words: str) -> str:
+    return Path(library.search(words, kind="passages", k=1, cutoff=0).hits[0].path).name
+
+
+@pytest.mark.parametrize("name", ["kept.tar", "kept.tar.gz"])
+def test_there_and_back(library: Library, settings: Settings, tmp_path: Path, name: str) -> None:
+    (settings.uploads / "1").mkdir(parents=True)
+    (settings.uploads / "1" / "letter.txt").write_text("uploaded")
+    made = backup(settings, tmp_path / name)
+    assert made.path.stat().st_mode & 0o077 == 0, "keys are in it"
+    other = settings.model_copy(update={"home": tmp_path / "other"})
+    found, aside = restore(made.path, other)
+    assert (found.files, found.size, aside) == (made.files, made.size, None)
+    assert (other.uploads / "1" / "letter.txt").read_text() == "uploaded"
+    assert not (other.home / "indexes").exists(), "they follow from the catalogue"
+    with Library(other) as again:
+        for words in ("a bird that eats fish", "baking", "when to pay for the flat"):
+            assert best(again, words) == best(library, words)
+        assert examine(again).healthy
+
+
+def test_while_an_ingest_is_writing(library: Library, settings: Settings, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(300):
+        (many / f"{number}.txt").write_text(f"Log entry {number}: the pump ran dry. " * 20)
+    writer = threading.Thread(target=library.ingest, args=([many],))
+    writer.start()
+    copies = []
+    while writer.is_alive():
+        copies.append(backup(settings, tmp_path / f"{len(copies)}.tar"))
+    writer.join()
+    assert len(copies) >= 2
+    for number in (0, len(copies) - 1):
+        home = tmp_path / f"from-{number}"
+        restore(copies[number].path, settings.model_copy(update={"home": home}))
+        with Library(settings.model_copy(update={"home": home})) as again:
+            assert best(again, "a bird that eats fish") == "heron.txt"
+            [finding] = [f for f in examine(again).findings if f.subject.startswith("collection")]
+            assert finding.state == "ok"
+            counts = again.statistics()
+            assert 3 <= counts.documents <= 303
+            assert counts.passages >= counts.documents, "whole documents only"
+
+
+def test_a_home_in_the_way_is_refused_or_put_aside(
+    library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    made = backup(settings, tmp_path / "kept.tar")
+    home = tmp_path / "taken"
+    home.mkdir()
+    (home / "precious").write_text("mine")
+    taken = settings.model_copy(update={"home": home})
+    with pytest.raises(UsageError, match="not empty"):
+        restore(made.path, taken)
+    assert (home / "precious").read_text() == "mine"
+    _, aside = restore(made.path, taken, replace=True)
+    assert aside is not None
+    assert (aside / "precious").read_text() == "mine"
+    assert not (home / "precious").exists()
+
+
+def repacked(source: Path, target: Path, change: dict[str, bytes | None]) -> Path:
+    """The archive with files added, exchanged (bytes) or left out (None)."""
+    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            data = old.extractfile(member)
+            assert data is not None
+            if member.name not in change:
+                new.addfile(member, data)
+        for name, content in change.items():
+            if content is not None:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                new.addfile(info, io.BytesIO(content))
+    return target
+
+
+def test_damaged_and_hostile_archives_change_nothing(
+    library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    made = backup(settings, tmp_path / "kept.tar").path
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+    junk = tmp_path / "junk.tar"
+    junk.write_bytes(b"no archive at all" * 100)
+    newer = json.dumps({"format": 99, "ragcore": "9.0", "sha256": {}}).encode()
+    link = tmp_path / "link.tar"
+    with tarfile.open(link, "w") as archive:
+        info = tarfile.TarInfo("catalogue.db")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+    wrong = {
+        cut: "no whole backup",
+        junk: "no whole backup",
+        link: "does not belong",
+        repacked(made, tmp_path / "bare.tar", {MANIFEST: None}): "no whole backup",
+        repacked(made, tmp_path / "changed.tar", {"catalogue.db": b"other"}): "checksum",
+        repacked(made, tmp_path / "more.tar", {"extra": b"smuggled in"}): "checksum",
+        repacked(made, tmp_path / "up.tar", {"../outside": b"x"}): "does not belong",
+        repacked(made, tmp_path / "newer.tar", {MANIFEST: newer}): "newer ragcore",
+        tmp_path / "none.tar": "there is no file",
+    }
+    home = tmp_path / "target"
+    for archive, message in wrong.items():
+        with pytest.raises(RagcoreError, match=message):
+            restore(archive, settings.model_copy(update={"home": home}))
+        assert not home.exists()
+        assert not (tmp_path / "outside").exists()
+    assert not list(tmp_path.glob(".ragcore-*")), "nothing is left lying about"
+
+
+def test_wrong_targets_are_named(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no library in"):
+        backup(settings, tmp_path / "kept.tar")
+    settings.home.mkdir()
+    (settings.home / "catalogue.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(RagcoreError, match="catalogue"):
+        backup(settings, tmp_path / "kept.tar")
+    with pytest.raises(UsageError, match=r"a \.tar or a \.tar\.gz"):
+        backup(settings, tmp_path / "kept.zip")
+    with pytest.raises(UsageError, match="no folder"):
+        backup(settings, tmp_path / "nowhere" / "kept.tar")
+    served = settings.model_copy(update={"database_url": "postgresql://example/db"})
+    with pytest.raises(UsageError, match="own tools"):
+        backup(served, tmp_path / "kept.tar")
+    assert not list(tmp_path.glob("*.tar*"))

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from ragcore.answers.prompt import ABSTENTION
+from ragcore.tuning.grounded_qa import (
+    as_answer,
+    build_dev,
+    build_groups,
+    held_out_contexts,
+    read_contexts,
+    read_in_order,
+    training_contexts,
+    write_examples,
+)
+from ragcore.tuning.lora_packing import read_examples
+from ragcore.tuning.neighbours import Neighbours
+from ragcore.tuning.policy_qa import policy_group
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ("in the garden", "In the garden [2]."),
+        ("he was sick .", "He was sick [2]."),
+        ("  1,200  men;", "1,200 men [2]."),
+    ],
+)
+def test_spans_become_short_cited_sentences(span: str, expected: str) -> None:
+    assert as_answer(span, 2) == expected
+
+
+def test_policy_answers_follow_from_the_rule_that_they_cite() -> None:
+    rng = random.Random(0)
+    kinds = {"Yes": 0, "No": 0, "I": 0}
+    for _ in range(60):
+        for example in policy_group(rng):
+            kinds[example.answer.split()[0].strip(",")] = (
+                kinds.get(example.answer.split()[0].strip(","), 0) + 1
+            )
+            if example.answer == ABSTENTION:
+                assert example.gold == ()
+                continue
+            (number,) = example.gold
+            assert example.answer.endswith(f"[{number}].")
+            said = re.sub(r"^(Yes|No), ", "", example.answer).rsplit(" [", 1)[0]
+            assert said.lower() in example.sources[number - 1].text.lower()
+            if example.answer.startswith(("Yes", "No")):
+                forbids = re.search("not |prohibited|forbidden|banned", said) is not None
+                assert example.answer.startswith("No") == forbids
+            assert "foosball" not in example.question.lower()
+    assert min(kinds["Yes"], kinds["No"], kinds["I"]) > 50
+
+
+def test_neighbours_are_the_confusable_ones_and_never_copies() -> None:
+    passages = [
+        "The otter lives in the river and eats fish all day long in summer and winter.",
+        "Otters of the river eat fish.",
+        "The stock exchange fell on Monday.",
+        "The otter lives in the river and eats fish all day long in summer and winter. More.",
+    ]
+    found = Neighbours(passages).nearest("What does the otter eat in the river?", 0, 3)
+    assert found[0] == 1
+    assert 3 not in found
+
+
+@pytest.mark.shared
+def test_training_set_of_the_shared_data(shared: Path, tmp_path: Path) -> None:
+    train = shared / "data/text/qa/train.jsonl.gz"
+    dev = shared / "data/text/qa/dev.jsonl.gz"
+    groups = list(build_groups(train, dev, groups=80, seed=3))
+    assert len(groups) == 80
+    examples = [example for group in groups for example in group]
+    declined = sum(e.answer == ABSTENTION for e in examples) / len(examples)
+    assert 0.12 < declined < 0.35
+    held_back = {c.text for c in read_contexts(dev)}
+    positions = set()
+    for example in examples:
+        assert 1 <= len(example.sources) <= 3
+        assert not held_back & {s.text for s in example.sources}
+        if example.gold:
+            assert example.answer.endswith(f"[{example.gold[0]}].")
+            positions.add(example.gold[0])
+    assert positions >= {1, 2, 3}
+    path = tmp_path / "train.jsonl"
+    assert write_examples(examples, path) == len(examples)
+    assert read_examples(path)[:50] == examples[:50]
+    again = [e for g in build_groups(train, dev, groups=80, seed=3) for e in g]
+    assert again == examples
+
+
+def test_the_passage_with_most_of_the_words_is_read_first() -> None:
+    otter, bank = "The otter eats fish.", "The bank closes at noon."
+    assert read_in_order("What does the otter eat?", [otter, bank])
+    assert not read_in_order("When does the bank close?", [otter, bank])
+    assert read_in_order("Why is the sky blue?", [otter, bank])
+
+
+def test_contexts_kept_for_calibration_are_not_learnt(tmp_path: Path) -> None:
+    train, dev = tmp_path / "train.jsonl", tmp_path / "dev.jsonl"
+
+    def write(path: Path, numbers: range) -> None:
+        rows = (
+            {"question": f"What is number {n}?", "answers": ["it"], "context": f"It is {n}."}
+            for n in numbers
+        )
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write(train, range(30))
+    write(dev, range(5))
+    kept = held_out_contexts(train, dev, held_out=6)
+    learnt = training_contexts(train, dev, held_out=6)
+    assert (len(kept), len(learnt)) == (6, 19)
+    assert kept == held_out_contexts(train, dev, held_out=6)
+    assert not {c.text for c in kept} & {c.text for c in learnt}
+    assert not {c.text for c in (*kept, *learnt)} & {f"It is {n}." for n in range(5)}
+
+
+@pytest.mark.shared
+def test_dev_has_the_gold_passage_among_hard_ones(shared: Path) -> None:
+    examples = build_dev(shared / "data/text/qa/dev.jsonl.gz", contexts=10, seed=1)
+    rows = {}
+    lines = gzip.decompress((shared / "data/text/qa/dev.jsonl.gz").read_bytes()).decode()
+    for row in map(json.loads, lines.splitlines()):
+        rows[(row["question"].strip(), row["context"])] = row
+    for example in examples:
+        assert len(example.sources) == 4
+        if example.gold:
+            gold = example.sources[example.gold[0] - 1].text
+            assert rows[(example.question, gold)]["answers"]

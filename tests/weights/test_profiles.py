@@ -1,0 +1,90 @@
+"""Profiles: ours are complete, a user's own is read, mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ragcore.errors import UsageError
+from ragcore.settings import Settings
+from ragcore.weights import ModelRef, Profile, load_profile, profile_names
+from ragcore.weights.profiles import parse_profile
+from ragcore.weights.registry import find_entry
+
+MINIMAL = (
+    'name = "mine"\n[text_encoder]\nweights = "minilm-l6-v2"\nkind = "sentence-transformers"\n'
+)
+
+
+def test_our_profiles_are_complete() -> None:
+    assert profile_names() == ["large", "standard", "starter"]
+    for name in profile_names():
+        profile = load_profile(Settings(profile=name))
+        assert profile.name == name
+        assert profile.description
+        assert profile.text_encoder
+        assert profile.image_text_encoder
+        assert profile.llm
+        for _, reference in profile.parts():
+            for weights in (reference.name, *reference.also):
+                assert find_entry(weights).licence != "unknown"
+
+
+def test_starter_needs_no_hub() -> None:
+    for _, reference in load_profile(Settings()).parts():
+        names = [reference.name, *reference.also, *find_entry(reference.name).requires]
+        assert {find_entry(name).provider for name in names} <= {"wheel", "package"}
+
+
+def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\n'
+        '[text_encoder]\nweights = "local:models/text"\nkind = "sentence-transformers"\n'
+        'options = { query_prompt = "query: " }\n'
+        '[llm]\nweights = "gpt-oss"\nkind = "openai"\noptions = { url = "x" }\n'
+    )
+    profile = load_profile(Settings(profile=str(path)))
+    assert profile.text_encoder == ModelRef(
+        f"local:{tmp_path}/models/text", "sentence-transformers", {"query_prompt": "query: "}
+    )
+    assert profile.llm is not None
+    assert not profile.llm.needs_weights
+    assert profile.llm.name == "gpt-oss"
+    assert (profile.reranker, profile.image_text_encoder) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "max = 3\n", "unknown key 'text_encoder.max'"),
+        ("colour = 1\n" + MINIMAL, "unknown key 'colour'"),
+        (MINIMAL.replace("minilm-l6-v2", "minilm"), "text_encoder: unknown weights 'minilm'"),
+        (MINIMAL.replace("sentence-transformers", "word2vec"), "unknown kind 'word2vec': use sent"),
+        (MINIMAL.replace('name = "mine"\n', ""), "name: field required"),
+        (MINIMAL.replace("weights =", "weight ="), "text_encoder.weights: field required"),
+        (MINIMAL.replace('"minilm-l6-v2"', "7"), "text_encoder.weights: "),
+        ("name = \n", "not valid TOML"),
+        (MINIMAL + 'also = ["nothing"]\n', "unknown weights 'nothing'"),
+    ],
+)
+def test_mistakes_are_named(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_profile(text, where="mine.toml")
+    assert str(error.value).startswith("mine.toml: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_profiles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown profile 'huge': use large, standard, starter"):
+        load_profile(Settings(profile="huge"))
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_profile(Settings(profile=str(tmp_path / "no.toml")))
+
+
+def test_parts_name_the_control_nets() -> None:
+    text = MINIMAL + '[controlnets.canny]\nweights = "hub:a/b@c"\nkind = "diffusers"\n'
+    profile: Profile = parse_profile(text, where="x")
+    assert [part for part, _ in profile.parts()] == ["text_encoder", "controlnet.canny"]
