@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -37,7 +39,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = log
+        self._home, self._log = home, log
         self._environment = {**os.environ, "RAGCORE_HOME": str(home), **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,6 +68,22 @@ class Server:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def wait_for_part(self, pattern: str) -> int:
+        """Wait until a running ingest has stored documents of that name; return how many.
+
+        The catalogue is asked, not the page: what a page shows for a moment can be missed.
+        """
+        uri = f"file:{self._home / 'catalogue.db'}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as catalogue:
+            for _ in range(30_000):
+                (stored,) = catalogue.execute(
+                    "select count(*) from documents where name like ?", (pattern,)
+                ).fetchone()
+                if stored:
+                    return int(stored)
+                time.sleep(0.01)
+        raise AssertionError(f"no document {pattern} was stored: {self._log.read_text()}")
 
     def kill(self) -> None:
         """As a power cut does it: no time to tidy up."""
