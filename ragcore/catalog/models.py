@@ -162,6 +162,7 @@ class Image(Base):
     media: Mapped[str] = mapped_column(Text, default="")  # file under <home>/media, if embedded
     name: Mapped[str] = mapped_column(Text, default="")
     caption: Mapped[str] = mapped_column(Text, default="")
+    caption_by: Mapped[str] = mapped_column(String(100), default="")  # a model; "": people
     text: Mapped[str] = mapped_column(Text, default="")
     scope: Mapped[str] = mapped_column(Text, Computed("'c' || collection_id", persisted=False))
 

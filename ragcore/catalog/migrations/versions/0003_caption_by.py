@@ -1,0 +1,17 @@
+"""Which model wrote a picture's caption.
+
+Revision ID: 0003_caption_by
+Revises: 0002_api
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003_caption_by"
+down_revision = "0002_api"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "images", sa.Column("caption_by", sa.String(100), nullable=False, server_default="")
+    )
