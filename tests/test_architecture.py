@@ -44,6 +44,7 @@ PUBLIC = {
     "ragcore.diffusion.words",
     "ragcore.encoders.device",
     "ragcore.evals.qa_scores",
+    "ragcore.evals.reliability",
     "ragcore.ingest.pictures",
 }
 # Evaluations measure the rooms beside them as they are.

@@ -226,7 +226,8 @@ class JobList(BaseModel):
 WHERE: Any = Field(
     default={},
     max_length=20,
-    description="Filters: type, path, name, date, date>=, date<=, size>=, size<=, page, label.",
+    description="Filters: type, path, name, date, date>=, date<=, size>=, size<=, page, label, "
+    "label_confidence>=, classifier.",
     examples=[{"type": "pdf"}],
 )
 CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of the page before.")

@@ -11,6 +11,7 @@ from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from ragcore.catalog.embeddings import add_embeddings, remove_embeddings
+from ragcore.catalog.labels import give_again, keep_given
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage, SpaceRow, Thumbnail, now
 from ragcore.types import FileState, PassageDraft, Picture, ReadDocument
 
@@ -67,11 +68,13 @@ def known_files(session: Session, collection_id: int) -> dict[str, KnownFile]:
 def store_document(session: Session, collection_id: int, new: NewDocument) -> tuple[int, bool]:
     """Store a document in place of any earlier version; return (its id, whether it is new).
 
-    The document keeps its id when it is updated; passages and images get new ids.
+    The document keeps its id when it is updated; passages and images get new ids, and what
+    people labelled keeps its label where it is as it was.
     """
     document_id = session.scalar(_at(collection_id, new.file.path))
     values = _document_values(new)
     is_new = document_id is None
+    given = [] if document_id is None else keep_given(session, [document_id])
     if document_id is None:
         row = Document(collection_id=collection_id, **values)
         session.add(row)
@@ -83,6 +86,7 @@ def store_document(session: Session, collection_id: int, new: NewDocument) -> tu
     _store_pages(session, document_id, new.document)
     _store_passages(session, collection_id, document_id, new, str(values["title"]))
     _store_images(session, collection_id, document_id, new)
+    give_again(session, collection_id, document_id, given)
     return document_id, is_new
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Computed,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -302,6 +303,47 @@ class DuplicateDecision(Base):
     )
     decision: Mapped[str] = mapped_column(String(20))
     decided_at: Mapped[dt.datetime] = mapped_column(default=now)
+
+
+class GivenLabel(Base):
+    """The label that a person gave a passage or an image, for one classifier to learn from."""
+
+    __tablename__ = "given_labels"
+    __table_args__ = (
+        UniqueConstraint("passage_id", "classifier"),
+        UniqueConstraint("image_id", "classifier"),
+        Index("ix_given_labels_classifier", "collection_id", "classifier"),
+        _AUTOINCREMENT,
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    classifier: Mapped[str] = mapped_column(String(100))
+    passage_id: Mapped[int | None] = mapped_column(ForeignKey("passages.id", ondelete="CASCADE"))
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    label: Mapped[str] = mapped_column(String(200))
+    given_at: Mapped[dt.datetime] = mapped_column(default=now)
+
+
+class ItemLabel(Base):
+    """The label that a classifier gave a passage or an image. `made_by`: its name and training."""
+
+    __tablename__ = "item_labels"
+    __table_args__ = (
+        UniqueConstraint("passage_id", "classifier"),
+        UniqueConstraint("image_id", "classifier"),
+        Index("ix_item_labels_label", "collection_id", "label"),
+        _AUTOINCREMENT,
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    classifier: Mapped[str] = mapped_column(String(100))
+    made_by: Mapped[str] = mapped_column(String(150), default="")
+    passage_id: Mapped[int | None] = mapped_column(ForeignKey("passages.id", ondelete="CASCADE"))
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    label: Mapped[str] = mapped_column(String(200))
+    confidence: Mapped[float] = mapped_column(Double)
 
 
 class ApiKey(Base):

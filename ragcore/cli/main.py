@@ -17,6 +17,8 @@ COMMANDS = {
     "ask": ("ragcore.cli.ask", "Answer a question from the documents, with citations."),
     "imagine": ("ragcore.cli.imagine", "Make a picture from words, guides and conditions."),
     "label": ("ragcore.cli.label", "Choose among labels of your own for every picture."),
+    "classify": ("ragcore.cli.classify", "Label a collection by a classifier of your own."),
+    "classifiers": ("ragcore.cli.classifiers", "List, inspect and remove classifiers."),
     "collections": ("ragcore.cli.collections", "List, make, rename and delete collections."),
     "documents": ("ragcore.cli.documents", "List or remove the documents of a collection."),
     "eval": ("ragcore.cli.evaluate", "Measure quality on data with known answers."),

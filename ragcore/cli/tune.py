@@ -78,6 +78,43 @@ def controlnet(recipe: str, fresh: bool, as_json: bool) -> None:
     _show(report, as_json)
 
 
+@command.command("classifier")
+@_recipe
+@click.option(
+    "--way", "ways", multiple=True, type=click.Choice(["features", "lora", "full"]),
+    help="Train this way instead of the recipe's; may be repeated.",
+)  # fmt: skip
+@_fresh
+@_as_json
+def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -> None:
+    """Teach categories of your own from labelled pictures or texts."""
+    path = _recipe_file(recipe)
+    from ragcore.cli.classifiers import show_table
+    from ragcore.library import Library
+    from ragcore.tuning.classifier_recipe import ClassifierRecipe
+    from ragcore.tuning.recipe import read_recipe
+
+    read = read_recipe(path, ClassifierRecipe)
+    if ways:
+        chosen = tuple(dict.fromkeys(ways))
+        curve_ways = tuple(way for way in read.curve_ways if way in chosen)
+        changed = read.model_copy(update={"ways": chosen, "curve_ways": curve_ways})
+        read = changed.within(path.absolute().parent)
+    with Library() as library:
+        report = library.tune_classifier(read, progress=progress_line(), resume=not fresh)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    show_table(report.rows)
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    for name, value in report.flipped.items():
+        click.echo(f"{'flipped labels':<20} {name} {value:.3f}")
+    click.echo(f"{'kept':<20} {report.kept}")
+    click.echo(f"{'labels to review':<20} {report.suspicious}")
+    click.echo(f"{'folder':<20} {report.folder}")
+
+
 def _recipe_file(given: str) -> Path:
     """Raises UsageError unless there is such a file."""
     path = Path(given).expanduser()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.library.imagining import Imagining
 from ragcore.library.ingesting import Ingesting
+from ragcore.library.teaching import Teaching
 from ragcore.library.viewing import Viewing
 from ragcore.types import (
     Answer,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ragcore.catalog.models import Collection
 
 
-class Library(Ingesting, Viewing, Imagining):
+class Library(Ingesting, Viewing, Imagining, Teaching):
     """A person's documents and pictures: everything ragcore does, on one home folder.
 
     Light to make: models load when first needed, and are shared by all of a process. Safe to

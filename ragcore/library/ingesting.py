@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.catalog import DEFAULT_COLLECTION, browse
 from ragcore.errors import UsageError
 from ragcore.ingest.jobs import JobInfo
-from ragcore.library.parts import Parts
+from ragcore.library.teaching import Teaching
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Ingesting(Parts):
+class Ingesting(Teaching):
     """The verbs that change what a collection holds."""
 
     def ingest(
@@ -59,6 +59,8 @@ class Ingesting(Parts):
         )
         report = pipeline.run(paths, sync=sync)
         self.stores.refresh(row.id)
+        if not report.cancelled:
+            self.label_new(collection)
         return report
 
     def start_ingest(
@@ -120,7 +122,7 @@ class Ingesting(Parts):
         discover(paths, allowed_roots=self.settings.readable_roots, walk=False)
 
     def resume_job(self, job_id: int, *, passwords: Sequence[str] = ()) -> int:
-        """Start an interrupted, failed or cancelled ingest again; return the new job's id."""
+        """Start an interrupted, failed or cancelled job again; return the new job's id."""
         job: JobInfo = self.jobs.get(job_id)
         if job.running:
             raise UsageError(f"job {job_id} is still running")
@@ -128,6 +130,12 @@ class Ingesting(Parts):
             raise UsageError(f"job {job_id} is {job.state}: there is nothing to resume")
         if job.kind == "reembed":
             return self.start_reembed(job.collection)
+        if job.kind == "classify":
+            return self.start_classify(job.request["classifier"], collection=job.collection)
+        if job.kind == "teach":
+            return self.start_teaching(
+                job.request["classifier"], collection=job.collection, ways=job.request["ways"]
+            )
         return self.start_ingest(
             job.request["paths"],
             collection=job.collection,

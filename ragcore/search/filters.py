@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
+from ragcore.catalog.labels import has_label
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
     from ragcore.types import HitKind, IdArray
 
-FIELDS = ("type", "path", "name", "date", "date>=", "date<=", "size>=", "size<=", "page", "label")
+FIELDS = (
+    "type", "path", "name", "date", "date>=", "date<=", "size>=", "size<=", "page",
+    "label", "label_confidence>=", "classifier",
+)  # fmt: skip
 
 _TYPES = {  # short names; any other is a media type, its first half, or a file's extension
     "pdf": ("application/pdf",),
@@ -43,9 +47,12 @@ class Filter:
     documents: list[ColumnElement[bool]] = field(default_factory=list)
     pages: tuple[int, int] | None = None
     label: str | None = None
+    least: float | None = None
+    classifier: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.documents) or self.pages is not None or self.label is not None
+        others = (self.pages, self.label, self.least, self.classifier)
+        return bool(self.documents) or any(one is not None for one in others)
 
     def ids(self, session: Session, collection_id: int, kind: HitKind) -> IdArray:
         """Ascending ids of the collection's items of a kind that meet every condition."""
@@ -57,13 +64,23 @@ class Filter:
             first, last = self.pages
             end = Passage.page_end if kind == "passage" else Image.page
             query = query.where(table.page <= last, end >= first)
-        if self.label is not None:
-            page = and_(
-                DocumentPage.document_id == table.document_id, DocumentPage.number == table.page
-            )
-            query = query.join(DocumentPage, page).where(DocumentPage.label == self.label)
+        if (self.label, self.least, self.classifier) != (None, None, None):
+            query = query.where(self._labelled(kind))
         rows = session.execute(query.order_by(table.id))
         return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+    def _labelled(self, kind: HitKind) -> ColumnElement[bool]:
+        """A classifier says so; or, where only a label is asked for, it stands on such a page."""
+        told = has_label(kind, self.label, self.least, self.classifier)
+        if self.label is None or self.least is not None or self.classifier is not None:
+            return told
+        table = Passage if kind == "passage" else Image
+        page = exists().where(
+            DocumentPage.document_id == table.document_id,
+            DocumentPage.number == table.page,
+            DocumentPage.label == self.label,
+        )
+        return or_(told, page)
 
 
 def parse_filter(where: Mapping[str, str]) -> Filter:
@@ -75,13 +92,17 @@ def parse_filter(where: Mapping[str, str]) -> Filter:
     - date, date>=, date<=: of the file, as YYYY, YYYY-MM or YYYY-MM-DD
     - size>=, size<=: bytes, or with a unit as in 10MB
     - page: a number or a range as in 3-7
-    - label: the number printed on the page, such as iv
+    - label: what a trained classifier calls it (see `ragcore classify`); or the number printed
+      on the page, such as iv
+    - label_confidence>=: of that label, from 0 to 1
+    - classifier: the name of the one whose labels count
 
     Raises UsageError for an unknown field, naming the known ones, or a value that is no such.
     """
     result = Filter()
     for name, value in where.items():
         key, text = name.strip().lower().replace(" ", ""), str(value).strip()
+        key = "label_confidence>=" if key == "label_confidence" else key
         if key not in FIELDS:
             raise UsageError(f"unknown filter {name[:60]!r}; known are {', '.join(FIELDS)}")
         if not text:
@@ -90,6 +111,10 @@ def parse_filter(where: Mapping[str, str]) -> Filter:
             result.pages = _pages(text)
         elif key == "label":
             result.label = text
+        elif key == "label_confidence>=":
+            result.least = _share(text)
+        elif key == "classifier":
+            result.classifier = text
         else:
             result.documents.append(_CONDITIONS[key](text))
     return result
@@ -194,6 +219,16 @@ def _pages(value: str) -> tuple[int, int]:
     if not 1 <= first <= last:
         raise UsageError(f"{value[:40]!r} is not a page: write a number from 1, or 3-7")
     return first, last
+
+
+def _share(value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:  # not a number is neither
+        raise UsageError(f"{value[:40]!r} is no confidence: write a number from 0 to 1")
+    return share
 
 
 _CONDITIONS: dict[str, Callable[[str], ColumnElement[bool]]] = {
