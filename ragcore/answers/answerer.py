@@ -25,6 +25,7 @@ MAX_QUESTION = 4000  # characters
 PROMPT_TOKENS = 1600  # of documents: what a small model reads well, and quickly on a CPU
 SAMPLING = Sampling(max_tokens=128)
 THRESHOLD = 0.5
+LEANS = 0.1  # probability of the abstention from which it might be the likeliest text
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Answerer:
         if not run.hits:
             yield run.abstain()
             return
-        for piece in run.generate(self._sampling):
+        for piece in run.generate(run.second_thought(self._sampling)):
             yield AnswerEvent("text", piece)
         yield run.checked()
 
@@ -275,6 +276,21 @@ class _Run:
         self.signals = found
         self.timings["confidence"] = round(value, 4)
         return value
+
+    def second_thought(self, sampling: Sampling) -> Sampling:
+        """Bar the abstention where answering is likelier than that, all answers together.
+
+        The abstention is one text and answers are many: it can be the likeliest single one at a
+        third of the probability, and whether it is then hangs on rounding.
+        """
+        likelihood = getattr(self.answerer.llm, "likelihood", None)
+        if likelihood is None:
+            return sampling
+        first = ABSTENTION.split()[0]
+        urge = likelihood(self.messages, first, adapter=self.adapter, cancel=self.cancel)
+        if not LEANS <= urge < 0.5:
+            return sampling
+        return replace(sampling, banned_words=(*sampling.banned_words, first))
 
     def generate(self, sampling: Sampling, constraint: Constraint | None = None) -> Iterator[str]:
         pieces = self.answerer.llm.stream(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from ragcore.answers.answerer import declines
 from ragcore.answers.reading import closest, fit
 from ragcore.errors import Cancelled, UsageError
 from ragcore.llm.base import LLM
+from ragcore.llm.loader import load_llm
+from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Hit, Message, SearchQuery, SearchResult
 
@@ -42,6 +45,18 @@ def test_the_classic_question_in_ten_paraphrases(llm: LLM, rules: Hit, leave: Hi
             "Recreational activities are not permitted during working hours."
         ], question
         assert answer.citations[0].page == 4
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rounding_does_not_decide(
+    starter_weights: object, precision: Literal["float32", "bfloat16"], rules: Hit, leave: Hit
+) -> None:
+    """The abstention is the likeliest single text here, at a third of the probability."""
+    llm = load_llm(Settings(precision=precision))
+    assert isinstance(llm, TransformersLLM)
+    answer = answerer(llm, leave, rules).ask(PARAPHRASES[2])
+    llm.unload()
+    assert answer.text.startswith("No")
 
 
 def test_without_the_policy_it_abstains(llm: LLM, leave: Hit) -> None:
