@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,3 +70,15 @@ def top_k(probabilities: FloatArray, labels: Sequence[int]) -> dict[str, float]:
     order = np.argsort(-probabilities, axis=1, kind="stable")
     found: np.ndarray = order == np.asarray(labels)[:, None]
     return {f"zeroshot@{k}": float(found[:, :k].any(1).mean()) for k in (1, 5)}
+
+
+def caption_bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Corpus BLEU-4 of captions against people's, in [0, 1], as sacrebleu computes it (Post
+    2018; its own tokens, case counts). Pictures may have different numbers of references.
+    """
+    from sacrebleu import corpus_bleu
+
+    most = max(len(several) for several in references)
+    # sacrebleu takes one list for each place; None stands where a picture has fewer
+    lists: list[Any] = [[r[k] if k < len(r) else None for r in references] for k in range(most)]
+    return float(corpus_bleu(list(said), lists).score) / 100

@@ -43,6 +43,7 @@ PUBLIC = {
     "ragcore.diffusion.sampling",
     "ragcore.diffusion.words",
     "ragcore.encoders.device",
+    "ragcore.encoders.grid",
     "ragcore.evals.qa_scores",
     "ragcore.evals.reliability",
     "ragcore.ingest.pictures",

@@ -115,6 +115,19 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
     click.echo(f"{'folder':<20} {report.folder}")
 
 
+@command.command("projector")
+@_recipe
+@_fresh
+@_as_json
+def projector(recipe: str, fresh: bool, as_json: bool) -> None:
+    """Teach a language model to answer about pictures."""
+    path = _recipe_file(recipe)
+    from ragcore.tuning.projector import tune_projector
+
+    report = tune_projector(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    _show(report, as_json)
+
+
 def _recipe_file(given: str) -> Path:
     """Raises UsageError unless there is such a file."""
     path = Path(given).expanduser()

@@ -6,11 +6,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import UsageError
+from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.weights import ModelRef, WeightStore, load_profile
 
 if TYPE_CHECKING:
     from ragcore.llm.base import LLM
+    from ragcore.llm.picture_llm import PictureLLM
+    from ragcore.llm.transformers_llm import TransformersLLM
     from ragcore.settings import Settings
 
 _made: dict[tuple[str, ...], Any] = {}
@@ -40,6 +42,35 @@ def load_llm(settings: Settings) -> LLM:
         return llm
 
 
+def load_picture_llm(settings: Settings, model: str = "") -> PictureLLM:
+    """The profile's model for questions about pictures, or the one that `model` names.
+
+    `model` is a name of the weights registry, "hub:OWNER/NAME", "local:FOLDER" or a folder: with
+    a projector of ours, or a vision-language model in the hub's layout. Errors as `load_llm`.
+    """
+    reference = load_profile(settings).picture_llm
+    if model:
+        reference = _named_picture_llm(model, settings)
+    if reference is None:
+        raise UsageError(
+            f"profile {settings.profile} has no model for questions about pictures; name one"
+        )
+    key = (
+        "picture",
+        reference.name,
+        reference.kind,
+        load_profile(settings).name,
+        str(settings.home),
+        str(settings.weights_cache),
+        f"{settings.device} {settings.precision} {settings.threads}",
+    )
+    with _lock:
+        if key not in _made:
+            _made[key] = _make_picture_llm(reference, settings)
+        llm: PictureLLM = _made[key]
+        return llm
+
+
 def unload_llms() -> int:
     """Free the memory of all models that nobody is using; returns how many were freed."""
     with _lock:
@@ -61,6 +92,58 @@ def resolve_model(name: str, settings: Settings) -> Path:
     if path.is_absolute() or name.startswith("."):
         raise UsageError(f"{name} holds no model (config.json is missing)")
     return WeightStore(settings).ensure(name)
+
+
+def _named_picture_llm(model: str, settings: Settings) -> ModelRef:
+    path = Path(model.removeprefix("local:")).expanduser()
+    if path.is_dir():
+        name = f"local:{path.absolute()}"
+        kind = "projector" if (path / "projector.json").is_file() else "image-text-to-text"
+        return ModelRef(name, kind)
+    if model.startswith(("local:", ".", "/", "~")):
+        raise UsageError(f"no such folder: {path}")
+    folder = WeightStore(settings).ensure(model)
+    projector = (folder / "projector.json").is_file()
+    return ModelRef(model, "projector" if projector else "image-text-to-text")
+
+
+def _make_picture_llm(reference: ModelRef, settings: Settings) -> PictureLLM:
+    from ragcore.encoders.device import place
+
+    folder = WeightStore(settings).ensure(reference.name)
+    shown = Path(reference.name).name if reference.name.startswith("local:") else reference.name
+    if reference.kind == "image-text-to-text":
+        from ragcore.llm.hub_vision import HubVisionLLM
+
+        return HubVisionLLM(folder, name=shown, placement=place(settings))
+    from ragcore.encoders.grid import TOWER, GridEncoder
+    from ragcore.llm.picture_llm import ProjectedLLM
+    from ragcore.llm.projector import read_config
+
+    config = read_config(folder)
+    if config.tower != TOWER:
+        raise ModelUnavailable(f"{shown} reads pictures by {config.tower}; ragcore has {TOWER}")
+    encoder = GridEncoder(config.side, settings=settings)
+    return ProjectedLLM(folder, name=shown, llm=_base_of(config.base, settings), encoder=encoder)
+
+
+def _base_of(name: str, settings: Settings) -> TransformersLLM:
+    """The language model under a projector: the profile's where it is the same one."""
+    from ragcore.llm.transformers_llm import TransformersLLM
+
+    chosen = load_profile(settings).llm
+    if chosen is not None and chosen.kind == "transformers" and chosen.name == name:
+        llm = load_llm(settings)
+        assert isinstance(llm, TransformersLLM)
+        return llm
+    path = Path(name).expanduser()
+    reference = f"local:{path.absolute()}" if (path / "config.json").is_file() else name
+    key = ("base", reference, str(settings.home), f"{settings.device} {settings.precision}")
+    with _lock:
+        if key not in _made:
+            _made[key] = _make(ModelRef(reference, "transformers"), settings)
+        made: TransformersLLM = _made[key]
+        return made
 
 
 def _make(reference: ModelRef, settings: Settings) -> Any:

@@ -15,6 +15,7 @@ from ragcore.llm.grammar import GrammarCompiler, verify
 from ragcore.llm.logits import check, processors
 from ragcore.llm.prompt_cache import Kept, PromptCache
 from ragcore.llm.text_stream import TextStream
+from ragcore.llm.turns import Turns
 from ragcore.types import CancelToken, Message
 
 if TYPE_CHECKING:
@@ -58,13 +59,14 @@ class TransformersLLM:
         self._idle_seconds = idle_seconds
         self._context_length = context_length
         self._load_lock = threading.RLock()
-        self._model_lock = _Turns()
+        self._model_lock = Turns()
         self._model: Any = None
         self._tokenizer: Any = None
         self._grammars: GrammarCompiler | None = None
         self._cache = PromptCache()
         self._active: str | None = None
         self._loaded: dict[str, Path] = {}
+        self._own: dict[str, Path] = {}
         self._users = 0
         self._last_used = time.monotonic()
         self._timer: threading.Timer | None = None
@@ -141,6 +143,39 @@ class TransformersLLM:
             verify(text.text, constraint)
 
     # --- beyond the contract ---
+
+    def add_adapter(self, name: str, folder: Path) -> None:
+        """Make the adapter in `folder` known under `name`, beside those that are looked up."""
+        self._own[name] = folder
+
+    def stream_from(
+        self,
+        prompt: Callable[[Any], torch.Tensor],
+        sampling: Sampling = Sampling(),
+        *,
+        adapter: str | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[str]:
+        """As `stream`, from the input embeddings [1, t, width] that `prompt` makes of the model."""
+        check(sampling)
+        chosen = self._adapter(adapter)
+        with self.borrowed(chosen or NO_ADAPTER) as model:
+            embedded = prompt(model)
+        room = self.context_length - embedded.shape[1]
+        if room < 1:
+            raise UsageError(
+                f"the question is too long: {self.name} takes {self.context_length} tokens"
+            )
+        with self._using():
+            text = TextStream(self.tokenizer, sampling.stop)
+            limit = min(sampling.max_tokens, room)
+            for token in self._tokens([], sampling, limit, None, chosen, cancel, embedded):
+                if piece := text.push(token):
+                    yield piece
+                if text.stopped:
+                    break
+            if piece := text.finish():
+                yield piece
 
     def likelihood(
         self,
@@ -233,10 +268,14 @@ class TransformersLLM:
         grammar: Any,
         adapter: str | None,
         cancel: CancelToken | None,
+        embedded: torch.Tensor | None = None,
     ) -> Iterator[int]:
+        """Tokens after `prompt`, or after input embeddings in its place."""
         import torch
 
-        kept = self._cache.take(prompt, adapter) or self._fresh(adapter)
+        known = None if embedded is not None else self._cache.take(prompt, adapter)
+        kept = known or self._fresh(adapter)
+        shared = embedded is None  # the cache knows prompts by their tokens
         chain = processors(sampling, self.tokenizer, len(prompt))
         random = torch.Generator(device="cpu")
         random.manual_seed(sampling.seed) if sampling.seed is not None else random.seed()
@@ -244,8 +283,9 @@ class TransformersLLM:
         ids, pending = list(prompt), prompt[len(kept.tokens) :]
         try:
             for _ in range(limit):
-                scores = self._forward(kept, pending, cancel)[-1].float()
-                context = torch.tensor(ids, device=scores.device)
+                scores = self._forward(kept, pending, cancel, embedded=embedded)[-1].float()
+                embedded = None
+                context = torch.tensor(ids, dtype=torch.long, device=scores.device)
                 for process in chain:
                     scores = process(context, scores)
                 if grammar is not None:
@@ -259,11 +299,18 @@ class TransformersLLM:
                 pending = [token]
                 yield token
         finally:
-            if kept.cache.get_seq_length() == len(kept.tokens):  # not so after a failed forward
+            # not so long after a failed forward
+            if shared and kept.cache.get_seq_length() == len(kept.tokens):
                 self._cache.give_back(kept)
 
     def _forward(
-        self, kept: Kept, ids: list[int], cancel: CancelToken | None, *, last: int = 1
+        self,
+        kept: Kept,
+        ids: list[int],
+        cancel: CancelToken | None,
+        *,
+        last: int = 1,
+        embedded: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Logits [last, V] after `ids`, which are added to `kept`. Long prompts go in chunks,
         so that others get a turn in between and a cancel is seen soon."""
@@ -271,6 +318,17 @@ class TransformersLLM:
 
         chunk = 512 if self.placement.device == "cpu" else 4096
         logits: torch.Tensor | None = None
+        if embedded is not None:
+            if cancel is not None and cancel.cancelled:
+                raise Cancelled("the answer was cancelled")
+            with self._model_lock, torch.inference_mode():
+                self._activate(kept.adapter)
+                logits = self._model(
+                    inputs_embeds=embedded,
+                    past_key_values=kept.cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).logits[0]
         for start in range(0, len(ids), chunk):
             part = ids[start : start + chunk]
             if 0 < len(ids) - start - chunk < last:  # do not cut through what is asked for
@@ -334,9 +392,9 @@ class TransformersLLM:
     def _load_adapter(self, adapter: str) -> None:
         if adapter in self._loaded:
             return
-        if self._find_adapter is None:
+        if adapter not in self._own and self._find_adapter is None:
             raise UsageError(f"{self.name} was made without adapters; asked for {adapter!r}")
-        folder = self._find_adapter(adapter)
+        folder = self._own.get(adapter) or self._find_adapter(adapter)  # type: ignore[misc]
         from ragcore.llm.adapters import attach
 
         self._model = attach(self._model, folder, adapter)
@@ -386,34 +444,6 @@ class TransformersLLM:
                 self._watch()
                 return
         self.unload()
-
-
-class _Turns:
-    """A re-entrant lock that is handed on in the order of asking, so nobody is starved."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._queue: list[int] = []
-        self._owner: int | None = None
-        self._depth = 0
-
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        with self._condition:
-            if self._owner == me:
-                self._depth += 1
-                return
-            self._queue.append(me)
-            self._condition.wait_for(lambda: self._owner is None and self._queue[0] == me)
-            self._queue.pop(0)
-            self._owner, self._depth = me, 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._condition:
-            self._depth -= 1
-            if not self._depth:
-                self._owner = None
-                self._condition.notify_all()
 
 
 def _choose(scores: torch.Tensor, sampling: Sampling, random: torch.Generator) -> int:

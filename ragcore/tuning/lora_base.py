@@ -6,25 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UsageError
-from ragcore.tuning.lora_recipe import LoraRecipe
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
 
 
-def load_base(recipe: LoraRecipe, settings: Settings) -> tuple[Any, Any]:
-    """The frozen model and its tokenizer, in the precision that trains well where it runs."""
+def load_base(name: str, settings: Settings, *, four_bit: bool = False) -> tuple[Any, Any]:
+    """The frozen model and its tokenizer, in the precision that trains well where it runs.
+
+    `name` is one of the weights registry, or a model folder.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from ragcore.llm.loader import resolve_model
 
-    folder = resolve_model(recipe.base, settings)
+    folder = resolve_model(name, settings)
     cuda = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not cuda:
         raise UsageError("device is cuda, and there is no CUDA GPU; set device to auto or cpu")
     options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
-    if recipe.four_bit:
+    if four_bit:
         if not cuda:
             raise UsageError("four_bit needs a CUDA GPU; leave it out")
         from transformers import BitsAndBytesConfig
@@ -33,8 +35,8 @@ def load_base(recipe: LoraRecipe, settings: Settings) -> tuple[Any, Any]:
     model = AutoModelForCausalLM.from_pretrained(folder, **options)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.chat_template is None:
-        raise UsageError(f"{recipe.base} has no chat template; take an instruction-tuned model")
-    return model.to("cuda") if cuda and not recipe.four_bit else model, tokenizer
+        raise UsageError(f"{name} has no chat template; take an instruction-tuned model")
+    return model.to("cuda") if cuda and not four_bit else model, tokenizer
 
 
 def load_start(model: Any, folder: Path) -> None:

@@ -32,11 +32,15 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "image_text_encoder": ("open_clip",),
         "reranker": ("cross-encoder", "onnx"),
         "llm": ("transformers", "openai"),
+        "picture_llm": ("projector", "image-text-to-text"),
         "diffusion": ("latent", "diffusers"),
         "controlnet": ("diffusers",),
     }
 )
 _SERVED = ("openai",)
+_PARTS = (
+    "text_encoder", "image_text_encoder", "reranker", "llm", "picture_llm", "diffusion",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,13 @@ class Profile:
     image_text_encoder: ModelRef | None = None
     reranker: ModelRef | None = None
     llm: ModelRef | None = None
+    picture_llm: ModelRef | None = None
     diffusion: ModelRef | None = None
     controlnets: Mapping[str, ModelRef] = field(default_factory=dict)  # by condition
 
     def parts(self) -> Iterator[tuple[str, ModelRef]]:
         """Every model with its part's name ("controlnet.canny" for a ControlNet)."""
-        for part in ("text_encoder", "image_text_encoder", "reranker", "llm", "diffusion"):
+        for part in _PARTS:
             reference = getattr(self, part)
             if reference is not None:
                 yield part, reference
@@ -95,6 +100,7 @@ class _File(BaseModel):
     image_text_encoder: _Model | None = None
     reranker: _Model | None = None
     llm: _Model | None = None
+    picture_llm: _Model | None = None
     diffusion: _Model | None = None
     controlnets: dict[str, _Model] = {}
 
@@ -148,6 +154,7 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
         image_text_encoder=reference("image_text_encoder", file.image_text_encoder),
         reranker=reference("reranker", file.reranker),
         llm=reference("llm", file.llm),
+        picture_llm=reference("picture_llm", file.picture_llm),
         diffusion=reference("diffusion", file.diffusion),
         controlnets=MappingProxyType(controlnets),
     )

@@ -1,0 +1,163 @@
+"""Vision-language models of the hub, through transformers' own classes for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import Cancelled, ModelUnavailable
+from ragcore.llm.base import Sampling
+from ragcore.llm.logits import check
+from ragcore.llm.picture_llm import CAPTION_TOKENS, check_question
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ragcore.encoders.device import Placement
+    from ragcore.types import CancelToken
+
+CAPTION_QUESTION = "Describe the picture in one sentence."
+
+
+class HubVisionLLM:
+    """Any model of AutoModelForImageTextToText, from a folder in the hub's layout.
+
+    One question runs at a time; others wait. Weights load on first use. Raises
+    ModelUnavailable, then, for a folder that holds no such model.
+    """
+
+    def __init__(self, folder: str | Path, *, name: str, placement: Placement) -> None:
+        self._folder = str(folder)
+        self._name = name
+        self._placement = placement
+        self._lock = threading.RLock()
+        self._model: Any = None
+        self._processor: Any = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def stream(
+        self,
+        picture: Image,
+        question: str,
+        sampling: Sampling = Sampling(max_tokens=60),
+        *,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[str]:
+        from transformers import TextIteratorStreamer
+
+        check(sampling)
+        text = check_question(question)
+        with self._lock:
+            self._load()
+            inputs = self._inputs(picture, text)
+            pieces = TextIteratorStreamer(
+                self._processor.tokenizer, skip_prompt=True, skip_special_tokens=True
+            )
+            stopped = threading.Event()
+            failed: list[BaseException] = []
+
+            def write() -> None:
+                try:
+                    self._generate(inputs, sampling, streamer=pieces, stop=_any(cancel, stopped))
+                except Exception as error:  # handed on to the reader below
+                    failed.append(error)
+                finally:
+                    pieces.end()
+
+            writer = threading.Thread(target=write, name="ragcore-picture", daemon=True)
+            writer.start()
+            try:
+                yield from (piece for piece in pieces if piece)
+            finally:
+                stopped.set()
+                writer.join()
+            if failed:
+                raise ModelUnavailable(f"{self.name} cannot answer: {_reason(failed[0])}")
+            if cancel is not None and cancel.cancelled:
+                raise Cancelled("the answer was cancelled")
+
+    def captions(
+        self, pictures: Sequence[Image], *, cancel: CancelToken | None = None
+    ) -> list[str]:
+        sampling = Sampling(max_tokens=CAPTION_TOKENS)
+        return [
+            " ".join("".join(self.stream(one, CAPTION_QUESTION, sampling, cancel=cancel)).split())
+            for one in pictures
+        ]
+
+    def unload(self) -> bool:
+        """Free the model's memory; waits for an answer that is being written."""
+        with self._lock:
+            had, self._model, self._processor = self._model is not None, None, None
+        return had
+
+    def memory(self) -> int:
+        """Bytes of the loaded weights."""
+        loaded = self._model
+        return sum(p.numel() * p.element_size() for p in loaded.parameters()) if loaded else 0
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        try:
+            self._processor = AutoProcessor.from_pretrained(self._folder)
+            model = AutoModelForImageTextToText.from_pretrained(
+                self._folder, dtype=self._placement.dtype
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ModelUnavailable(f"{self.name} cannot be loaded: {_reason(error)}") from error
+        if not hasattr(self._processor, "tokenizer"):
+            raise ModelUnavailable(f"{self.name} has no processor for pictures and words")
+        self._model = model.to(self._placement.device).eval()
+
+    def _inputs(self, picture: Image, question: str) -> Any:
+        """The processor's tensors of one question, by the model's chat form if it has one."""
+        image = picture.convert("RGB")
+        if getattr(self._processor, "chat_template", None):
+            parts = [{"type": "image"}, {"type": "text", "text": question}]
+            text = self._processor.apply_chat_template(
+                [{"role": "user", "content": parts}], add_generation_prompt=True
+            )
+        else:  # captioning models such as GIT and BLIP read the bare question
+            text = question
+        made = self._processor(images=image, text=text, return_tensors="pt")
+        return made.to(self._placement.device, dtype=self._placement.dtype)
+
+    def _generate(self, inputs: Any, sampling: Sampling, *, streamer: Any, stop: Any) -> None:
+        import torch
+
+        how: dict[str, Any] = {"do_sample": sampling.temperature > 0}
+        if sampling.temperature > 0:
+            how |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+        with torch.inference_mode():
+            self._model.generate(
+                **inputs,
+                **how,
+                max_new_tokens=sampling.max_tokens,
+                repetition_penalty=sampling.repetition_penalty,
+                streamer=streamer,
+                stopping_criteria=stop,
+            )
+
+
+def _any(cancel: CancelToken | None, stopped: threading.Event) -> Any:
+    """Stops when the answer is cancelled, or nobody reads it any more."""
+    import torch
+    from transformers import StoppingCriteriaList
+
+    def stop(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        now = stopped.is_set() or (cancel is not None and cancel.cancelled)
+        return torch.full((len(ids),), now, device=ids.device, dtype=torch.bool)
+
+    return StoppingCriteriaList([stop])
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

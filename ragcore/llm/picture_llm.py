@@ -1,0 +1,209 @@
+"""Questions about a picture: a projector in front of the language model.
+
+`ProjectedLLM` runs what `ragcore tune projector` trains; `ragcore.llm.hub_vision` runs models of
+the hub that come with eyes of their own. Both are a `PictureLLM`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ragcore.errors import Cancelled, ModelUnavailable, UsageError
+from ragcore.llm.base import Sampling
+from ragcore.llm.picture_prompt import prompt_parts
+from ragcore.llm.transformers_llm import NO_ADAPTER
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from ragcore.encoders.grid import GridEncoder
+    from ragcore.llm.projector import Projector
+    from ragcore.llm.transformers_llm import TransformersLLM
+    from ragcore.types import CancelToken
+
+BEAMS = 3  # of a caption; answers are streamed and so greedy
+CAPTION_TOKENS = 40
+BATCH = 8  # pictures that are captioned at once
+MOST_QUESTION = 2000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class PictureAnswer:
+    """What a model says of a picture. `model` is its name, `seconds` how long it took."""
+
+    text: str
+    model: str
+    seconds: float
+
+
+class PictureLLM(Protocol):
+    """A model that answers questions about one picture."""
+
+    @property
+    def name(self) -> str: ...
+
+    def stream(
+        self,
+        picture: Image,
+        question: str,
+        sampling: Sampling = Sampling(max_tokens=60),
+        *,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[str]:
+        """Yield the answer in pieces. Raises UsageError for an empty question, Cancelled."""
+        ...
+
+    def captions(
+        self, pictures: Sequence[Image], *, cancel: CancelToken | None = None
+    ) -> list[str]:
+        """One sentence about each picture. Raises Cancelled."""
+        ...
+
+
+def check_question(question: str) -> str:
+    """The question without space around it. Raises UsageError if it is empty or endless."""
+    text = question.strip()
+    if not text:
+        raise UsageError("ask something about the picture: the question is empty")
+    if len(text) > MOST_QUESTION:
+        raise UsageError(f"the question has {len(text)} characters; at most {MOST_QUESTION} fit")
+    return text
+
+
+class ProjectedLLM:
+    """A language model that reads pictures through a projector (`ragcore.llm.projector`).
+
+    `folder` holds the projector and, if one was trained, the adapter in peft's layout. The
+    language model is shared with text questions: its adapter is put on for a picture's turns.
+    """
+
+    def __init__(
+        self, folder: Path, *, name: str, llm: TransformersLLM, encoder: GridEncoder
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._llm = llm
+        self._encoder = encoder
+        self._lock = threading.Lock()
+        self._projector: Projector | None = None
+        self._adapter = NO_ADAPTER
+        if (folder / "adapter_config.json").is_file():
+            self._adapter = name
+            llm.add_adapter(name, folder)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def projector(self) -> Projector:
+        """Loaded when first needed. Raises ModelUnavailable."""
+        from ragcore.llm.projector import load_projector
+
+        with self._lock:
+            if self._projector is None:
+                self._projector = load_projector(self._folder)
+            return self._projector
+
+    def stream(
+        self,
+        picture: Image,
+        question: str,
+        sampling: Sampling = Sampling(max_tokens=60),
+        *,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[str]:
+        text = check_question(question)
+        cells = self.cells([picture])
+
+        def prompt(model: Any) -> torch.Tensor:
+            return self.embed(model, cells, text)
+
+        yield from self._llm.stream_from(prompt, sampling, adapter=self._adapter, cancel=cancel)
+
+    def captions(
+        self, pictures: Sequence[Image], *, cancel: CancelToken | None = None
+    ) -> list[str]:
+        said: list[str] = []
+        for start in range(0, len(pictures), BATCH):
+            said += self.captions_of(self.cells(pictures[start : start + BATCH]), cancel=cancel)
+        return said
+
+    def cells(self, pictures: Sequence[Image]) -> torch.Tensor:
+        """What the tower sees of pictures: [n, cells, channels]."""
+        import torch
+
+        return torch.from_numpy(self._encoder.encode(pictures))
+
+    def captions_of(
+        self, cells: torch.Tensor, *, beams: int = BEAMS, cancel: CancelToken | None = None
+    ) -> list[str]:
+        """Captions from cells [n, cells, channels]; [n, 0, channels] is no picture at all."""
+        from ragcore.llm.picture_batch import answer_batch
+
+        if cancel is not None and cancel.cancelled:
+            raise Cancelled("cancelled before the caption was written")
+        with self._llm.borrowed(self._adapter) as model:
+            prompt = self.embed(model, cells, self.projector.config.caption_question)
+            said = answer_batch(
+                model,
+                self._llm.tokenizer,
+                prompt,
+                beams=beams,
+                max_tokens=CAPTION_TOKENS,
+                cancel=cancel,
+            )
+        if cancel is not None and cancel.cancelled:
+            raise Cancelled("cancelled while a caption was being written")
+        return [" ".join(text.split()) for text in said]
+
+    def prefers(self, cells: torch.Tensor, question: str, one: str, other: str) -> bool:
+        """Whether the answer to a question about one picture's cells sooner begins with `one`
+        than with `other`."""
+        import torch
+
+        first, second = (
+            self._llm.tokenizer(text, add_special_tokens=False)["input_ids"][0]
+            for text in (one, other)
+        )
+        with self._llm.borrowed(self._adapter) as model, torch.inference_mode():
+            prompt = self.embed(model, cells, question)
+            scores = model(inputs_embeds=prompt, use_cache=False, logits_to_keep=1).logits[0, -1]
+        return bool(scores[first] > scores[second])
+
+    def embed(self, model: Any, cells: torch.Tensor, question: str) -> torch.Tensor:
+        """Input embeddings of a question around cells. Raises ModelUnavailable if the projector
+        was made for another language model."""
+        import torch
+
+        from ragcore.llm.picture_batch import embed_prompt
+
+        width = model.get_input_embeddings().weight.shape[1]
+        if width != self.projector.config.width:
+            raise ModelUnavailable(
+                f"{self.name} was made for {self.projector.config.base}, whose embeddings have "
+                f"{self.projector.config.width} numbers; {self._llm.name} has {width}"
+            )
+        before, after = (
+            self._llm.tokenizer(part, add_special_tokens=False)["input_ids"]
+            for part in prompt_parts(self._llm.render, question)
+        )
+        with torch.inference_mode():
+            seen = self.projector(cells) if cells.shape[1] else torch.zeros(len(cells), 0, width)
+            return embed_prompt(model, before, seen, after)
+
+    def unload(self) -> bool:
+        """Free the projector; the language model is freed by itself."""
+        with self._lock:
+            had, self._projector = self._projector is not None, None
+        return had
+
+    def memory(self) -> int:
+        """Bytes of the loaded projector."""
+        loaded = self._projector
+        return sum(p.numel() * p.element_size() for p in loaded.parameters()) if loaded else 0
