@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     ocr: Literal["auto", "off", "always"] = Field(
         default="auto", description="Text recognition: scanned pages and pictures, never, or all."
     )
+    captions: Literal["off", "on"] = Field(
+        default="off",
+        description="Whether ingest has a model caption pictures that have no caption.",
+    )
     allowed_roots: Annotated[list[Path], NoDecode] = Field(
         default_factory=list,
         description="If given, only files under these folders are ingested or served; in the "

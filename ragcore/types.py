@@ -131,6 +131,7 @@ class Hit:
     media_type: str = ""
     collection: str = ""
     why: Why = Why()
+    caption_by: str = ""  # the model that wrote an image's caption; "": people did
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,9 @@ def pictures(
                 )
                 _menu(hit, place, [_LIKE, _SAME])
             note = (notes or {}).get(hit.id) or (f"score {hit.score:.2f}" if scores else "")
+            if hit.caption_by:
+                said = f"“{shorten(hit.text, 120)}” caption by {hit.caption_by}"
+                st.html(f'<p class="rc-about">{escape(said)}</p>')
             if note:
                 st.html(f'<p class="rc-about">{escape(note)}</p>')
 

@@ -45,6 +45,8 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 @click.argument("question")
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @click.option("-k", "k", type=int, default=4, show_default=True, help="Passages to read.")
+@click.option("--image", help="A picture: the question is about it, not about the documents.")
+@click.option("--model", default="", help="With --image: another model, by name or folder.")
 @click.option("--schema", help="A JSON Schema file: the answer is JSON of this form.")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
 @click.option("--adapter", help="An adapter's name, or none for the bare model.")
@@ -59,6 +61,8 @@ def command(
     question: str,
     collection: str,
     k: int,
+    image: str | None,
+    model: str,
     schema: str | None,
     where: tuple[str, ...],
     adapter: str | None,
@@ -69,6 +73,11 @@ def command(
     """Answer a question from the documents, with citations; say so when they do not tell."""
     from ragcore.cli.search import parse_where
 
+    if image is not None:
+        _ask_picture(image, question, model, as_json)
+        return
+    if model:
+        raise UsageError("--model goes with --image")
     form = read_schema(schema) if schema else None
     with Library() as library:
         answer = library.ask(
@@ -89,3 +98,17 @@ def command(
     for citation in answer.citations:
         page = f", page {citation.page}" if citation.page is not None else ""
         click.echo(f'  [{citation.n}] {citation.document}{page}: "{citation.quote}"')
+
+
+def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:
+    """The answer as it is written, then by which model."""
+    with Library() as library:
+        for piece in library.ask_picture_stream(Path(image).expanduser(), question, model=model):
+            if not isinstance(piece, str):
+                answer = piece
+            elif not as_json:
+                click.echo(piece, nl=False)
+    if as_json:
+        print_json({"answer": answer.text, "model": answer.model, "seconds": answer.seconds})
+        return
+    click.echo(f"\n  by {answer.model}, from the picture alone")

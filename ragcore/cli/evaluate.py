@@ -105,6 +105,34 @@ def qa(
     _show(result, as_json)
 
 
+@command.command("captions")
+@click.argument("directory", metavar="DIR")
+@click.option("--model", default="", help="Another model than the profile's: a name or a folder.")
+@click.option("--limit", type=click.IntRange(2), help="Only the first pictures.")
+@click.option("--details", type=click.Path(dir_okay=False), help="Write every caption as JSONL.")
+@_as_json
+def captions(
+    directory: str, model: str, limit: int | None, details: str | None, as_json: bool
+) -> None:
+    """Captions by a model on a folder of pictures with people's captions.
+
+    DIR has NAME.jsonl with NAME.zip (dev, test or val are measured) and perhaps train.jsonl, for
+    the nearest training picture's caption as a comparison.
+    """
+    folder = _there(directory, "folder")
+    from ragcore.evals.captions import evaluate_captions
+
+    result = evaluate_captions(
+        folder,
+        settings=Settings(),
+        model=model,
+        limit=limit,
+        details=Path(details) if details else None,
+        progress=progress_line(),
+    )
+    _show(result, as_json)
+
+
 @command.command("diffusion")
 @click.argument("directory", metavar="DIR")
 @click.option(
@@ -155,6 +183,40 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
         pictures=Path(pictures) if pictures else None,
         progress=progress_line(),
         **how,
+    )
+    _show(result, as_json)
+
+
+@command.command("probe")
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--count",
+    type=click.IntRange(200, 50_000),
+    default=4000,
+    show_default=True,
+    help="Scenes: icons set down somewhere, a quarter of the icons for testing.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another draw of scenes.")
+@click.option("--save", type=click.Path(file_okay=False), help="Keep the probes for Studio here.")
+@_as_json
+def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool) -> None:
+    """What can be read off a picture's code by a linear model.
+
+    DIR has STYLE.npz and STYLE.jsonl. R2 by attribute (place, size, colour, symmetry) and
+    accuracy (group, style) of probes on the picture maker's latents, on the image encoder's
+    embedding and on raw pixels, all on icons not fitted on; a probe that was fitted on shuffled
+    labels shows what chance does.
+    """
+    folder = _there(directory, "folder")
+    from ragcore.evals.probe import evaluate_probe
+
+    result = evaluate_probe(
+        folder,
+        settings=Settings(),
+        count=count,
+        seed=seed,
+        save=Path(save) if save else None,
+        progress=progress_line(),
     )
     _show(result, as_json)
 

@@ -18,6 +18,11 @@ from ragcore.types import CancelToken
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @click.option("--sync", is_flag=True, help="Also remove documents whose files are gone.")
 @click.option("--password", multiple=True, help="Try this on locked files; may be repeated.")
+@click.option(
+    "--captions/--no-captions",
+    default=None,
+    help="Have a model caption pictures that have none.  [default: the setting captions]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(
@@ -26,6 +31,7 @@ def command(
     collection: str,
     sync: bool,
     password: tuple[str, ...],
+    captions: bool | None,
     as_json: bool,
 ) -> None:
     """Add files and folders to a collection.
@@ -49,6 +55,7 @@ def command(
                 collection=collection,
                 sync=sync,
                 passwords=password,
+                captions=captions,
                 progress=progress_line(),
                 cancel=token,
             )

@@ -15,6 +15,7 @@ COMMANDS = {
     "ingest": ("ragcore.cli.ingest", "Add files and folders to a collection."),
     "search": ("ragcore.cli.search", "Find passages and pictures by words, a picture or both."),
     "ask": ("ragcore.cli.ask", "Answer a question from the documents, with citations."),
+    "caption": ("ragcore.cli.caption", "Write captions for pictures that have none."),
     "imagine": ("ragcore.cli.imagine", "Make a picture from words, guides and conditions."),
     "label": ("ragcore.cli.label", "Choose among labels of your own for every picture."),
     "classify": ("ragcore.cli.classify", "Label a collection by a classifier of your own."),

@@ -34,6 +34,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "document": hit.document,
         "page": hit.page,
         "text": hit.text,
+        "caption_by": hit.caption_by or None,
         "path": hit.path,
         "why": {
             "dense": hit.why.dense,
@@ -108,7 +109,8 @@ def _show(result: SearchResult) -> None:
         page = f", page {hit.page}" if hit.page is not None else ""
         click.echo(f"{hit.score:.2f}  {hit.document}{page}  ({hit.path})")
         if hit.text:
-            click.echo(f"      {shorten(hit.text)}")
+            by = f"  [caption by {hit.caption_by}]" if hit.caption_by else ""
+            click.echo(f"      {shorten(hit.text)}{by}")
     if not result.hits:
         nearest = f"; the nearest scores {result.below[0].score:.2f}" if result.below else ""
         click.echo(f"nothing fits (cut-off {result.cutoff:.2f}{nearest}; --cutoff 0 shows it)")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.catalog import DEFAULT_COLLECTION, browse
 from ragcore.errors import UsageError
 from ragcore.ingest.jobs import JobInfo
+from ragcore.library.seeing import Seeing
 from ragcore.library.teaching import Teaching
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Ingesting(Teaching):
+class Ingesting(Teaching, Seeing):
     """The verbs that change what a collection holds."""
 
     def ingest(
@@ -34,13 +35,15 @@ class Ingesting(Teaching):
         collection: str = DEFAULT_COLLECTION,
         sync: bool = False,
         passwords: Sequence[str] = (),
+        captions: bool | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
         """Add files and folders; unchanged ones are passed over, changed ones replaced.
 
         `sync` also removes documents whose files are gone from the folders given. `passwords`
-        are tried on locked files. A file that cannot be read is an entry in the report's
+        are tried on locked files. `captions` overrides the setting: whether a model captions
+        pictures that have no caption. A file that cannot be read is an entry in the report's
         `failed`. Raises UsageError for a path that does not exist or is not allowed.
         """
         from ragcore.ingest.pipeline import IngestPipeline
@@ -61,6 +64,8 @@ class Ingesting(Teaching):
         self.stores.refresh(row.id)
         if not report.cancelled:
             self.label_new(collection)
+            if self.settings.captions == "on" if captions is None else captions:
+                self.caption_new(collection, progress, cancel)
         return report
 
     def start_ingest(
@@ -130,6 +135,8 @@ class Ingesting(Teaching):
             raise UsageError(f"job {job_id} is {job.state}: there is nothing to resume")
         if job.kind == "reembed":
             return self.start_reembed(job.collection)
+        if job.kind == "caption":
+            return self.start_captioning(job.collection)
         if job.kind == "classify":
             return self.start_classify(job.request["classifier"], collection=job.collection)
         if job.kind == "teach":

@@ -45,7 +45,7 @@ _PASSAGE = (
     Passage.start,
     Passage.end,
 )
-_IMAGE = (Image.id, Image.caption, Image.text, Image.page)
+_IMAGE = (Image.id, Image.caption, Image.caption_by, Image.text, Image.page)
 _IN = 10_000  # values per IN list
 
 
@@ -90,6 +90,7 @@ def image_hits(
                 id=one.id,
                 kind="image",
                 text=row.caption or row.text,
+                caption_by=row.caption_by if row.caption else "",
                 page=row.page,
                 page_end=row.page,
                 **_common(one, row, collection, said, words),
