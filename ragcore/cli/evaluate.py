@@ -187,6 +187,60 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
     _show(result, as_json)
 
 
+@command.command("diffusion")
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--prompts",
+    type=click.IntRange(1, 2000),
+    default=200,
+    show_default=True,
+    help="Names asked for, of each kind.",
+)
+@click.option(
+    "--guided",
+    type=click.IntRange(8, 2000),
+    default=96,
+    show_default=True,
+    help="Pictures for each scale of the class guide.",
+)
+@click.option(
+    "--controlled",
+    type=click.IntRange(0, 2000),
+    default=48,
+    show_default=True,
+    help="Pictures with and without edges to follow; 0: none.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 1000), default=25, show_default=True, help="Denoising steps."
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 30),
+    default=3.0,
+    show_default=True,
+    help="Weight of the prompt.",
+)
+@click.option("--pictures", type=click.Path(file_okay=False), help="Keep sheets of what was made.")
+@_as_json
+def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -> None:
+    """Picture making on the icons that the model was trained on.
+
+    DIR has STYLE.npz and STYLE.jsonl. An independent judge, made from an ImageNet network and
+    the real icons, says whether a picture shows what was asked for.
+    """
+    folder = _there(directory, "folder")
+    from ragcore.evals.diffusion import evaluate_diffusion
+
+    result = evaluate_diffusion(
+        folder,
+        settings=Settings(),
+        pictures=Path(pictures) if pictures else None,
+        progress=progress_line(),
+        **how,
+    )
+    _show(result, as_json)
+
+
 @command.command("probe")
 @click.argument("directory", metavar="DIR")
 @click.option(
