@@ -52,14 +52,14 @@ def running(library: Library, **options: object) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([door],), daemon=True)
     thread.start()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not server.started and time.monotonic() < end:
         time.sleep(0.02)
     assert server.started
     yield f"http://127.0.0.1:{door.getsockname()[1]}"
     app.state.work.stop()
     server.should_exit = True
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive()
 
 

@@ -98,6 +98,6 @@ def test_errors_are_kept_as_sentences(page: Page, own_home: Path) -> None:
     talks, chat = library().conversations, library().chat
     talk = talks.create("anna", collection="sample")
     reply = chat.start("anna", talk.id, QUESTION, collection="no such collection")
-    assert reply.wait(60)
+    assert reply.wait(300)
     turn = talks.turns("anna", talk.id)[-1]
     assert "no collection named" in turn.payload["error"]

@@ -113,10 +113,10 @@ def header_only_png(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(30_000, 30_000), (15_000, 15_000), (2**31 - 1, 2**31 - 1)])
 def test_bombs_are_refused_before_decoding(size: tuple[int, int]) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(UnreadableFile, match="larger than 100 megapixels"):
         load_picture(header_only_png(*size))
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_limit_can_be_raised_and_lowered() -> None:

@@ -50,7 +50,7 @@ def watching(library: Library, folder: Path) -> Iterator[list[IngestReport]]:
     told.clear()
     yield told
     watcher.stop()
-    thread.join(60)
+    thread.join(240)
     assert not thread.is_alive()
 
 
