@@ -210,9 +210,11 @@ class _Run:
         self.weights = [p for group in groups for p in group["params"]]
 
     def _adapt(self) -> None:
+        import torch
         from peft import LoraConfig, get_peft_model
 
         q = self.recipe.questions
+        torch.manual_seed(self.recipe.seed)  # the same adapter also where stage 1 was resumed
         config = LoraConfig(
             r=q.rank,
             lora_alpha=q.alpha,
@@ -271,6 +273,7 @@ class _Run:
         import torch
         from torch.nn.functional import cross_entropy
 
+        torch.manual_seed(self.recipe.seed + self.state.step)  # of dropout: a resumed run's too
         cells, asked = self.turns.batch(self.state.step, more=second)
         trees = [self.maker.make(one) for one in asked]
         t = to_batch(trees, device=self.device, dtype=self.model.dtype)
