@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import collections, viewer
+from app.components import collections, picture_question, viewer
 from app.components.actions import CONTEXT
 from app.components.text import plain, shorten, time_name
 from app.state import errors_as_sentences, library, owner, say_later
@@ -25,6 +25,7 @@ def show() -> None:
     collection = collections.choose()
     if collection is None:
         collections.empty_state()
+        picture_question.show()
         return
     _sidebar()
     talk = _current()
@@ -34,6 +35,7 @@ def show() -> None:
             "Answers come only from what is in the collection, and name the page they stand on. "
             "What is not there is not answered."
         )
+        picture_question.show()
     else:
         _head(talk)
         for turn in library().conversations.turns(owner(), talk.id):

@@ -1,0 +1,74 @@
+"""A question about a picture that need not be in any collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import streamlit as st
+
+from app.components.text import plain, time_name
+from app.state import errors_as_sentences, library
+from ragcore.llm.picture_llm import PictureAnswer
+
+_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
+_SAID = "picture-said"  # (question, answer) of the picture at hand
+
+
+def show() -> None:
+    """An uploader, the question and the answer; what is uploaded is not kept."""
+    with st.expander("Ask about a picture", icon=":material/image:", key="picture-question"):
+        dropped = st.file_uploader(
+            "A picture", type=_PICTURES, key="asked-picture", on_change=_forget
+        )
+        if dropped is None:
+            return
+        data = dropped.getvalue()
+        with errors_as_sentences():
+            st.image(data, width=280, caption=plain(dropped.name))
+        with st.form("picture-form", border=False):
+            question = st.text_input(
+                "Your question", value="What is in the picture?", max_chars=2000, key="picture-text"
+            )
+            asked = st.form_submit_button("Ask", icon=":material/send:", key="picture-ask")
+        if asked:
+            _forget()
+            with errors_as_sentences():
+                _answer(data, question)
+        _said()
+
+
+def _answer(picture: bytes, question: str) -> None:
+    """Write the answer as it comes; Stop (or leaving the page) ends it at the next word."""
+    place = st.empty()
+    with place.container():
+        st.button("Stop", key="picture-stop", icon=":material/stop_circle:")
+        kept: list[PictureAnswer] = []
+
+        def pieces() -> Iterator[str]:
+            for piece in library().ask_picture_stream(picture, question):
+                if isinstance(piece, str):
+                    yield plain(piece)
+                else:
+                    kept.append(piece)
+
+        with st.spinner("Looking …", show_time=False):
+            st.write_stream(pieces)
+    place.empty()
+    st.session_state[_SAID] = (question, kept[0])
+
+
+def _said() -> None:
+    if _SAID not in st.session_state:
+        return
+    question, answer = st.session_state[_SAID]
+    with st.chat_message("assistant", avatar=":material/image:"):
+        st.caption(plain(question))
+        st.markdown(plain(answer.text) or "_nothing_")
+        st.caption(
+            f"by {plain(answer.model)}, from the picture alone, in {time_name(answer.seconds)}; "
+            "a small model is often wrong"
+        )
+
+
+def _forget() -> None:
+    st.session_state.pop(_SAID, None)

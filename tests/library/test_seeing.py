@@ -1,0 +1,215 @@
+"""Pictures asked and captioned through the library, the command line and the page Ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import update
+from streamlit.testing.v1 import AppTest
+
+from ragcore.catalog.captions import machine_captions
+from ragcore.catalog.models import Image
+from ragcore.cli.main import cli
+from ragcore.errors import Cancelled, UnreadableFile, UsageError
+from ragcore.library import Library
+from ragcore.llm.loader import unload_llms
+from ragcore.llm.picture_llm import PictureAnswer
+from ragcore.settings import Settings
+from ragcore.types import CancelToken, Progress
+from ragcore.weights import WeightStore
+
+from ..picture_models import save_projector, save_small_llm
+from ..tuning.clip_samples import draw
+
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def profile(
+    starter_weights: WeightStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The starter's encoders with small models that answer."""
+    folder = tmp_path_factory.mktemp("seeing")
+    base = save_small_llm(folder / "llm", starter_weights)
+    save_projector(folder / "small-eyes", base)
+    path = folder / "small.toml"
+    path.write_text(
+        'name = "small"\n[text_encoder]\nweights = "minilm-l6-v2"\nkind = "sentence-transformers"\n'
+        '[image_text_encoder]\nweights = "starter-clip"\nkind = "open_clip"\n'
+        '[llm]\nweights = "local:llm"\nkind = "transformers"\n'
+        '[picture_llm]\nweights = "local:small-eyes"\nkind = "projector"\n'
+    )
+    yield path
+    unload_llms()
+
+
+@pytest.fixture
+def home(profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAGCORE_PROFILE", str(profile))
+    monkeypatch.setenv("RAGCORE_PRECISION", "float32")
+    monkeypatch.setenv("RAGCORE_OCR", "off")
+    monkeypatch.setenv("RAGCORE_WORKERS", "1")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for colour in COLOURS:
+        draw(colour, "circle", 1).resize((96, 96)).save(folder / f"{colour}.png")
+    draw("white", "bar", 1).resize((24, 24)).save(folder / "icon.png")
+    return folder
+
+
+@pytest.fixture
+def library(home: Path) -> Iterator[Library]:
+    with Library(Settings()) as made:
+        yield made
+
+
+def captions_of(library: Library) -> dict[str, tuple[str, str]]:
+    """(caption, by whom) by file name."""
+    with library.catalog.read() as session:
+        rows = session.query(Image.name, Image.caption, Image.caption_by)
+        return {name: (caption, by) for name, caption, by in rows}
+
+
+def test_a_question_is_answered_in_pieces_and_by_name(library: Library, pictures: Path) -> None:
+    picture = pictures / "red.png"
+    told = list(library.ask_picture_stream(picture, "What is it?"))
+    answer = told[-1]
+    assert isinstance(answer, PictureAnswer)
+    assert answer.model == "small-eyes"
+    assert "".join(piece for piece in told if isinstance(piece, str)).strip() == answer.text
+    assert library.ask_picture(picture.read_bytes(), "What is it?").text == answer.text
+    assert library.caption(picture).text
+    assert not library.collections(), "it needs no collection"
+    with pytest.raises(UsageError, match="empty"):
+        library.ask_picture(picture, " ")
+    broken = pictures / "broken.png"
+    broken.write_bytes(picture.read_bytes()[:60])
+    for bad in (broken, pictures / "none.png", b""):
+        with pytest.raises(UnreadableFile):
+            library.ask_picture(bad, "What is it?")
+
+
+def test_captions_come_only_when_wanted_and_never_over_a_person(
+    library: Library, pictures: Path
+) -> None:
+    library.ingest([pictures])
+    assert set(captions_of(library).values()) == {("", "")}, "off by default"
+    with library.catalog.write() as session:
+        session.execute(
+            update(Image).where(Image.name == "green.png").values(caption="A ball on grass")
+        )
+    report = library.caption_collection()
+    assert (report.captioned, report.unreadable, report.model) == (2, 0, "small-eyes")
+    found = captions_of(library)
+    assert found["green.png"] == ("A ball on grass", "")
+    assert found["icon.png"] == ("", ""), "too small to be described"
+    assert found["red.png"][0]
+    assert found["red.png"][1] == "small-eyes"
+    with library.catalog.read() as session:
+        assert machine_captions(session, 1) == {"small-eyes": 2}
+    assert library.caption_collection().captioned == 0
+    kept = captions_of(library)
+    assert library.ingest([pictures], captions=True).unchanged == 4
+    assert captions_of(library) == kept
+
+
+def test_ingest_captions_on_demand_and_words_find_them(
+    library: Library, pictures: Path, home: Path
+) -> None:
+    library.ingest([pictures / "blue.png"], captions=True)
+    caption, by = captions_of(library)["blue.png"]
+    assert by == "small-eyes"
+    word = max((w for w in caption.split() if w.isalpha()), key=len)
+    hit = next(h for h in library.search(word, cutoff=0).hits if h.kind == "image")
+    assert hit.text == caption
+    assert hit.caption_by == "small-eyes"
+    assert hit.why.lexical
+
+
+def test_a_stopped_run_keeps_what_it_wrote_and_goes_on(library: Library, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(12):
+        picture = draw(COLOURS[number % 3], "square", number % 3).resize((80, 80 + number))
+        picture.save(folder / f"{number}.png")
+    library.ingest([folder])
+    (folder / "3.png").unlink()
+    token = CancelToken()
+
+    def stop(step: Progress) -> None:
+        token.cancel()
+
+    with pytest.raises(Cancelled, match="which are kept"):
+        library.caption_collection(progress=stop, cancel=token)
+    first = {name for name, (caption, _) in captions_of(library).items() if caption}
+    assert len(first) == 7, "the first batch of eight, but for the file that is gone"
+    seen: list[Progress] = []
+    report = library.caption_collection(progress=seen.append)
+    assert (report.captioned, report.unreadable) == (4, 1)
+    assert (seen[-1].done, seen[-1].total) == (5, 5)
+
+
+def test_a_job_captions_in_the_background(library: Library, pictures: Path) -> None:
+    library.ingest([pictures])
+    job = library.jobs.wait(library.start_captioning())
+    assert (job.state, job.report["captioned"]) == ("done", 3)
+
+
+def test_commands(home: Path, pictures: Path) -> None:
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    picture = str(pictures / "red.png")
+    told = run("ask", "--image", picture, "What is it?")
+    assert told.rstrip().endswith("by small-eyes, from the picture alone")
+    answer = json.loads(run("ask", "--image", picture, "What is it?", "--json"))
+    assert set(answer) == {"answer", "model", "seconds"}
+    assert answer["answer"] in told
+    run("ingest", picture)
+    report = json.loads(run("caption", "--json"))
+    assert (report["captioned"], report["model"]) == (1, "small-eyes")
+    assert "0 captions by small-eyes" in run("caption")
+    (hit,) = json.loads(run("search", "--image", picture, "--json"))["hits"]
+    assert hit["caption_by"] == "small-eyes"
+    assert "[caption by small-eyes]" in run("search", "--image", picture)
+    with pytest.raises(UsageError, match="--model goes with --image"):
+        run("ask", "Why?", "--model", "x")
+
+
+def test_the_page_ask_takes_a_picture(
+    home: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.state import close_libraries
+
+    page = "from app.components import picture_question as page\npage.show()\n"
+    test = AppTest.from_string(page, default_timeout=120).run()
+    try:
+        data = (pictures / "red.png").read_bytes()
+        test.file_uploader[0].upload("red.png", data, "image/png").run()
+        ask(test, "What is it?")
+        assert not test.exception
+        assert not test.error
+        assert any("from the picture alone" in caption.value for caption in test.caption)
+        assert test.chat_message
+        ask(test, "   ")
+        assert "empty" in test.error[0].value
+    finally:
+        close_libraries()
+
+
+def ask(test: AppTest, question: str) -> None:
+    test.text_input(key="picture-text").set_value(question)
+    button: Callable[..., object] = next(b for b in test.button if b.label == "Ask").click
+    button()
+    test.run()
