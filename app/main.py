@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.components import jobs, style, viewer
 from app.state import apply_pending, errors_as_sentences, library, show_notices
-from app.views import ask, models, search, studio
+from app.views import ask, models, search, studio, teach
 from app.views import library as library_page
 
 ASSETS = Path(__file__).parent / "assets"
@@ -24,6 +24,7 @@ def main() -> None:
         "library": st.Page(
             library_page.show, title="Library", icon=":material/folder:", url_path="library"
         ),
+        "teach": st.Page(teach.show, title="Teach", icon=":material/school:", url_path="teach"),
         "studio": st.Page(studio.show, title="Studio", icon=":material/brush:", url_path="studio"),
         "models": st.Page(models.show, title="Models", icon=":material/memory:", url_path="models"),
     }

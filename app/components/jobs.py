@@ -12,6 +12,8 @@ from ragcore.ingest.jobs import JobInfo
 
 _EVERY = 1.0  # seconds between two looks at a running job
 _SEEN = "_seen_jobs"
+_DOING = {"ingest": "Adding to", "teach": "Learning from", "classify": "Labelling"}
+_ELSEWHERE = ("teach", "classify")  # kinds that the page Teach shows
 
 
 def running() -> list[JobInfo]:
@@ -45,7 +47,7 @@ def _note() -> None:
                 st.rerun()
         for job in active:
             done, total = _counts(job)
-            doing = "Adding to" if job.kind == "ingest" else "Embedding"
+            doing = _DOING.get(job.kind, "Embedding")
             far = f": {done:,} of {total:,}" if total else " …"
             st.progress(_share(job), f"{doing} {plain(job.collection)}{far}")
         if not active and preparation.state not in ("fetching", "loading", "failed"):
@@ -59,7 +61,9 @@ def job_cards(limit: int = 10) -> None:
 
 def _cards(limit: int) -> None:
     with errors_as_sentences():
-        jobs = library().jobs.recent(limit)
+        jobs = [job for job in library().jobs.recent(5 * limit) if job.kind not in _ELSEWHERE][
+            :limit
+        ]
         now_running = {job.id for job in jobs if job.running}
         before = st.session_state.get(_SEEN, set())
         st.session_state[_SEEN] = now_running

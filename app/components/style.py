@@ -36,7 +36,7 @@ mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em;
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding-left: .9rem; padding-right: .9rem; }
   [data-testid="stLayoutWrapper"]:has(> .st-key-phone-pages) { display: flex; }
-  /* Five pages in one row: their names are enough. */
+  /* Six pages in one row: their names are enough. */
   .st-key-phone-pages { gap: .1rem; justify-content: space-between; }
   .st-key-phone-pages a > :has([data-testid="stIconMaterial"]):not(:has(p)) { display: none; }
   .st-key-phone-pages a { padding-left: .4rem; padding-right: .4rem; }

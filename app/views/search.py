@@ -153,6 +153,16 @@ def _filters(collection: str) -> None:
         )  # fmt: skip
         _facet("Type", "type", facets["type"], type_name)
         _facet("Folder", "folder", facets["folder"], lambda path: shorten(path[-40:], 40))
+        labels = library().label_counts(collection)
+        if labels:
+            _facet("Label", "label", labels, lambda name: shorten(name, 40))
+            if st.session_state["label"]:
+                st.slider(
+                    "Least confidence", 0.0, 1.0, 0.0, 0.05, key="sure", bind="query-params",
+                    help="How sure the classifier must be of the label.",
+                )  # fmt: skip
+        else:
+            st.session_state["label"] = None
         left, right = st.columns(2)
         left.date_input("From", value=None, key="from", bind="query-params", format="YYYY-MM-DD")
         right.date_input("Until", value=None, key="until", bind="query-params", format="YYYY-MM-DD")
@@ -168,7 +178,7 @@ def _filters(collection: str) -> None:
 
 
 def _facet(label: str, key: str, counts: dict[str, int], name: Any) -> None:
-    """A box of the values that there are, with the number of documents of each.
+    """A box of the values that there are, with how many documents or items have each.
 
     The value itself is put into the address, not what is shown of it.
     """
@@ -192,7 +202,7 @@ def _facet(label: str, key: str, counts: dict[str, int], name: Any) -> None:
 
 
 def _clear() -> None:
-    for key in ("type", "folder", "from", "until"):
+    for key in ("type", "folder", "label", "from", "until"):
         st.session_state[key] = None
     st.session_state["cut"] = _AUTO
     st.session_state["kind"] = "All"
@@ -230,6 +240,10 @@ def _where() -> dict[str, str]:
         where["type"] = state["type"]
     if state.get("folder"):
         where["path"] = f"{state['folder'].rstrip('/')}/"
+    if state.get("label"):
+        where["label"] = state["label"]
+        if state.get("sure"):
+            where["label_confidence>="] = f"{state['sure']:.2f}"
     for key, field in (("from", "date>="), ("until", "date<=")):
         day: date | None = state.get(key)
         if day:

@@ -153,6 +153,15 @@ def unlabelled(
     return np.fromiter(session.scalars(query.order_by(table.id)), dtype=np.int64)
 
 
+def item_ids(
+    session: Session, collection_id: int, kind: HitKind, *, limit: int, offset: int = 0
+) -> list[int]:
+    """Ids of a collection's passages or images, the newest first."""
+    table = _table(kind)
+    query = select(table.id).where(table.collection_id == collection_id)
+    return list(session.scalars(query.order_by(table.id.desc()).limit(limit).offset(offset)))
+
+
 def labels_of(session: Session, kind: HitKind, item_ids: Sequence[int]) -> dict[int, list[Told]]:
     """What classifiers say of items, by id, the surest first."""
     column = _column(ItemLabel, kind)

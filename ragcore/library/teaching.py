@@ -307,6 +307,27 @@ class Teaching(Parts):
         picked = worth_labelling(chances, vectors[free], known, count)
         return [int(item) for item in ids[free[picked]]]
 
+    def items_of(
+        self,
+        kind: HitKind,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[int]:
+        """Ids of a collection's passages or images, the newest first."""
+        row = self.catalog.collection(collection)
+        with self.catalog.read() as session:
+            return kept.item_ids(session, row.id, kind, limit=limit, offset=offset)
+
+    def passage_texts(self, passage_ids: Sequence[int]) -> dict[int, str]:
+        """Heading and text of each passage that exists, by id, in the order given."""
+        from ragcore.search.hits import passage_texts
+
+        with self.catalog.read() as session:
+            found = passage_texts(session, list(passage_ids))
+        return {item: found[item] for item in passage_ids if item in found}
+
     def _guesses(
         self, known: FloatArray, taught: Sequence[str], asked: FloatArray
     ) -> FloatArray | None:

@@ -88,16 +88,23 @@ def choose_strength(
 
 def fit_temperature(logits: FloatArray, labels: IdArray) -> float:
     """The temperature in [0.05, 20] with the least loss (Guo et al. 2017, "On Calibration of
-    Modern Neural Networks"). 1 where there are fewer than two examples."""
+    Modern Neural Networks"). 1 where there are fewer than two examples.
+
+    A share 1 / (n + 2) of each target goes to all classes alike (after Platt 1999): a few
+    examples that are all right are no reason to be certain.
+    """
     from scipy.optimize import minimize_scalar
 
     if len(labels) < 2:
         return 1.0
-    found = minimize_scalar(
-        lambda power: log_loss(logits, labels, float(np.exp(power))),
-        bounds=(np.log(0.05), np.log(20)),
-        method="bounded",
-    )
+    share = 1 / (len(labels) + 2)
+
+    def loss(power: float) -> float:
+        chances = np.log(np.maximum(softmax(logits / float(np.exp(power))), 1e-12))
+        own = chances[np.arange(len(labels)), labels]
+        return float(-((1 - share) * own + share * chances.mean(1)).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
     return float(np.exp(found.x))
 
 
@@ -155,9 +162,9 @@ def worth_labelling(
 ) -> NDArray[np.int64]:
     """Rows to label next: unsure ones that are unlike each other and unlike what is labelled.
 
-    Of the `10 * count` (at least 200) rows with the smallest margin between the two best classes (all rows
-    while there are no `chances`), farthest-first by cosine, weighted by 1 - margin (k-center;
-    Sener and Savarese 2018). vectors [n, d] and known [m, d] are unit vectors.
+    Of the `10 * count` (at least 200) rows with the smallest margin between the two best classes
+    (all rows while there are no `chances`), farthest-first by cosine, weighted by 1 - margin
+    (k-center; Sener and Savarese 2018). vectors [n, d] and known [m, d] are unit vectors.
     """
     total = len(vectors)
     if total == 0 or count < 1:

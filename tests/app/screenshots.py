@@ -68,6 +68,15 @@ def _draw_scene(pen: ImageDraw.ImageDraw, name: str, colours: tuple[str, ...]) -
             pen.ellipse((x, y, x + 140, y + 140), fill=main)
 
 
+def begin_teaching(library: Library, collection: str) -> None:
+    """Name two classes, and label a picture of each."""
+    library.set_classes("scenes", "image", ["water", "building", "other"], collection=collection)
+    for info in library.images(collection):
+        label = {"sailing-boat": "water", "house-at-night": "building"}.get(Path(info.path).stem)
+        if label:
+            library.give_label("scenes", "image", [info.id], label, collection=collection)
+
+
 def keep(page: Any, name: str) -> None:
     """Store what is seen, with few colours: a small file. Temporary folders are shown as home."""
     page.evaluate(
@@ -120,6 +129,7 @@ def take(browser: Any, server: Server) -> None:
         "pictures": "/?q=a+boat+on+the+water&kind=Pictures&cut=0.10",
         "library": "/library",
         "map": "/library?view=Map",
+        "teach": "/teach",
         "models": "/models",
     }
     add(page, server)
@@ -162,6 +172,7 @@ def main() -> None:
         draw_scenes(files / "pictures")
         with Library(Settings(home=Path(made) / "home")) as library:
             library.ingest([files], collection="brightwater")
+            begin_teaching(library, "brightwater")
         server = Server(Path(made) / "home", Path(made) / "log")
         server.start()
         browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])

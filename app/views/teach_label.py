@@ -1,0 +1,194 @@
+"""Labels by hand: choose a class, tick what belongs to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.components.text import count_name, plain, shorten
+from app.state import errors_as_sentences, library, say_later
+from ragcore.types import SearchQuery
+
+if TYPE_CHECKING:
+    from app.views.teach import Lesson
+
+_NEXT, _SEARCH, _ALL, _DONE = "Next to label", "Search", "All", "Labelled"
+_PAGE = 12
+
+
+def show(lesson: Lesson) -> None:
+    if not lesson.classes:
+        _take_over(lesson)
+        return
+    given = {
+        one.item_id: one.label
+        for one in library().given(lesson.name, collection=lesson.collection)
+        if one.kind == lesson.kind
+    }
+    counts = Counter(given.values())
+    active = _classes(lesson, counts)
+    source = st.segmented_control(
+        "Show", [_NEXT, _SEARCH, _ALL, _DONE], default=_NEXT, required=True, key="teach-source",
+        help="Next to label: what would teach most, unsure and unlike what is labelled already.",
+    )  # fmt: skip
+    ids = _items(lesson, str(source), given)
+    if not ids:
+        _nothing(str(source))
+        return
+    if lesson.kind == "image":
+        _pictures(lesson, ids, given, active)
+    else:
+        _passages(lesson, ids, given, active)
+    _more(lesson, str(source), ids, given)
+
+
+def _take_over(lesson: Lesson) -> None:
+    card = library().classifier(lesson.name)
+    st.markdown(
+        f"**{plain(lesson.name)}** was trained elsewhere, on "
+        f"{count_name(card.examples, 'example')}. Nothing is labelled for it in this collection."
+    )
+    if st.button("Label examples here", key="teach-take-over", icon=":material/edit:"):
+        library().set_classes(lesson.name, lesson.kind, card.labels, collection=lesson.collection)
+        st.rerun()
+
+
+def _classes(lesson: Lesson, counts: Counter[str]) -> str:
+    """The class that a click gives, with how many each has; and a place to change them."""
+    key = f"teach-active-{lesson.name}"
+    if st.session_state.get(key) not in (None, *lesson.classes):
+        del st.session_state[key]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = st.pills(
+            "A click gives the class",
+            lesson.classes,
+            default=lesson.classes[0],
+            required=True,
+            key=key,
+            format_func=lambda name: f"{plain(name)} · {counts[name]}",
+        )
+        with st.popover("Change classes", icon=":material/edit:"):
+            _change(lesson, counts)
+    few = [name for name in lesson.classes if counts[name] < 5]
+    if few:
+        told = ", ".join(plain(name) for name in few[:6]) + (" …" if len(few) > 6 else "")
+        st.caption(f"Five of each make a start, twenty are good. Still few: {told}.")
+    return str(chosen)
+
+
+def _change(lesson: Lesson, counts: Counter[str]) -> None:
+    from app.views.teach import split_classes
+
+    with st.form(f"teach-change-{lesson.name}", border=False):
+        text = st.text_area("One a line", "\n".join(lesson.classes), key="teach-change-text")
+        if st.form_submit_button("Keep"):
+            with errors_as_sentences():
+                names = split_classes(text or "")
+                library().set_classes(lesson.name, lesson.kind, names, collection=lesson.collection)
+                st.rerun()
+    st.caption("Labels of a class that is taken out are forgotten.")
+    if st.button("Forget all of it", key="teach-forget", icon=":material/delete:"):
+        library().forget_classes(lesson.name, collection=lesson.collection)
+        say_later("Forgotten. A classifier that was trained on it stays.")
+        st.rerun()
+
+
+def _items(lesson: Lesson, source: str, given: dict[int, str]) -> list[int]:
+    """Ids to show. What is worth labelling stays in place until it is asked for anew."""
+    state, here = st.session_state, f"_teach_next_{lesson.collection}_{lesson.name}"
+    if source == _NEXT:
+        if here not in state:
+            with st.spinner("Looking for what would teach most …"):
+                state[here] = library().next_to_label(
+                    lesson.name, lesson.kind, count=_PAGE, collection=lesson.collection
+                )
+        return list(state[here])
+    if source == _SEARCH:
+        return _found(lesson)
+    page = int(state.get(f"_teach_page_{source}", 0))
+    if source == _DONE:
+        return list(reversed(given))[page * _PAGE : (page + 1) * _PAGE]
+    return library().items_of(
+        lesson.kind, collection=lesson.collection, limit=_PAGE, offset=page * _PAGE
+    )
+
+
+def _found(lesson: Lesson) -> list[int]:
+    words = st.text_input(
+        "Words", key="teach-words", placeholder="What do examples look like, or say?",
+        label_visibility="collapsed", icon=":material/search:",
+    )  # fmt: skip
+    if not (words or "").strip():
+        return []
+    kind = "images" if lesson.kind == "image" else "passages"
+    query = SearchQuery(text=words, kind=kind, k=2 * _PAGE, collection=lesson.collection, cutoff=0)  # type: ignore[arg-type]
+    return [hit.id for hit in library().search(query).hits]
+
+
+def _nothing(source: str) -> None:
+    st.caption(
+        {
+            _NEXT: "Everything here is labelled.",
+            _SEARCH: "Type words to find examples by.",
+            _DONE: "Nothing is labelled yet: choose a class above and click what belongs to it.",
+        }.get(source, "There is nothing more.")
+    )
+
+
+def _more(lesson: Lesson, source: str, ids: Sequence[int], given: dict[int, str]) -> None:
+    if source == _NEXT:
+        done = sum(item in given for item in ids)
+        label = "Show the next ones" if done else "Show others"
+        if st.button(label, key="teach-next", icon=":material/arrow_forward:", type="primary"):
+            del st.session_state[f"_teach_next_{lesson.collection}_{lesson.name}"]
+            st.rerun()
+    elif source in (_ALL, _DONE):
+        key = f"_teach_page_{source}"
+        page = int(st.session_state.get(key, 0))
+        with st.container(horizontal=True, gap="small"):
+            if st.button("Back", key="teach-back", disabled=not page):
+                st.session_state[key] = page - 1
+                st.rerun()
+            if st.button("On", key="teach-on", disabled=len(ids) < _PAGE):
+                st.session_state[key] = page + 1
+                st.rerun()
+
+
+def _pictures(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
+    thumbnails = library().thumbnails(ids)
+    grid = st.grid(min_column_width=130, gap="small")
+    for item in ids:
+        if item in thumbnails:
+            with grid.cell(), st.container(key=f"pic-teach-{item}"):
+                st.image(thumbnails[item], width="stretch")
+                tick(lesson, item, given.get(item), active)
+
+
+def _passages(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
+    for item, text in library().passage_texts(ids).items():
+        with st.container(border=True, key=f"hit-teach-{item}"):
+            st.html(f'<p class="rc-excerpt">{escape(shorten(text, 420))}</p>')
+            tick(lesson, item, given.get(item), active)
+
+
+def tick(lesson: Lesson, item: int, label: str | None, active: str) -> None:
+    """One button: gives the class, takes it away again, or changes another one to it."""
+    st.button(
+        plain(label or active),
+        key=f"tick-{item}",
+        icon=":material/check_circle:" if label else ":material/add:",
+        type="primary" if label else "secondary",
+        width="stretch",
+        on_click=give,
+        args=(lesson, item, None if label == active else active),
+        help=f"A click changes it to {plain(active)}." if label and label != active else None,
+    )
+
+
+def give(lesson: Lesson, item: int, label: str | None) -> None:
+    """Label an item by hand; None takes its label away."""
+    library().give_label(lesson.name, lesson.kind, [item], label, collection=lesson.collection)

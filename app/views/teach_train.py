@@ -1,0 +1,153 @@
+"""Training a classifier on what is labelled, and putting it to use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.components.text import count_name, plain, time_name
+from app.state import errors_as_sentences, library, say_later, set_later
+from ragcore.ingest.jobs import JobInfo
+
+if TYPE_CHECKING:
+    from app.views.teach import Lesson
+
+_EVERY = 0.7  # seconds between two looks at a running job
+_NAMES = {"features": "Features", "lora": "LoRA", "full": "Full"}
+_WAYS = {
+    "features": "Quick: a linear layer on what the model sees already. Seconds.",
+    "lora": "Adapters: small parts of the model are trained too. Minutes, longer without a GPU.",
+    "full": "All of the model is trained. Minutes to hours without a GPU.",
+}
+_STAGES = {
+    "wait": "Waiting for its turn", "features": "Looking at the examples",
+    "lora": "Training adapters", "full": "Training the whole model",
+    "review": "Looking for doubtful labels", "label": "Labelling", "done": "Done",
+}  # fmt: skip
+
+
+def show(lesson: Lesson) -> None:
+    counts = library().given_counts(lesson.name, collection=lesson.collection)
+    told = " · ".join(f"{plain(name)} {counts.get(name, 0)}" for name in lesson.classes)
+    st.markdown(told or "Nothing is labelled in this collection.")
+    ready = len(counts) >= 2
+    if not ready:
+        st.caption("Label examples of two classes or more first, then train here.")
+    elif min(counts.values()) < 2:
+        st.caption("A class with one example is learned, but cannot be measured.")
+    ways = st.pills(
+        "Ways to compare", list(_WAYS), default=["features"], selection_mode="multi",
+        key="teach-ways", format_func=_NAMES.get,
+        help=" ".join(f"**{_NAMES[name]}**: {text}" for name, text in _WAYS.items()),
+    )  # fmt: skip
+    job = newest(lesson, "teach")
+    if st.button(
+        "Train", key="teach-go", type="primary", icon=":material/school:",
+        disabled=not ready or not ways or (job is not None and job.running),
+    ):  # fmt: skip
+        with errors_as_sentences():
+            library().start_teaching(lesson.name, collection=lesson.collection, ways=ways)
+            st.rerun()
+    if job is not None:
+        follow_job(job)
+
+
+def use(lesson: Lesson) -> None:
+    if not lesson.trained:
+        st.caption("Train it first: then it can label everything here.")
+        return
+    what = "pictures" if lesson.kind == "image" else "passages"
+    counts = library().label_counts(lesson.collection, classifier=lesson.name)
+    job = newest(lesson, "classify")
+    if st.button(
+        "Label the whole collection", key="teach-classify", type="primary",
+        icon=":material/label:", disabled=job is not None and job.running,
+    ):  # fmt: skip
+        library().start_classify(lesson.name, collection=lesson.collection)
+        st.rerun()
+    if job is not None:
+        follow_job(job)
+    on = lesson.name in library().followed(lesson.collection)
+    now = st.toggle(
+        "Keep labelling new files", value=on, key=f"teach-follow-{lesson.collection}-{lesson.name}"
+    )
+    if now != on:
+        library().follow_classifier(lesson.name, collection=lesson.collection, on=now)
+        say_later(
+            "New files are labelled as they come in." if now else "New files are left unlabelled."
+        )
+        st.rerun()
+    if counts:
+        total = sum(counts.values())
+        st.caption(f"{total:,} {what} are labelled. A label opens the search among them.")
+        with st.container(horizontal=True, gap="small"):
+            for label, count in list(counts.items())[:60]:
+                if st.button(f"{plain(label)} · {count:,}", key=f"teach-open-{label}"):
+                    set_later(
+                        label=label, kind="Pictures" if lesson.kind == "image" else "Passages"
+                    )
+                    st.session_state["_go"] = "search"
+                    st.rerun()
+    _remove(lesson)
+
+
+def _remove(lesson: Lesson) -> None:
+    with st.popover("Remove the classifier", icon=":material/delete:"):
+        st.caption("It is deleted with the labels that it gave. Labels given by hand stay.")
+        if st.button("Remove it", key="teach-remove"):
+            library().remove_classifier(lesson.name)
+            say_later("Removed.")
+            st.rerun()
+
+
+def newest(lesson: Lesson, kind: str) -> JobInfo | None:
+    """The last job of this kind for the lesson."""
+    jobs = library().jobs.recent(30, kind=kind, collection=lesson.collection)
+    return next((job for job in jobs if job.request.get("classifier") == lesson.name), None)
+
+
+def follow_job(job: JobInfo) -> None:
+    """How far a job is, kept up to date while it runs; then how it ended."""
+    st.fragment(_progress, run_every=_EVERY if job.running else None)(job.id)
+
+
+def _progress(job_id: int) -> None:
+    job = library().jobs.get(job_id)
+    watched = st.session_state.setdefault("_teach_watched", set())
+    if job.running:
+        watched.add(job_id)
+        _running(job)
+        return
+    if job_id in watched:  # it has just ended: the whole page shows what is new
+        watched.discard(job_id)
+        if job.state == "done" and job.kind == "teach":
+            set_later(**{"teach-view": "Results"})
+        st.rerun()
+    if job.state == "failed":
+        st.error(plain(job.error[:1].upper() + job.error[1:]), icon=":material/error:")
+    elif job.state in ("cancelled", "interrupted"):
+        st.caption("It was stopped; what was finished is kept. Start it again to go on.")
+    elif job.state == "done":
+        st.caption(_ended(job.kind, job.report))
+
+
+def _running(job: JobInfo) -> None:
+    done, total = int(job.progress.get("done") or 0), int(job.progress.get("total") or 0)
+    stage = _STAGES.get(str(job.progress.get("stage") or ""), "Starting")
+    left = job.progress.get("seconds_left")
+    text = stage + (f", {done:,} of {total:,}" if total > 1 else "")
+    text += f", {time_name(left)} left" if left else ""
+    st.progress(min(1.0, done / total) if total else 0.0, "Stopping …" if job.stopping else text)
+    st.button(
+        "Cancel", key=f"teach-cancel-{job.id}", icon=":material/close:", disabled=job.stopping,
+        on_click=library().jobs.cancel, args=(job.id,),
+    )  # fmt: skip
+
+
+def _ended(kind: str, report: dict[str, Any]) -> str:
+    if kind == "teach":
+        return f"Trained in {time_name(report.get('seconds', 0))}; see Results."
+    source = " from the vectors in the catalogue" if report.get("from_catalogue") else ""
+    count = count_name(int(report.get("labelled", 0)), "item")
+    return f"{count} newly labelled{source} in {time_name(report.get('seconds', 0))}."
