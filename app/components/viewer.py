@@ -132,6 +132,8 @@ def _image_window() -> None:
         st.image(_shown(info.id), width="stretch", alt=info.caption or info.document)
         if info.caption:
             st.html(f'<p class="rc-excerpt">{escape(info.caption)}</p>')
+        if info.caption and info.caption_by:
+            st.caption(f"The caption was written by {plain(info.caption_by)}, not by a person.")
         if info.text:
             with st.expander("Text in the picture"):
                 st.html(f'<div class="rc-text">{escape(info.text)}</div>')

@@ -145,6 +145,7 @@ class ImageShape(BaseModel):
     width: int
     height: int
     caption: str
+    caption_by: str | None = Field(description="The model that wrote the caption; null: people.")
     text: str
 
     @classmethod
@@ -158,6 +159,7 @@ class ImageShape(BaseModel):
             width=info.width,
             height=info.height,
             caption=info.caption,
+            caption_by=info.caption_by or None,
             text=info.text,
         )
 
@@ -266,6 +268,7 @@ class HitShape(BaseModel):
     span: tuple[int, int] | None
     heading: str
     media_type: str
+    caption_by: str | None = Field(description="The model that wrote an image's caption.")
     why: dict[str, Any]
 
     @classmethod
@@ -284,6 +287,7 @@ class HitShape(BaseModel):
             span=hit.span,
             heading=hit.heading,
             media_type=hit.media_type,
+            caption_by=hit.caption_by or None,
             why={**{k: v if v is None else float(v) for k, v in why.items()},
                  "matched": list(hit.why.matched)},
         )  # fmt: skip

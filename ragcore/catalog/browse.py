@@ -49,6 +49,7 @@ class ImageInfo:
     phash: bytes
     pixels_sha256: str
     collection_id: int
+    caption_by: str  # the model that wrote the caption; "": people
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,4 +281,5 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.phash,
         Image.pixels_sha256,
         Image.collection_id,
+        Image.caption_by,
     ).join(Document, Document.id == Image.document_id)

@@ -47,7 +47,7 @@ def _read(recipe: ClipRecipe, settings: Settings, source: str) -> list[Captioned
 
 
 def of_collection(settings: Settings, name: str) -> list[Captioned]:
-    """A collection's pictures that have a caption and whose file is there.
+    """A collection's pictures that people captioned and whose file is there.
 
     Raises UsageError for an unknown collection, or one without such pictures.
     """
@@ -63,10 +63,10 @@ def of_collection(settings: Settings, name: str) -> list[Captioned]:
     found = []
     for info in reversed(infos):  # oldest first: what is added later changes the end only
         path = settings.media / info.media if info.media else Path(info.path)
-        if path.is_file():
+        if path.is_file() and not info.caption_by:  # a model learns nothing from a model's words
             found.append(Captioned(str(path), (info.caption,), data=path))
     if not found:
         raise UsageError(
-            f"no picture of the collection {name!r} has a caption: give captions in a file instead"
+            f"no picture of the collection {name!r} has a caption by people: give captions in a file instead"
         )
     return found

@@ -19,6 +19,7 @@ from ragcore.library import Library
 from ragcore.llm.loader import unload_llms
 from ragcore.llm.picture_llm import PictureAnswer
 from ragcore.settings import Settings
+from ragcore.tuning.clip_data import of_collection
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 
@@ -116,6 +117,8 @@ def test_captions_come_only_when_wanted_and_never_over_a_person(
     assert found["red.png"][1] == "small-eyes"
     with library.catalog.read() as session:
         assert machine_captions(session, 1) == {"small-eyes": 2}
+    learnt = of_collection(library.settings, "default")
+    assert [item.captions for item in learnt] == [("A ball on grass",)], "people's words only"
     assert library.caption_collection().captioned == 0
     kept = captions_of(library)
     assert library.ingest([pictures], captions=True).unchanged == 4
