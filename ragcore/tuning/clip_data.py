@@ -67,6 +67,7 @@ def of_collection(settings: Settings, name: str) -> list[Captioned]:
             found.append(Captioned(str(path), (info.caption,), data=path))
     if not found:
         raise UsageError(
-            f"no picture of the collection {name!r} has a caption by people: give captions in a file instead"
+            f"no picture of the collection {name!r} has a caption by people: "
+            "give captions in a file instead"
         )
     return found
