@@ -12,7 +12,12 @@ from ragcore.ingest.jobs import JobInfo
 
 _EVERY = 1.0  # seconds between two looks at a running job
 _SEEN = "_seen_jobs"
-_DOING = {"ingest": "Adding to", "teach": "Learning from", "classify": "Labelling"}
+_DOING = {
+    "ingest": "Adding to",
+    "teach": "Learning from",
+    "classify": "Labelling",
+    "caption": "Captioning",
+}
 _ELSEWHERE = ("teach", "classify")  # kinds that the page Teach shows
 
 
@@ -163,6 +168,9 @@ def _summary(job: JobInfo) -> str:
     if job.kind == "reembed":
         vectors = sum(report.get("embedded", {}).values())
         return f"{count_name(vectors, 'vector')}, {time_name(report.get('seconds', 0))}"
+    if job.kind == "caption":
+        captions = count_name(report.get("captioned", 0), "caption")
+        return f"{captions} by {plain(report.get('model', ''))}"
     parts = [
         count_name(report[key], "file") + f" {key}"
         for key in ("added", "updated", "renamed", "removed", "unchanged")
