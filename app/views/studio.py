@@ -12,7 +12,7 @@ import streamlit as st
 from app.components import collections
 from app.components.text import plain
 from app.state import errors_as_sentences, library, say_later, set_later
-from app.views import studio_form, studio_lessons
+from app.views import studio_codes, studio_form, studio_lessons
 from app.views.studio_work import Making
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.diffusion import ImagineRequest, MadePicture
@@ -39,11 +39,14 @@ def show() -> None:
         model = library().imaginer.model
         st.caption(f"Pictures by {plain(model.card.name)}, {model.card.size} pixels a side.")
         view = st.segmented_control(
-            "View", ["Make", "How it works"], default="Make", required=True,
+            "View", ["Make", "Codes", "How it works"], default="Make", required=True,
             key="studio-view", label_visibility="collapsed",
         )  # fmt: skip
         if view == "How it works":
             studio_lessons.show()
+            return
+        if view == "Codes":
+            studio_codes.show([picture.png for picture in _made()[:2]])
             return
         left, right = st.columns([2, 3], gap="large")
         with left:

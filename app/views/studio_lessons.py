@@ -80,16 +80,17 @@ def _straw_men() -> None:
             shown = st.session_state.get(f"_lesson-{way}")
             if shown:
                 wanted, made = shown
-                st.image(io.BytesIO(_enlarged(made.picture)), width="stretch")
+                st.image(io.BytesIO(enlarged(made.picture)), width="stretch")
                 st.caption(f"How sure the classifier is of {plain(wanted)}, step by step:")
                 st.line_chart(list(made.probabilities), height=140)
 
 
-def _enlarged(picture: object) -> bytes:
-    """PNG of a small picture, each pixel a square."""
+def enlarged(picture: object) -> bytes:
+    """PNG of a small picture (pixels, or an encoded one), each pixel a square."""
     from PIL import Image
 
-    opened = Image.fromarray(picture)  # type: ignore[arg-type]
+    encoded = isinstance(picture, bytes)
+    opened = Image.open(io.BytesIO(picture)) if encoded else Image.fromarray(picture)  # type: ignore[arg-type]
     file = io.BytesIO()
     opened.resize((256, 256), Image.Resampling.NEAREST).save(file, "PNG")
     return file.getvalue()

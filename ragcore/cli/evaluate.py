@@ -187,6 +187,40 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
     _show(result, as_json)
 
 
+@command.command("probe")
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--count",
+    type=click.IntRange(200, 50_000),
+    default=4000,
+    show_default=True,
+    help="Scenes: icons set down somewhere, a quarter of the icons for testing.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another draw of scenes.")
+@click.option("--save", type=click.Path(file_okay=False), help="Keep the probes for Studio here.")
+@_as_json
+def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool) -> None:
+    """What can be read off a picture's code by a linear model.
+
+    DIR has STYLE.npz and STYLE.jsonl. R2 by attribute (place, size, colour, symmetry) and
+    accuracy (group, style) of probes on the picture maker's latents, on the image encoder's
+    embedding and on raw pixels, all on icons not fitted on; a probe that was fitted on shuffled
+    labels shows what chance does.
+    """
+    folder = _there(directory, "folder")
+    from ragcore.evals.probe import evaluate_probe
+
+    result = evaluate_probe(
+        folder,
+        settings=Settings(),
+        count=count,
+        seed=seed,
+        save=Path(save) if save else None,
+        progress=progress_line(),
+    )
+    _show(result, as_json)
+
+
 def _there(given: str, kind: str) -> Path:
     """Raises UsageError unless `given` is an existing folder or file."""
     path = Path(given).expanduser()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,8 @@ from ragcore.types import CancelToken
 if TYPE_CHECKING:
     from ragcore.diffusion import Imagined, Imaginer, ImagineRequest, ImagineStep
     from ragcore.diffusion.canny_stages import CannyStage
+    from ragcore.diffusion.codes import Probe
+    from ragcore.diffusion.model import LatentModel
     from ragcore.diffusion.strawmen import StrawMan
 
 
@@ -108,14 +110,57 @@ class Imagining(Parts):
         Raises UsageError for an unknown class or a model without a latent space of its own.
         """
         from ragcore.diffusion import strawmen
-        from ragcore.diffusion.model import LatentModel
 
         classifier = strawmen.ImageNetClassifier(self.settings)
         if way == "pixels":
             return strawmen.descend_pixels(classifier, name, seed=seed)
-        model = self.imaginer.model
-        if not isinstance(model, LatentModel):
-            raise UsageError("this demonstration needs a model that ragcore has trained")
+        model = self._latent_model()
         if way == "latent":
             return strawmen.descend_latent(classifier, model, name, seed=seed)
         return strawmen.interleave(classifier, model, name, seed=seed)
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """What can be read off a picture's code, and moved, by attribute; none without probes."""
+        from ragcore.diffusion.codes import load_probes
+        from ragcore.diffusion.model import LatentModel
+
+        model = self.imaginer.model
+        return load_probes(model.folder) if isinstance(model, LatentModel) else {}
+
+    def edit_code(
+        self, picture: bytes | str | Path, changes: Mapping[str, float]
+    ) -> tuple[bytes, dict[str, float]]:
+        """A picture (PNG) after moving attributes of its code by so many standard deviations,
+        and what the probes read off it before.
+
+        Raises UsageError for an attribute without a probe, UnreadableFile.
+        """
+        from ragcore.diffusion import codes
+        from ragcore.diffusion.pictures import as_png, square
+
+        model = self._latent_model()
+        edited, read = codes.edit(model, square(picture, model.card.size, "picture"), changes)
+        return as_png(edited), read
+
+    def interpolate_codes(
+        self, first: bytes | str | Path, second: bytes | str | Path, *, steps: int = 8
+    ) -> list[bytes]:
+        """Pictures (PNG) on the straight line between two codes, both ends included.
+
+        Raises UsageError for fewer than 2 steps or more than 64, UnreadableFile.
+        """
+        from ragcore.diffusion import codes
+        from ragcore.diffusion.pictures import as_png, square
+
+        model = self._latent_model()
+        ends = [square(one, model.card.size, "picture") for one in (first, second)]
+        return [as_png(one) for one in codes.interpolate(model, ends[0], ends[1], steps)]
+
+    def _latent_model(self) -> LatentModel:
+        from ragcore.diffusion.model import LatentModel
+
+        model = self.imaginer.model
+        if not isinstance(model, LatentModel):
+            raise UsageError("this needs the latent space of a model that ragcore has trained")
+        return model

@@ -1,0 +1,104 @@
+"""Studio, "Codes": a picture's code read by probes and moved along them; two codes mixed."""
+
+from __future__ import annotations
+
+import io
+
+import streamlit as st
+
+from app.components import collections
+from app.components.text import plain
+from app.state import errors_as_sentences, library
+from app.views.studio_lessons import enlarged
+
+_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+_REACH = 3.0  # standard deviations that a slider goes to either side
+_SHOWN = {
+    "x": "Place, left to right",
+    "y": "Place, top to bottom",
+    "size": "Size",
+    "lightness": "Lightness",
+    "red": "Green to red",
+    "yellow": "Blue to yellow",
+    "symmetry": "Mirror symmetry",
+}
+
+
+def show(made: list[bytes]) -> None:
+    """`made` are pictures of this page, newest first, offered where none is dropped."""
+    with errors_as_sentences():
+        _edit(made)
+    with errors_as_sentences():
+        _mix(made)
+
+
+def _edit(made: list[bytes]) -> None:
+    st.subheader("Move a code along a probe", anchor=False)
+    st.markdown(
+        "The autoencoder turns a picture into a code of a few hundred numbers. A *probe* is a "
+        "linear function that reads an attribute off it; moving the code along its direction "
+        "changes the picture. *R²* says how much of the attribute the probe reads on pictures "
+        "it was not fitted on: near 1, the code holds it in plain sight."
+    )
+    probes = library().probes
+    if not probes:
+        st.caption(
+            "This model has no probes: `ragcore eval probe DIR --save FOLDER` makes them, FOLDER "
+            "being the model's."
+        )
+        return
+    picture = _picture("A picture", "codes-picture", made, 0)
+    if picture is None:
+        return
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        changes = {
+            name: st.slider(
+                f"{_SHOWN.get(name, name)} (R² {probe.r2:.2f})",
+                -_REACH, _REACH, 0.0, 0.25, key=f"codes-{name}",
+                help="In standard deviations.",
+            )
+            for name, probe in probes.items()
+        }  # fmt: skip
+    with right:
+        same, read = library().edit_code(picture, {})
+        edited, _ = library().edit_code(picture, changes)
+        before, after = st.columns(2)
+        before.image(io.BytesIO(enlarged(same)), caption="Decoded as it is", width="stretch")
+        after.image(io.BytesIO(enlarged(edited)), caption="Decoded after moving", width="stretch")
+        st.caption(
+            "Read off the code: "
+            + " · ".join(f"{_SHOWN.get(n, n).lower()} {value:.2f}" for n, value in read.items())
+        )
+
+
+def _mix(made: list[bytes]) -> None:
+    st.subheader("Between two codes", anchor=False)
+    left, right = st.columns(2)
+    with left:
+        first = _picture("First picture", "codes-first", made, 0)
+    with right:
+        second = _picture("Second picture", "codes-second", made, 1)
+    if first is None or second is None:
+        return
+    steps = library().interpolate_codes(first, second, steps=8)
+    for place, step in zip(st.columns(len(steps)), steps, strict=True):
+        place.image(io.BytesIO(enlarged(step)), width="stretch")
+    st.caption("Codes in between are decoded; a picture made of halves is no picture of a half.")
+
+
+def _picture(label: str, key: str, made: list[bytes], number: int) -> bytes | None:
+    """What was dropped; else one that was made here, else one of the collection at hand."""
+    dropped = st.file_uploader(label, type=_PICTURES, key=key)
+    if dropped is not None:
+        return dropped.getvalue()
+    if len(made) > number:
+        return made[number]
+    name = st.session_state.get(collections.KEY)
+    if name in collections.names():
+        images = library().images(str(name), limit=number + 1)
+        if len(images) > number:
+            st.caption(f"{plain(images[number].document)}, from the collection.")
+            return library().image_bytes(images[number].id)
+    st.caption("Drop a picture here, or make one first.")
+    return None

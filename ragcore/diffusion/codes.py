@@ -1,0 +1,153 @@
+"""Codes: what a picture is to the autoencoder. Two can be mixed, and one moved along a probe.
+
+A probe reads an attribute off a code by a linear function; moving a code along the direction in
+which codes differ when the attribute does (Haufe et al. 2014, doi:10.1016/j.neuroimage.2013.10.067)
+edits the picture. `ragcore eval probe --save` makes the probes of a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.diffusion.model import LatentModel
+from ragcore.errors import ModelUnavailable, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+    Codes = NDArray[np.float32]
+
+PROBES = "probes.safetensors"
+MOST = 10.0  # standard deviations that an attribute may be moved
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One attribute: `codes @ weight + bias` reads it; `direction` is how codes change with one
+    standard deviation `deviation` of it. `r2` was measured on pictures not fitted on."""
+
+    name: str
+    weight: Codes  # [d]
+    direction: Codes  # [d]
+    bias: float
+    deviation: float
+    r2: float
+
+    def read(self, codes: Codes) -> Codes:
+        """The attribute [n] of codes [n, d]."""
+        values: Codes = codes @ self.weight + self.bias
+        return values
+
+
+def save_probes(probes: Mapping[str, Probe], path: Path) -> None:
+    """Write weights in float16, the rest as metadata."""
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, Any] = {}
+    plain = {}
+    for name, probe in probes.items():
+        tensors[f"{name}.weight"] = probe.weight.astype("float16")
+        tensors[f"{name}.direction"] = probe.direction.astype("float16")
+        plain[name] = {"bias": probe.bias, "deviation": probe.deviation, "r2": probe.r2}
+    part = path.with_name(f"{path.name}.part")
+    save_file(tensors, part, metadata={"probes": json.dumps(plain)})
+    part.replace(path)
+
+
+def load_probes(folder: Path) -> dict[str, Probe]:
+    """Probes of a model's folder by attribute; none if it has none.
+
+    Raises ModelUnavailable if their file is broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / PROBES
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, "numpy") as file:
+            plain = json.loads(file.metadata()["probes"])
+            return {
+                name: Probe(
+                    name,
+                    file.get_tensor(f"{name}.weight").astype("float32"),
+                    file.get_tensor(f"{name}.direction").astype("float32"),
+                    float(values["bias"]),
+                    float(values["deviation"]),
+                    float(values["r2"]),
+                )
+                for name, values in plain.items()
+            }
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelUnavailable(f"{path} holds no probes: {error}") from error
+
+
+def encode(model: LatentModel, pixels: Pixels) -> Codes:
+    """Codes float32 [n, d] of RGB uint8 [n, h, w, 3]."""
+    import numpy as np
+    import torch
+
+    from ragcore.diffusion.networks import as_tensor
+
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), 64):
+            batch = as_tensor(pixels[start : start + 64]).to(model.device)
+            parts.append(model.autoencoder.encode(batch).flatten(1).float().cpu().numpy())
+    codes: Codes = np.concatenate(parts)
+    return codes
+
+
+def decode(model: LatentModel, codes: Codes) -> Pixels:
+    """Pictures RGB uint8 [n, s, s, 3] of codes [n, d], `s` being the model's size."""
+    import torch
+
+    from ragcore.diffusion.networks import as_pixels
+
+    side = model.card.size // model.autoencoder.factor
+    latents = torch.from_numpy(codes).view(len(codes), -1, side, side).to(model.device)
+    with torch.inference_mode():
+        return as_pixels(model.autoencoder.decode(latents).cpu())
+
+
+def interpolate(model: LatentModel, first: Pixels, second: Pixels, steps: int) -> Pixels:
+    """`steps` pictures [steps, s, s, 3] on the straight line between two codes, ends included.
+
+    Raises UsageError outside 2 to 64 steps.
+    """
+    import numpy as np
+
+    if not 2 <= steps <= 64:
+        raise UsageError("between two codes there are 2 to 64 steps")
+    one, other = encode(model, np.stack([first, second]))
+    share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    return decode(model, (1 - share) * one + share * other)
+
+
+def edit(
+    model: LatentModel, picture: Pixels, changes: Mapping[str, float]
+) -> tuple[Pixels, dict[str, float]]:
+    """The picture [s, s, 3] after moving attributes by so many standard deviations, and what the
+    probes read off it before.
+
+    Raises UsageError for an attribute without a probe, or a change beyond `MOST`.
+    """
+    import numpy as np
+
+    probes = load_probes(model.folder)
+    for name, change in changes.items():
+        if name not in probes:
+            known = ", ".join(probes) or "none: ragcore eval probe DIR --save makes some"
+            raise UsageError(f"no probe {name!r}: the model has {known}")
+        if not abs(change) <= MOST:
+            raise UsageError(f"{name} can be moved by {MOST:g} standard deviations at most")
+    code = encode(model, picture[None])
+    read = {name: float(probe.read(code)[0]) for name, probe in probes.items()}
+    moved = code + sum((change * probes[name].direction for name, change in changes.items()), 0.0)
+    return decode(model, moved.astype(np.float32))[0], read

@@ -1,0 +1,226 @@
+"""What stands in a code in plain sight: linear probes from codes to attributes of pictures.
+
+A probe is a linear model fitted on some icons and tested on others (Alain and Bengio 2016,
+arXiv:1610.01644). Beside each stand the same probe on raw pixels, and one fitted on shuffled
+labels, which must fail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.diffusion.codes import PROBES, Probe, save_probes
+from ragcore.diffusion.codes import encode as encode_pixels
+from ragcore.diffusion.model import LatentModel
+from ragcore.errors import UsageError
+from ragcore.evals.probe_scenes import Scenes, make_scenes
+from ragcore.tuning.diffusion_data import read_icons
+from ragcore.types import Progress, ProgressCallback
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ragcore.settings import Settings
+
+    Table = NDArray[np.float32]
+
+_TEST = 0.25  # of the icons; all scenes of an icon, in every style, are on one side
+_ICONS = 3  # at least, to fit and to test on
+_ALPHAS = tuple(10.0**power for power in range(-1, 6))
+_FLAT = 1e-2  # a number that varies less than this share of the liveliest is not blown up
+_AXES = 512  # principal axes of raw pixels: more of them does not help, and takes long
+
+
+def evaluate_probe(
+    folder: Path,
+    *,
+    settings: Settings,
+    model: LatentModel | None = None,
+    count: int = 4000,
+    seed: int = 0,
+    save: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> dict[str, Any]:
+    """R² (numbers) and accuracy (classes) on icons not fitted on, by attribute and kind of code.
+
+    `folder` holds icons in the layout of `ragcore tune diffusion`. With `save` the probes of the
+    latents are written there for Studio. Raises UsageError for too few icons, or a picture maker
+    without an autoencoder of ours.
+    """
+    tell = progress or (lambda _: None)
+    model = model or _model_of(settings)
+    known = model.card.data or {}
+    icons = read_icons(folder, known.get("styles", ()), leave_out=known.get("leave_out", ()))
+    tell(Progress("scenes", 0, 1))
+    scenes = make_scenes(icons, count, seed=seed)
+    test = _held_out(scenes.concepts)
+    sides = [
+        {c for c, t in zip(scenes.concepts, test, strict=True) if t == side} for side in (0, 1)
+    ]
+    if min(map(len, sides)) < _ICONS:
+        raise UsageError(f"{len(set(scenes.concepts))} icons are too few to fit and to test on")
+    encoders: dict[str, Callable[[], Table]] = {
+        "latents": lambda: encode_pixels(model, scenes.pixels),
+        "image_encoder": lambda: _embeddings(scenes, settings),
+        "pixels": lambda: _axes(scenes.pixels.reshape(len(scenes.pixels), -1), ~test),
+    }
+    result: dict[str, Any] = {"model": model.card.name, "scenes": len(test),
+                              "tested": int(test.sum()), "r2": {}, "accuracy": {}}  # fmt: skip
+    fitted: dict[str, Probe] = {}
+    for number, (name, encode) in enumerate(encoders.items()):
+        tell(Progress("probes", number, len(encoders), current=name))
+        probing = _Probing(encode(), test, seed)
+        ours = name == "latents"
+        _enter(result, name, scenes, probing, control=ours)
+        if ours:
+            fitted = probing.probes(scenes.numbers)
+    tell(Progress("probes", len(encoders), len(encoders)))
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        save_probes(fitted, save / PROBES)
+    return result
+
+
+def _model_of(settings: Settings) -> LatentModel:
+    from ragcore.diffusion.loader import imaginer
+
+    model = imaginer(settings).model
+    if not isinstance(model, LatentModel):
+        raise UsageError("only the codes of models that ragcore has trained are probed")
+    return model
+
+
+def _enter(
+    result: dict[str, Any], name: str, scenes: Scenes, probing: _Probing, *, control: bool
+) -> None:
+    """Write a code's column into the table, with `control` also that of shuffled labels."""
+    kinds = {name: False, "shuffled": True} if control else {name: False}
+    for column, shuffled in kinds.items():
+        for attribute, value in probing.r2(scenes.numbers, shuffled=shuffled).items():
+            result["r2"].setdefault(attribute, {})[column] = value
+        for attribute, labels in scenes.classes.items():
+            row = result["accuracy"].setdefault(attribute, {})
+            row[column] = probing.accuracy(labels, shuffled=shuffled)
+            if shuffled:
+                row["most_frequent"] = _most_frequent(labels, probing.test)
+
+
+@dataclass
+class _Probing:
+    """Codes [n, d], standardised by those fitted on, and which of them are for testing."""
+
+    codes: Table
+    test: NDArray[np.bool_]
+    seed: int
+
+    def __post_init__(self) -> None:
+        fit = self.codes[~self.test]
+        self.middle, spread = fit.mean(axis=0), fit.std(axis=0)
+        self.spread = spread.clip(max(float(spread.max()) * _FLAT, 1e-6))
+        scaled = (self.codes - self.middle) / self.spread
+        self.fit_on, self.test_on = scaled[~self.test], scaled[self.test]
+
+    def r2(self, numbers: Mapping[str, Table], *, shuffled: bool = False) -> dict[str, float]:
+        """Share of each attribute's variance that its probe explains on held-out icons."""
+        predicted = self._ridge(numbers, shuffled).predict(self.test_on)
+        true = _stacked(numbers)[self.test]
+        left = ((true - predicted) ** 2).sum(axis=0)
+        shares = 1 - left / ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+        return dict(zip(numbers, map(float, shares), strict=True))
+
+    def accuracy(self, labels: Sequence[str], *, shuffled: bool = False) -> float:
+        """Share of the held-out scenes whose class the probe says."""
+        import numpy as np
+        from sklearn.linear_model import RidgeClassifierCV
+
+        given = np.array(labels)
+        wanted = self._shuffled(given[~self.test], shuffled)
+        model = RidgeClassifierCV(_ALPHAS).fit(self.fit_on, wanted)
+        return float((model.predict(self.test_on) == given[self.test]).mean())
+
+    def probes(self, numbers: Mapping[str, Table]) -> dict[str, Probe]:
+        """Probes in the codes' own units, and the directions along which codes change."""
+        import numpy as np
+
+        model = self._ridge(numbers, shuffled=False)
+        r2 = self.r2(numbers)
+        wanted = _stacked(numbers)[~self.test]
+        deviations = wanted.std(axis=0)
+        centred = (wanted - wanted.mean(axis=0)) / deviations
+        directions = centred.T @ (self.codes[~self.test] - self.middle) / len(centred)
+        found = {}
+        for row, name in enumerate(numbers):
+            weight = model.coef_[row] / self.spread
+            found[name] = Probe(
+                name,
+                weight.astype(np.float32),
+                directions[row].astype(np.float32),
+                float(model.intercept_[row] - weight @ self.middle),
+                float(deviations[row]),
+                r2[name],
+            )
+        return found
+
+    def _ridge(self, numbers: Mapping[str, Table], shuffled: bool) -> Any:
+        """One fit for all attributes, each with a penalty of its own (leave-one-out)."""
+        from sklearn.linear_model import RidgeCV
+
+        wanted = self._shuffled(_stacked(numbers)[~self.test], shuffled)
+        return RidgeCV(_ALPHAS, alpha_per_target=True).fit(self.fit_on, wanted)
+
+    def _shuffled(self, values: Any, shuffled: bool) -> Any:
+        import numpy as np
+
+        return np.random.default_rng(self.seed).permutation(values) if shuffled else values
+
+
+def _stacked(numbers: Mapping[str, Table]) -> Table:
+    import numpy as np
+
+    return np.stack(list(numbers.values()), axis=1)
+
+
+def _held_out(concepts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which scenes are for testing: decided by a hash of the icon."""
+    import numpy as np
+
+    digests = (hashlib.sha256(f"probe {concept}".encode()).digest() for concept in concepts)
+    return np.array([digest[0] < 256 * _TEST for digest in digests])
+
+
+def _axes(pixels: NDArray[np.uint8], fit: NDArray[np.bool_]) -> Table:
+    """Raw pixels on their principal axes, found on the pictures that are fitted on."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    scaled = pixels.astype(np.float32) / 255
+    axes = min(_AXES, int(fit.sum()) - 1, scaled.shape[1])
+    found: Table = PCA(axes, svd_solver="randomized", random_state=0).fit(scaled[fit]).transform(
+        scaled
+    )  # fmt: skip
+    return found
+
+
+def _embeddings(scenes: Scenes, settings: Settings) -> Table:
+    from PIL import Image
+
+    from ragcore.encoders.loader import image_text_encoder
+
+    found: Table = image_text_encoder(settings).encode_images(
+        [Image.fromarray(scene) for scene in scenes.pixels]
+    )
+    return found
+
+
+def _most_frequent(labels: Sequence[str], test: NDArray[np.bool_]) -> float:
+    """Accuracy of always saying the class that is most frequent among those fitted on."""
+    import numpy as np
+
+    given = np.array(labels)
+    names, counts = np.unique(given[~test], return_counts=True)
+    return float((given[test] == names[counts.argmax()]).mean())
