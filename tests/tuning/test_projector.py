@@ -196,3 +196,19 @@ def test_wrong_recipes_and_data_are_told(
 def test_the_shipped_recipe_can_be_read() -> None:
     path = Path(__file__).resolve().parents[2] / "recipes" / "starter-projector.toml"
     assert read_recipe(path, ProjectorRecipe).base == "smollm2-135m-instruct"
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_is_mixed_and_its_result_runs_on_a_cpu(
+    base: Path, pictures: Path, tmp_path: Path, settings: Settings
+) -> None:
+    plan = recipe(base, pictures, tmp_path / "run")
+    report = tune_projector(plan, settings=settings.model_copy(update={"device": "cuda"}))
+    assert report.base_unchanged
+    assert report.tower_unchanged
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < losses[0] - 2, losses
+    cpu = settings.model_copy(update={"device": "cpu"})
+    item = read_captioned(pictures)[0]
+    assert load_picture_llm(cpu, report.output).captions([item.open()])[0]
