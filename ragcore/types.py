@@ -192,7 +192,8 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """`n` is the number in the answer's [n]; `quote` stands word for word in the passage."""
+    """`n` is the number in the answer's [n]; `quote` stands word for word in the passage, or in
+    the caption or text of the picture `image_id` (`passage_id` is 0 then)."""
 
     n: int
     document: str
@@ -201,6 +202,7 @@ class Citation:
     quote: str
     passage_id: int
     span: tuple[int, int] | None = None  # of the quote, in the document's text
+    image_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

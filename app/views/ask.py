@@ -196,20 +196,29 @@ def _citations(turn: TurnInfo) -> None:
     with st.container(horizontal=True, gap="small"):
         for place, citation in enumerate(citations):
             page = f" · page {citation['page']}" if citation.get("page") else ""
-            span = citation.get("span")
+            picture = citation.get("image_id")
             st.button(
                 f"\\[{citation['n']}\\] {plain(shorten(citation['document'], 40))}{page}",
                 key=f"cite-{turn.id}-{place}",
-                icon=":material/format_quote:",
-                on_click=viewer.open_page,
-                kwargs={
-                    "document_id": citation["document_id"],
-                    "page": citation.get("page"),
-                    "span": tuple(span) if span else None,
-                    "quote": citation.get("quote", ""),
-                },
+                icon=":material/image:" if picture else ":material/format_quote:",
+                on_click=_open_cited,
+                args=(citation,),
                 help=plain(shorten(citation.get("quote", ""), 200)) or None,
             )
+
+
+def _open_cited(citation: dict[str, Any]) -> None:
+    """A cited picture, or the cited page with the quote marked."""
+    if citation.get("image_id"):
+        viewer.open_image(citation["image_id"])
+        return
+    span = citation.get("span")
+    viewer.open_page(
+        citation["document_id"],
+        citation.get("page"),
+        span=tuple(span) if span else None,
+        quote=citation.get("quote", ""),
+    )
 
 
 def _evidence(turn: TurnInfo) -> None:

@@ -25,6 +25,7 @@ MAX_QUESTION = 4000  # characters
 PROMPT_TOKENS = 1600  # of documents: what a small model reads well, and quickly on a CPU
 SAMPLING = Sampling(max_tokens=128)
 THRESHOLD = 0.5
+PICTURES = 2  # that are read beside the passages: by their captions, or the text in them
 LEANS = 0.1  # probability of the abstention from which it might be the likeliest text
 
 
@@ -236,12 +237,10 @@ class _Run:
                 self.question = alone
                 yield AnswerEvent("question", alone)
         result = self.answerer._search(
-            SearchQuery(
-                text=self.question, kind="passages", k=k, where=where, collection=collection
-            )
+            SearchQuery(text=self.question, kind="all", k=k, where=where, collection=collection)
         )
         self._time("search")
-        hits = [h for h in result.hits if h.kind == "passage" and h.text.strip()]
+        hits = readable(result.hits)
         if hits:
             limit = 0 if schema else self.answerer.calibration(self.adapter).passages
             encode = self.answerer.encode if 0 < limit < len(hits) else None
@@ -250,7 +249,7 @@ class _Run:
         yield AnswerEvent("hits", hits=self.hits)
         if not self.hits:
             return
-        sources = [Source(h.text, h.document, h.page) for h in self.hits]
+        sources = [_source(hit) for hit in self.hits]
         self.messages = (
             assemble_structured(self.question, sources, schema)
             if schema
@@ -356,6 +355,24 @@ class _Run:
     def _time(self, name: str) -> None:
         spent = sum(self.timings.get(k, 0.0) for k in ("rewrite", "search", "read", "generate"))
         self.timings[name] = max(0.0, time.perf_counter() - self.started - spent)
+
+
+def readable(hits: Sequence[Hit]) -> list[Hit]:
+    """Passages with text, then pictures with words of their own that no passage holds already."""
+    passages = [h for h in hits if h.kind == "passage" and h.text.strip()]
+    read = [" ".join(h.text.split()) for h in passages]
+    pictures = []
+    for hit in hits:
+        words = " ".join(hit.text.split())
+        if hit.kind == "image" and words and not any(words in text for text in read):
+            pictures.append(hit)
+            read.append(words)
+    return [*passages, *pictures[:PICTURES]]
+
+
+def _source(hit: Hit) -> Source:
+    title = f"{hit.document}, picture" if hit.kind == "image" else hit.document
+    return Source(hit.text, title, hit.page)
 
 
 def declines(text: str) -> bool:

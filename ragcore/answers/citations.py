@@ -105,8 +105,9 @@ def _citation(n: int, hit: Hit, support: Support) -> Citation:
         document_id=hit.document_id,
         page=hit.page,
         quote=hit.text[support.start : support.end],
-        passage_id=hit.id,
+        passage_id=hit.id if hit.kind == "passage" else 0,
         span=span,
+        image_id=hit.id if hit.kind == "image" else None,
     )
 
 

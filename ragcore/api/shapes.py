@@ -372,7 +372,8 @@ class AskForm(AskRequest):
 
 
 class CitationShape(BaseModel):
-    """`quote` stands word for word in the passage; `span` counts in the document's text."""
+    """`quote` stands word for word in the passage, or in the words of the picture `image_id`;
+    `span` counts in the document's text."""
 
     n: int
     document: str
@@ -381,6 +382,7 @@ class CitationShape(BaseModel):
     quote: str
     passage_id: int
     span: tuple[int, int] | None
+    image_id: int | None = None
 
 
 class AnswerShape(BaseModel):
@@ -406,6 +408,7 @@ class AnswerShape(BaseModel):
                     quote=c.quote,
                     passage_id=c.passage_id,
                     span=c.span,
+                    image_id=c.image_id,
                 )
                 for c in answer.citations
             ],

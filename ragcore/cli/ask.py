@@ -34,7 +34,13 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "answer": answer.text,
         "abstained": answer.abstained,
         "citations": [
-            {"n": c.n, "document": c.document, "page": c.page, "quote": c.quote}
+            {
+                "n": c.n,
+                "document": c.document,
+                "page": c.page,
+                "quote": c.quote,
+                **({"image": c.image_id} if c.image_id else {}),
+            }
             for c in answer.citations
         ],
         "seconds": dict(answer.timings),
@@ -97,7 +103,8 @@ def command(
     click.echo(answer.text)
     for citation in answer.citations:
         page = f", page {citation.page}" if citation.page is not None else ""
-        click.echo(f'  [{citation.n}] {citation.document}{page}: "{citation.quote}"')
+        kind = ", picture" if citation.image_id else ""
+        click.echo(f'  [{citation.n}] {citation.document}{page}{kind}: "{citation.quote}"')
 
 
 def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
 
 from ragcore.answers import ABSTENTION, Answerer
-from ragcore.answers.answerer import declines
+from ragcore.answers.answerer import declines, readable
 from ragcore.answers.reading import closest, fit
 from ragcore.errors import Cancelled, UsageError
 from ragcore.llm.base import LLM
@@ -78,6 +79,31 @@ def test_events_come_in_order_and_the_prompt_can_be_seen(llm: LLM, rules: Hit, l
     assert "Document 1 (Staff handbook, page 7):" in answer.prompt
     assert answer.prompt.endswith("<|im_start|>assistant\n")
     assert answer.timings["total"] >= answer.timings["first_token"] > 0
+
+
+def test_a_picture_is_cited_by_its_caption(llm: LLM, leave: Hit, make_hit: Callable) -> None:
+    said = "A grey heron stands in shallow water beside a red boat."
+    picture = replace(make_hit(3, said, document="heron.jpg"), kind="image", page=None, span=None)
+    answer = answerer(llm, leave, picture).ask("Where does the grey heron stand?")
+    assert "water" in answer.text
+    assert [(c.image_id, c.passage_id, c.document) for c in answer.citations] == [
+        (3, 0, "heron.jpg")
+    ]
+    assert answer.citations[0].quote in said
+    assert "(heron.jpg, picture):" in answer.prompt
+
+
+def test_pictures_are_read_after_passages_and_only_for_words_of_their_own(
+    rules: Hit, make_hit: Callable
+) -> None:
+    def picture(number: int, text: str) -> Hit:
+        return replace(make_hit(number, text), kind="image")
+
+    told = picture(3, "The games room is\non the second floor.")
+    silent, first, second, third = (picture(n, t) for n, t in enumerate(("", "A", "B", "C"), 4))
+    same = replace(first, id=9)
+    hits = [told, silent, first, rules, same, second, third]
+    assert readable(hits) == [rules, first, second]
 
 
 def test_nothing_found_is_an_abstention_without_the_model() -> None:
