@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,7 @@ class _Probing:
     codes: Table
     test: NDArray[np.bool_]
     seed: int
+    _fitted: dict[bool, Any] = field(default_factory=dict)  # shuffled or not
 
     def __post_init__(self) -> None:
         fit = self.codes[~self.test]
@@ -170,8 +171,11 @@ class _Probing:
         """One fit for all attributes, each with a penalty of its own (leave-one-out)."""
         from sklearn.linear_model import RidgeCV
 
-        wanted = self._shuffled(_stacked(numbers)[~self.test], shuffled)
-        return RidgeCV(_ALPHAS, alpha_per_target=True).fit(self.fit_on, wanted)
+        if shuffled not in self._fitted:
+            wanted = self._shuffled(_stacked(numbers)[~self.test], shuffled)
+            model = RidgeCV(_ALPHAS, alpha_per_target=True)
+            self._fitted[shuffled] = model.fit(self.fit_on, wanted)
+        return self._fitted[shuffled]
 
     def _shuffled(self, values: Any, shuffled: bool) -> Any:
         import numpy as np

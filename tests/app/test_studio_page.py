@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.state import library
 from app.views.studio_work import Making
-from ragcore.diffusion import ImagineRequest
+from ragcore.diffusion import ImagineRequest, codes
 from ragcore.types import SearchQuery
 from tests.diffusion.tiny import make_model, make_profile
 
@@ -175,3 +176,27 @@ def test_how_it_works(page: Page) -> None:
     assert not test.error
     assert not test.exception
     assert len(test.session_state["_lesson-interleaved"][1].probabilities) > 10
+
+
+@pytest.mark.usefixtures("home")
+def test_codes_are_read_moved_and_mixed(page: Page, profile: Path) -> None:
+    test = page("studio", collection="sample").run()
+    test.segmented_control(key="studio-view").set_value("Codes").run()
+    assert not test.exception
+    assert any("has no probes" in text.value for text in test.caption)
+    assert len(test.get("image")) == 8  # between two pictures of the collection
+    folder = profile.parent / "model"
+    flat = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
+    codes.save_probes({"red": codes.Probe("red", flat[0], flat[1], 0.5, 1.0, 0.8)},
+                      folder / codes.PROBES)  # fmt: skip
+    try:
+        test.run()
+        (slider,) = test.slider
+        assert slider.label == "Green to red (R² 0.80)"
+        slider.set_value(3.0).run()
+        assert not test.exception
+        assert not test.error
+        assert any("green to red" in text.value for text in test.caption)
+        assert len(test.get("image")) == 10
+    finally:
+        (folder / codes.PROBES).unlink()
