@@ -42,8 +42,8 @@ def evaluate_captions(
     train.jsonl besides); and, for a projector of ours, `bleu4_no_picture`, the same prompt with
     nothing in the picture's place, `bleu4_other_picture`, each picture captioned from another
     one's features, `yes_no` with `yes_no_other_picture`: shares of made questions ("Is there a
-    dog?") about the first 300 pictures answered right, with the picture and with another. What is not measured is None.
-    `details` takes every caption as JSON Lines.
+    dog?") about the first 300 pictures answered right, with the picture and with another. What is
+    not measured is None. `details` takes every caption as JSON Lines.
 
     Raises UsageError for a wrong folder, ModelUnavailable, Cancelled.
     """
