@@ -205,9 +205,10 @@ def _clip_tower(name: str, settings: Settings) -> Tower:
     dimension = find_clip(name, settings=settings).dimension
 
     def prepare(pictures: Sequence[Any]) -> Tensor:
-        return torch.stack([loaded.preprocess(picture) for picture in pictures])
+        return _channels_last(torch.stack([loaded.preprocess(picture) for picture in pictures]))
 
-    return Tower(visual.float(), prepare, lambda pixels: _unit(visual(pixels)), dimension)
+    visual.float().to(memory_format=torch.channels_last)
+    return Tower(visual, prepare, lambda pixels: _unit(visual(pixels)), dimension)
 
 
 def _timm_tower(folder: Path) -> Tower:
@@ -225,9 +226,10 @@ def _timm_tower(folder: Path) -> Tower:
     )
 
     def prepare(pictures: Sequence[Any]) -> Tensor:
-        return torch.stack([transform(picture) for picture in pictures])
+        return _channels_last(torch.stack([transform(picture) for picture in pictures]))
 
-    return Tower(model.float(), prepare, lambda x: _unit(model(x)), int(model.num_features))
+    model.float().to(memory_format=torch.channels_last)
+    return Tower(model, prepare, lambda x: _unit(model(x)), int(model.num_features))
 
 
 def _transformers_tower(folder: Path) -> Tower:
@@ -297,6 +299,13 @@ def _text_tower(folder: Path) -> Tower:
 
     dimension = len(model.encode(["a"])[0])
     return Tower(model, prepare, forward, dimension)
+
+
+def _channels_last(pixels: Tensor) -> Tensor:
+    """The order in memory that convolutions are twice as quick with, on a CPU too."""
+    import torch
+
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _unit(vectors: Tensor) -> Tensor:

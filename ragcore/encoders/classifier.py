@@ -59,6 +59,11 @@ def classifiers_folder(settings: Settings) -> Path:
     return settings.home / "classifiers"
 
 
+def runs_folder(settings: Settings) -> Path:
+    """Where trainings without an `output` of their own work; a backup leaves it out."""
+    return settings.home / "runs" / "classifiers"
+
+
 def check_classifier_name(name: str) -> str:
     """Raises UsageError unless `name` can name a classifier (and its folder)."""
     import re
@@ -102,7 +107,7 @@ def remove_classifier(name: str, settings: Settings) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)  # at once: a reader finds all of it or nothing
     shutil.rmtree(gone, ignore_errors=True)
-    shutil.rmtree(classifiers_folder(settings) / ".runs" / name, ignore_errors=True)
+    shutil.rmtree(runs_folder(settings) / name, ignore_errors=True)
 
 
 def read_card(folder: Path) -> ClassifierCard:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ragcore.encoders.backbones import Backbone
-from ragcore.encoders.classifier import WAYS, classifiers_folder
+from ragcore.encoders.classifier import WAYS, runs_folder
 from ragcore.errors import Cancelled, UsageError
 from ragcore.tuning import classifier_head as heads
 from ragcore.tuning.classifier_collection import COLLECTION, ticked_examples
@@ -81,8 +81,16 @@ def tune_classifier(
     False. Raises UsageError for a wrong recipe or data, or a run folder of another recipe;
     Cancelled if `cancel` was set (what was finished is kept).
     """
+    from filelock import FileLock, Timeout
+
     read = read_recipe(recipe, ClassifierRecipe)
-    return _Run(read, settings, examples, progress, cancel).train(resume)
+    run = _Run(read, settings, examples, progress, cancel)
+    run.folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run.folder.path / ".lock", timeout=0):
+            return run.train(resume)
+    except Timeout:
+        raise UsageError(f"{read.name!r} is being trained already, in {run.folder.path}") from None
 
 
 @dataclass(slots=True)
@@ -115,7 +123,7 @@ class _Run:
         self.recipe, self.settings = recipe, settings
         self.progress, self.cancel = progress, cancel
         self.given = examples
-        inside = classifiers_folder(settings) / ".runs" / recipe.name
+        inside = runs_folder(settings) / recipe.name
         self.folder = RunFolder(recipe.path(recipe.output) if recipe.output else inside)
         self.state = State()
         self.backbone: Backbone
@@ -260,7 +268,7 @@ class _Run:
             rows = shots(labels, rows, count, self.recipe.seed)
         self._tell(way, 0, 1)
         with Meter(self.backbone.device if way != "features" else "cpu") as meter:
-            logits, trained, steps = self._train(way, count, rows)
+            logits, trained, steps, before = self._train(way, count, rows)
         dev, test = logits
         temperature = self._temperature(way, dev, rows)
         row: dict[str, Any] = {
@@ -273,8 +281,10 @@ class _Run:
             "temperature": temperature,
             "trained_weights": trained,
             "steps": steps,
-            "seconds": round(meter.seconds + len(rows) * self.features.seconds_each, 2),
-            "cpu_seconds": round(meter.cpu_seconds + len(rows) * self.features.cpu_seconds_each, 2),
+            "seconds": round(before[0] + meter.seconds + len(rows) * self.features.seconds_each, 2),
+            "cpu_seconds": round(
+                before[1] + meter.cpu_seconds + len(rows) * self.features.cpu_seconds_each, 2
+            ),
             "peak_bytes": meter.peak,
             "bytes": self._weights_file(way).stat().st_size if not count else 0,
         }
@@ -286,8 +296,11 @@ class _Run:
 
     def _train(
         self, way: str, count: int, rows: Any
-    ) -> tuple[tuple[FloatArray, FloatArray], int, int]:
-        """((dev logits, test logits), trained weights, steps). Saves the weights of a whole run."""
+    ) -> tuple[tuple[FloatArray, FloatArray], int, int, tuple[float, float]]:
+        """((dev logits, test logits), trained weights, steps, seconds before it was resumed).
+
+        Saves the weights of a training with all labels.
+        """
         import torch
         from safetensors.torch import save_file
 
@@ -299,7 +312,7 @@ class _Run:
                 "head.weight": torch.from_numpy(head.weight),
                 "head.bias": torch.from_numpy(head.bias),
             }
-            trained, steps = head.weight.size + head.bias.size, 0
+            trained, steps, before = head.weight.size + head.bias.size, 0, (0.0, 0.0)
             dev, test = (head.logits(vectors[part]) for part in (self.split.dev, self.split.test))
         else:
             limit = self.settings.max_megapixels
@@ -309,13 +322,14 @@ class _Run:
             )  # fmt: skip
             made = run.train()
             weights, trained, steps = made.weights, made.trained_weights, made.steps
+            before = made.before
             dev = made.logits(examples, self.split.dev, limit, self.check)
             test = made.logits(examples, self.split.test, limit, self.check)
         if not count:
             halves = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
             self.folder.path.mkdir(parents=True, exist_ok=True)
             save_file(halves, self._weights_file(way))
-        return (dev, test), int(trained), steps
+        return (dev, test), int(trained), steps, before
 
     def _temperature(self, way: str, dev: FloatArray, rows: Any) -> float:
         """Fitted on dev; where that is small, out of fold for features and 1 for the others."""

@@ -291,7 +291,8 @@ def _from_folders(root: Path, kind: str) -> Iterator[Example]:
             if suffix in SUFFIXES and kind != "texts":
                 yield Example(shown, folder.name, source=path)
             elif suffix in TEXT_SUFFIXES and kind != "pictures":
-                text = path.read_text("utf-8", errors="replace").strip()[:MAX_TEXT]
+                with path.open(encoding="utf-8", errors="replace") as file:
+                    text = file.read(MAX_TEXT).strip()
                 if text:
                     yield Example(shown, folder.name, text=text)
 

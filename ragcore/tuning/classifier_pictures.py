@@ -29,7 +29,7 @@ def draw_confusion(told: Mapping[str, Any], path: Path) -> None:
 
     matrix = np.array(told["matrix"], float)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    names = [textwrap.shorten(name, 24, placeholder="…") for name in told["labels"]]
+    names = [_named(name) for name in told["labels"]]
     side = min(12.0, 3.5 + 0.22 * min(len(names), _NAMED))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
@@ -124,6 +124,11 @@ def _cell(example: Example, max_megapixels: int) -> Image:
         return ImageOps.pad(example.open(max_megapixels), (_CELL, _CELL), color="#f2f2ee")
     except UnreadableFile:
         return Image.new("RGB", (_CELL, _CELL), "#cccccc")
+
+
+def _named(name: str) -> str:
+    """At most 24 characters, as they are: a $ would begin a formula."""
+    return (name if len(name) <= 24 else f"{name[:23]}…").replace("$", r"\$")
 
 
 def _latin(text: str) -> str:

@@ -81,7 +81,7 @@ class TowerRun:
         weights = {f"tower.{name}": value.detach().cpu() for name, value in touched.items()}
         weights |= {f"head.{name}": value.detach().cpu() for name, value in head.named_parameters()}
         trained = sum(value.numel() for value in weights.values())
-        return TrainedTower(tower, head, weights, trained, state.step, device)
+        return TrainedTower(tower, head, weights, trained, state.step, device, state.before)
 
     def steps(self) -> int:
         """Steps of the whole training."""
@@ -91,7 +91,10 @@ class TowerRun:
 
 @dataclass(frozen=True, slots=True)
 class TrainedTower:
-    """A tower and its linear layer after training; `weights` are those that were trained."""
+    """A tower and its linear layer after training; `weights` are those that were trained.
+
+    `before`: seconds, and those of all cores, that were spent before the run was resumed.
+    """
 
     tower: Tower
     head: Any
@@ -99,6 +102,7 @@ class TrainedTower:
     trained_weights: int
     steps: int
     device: str
+    before: tuple[float, float] = (0.0, 0.0)
 
     def logits(
         self, examples: Examples, rows: IdArray, max_megapixels: int, check: Callable[[], None]
@@ -132,7 +136,9 @@ class _Loop:
         self.optimizer, self.device = optimizer, device
         self.step = 0
         self.touched: set[str] = set()
+        self.before = (0.0, 0.0)
         self._resume()
+        self._began = (time.monotonic(), time.process_time())
 
     def run(self) -> None:
         total, saved, began, first = self.of.steps(), time.monotonic(), time.monotonic(), self.step
@@ -201,6 +207,8 @@ class _Loop:
                 "head": self.head.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "touched": sorted(self.touched),
+                "seconds": self.before[0] + time.monotonic() - self._began[0],
+                "cpu_seconds": self.before[1] + time.process_time() - self._began[1],
                 "random": torch.get_rng_state(),
             }
         )
@@ -220,6 +228,7 @@ class _Loop:
             group["lr"] = rate
         torch.set_rng_state(saved["random"])
         self.step, self.touched = saved["step"], set(saved["touched"])
+        self.before = (saved["seconds"], saved["cpu_seconds"])
 
     def _rates(self) -> tuple[float, float]:
         plan = self.of.recipe.tower
