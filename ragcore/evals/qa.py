@@ -248,7 +248,7 @@ def score(outcome: Outcome, gold: int | None) -> dict[str, float | None]:
     if question.pages:
         pages = [
             _right(question, h.document, page, h.document_id, None, path=h.path)
-            for h in answer.hits[:5]
+            for h in [hit for hit in answer.hits if hit.kind == "passage"][:5]
             for page in range(h.page or 0, (h.page_end or h.page or 0) + 1)
         ]
         scores["page_hit@5"] = float(any(pages))
