@@ -35,7 +35,7 @@ def show(made: list[bytes]) -> None:
 def _edit(made: list[bytes]) -> None:
     st.subheader("Move a code along a probe", anchor=False)
     st.markdown(
-        "The autoencoder turns a picture into a code of a few hundred numbers. A *probe* is a "
+        "The autoencoder turns a picture into a code of a twelfth as many numbers. A *probe* is a "
         "linear function that reads an attribute off it; moving the code along its direction "
         "changes the picture. *R²* says how much of the attribute the probe reads on pictures "
         "it was not fitted on: near 1, the code holds it in plain sight."
