@@ -62,7 +62,9 @@ def test_search_in_json(run: Run, stocked: Path, notes: Path) -> None:
     assert set(found) == {"hits", "below", "cutoff", "seconds"}
     best = found["hits"][0]
     assert best["path"] == str(notes / "heron.txt")
-    assert set(best) == {"id", "kind", "score", "document", "page", "text", "path", "why"}
+    assert set(best) == {
+        *("id", "kind", "score", "document", "page", "text", "caption_by", "path", "why")
+    }
     assert 0 <= best["score"] <= 1
     assert found["seconds"]["total"] > 0
 
