@@ -1,0 +1,31 @@
+"""The shipped starter-projector sees: on real photographs of people's captions (dev)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ragcore.image_metrics import caption_bleu
+from ragcore.image_sets import read_captioned
+from ragcore.llm.loader import load_picture_llm, unload_llms
+from ragcore.llm.picture_llm import ProjectedLLM
+from ragcore.settings import Settings
+from ragcore.weights import WeightStore
+
+
+@pytest.mark.shared
+def test_captions_need_the_picture(
+    starter_weights: WeightStore, shared: Path, settings: Settings
+) -> None:
+    items = read_captioned(shared / "data" / "images" / "flickr8k" / "dev.jsonl")[:24]
+    people = [item.captions for item in items]
+    llm = load_picture_llm(settings)
+    assert isinstance(llm, ProjectedLLM)
+    assert llm.name == "starter-projector"
+    cells = llm.cells([item.open() for item in items])
+    right = caption_bleu(llm.captions_of(cells), people)
+    other = caption_bleu(llm.captions_of(cells.roll(1, 0)), people)
+    assert right > 0.10
+    assert other < right - 0.04
+    unload_llms()
