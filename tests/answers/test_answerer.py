@@ -125,9 +125,7 @@ def test_search_is_asked_as_told(llm: LLM) -> None:
 
     Answerer(llm, search).ask("What  is\nit?", collection="papers", k=3, where={"type": "pdf"})
     assert seen == [
-        SearchQuery(
-            text="What is it?", kind="all", k=3, where={"type": "pdf"}, collection="papers"
-        )
+        SearchQuery(text="What is it?", kind="all", k=3, where={"type": "pdf"}, collection="papers")
     ]
 
 
