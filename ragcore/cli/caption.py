@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.cli.interrupt import cancel_on_interrupt
 from ragcore.cli.output import print_json, progress_line
 from ragcore.library import Library
-from ragcore.types import CancelToken
 
 
 @click.command("caption")
@@ -24,22 +21,10 @@ def command(collection: str, model: str, as_json: bool) -> None:
     are left as they are. Ctrl-C stops after the batch at hand, and a second run goes on from
     there.
     """
-    token = CancelToken()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        if token.cancelled:
-            raise KeyboardInterrupt
-        token.cancel()
-        click.echo("\nstopping; Ctrl-C again to stop at once", err=True)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        with Library() as library:
-            report = library.caption_collection(
-                collection, model=model, progress=progress_line(), cancel=token
-            )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with cancel_on_interrupt() as token, Library() as library:
+        report = library.caption_collection(
+            collection, model=model, progress=progress_line(), cancel=token
+        )
     if as_json:
         print_json(report)
         return

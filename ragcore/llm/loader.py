@@ -27,19 +27,22 @@ def load_llm(settings: Settings) -> LLM:
     reference = load_profile(settings).llm
     if reference is None:
         raise UsageError(f"profile {settings.profile} has no LLM")
-    key = (
-        reference.name,
-        reference.kind,
-        repr(sorted(reference.options.items())),
-        str(settings.home),
-        str(settings.weights_cache),
-        f"{settings.device} {settings.precision} {settings.threads}",
-    )
+    options = repr(sorted(reference.options.items()))
+    key = (reference.name, reference.kind, options, *_where(settings))
     with _lock:
         if key not in _made:
             _made[key] = _make(reference, settings)
         llm: LLM = _made[key]
         return llm
+
+
+def _where(settings: Settings) -> tuple[str, ...]:
+    """What of the settings makes a model another one in memory."""
+    return (
+        str(settings.home),
+        str(settings.weights_cache),
+        f"{settings.device} {settings.precision} {settings.threads}",
+    )
 
 
 def load_picture_llm(settings: Settings, model: str = "") -> PictureLLM:
@@ -55,15 +58,8 @@ def load_picture_llm(settings: Settings, model: str = "") -> PictureLLM:
         raise UsageError(
             f"profile {settings.profile} has no model for questions about pictures; name one"
         )
-    key = (
-        "picture",
-        reference.name,
-        reference.kind,
-        load_profile(settings).name,
-        str(settings.home),
-        str(settings.weights_cache),
-        f"{settings.device} {settings.precision} {settings.threads}",
-    )
+    profile = load_profile(settings).name
+    key = ("picture", reference.name, reference.kind, profile, *_where(settings))
     with _lock:
         if key not in _made:
             _made[key] = _make_picture_llm(reference, settings)
