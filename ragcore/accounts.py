@@ -39,7 +39,7 @@ def verify_password(password: str, hashed: str) -> bool:
         wanted = _decode(digest)
     except (ValueError, TypeError):
         raise UsageError(
-            "ui_password_hash is not a password hash: make one with `ragcore ui --hash-password`"
+            "what is kept is not a password hash: set the password anew by `ragcore keys password`"
         ) from None
     return hmac.compare_digest(given, wanted)
 

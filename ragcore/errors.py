@@ -16,6 +16,10 @@ class UsageError(RagcoreError, ValueError):
     """The request itself is wrong: unknown collection, empty query, k < 1, …"""
 
 
+class NotPermitted(UsageError):
+    """Whoever asks may not do that (see `ragcore.catalog.permits`)."""
+
+
 class UnreadableFile(RagcoreError):
     """One file cannot be ingested; ingest records it and goes on."""
 

@@ -20,7 +20,7 @@ def test_a_password_fits_its_hash_only() -> None:
 
 def test_what_is_no_hash_says_how_to_make_one() -> None:
     for wrong in ("secret", "scrypt:a:b:c:d:e", "md5:1:2:3:4:5", "scrypt:7:8:1:AAAA:AAAA"):
-        with pytest.raises(UsageError, match="--hash-password"):
+        with pytest.raises(UsageError, match="ragcore keys password"):
             verify_password("secret", wrong)
 
 

@@ -16,7 +16,7 @@ from fastapi.security import HTTPBearer
 
 from ragcore.api.problems import Problem
 from ragcore.catalog import permits
-from ragcore.catalog.keys import SCOPES, KeyInfo
+from ragcore.catalog.principals import Principal
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -27,31 +27,6 @@ bearer = HTTPBearer(
     description="A key from `ragcore keys create`. Not needed where the server listens to its "
     "own computer only.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Somebody with a scope. `collection_ids` None: every collection, those to come as well."""
-
-    name: str
-    scope: str
-    key_id: int | None = None
-    collection_ids: frozenset[int] | None = None
-
-    def may(self, scope: str) -> bool:
-        return SCOPES.index(self.scope) >= SCOPES.index(scope)
-
-    @property
-    def owner(self) -> str:
-        """Tells principals apart; the same for the same key."""
-        return "local" if self.key_id is None else f"key {self.key_id}"
-
-
-LOCAL = Principal("local", "admin")  # whoever sits at this computer, where keys are not asked for
-
-
-def principal_of(key: KeyInfo) -> Principal:
-    return Principal(f"{key.name} ({key.prefix})", key.scope, key.id, key.collection_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ragcore.api.access import LOCAL, OPEN_PATHS, Principal, principal_of
+from ragcore.api.access import OPEN_PATHS
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem, is_openai, problem_of
 from ragcore.api.work import Work
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
+from ragcore.catalog.principals import LOCAL, Principal, principal_of
 
 log = logging.getLogger("ragcore.api.requests")
 

@@ -14,7 +14,14 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UnreadableFile, UsageError
+from ragcore.errors import (
+    Cancelled,
+    ModelUnavailable,
+    NotPermitted,
+    RagcoreError,
+    UnreadableFile,
+    UsageError,
+)
 
 log = logging.getLogger("ragcore.api")
 
@@ -108,6 +115,8 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         return Problem(error.status_code, str(error.detail), headers=error.headers)
     message = " ".join(str(error).split())
+    if isinstance(error, NotPermitted):
+        return Problem(403, message)
     if isinstance(error, UsageError):
         return Problem(400, message)
     if isinstance(error, UnreadableFile):

@@ -12,9 +12,9 @@ import anyio
 from anyio import to_thread
 from starlette.requests import Request
 
-from ragcore.api.access import Principal
 from ragcore.api.problems import Problem
 from ragcore.catalog import permits
+from ragcore.catalog.principals import Principal
 from ragcore.types import CancelToken
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Work:
         """`call()` in a thread, for this principal's collections only."""
 
         def permitted() -> T:
-            with permits.only(principal.collection_ids):
+            with permits.only(principal.collection_ids, principal.scope):
                 return call()
 
         self._admit(kind)

@@ -1,4 +1,7 @@
-"""API keys: made, found, revoked. The key itself is shown once and kept nowhere."""
+"""Accounts: each has a key for programs, and perhaps a password for the pages.
+
+The key itself is shown once and kept nowhere.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,18 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import ColumnElement, select, update
 
+from ragcore.accounts import hash_password, verify_password
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import ApiKey, ApiKeyCollection, Collection, now
+from ragcore.catalog.permits import SCOPES
 from ragcore.errors import UsageError
 
-SCOPES = ("read", "write", "admin")  # each may do what those before it may
+__all__ = ["SCOPES", "KeyInfo", "Keys"]
+
 _MARK = "rc_"
 _SHOWN = len(_MARK) + 8
 _NOTE_USE_EVERY = dt.timedelta(minutes=1)
@@ -23,7 +30,8 @@ _NOTE_USE_EVERY = dt.timedelta(minutes=1)
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
     """A key as it is known; `collections` is None for all of them. `state`: live, expired,
-    revoked."""
+    revoked. `password`: whether its holder may log in by name. `stamp` changes with the key and
+    with the password: a login that was made under another one is over."""
 
     id: int
     name: str
@@ -35,6 +43,8 @@ class KeyInfo:
     created_at: dt.datetime
     expires_at: dt.datetime | None
     last_used_at: dt.datetime | None
+    password: bool
+    stamp: str
 
 
 class Keys:
@@ -50,10 +60,12 @@ class Keys:
         scope: str,
         collections: Sequence[str] = (),
         lifetime: dt.timedelta | None = None,
+        password: str | None = None,
     ) -> tuple[str, KeyInfo]:
         """Make a key for some collections, or for all; return it, for the only time, and its row.
 
-        Raises UsageError for a bad name, scope or lifetime, or an unknown collection.
+        Raises UsageError for a bad name, scope, lifetime or password, an unknown collection, or a
+        name that somebody else logs in by.
         """
         name = " ".join(name.split())
         if not 1 <= len(name) <= 100:
@@ -63,11 +75,14 @@ class Keys:
         if lifetime is not None and lifetime <= dt.timedelta(0):
             raise UsageError("a key must live longer than no time")
         wanted = [self._catalog.collection(collection).id for collection in collections]
-        key = _MARK + secrets.token_urlsafe(32)
+        key = _new_key()
+        if password is not None:
+            self._check_free(name)
         row = ApiKey(
             name=name,
             prefix=key[:_SHOWN],
             sha256=_digest(key),
+            password_hash=hash_password(password) if password is not None else "",
             scope=scope,
             all_collections=not wanted,
             expires_at=now() + lifetime if lifetime else None,
@@ -86,13 +101,35 @@ class Keys:
         found = self._infos(ApiKey.sha256 == _digest(key))
         if not found or found[0].state != "live":
             return None
-        info = found[0]
-        if info.last_used_at is None or now() - info.last_used_at > _NOTE_USE_EVERY:
-            with self._catalog.write() as session:
-                session.execute(
-                    update(ApiKey).where(ApiKey.id == info.id).values(last_used_at=now())
+        self._note_use(found[0])
+        return found[0]
+
+    def log_in(self, name: str, password: str) -> KeyInfo | None:
+        """The live account of this name and password, or whose key `password` is; or None.
+
+        A name that nobody has takes as long as a wrong password.
+        """
+        if password.startswith(_MARK) and (found := self.find(password)) is not None:
+            return found
+        name = " ".join(name.split())
+        with self._catalog.read() as session:
+            rows = session.execute(
+                select(ApiKey.id, ApiKey.password_hash).where(
+                    ApiKey.name == name, ApiKey.password_hash != ""
                 )
+            ).all()
+        live = {info.id: info for info in self._infos(ApiKey.name == name) if info.state == "live"}
+        hashes = [(live[key_id], hashed) for key_id, hashed in rows if key_id in live]
+        info, hashed = hashes[0] if hashes else (None, _nobodys_hash())
+        if not verify_password(password, hashed) or info is None:
+            return None
+        self._note_use(info)
         return info
+
+    def get(self, key_id: int) -> KeyInfo | None:
+        """The live key of this number, or None."""
+        found = self._infos(ApiKey.id == key_id)
+        return found[0] if found and found[0].state == "live" else None
 
     def all(self) -> list[KeyInfo]:
         """Every key, oldest first, those that are over as well."""
@@ -106,6 +143,30 @@ class Keys:
 
         Raises UsageError unless exactly one live key is meant.
         """
+        return self._change(self._meant(which), revoked_at=now())
+
+    def renew(self, which: str) -> tuple[str, KeyInfo]:
+        """Give an account another key; the old one and its logins end at once.
+
+        Rights, password and conversations stay. Raises UsageError as `revoke`.
+        """
+        key = _new_key()
+        changed = self._change(self._meant(which), prefix=key[:_SHOWN], sha256=_digest(key))
+        return key, changed
+
+    def set_password(self, which: str, password: str | None) -> KeyInfo:
+        """Let the holder of a live key log in to the pages by its name; None: no longer so.
+
+        Logins under the password before end at once. Raises UsageError as `revoke`, for a short
+        password, or where another live key of that name has one.
+        """
+        info = self._meant(which)
+        if password is not None:
+            self._check_free(info.name, but=info.id)
+        hashed = hash_password(password) if password is not None else ""
+        return self._change(info, password_hash=hashed)
+
+    def _meant(self, which: str) -> KeyInfo:
         meant = [
             info
             for info in self._infos()
@@ -115,9 +176,22 @@ class Keys:
             raise UsageError(
                 f"no live key {which[:40]!r}: give a number or prefix from `ragcore keys list`"
             )
+        return meant[0]
+
+    def _change(self, info: KeyInfo, **values: object) -> KeyInfo:
         with self._catalog.write() as session:
-            session.execute(update(ApiKey).where(ApiKey.id == meant[0].id).values(revoked_at=now()))
-        return self._infos(ApiKey.id == meant[0].id)[0]
+            session.execute(update(ApiKey).where(ApiKey.id == info.id).values(**values))
+        return self._infos(ApiKey.id == info.id)[0]
+
+    def _check_free(self, name: str, but: int | None = None) -> None:
+        """Raises UsageError where somebody else logs in by this name."""
+        for info in self._infos(ApiKey.name == name):
+            if info.password and info.state == "live" and info.id != but:
+                raise UsageError(f"key {info.id} already logs in as {name!r}: choose another name")
+
+    def _note_use(self, info: KeyInfo) -> None:
+        if info.last_used_at is None or now() - info.last_used_at > _NOTE_USE_EVERY:
+            self._change(info, last_used_at=now())
 
     def _infos(self, *where: ColumnElement[bool]) -> list[KeyInfo]:
         with self._catalog.read() as session:
@@ -154,7 +228,18 @@ def _info(row: ApiKey, named: Sequence[tuple[int, str]]) -> KeyInfo:
         created_at=row.created_at,
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
+        password=bool(row.password_hash),
+        stamp=_digest(row.sha256 + row.password_hash)[:16],
     )
+
+
+@cache
+def _nobodys_hash() -> str:
+    return hash_password(secrets.token_urlsafe(16))
+
+
+def _new_key() -> str:
+    return _MARK + secrets.token_urlsafe(32)
 
 
 def _digest(key: str) -> str:

@@ -347,10 +347,12 @@ class ItemLabel(Base):
 
 
 class ApiKey(Base):
-    """A key of the HTTP API. Only the SHA-256 of it is kept, and its first letters to know it by.
+    """Who may come in: an account with its key for the HTTP API. Only the key's SHA-256 is kept,
+    and its first letters to know it by.
 
     `scope`: read, write (reads too), admin (does everything). With `all_collections` false it
-    may see those of `api_key_collections` only.
+    may see those of `api_key_collections` only. `password_hash`: of a person who also logs in to
+    the pages by name, else "".
     """
 
     __tablename__ = "api_keys"
@@ -361,6 +363,7 @@ class ApiKey(Base):
     prefix: Mapped[str] = mapped_column(String(20))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     scope: Mapped[str] = mapped_column(String(10))
+    password_hash: Mapped[str] = mapped_column(String(200), default="")
     all_collections: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     expires_at: Mapped[dt.datetime | None]

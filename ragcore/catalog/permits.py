@@ -1,29 +1,112 @@
-"""Which collections the work at hand may see: asked where a collection is looked up.
+"""What the work at hand may see and do: asked where a collection is looked up or changed.
 
 Faces with accounts wrap every call of the library in `only(...)`. The names and ids of all other
-collections are then as if they did not exist, for searches, answers and pages alike.
+collections are then as if they did not exist, for searches, answers and pages alike, and verbs
+above the scope are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-_permitted: ContextVar[Set[int] | None] = ContextVar("ragcore_permitted", default=None)
+from ragcore.errors import NotPermitted
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SCOPES = ("read", "write", "admin")  # each may do what those before it may
+Told = Callable[[str, str, bool], None]  # verb, collection, whether it was permitted
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """`collection_ids` None: every collection, those to come as well. `told` hears of each verb
+    that the work at hand begins, for an audit."""
+
+    collection_ids: Set[int] | None = None
+    scope: str = "admin"
+    told: Told | None = None
+
+
+_EVERYTHING = Permit()
+_permit: ContextVar[Permit] = ContextVar("ragcore_permit", default=_EVERYTHING)
+_within: ContextVar[bool] = ContextVar("ragcore_within_a_verb", default=False)
 
 
 @contextmanager
-def only(collection_ids: Set[int] | None) -> Iterator[None]:
+def only(collection_ids: Set[int] | None, scope: str = "admin") -> Iterator[None]:
     """Within it, only these collections exist for this thread or task; None: all of them."""
-    token = _permitted.set(collection_ids)
+    token = _permit.set(Permit(collection_ids, scope))
     try:
         yield
     finally:
-        _permitted.reset(token)
+        _permit.reset(token)
+
+
+def hold(permit: Permit) -> None:
+    """Let `permit` count from here on, in this thread or task and those that copy its context."""
+    _permit.set(permit)
 
 
 def may_see(collection_id: int) -> bool:
     """Whether the work at hand may see this collection."""
-    permitted = _permitted.get()
+    permitted = _permit.get().collection_ids
     return permitted is None or collection_id in permitted
+
+
+def sees_everything() -> bool:
+    """Whether the work at hand may see every collection, those to come as well."""
+    return _permit.get().collection_ids is None
+
+
+def may(scope: str) -> bool:
+    """Whether the work at hand has a scope."""
+    return SCOPES.index(_permit.get().scope) >= SCOPES.index(scope)
+
+
+def verb(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a method that needs a scope: it raises NotPermitted without.
+
+    Verbs that another verb calls are part of it: neither asked for nor told.
+    """
+
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(method)
+
+        @wraps(method)
+        def call(*args: P.args, **named: P.kwargs) -> R:
+            permit = _permit.get()
+            if permit is _EVERYTHING or _within.get():
+                return method(*args, **named)
+            allowed = may(scope)
+            if permit.told is not None:
+                given = signature.bind(*args, **named)
+                given.apply_defaults()
+                permit.told(method.__name__, _collection(method.__name__, given.arguments), allowed)
+            if not allowed:
+                raise NotPermitted(f"this needs the scope {scope}; yours is {permit.scope}")
+            token = _within.set(True)
+            try:
+                return method(*args, **named)
+            finally:
+                _within.reset(token)
+
+        return call
+
+    return decorate
+
+
+def _collection(verb: str, arguments: Mapping[str, Any]) -> str:
+    """The collection that a verb is about, as far as its arguments tell."""
+    found = arguments.get("collection")
+    if found is None and verb.endswith("_collection"):
+        found = arguments.get("name")
+    if found is None:
+        found = getattr(arguments.get("query"), "collection", "")
+    return str(found)

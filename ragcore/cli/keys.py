@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +22,7 @@ _UNITS = {"h": dt.timedelta(hours=1), "d": dt.timedelta(days=1), "w": dt.timedel
 
 @click.group("keys")
 def command() -> None:
-    """Make, list and revoke keys of the HTTP API; see who used them."""
+    """Who may use the HTTP API and the pages: make, list and revoke keys; see who used them."""
 
 
 @command.command("create")
@@ -33,21 +34,29 @@ def command() -> None:
     "-c", "--collection", "collections", multiple=True, help="Only this one; may be repeated."
 )
 @click.option("--expires", help="How long it lives, as in 12h, 90d or 52w; for ever without.")
+@click.option(
+    "--password", is_flag=True, help="Ask for a password too: logs in to the pages by NAME."
+)
 @_as_json
 def create(
-    name: str, scope: str, collections: tuple[str, ...], expires: str | None, as_json: bool
+    name: str,
+    scope: str,
+    collections: tuple[str, ...],
+    expires: str | None,
+    password: bool,
+    as_json: bool,
 ) -> None:
     """Make a key and print it, for the only time."""
     lifetime = parse_time(expires) if expires else None
     with Library() as library:
         key, info = Keys(library.catalog).create(
-            name, scope=scope, collections=collections, lifetime=lifetime
+            name,
+            scope=scope,
+            collections=collections,
+            lifetime=lifetime,
+            password=_ask_password() if password else None,
         )
-    if as_json:
-        print_json({"key": key, **_shown(info)})
-        return
-    click.echo(key)
-    click.echo(f"{_about(info)}\nkeep it now: it is not shown again", err=True)
+    _show_key(key, info, as_json)
 
 
 @command.command("list")
@@ -63,6 +72,30 @@ def list_(as_json: bool) -> None:
         click.echo(_about(info))
     if not infos:
         click.echo("no keys yet: `ragcore keys create --name NAME --scope read` makes one")
+
+
+@command.command("password")
+@click.argument("which")
+@click.option("--remove", is_flag=True, help="No login by name any more.")
+@_as_json
+def password(which: str, remove: bool, as_json: bool) -> None:
+    """Ask for a password for the pages, for the key of this number or first letters."""
+    with Library() as library:
+        info = Keys(library.catalog).set_password(which, None if remove else _ask_password())
+    if as_json:
+        print_json(_shown(info))
+    else:
+        click.echo(f"{info.name}: {'no password' if remove else 'the password is set'}")
+
+
+@command.command("renew")
+@click.argument("which")
+@_as_json
+def renew(which: str, as_json: bool) -> None:
+    """Replace a key by another with the same rights, and print it, for the only time."""
+    with Library() as library:
+        key, info = Keys(library.catalog).renew(which)
+    _show_key(key, info, as_json)
 
 
 @command.command("revoke")
@@ -115,8 +148,23 @@ def parse_time(text: str) -> dt.timedelta:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def _ask_password() -> str:
+    """Typed twice, unseen; or the first line of what is piped in."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _show_key(key: str, info: KeyInfo, as_json: bool) -> None:
+    if as_json:
+        print_json({"key": key, **_shown(info)})
+        return
+    click.echo(key)
+    click.echo(f"{_about(info)}\nkeep it now: it is not shown again", err=True)
+
+
 def _shown(info: KeyInfo) -> dict[str, Any]:
-    return {k: v for k, v in asdict(info).items() if k != "collection_ids"}
+    return {k: v for k, v in asdict(info).items() if k not in ("collection_ids", "stamp")}
 
 
 def _about(info: KeyInfo) -> str:
@@ -124,4 +172,5 @@ def _about(info: KeyInfo) -> str:
     until = f" until {info.expires_at:%Y-%m-%d %H:%M}" if info.expires_at else ""
     used = f", used {info.last_used_at:%Y-%m-%d %H:%M}" if info.last_used_at else ""
     head = f"{info.id}  {info.prefix}…  {info.scope:<5}  {info.state}{until}"
-    return f"{head}  {where}  {info.name}{used}"
+    login = ", logs in by name" if info.password else ""
+    return f"{head}  {where}  {info.name}{login}{used}"

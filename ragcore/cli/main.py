@@ -30,7 +30,7 @@ COMMANDS = {
     "restore": ("ragcore.cli.restore", "Put the library of a backup into the home folder."),
     "ui": ("ragcore.cli.ui", "Open the library in a browser."),
     "serve": ("ragcore.cli.serve", "Serve the library to programs over HTTP."),
-    "keys": ("ragcore.cli.keys", "Make, list and revoke keys of the HTTP API."),
+    "keys": ("ragcore.cli.keys", "Who may use the HTTP API and the pages: make and revoke keys."),
     "mcp": ("ragcore.cli.mcp", "Serve the library to assistants (Model Context Protocol)."),
     "watch": ("ragcore.cli.watch", "Keep a collection in step with folders as they change."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 
 import pytest
 
@@ -78,3 +79,51 @@ def test_the_audit_is_shown_and_forgotten(run: Run, library: Library) -> None:
     assert "GET /y" in run("keys", "audit", "--refused").out
     assert run("keys", "audit", "--key", "1", "--json").json["entries"][0]["status"] == 200
     assert run("keys", "audit", "--forget", "1w", "--json").json == {"forgotten": 1}
+
+
+def test_a_person_gets_a_password_and_another_key(
+    run: Run, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def type_in(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
+
+    type_in("open sesame")
+    keys = Keys(library.catalog)
+    made = run("keys", "create", "--name", "Ann", "--scope", "read", "--password")
+    assert made.code == 0
+    key = made.out.strip()
+    assert key.startswith("rc_")
+    info = keys.log_in("Ann", "open sesame")
+    assert info is not None
+    assert keys.log_in("Ann", "open sesam") is None
+    assert keys.log_in("Bob", "open sesame") is None
+    assert keys.log_in("", key) == keys.log_in("whoever", key)
+    assert "logs in by name" in run("keys", "list").out
+    type_in("open sesame")
+    taken = run("keys", "create", "--name", "Ann", "--scope", "admin", "--password")
+    assert taken.code == 2
+    assert "choose another name" in taken.complaint
+
+    renewed = run("keys", "renew", str(info.id), "--json").json
+    assert keys.find(key) is None
+    again = keys.find(renewed["key"])
+    assert again is not None
+    assert (again.id, again.password) == (info.id, True)
+    assert again.stamp != info.stamp
+    assert "stamp" not in renewed
+
+    type_in("another one")
+    changed = run("keys", "password", str(info.id))
+    assert changed.code == 0
+    assert keys.log_in("Ann", "open sesame") is None
+    assert keys.log_in("Ann", "another one") is not None
+    assert run("keys", "password", str(info.id), "--remove").code == 0
+    assert keys.log_in("Ann", "another one") is None
+    type_in("short")
+    short = run("keys", "password", str(info.id))
+    assert short.code == 2
+    assert "8 characters" in short.complaint
+    assert keys.get(info.id) is not None
+    keys.revoke(str(info.id))
+    assert keys.get(info.id) is None
+    assert keys.find(renewed["key"]) is None
