@@ -15,6 +15,10 @@ from ragcore.settings import Settings
 
 _recipe = click.argument("recipe", metavar="RECIPE.toml")
 _fresh = click.option("--fresh", is_flag=True, help="Start anew, even if a run can be resumed.")
+_max_minutes = click.option(
+    "--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
+    help="Stop each stage by the clock, in place of the recipe's own limit.",
+)  # fmt: skip
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -54,27 +58,49 @@ def lora(recipe: str, fresh: bool, as_json: bool) -> None:
 
 @command.command("diffusion")
 @_recipe
+@click.option(
+    "--stage", "stages", multiple=True,
+    type=click.Choice(["autoencoder", "denoiser", "classifier"]),
+    help="Train this stage only; may be repeated.",
+)  # fmt: skip
+@_max_minutes
 @_fresh
 @_as_json
-def diffusion(recipe: str, fresh: bool, as_json: bool) -> None:
+def diffusion(
+    recipe: str, stages: tuple[Any, ...], max_minutes: float | None, fresh: bool, as_json: bool
+) -> None:
     """Train a latent diffusion model of small pictures from scratch."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.diffusion import tune_diffusion
+    from ragcore.tuning.diffusion import STAGES, tune_diffusion
 
-    report = tune_diffusion(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    report = tune_diffusion(
+        path,
+        settings=Settings(),
+        stages=stages or STAGES,
+        max_minutes=max_minutes,
+        progress=progress_line(),
+        resume=not fresh,
+    )
     _show(report, as_json)
 
 
 @command.command("controlnet")
 @_recipe
+@_max_minutes
 @_fresh
 @_as_json
-def controlnet(recipe: str, fresh: bool, as_json: bool) -> None:
+def controlnet(recipe: str, max_minutes: float | None, fresh: bool, as_json: bool) -> None:
     """Train a ControlNet over a frozen diffusion model."""
     path = _recipe_file(recipe)
     from ragcore.tuning.controlnet import tune_controlnet
 
-    report = tune_controlnet(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    report = tune_controlnet(
+        path,
+        settings=Settings(),
+        max_minutes=max_minutes,
+        progress=progress_line(),
+        resume=not fresh,
+    )
     _show(report, as_json)
 
 

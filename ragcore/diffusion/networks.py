@@ -65,6 +65,16 @@ class PixelAutoencoder(nn.Module):
         decoded: Tensor = self.vae.decode(latents).sample
         return functional.pixel_shuffle(decoded, self.stem)
 
+    def forward(self, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """What training needs: (pictures decoded from a sample, mean divergence of a number).
+
+        `noise` is standard normal, of the latents' shape.
+        """
+        posterior = self.posterior(pixels)
+        decoded = self.raw_decode(posterior.mean + posterior.std * noise)
+        divergence: Tensor = posterior.kl().mean() / posterior.mean[0].numel()
+        return decoded, divergence
+
     def set_statistics(self, raw_latents: Tensor) -> None:
         """Take mean and deviation of each channel from raw latents [n, c, h, w]."""
         mean = raw_latents.mean(dim=(0, 2, 3)).tolist()
@@ -101,20 +111,28 @@ def new_autoencoder(
 
 
 def new_denoiser(
-    *, size: int, latent_channels: int, channels: Sequence[int], layers: int, text_width: int
+    *,
+    size: int,
+    latent_channels: int,
+    channels: Sequence[int],
+    layers: int,
+    text_width: int,
+    decoder_depth: int = 1,
 ) -> Any:
     """An untrained UNet2DConditionModel on latents `size` positions a side.
 
-    Text reaches it twice: its token states by cross-attention at every resolution but the first,
-    where attention costs most, and their mean through the time embedding (`class_labels`).
+    Text reaches it twice: its token states by cross-attention at every resolution, and their
+    mean through the time embedding (`class_labels`). `decoder_depth` transformer layers stand in
+    each block of the way up, one on the way down: a ControlNet is a copy of the way down.
     """
-    attended = len(channels) - 1
+    levels = len(channels)
     return UNet2DConditionModel(
         sample_size=size,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * attended),
-        up_block_types=(*("CrossAttnUpBlock2D",) * attended, "UpBlock2D"),
+        down_block_types=("CrossAttnDownBlock2D",) * levels,
+        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        reverse_transformer_layers_per_block=[decoder_depth] * levels,
         mid_block_type="UNetMidBlock2D",
         block_out_channels=tuple(channels),
         layers_per_block=layers,
@@ -135,7 +153,7 @@ def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 def as_pixels(pictures: Tensor) -> NDArray[np.uint8]:
     """The way back, values outside [-1, 1] clipped."""
     scaled = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round()
-    array: NDArray[np.uint8] = scaled.byte().permute(0, 2, 3, 1).contiguous().numpy()
+    array: NDArray[np.uint8] = scaled.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
 
 

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.diffusion import CONDITIONS, condition_error, extract
+from ragcore.diffusion import CONDITIONS, condition_error
 from ragcore.errors import UsageError
-from ragcore.tuning.diffusion_autoencoder import encode_all, strip
+from ragcore.tuning.diffusion_autoencoder import strip
 from ragcore.tuning.diffusion_data import IconSet, read_icons, split
-from ragcore.tuning.diffusion_denoiser import Batch, Latents, Noising, Texts
+from ragcore.tuning.diffusion_hardware import Hardware, conditions_of, hardware
+from ragcore.tuning.diffusion_noise import Drawn, Latents, Noising, Texts, latents_of
 from ragcore.tuning.diffusion_recipe import (
     ControlNetRecipe,
     ControlNetStage,
     DenoiserStage,
+    fingerprint,
     stage_key,
 )
-from ragcore.tuning.diffusion_stage import StageReport, StageRun, Work
+from ragcore.tuning.diffusion_stage import Loss, StageReport, StageRun, Work
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.types import CancelToken, ProgressCallback
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from ragcore.diffusion.model import LatentModel
-    from ragcore.diffusion.words import Words
     from ragcore.settings import Settings
 
     Pixels = NDArray[np.uint8]
@@ -59,13 +60,14 @@ def tune_controlnet(
     recipe: str | Path | ControlNetRecipe,
     *,
     settings: Settings,
+    max_minutes: float | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     resume: bool = True,
 ) -> ControlNetReport:
     """Train as the recipe says; the ControlNet goes into `output`/model, in diffusers' layout.
 
-    Errors and resuming as for `tune_diffusion`.
+    `max_minutes` takes the place of the recipe's. Errors and resuming as for `tune_diffusion`.
     """
     read = read_recipe(recipe, ControlNetRecipe)
     if read.kind not in CONDITIONS or CONDITIONS[read.kind].source != "here":
@@ -74,20 +76,28 @@ def tune_controlnet(
     if not read.data.folder:
         raise UsageError("recipe: data.folder must name the folder of the icons")
     from ragcore.diffusion import networks
-    from ragcore.encoders.device import set_threads
 
-    set_threads(settings.threads)
-    base = _base(read, settings)
-    work, network = _work(read, base)
+    where = hardware(settings)
+    plan = read.training.on(where.device, max_minutes)
+    base = _base(read, settings, where)
+    work = _Training(read, plan, base, where, settings.threads).work()
     output = read.path(read.output)
     folder = RunFolder(output)
-    plan = read.training
-    key = stage_key(read.data, plan, read.kind, _fingerprint(base), read.seed)
-    run = StageRun(work, plan, folder, key=key, seed=read.seed, progress=progress, cancel=cancel)
+    weights = fingerprint(base.folder / networks.DENOISER)
+    run = StageRun(
+        work,
+        plan,
+        folder,
+        key=stage_key(read.data, plan, read.kind, weights, read.seed),
+        seed=read.seed,
+        hardware=where,
+        progress=progress,
+        cancel=cancel,
+    )
     report = run.train(resume)
-    networks.save_half(network, output / "model")
+    networks.save_half(work.network, output / "model")
     if read.install:
-        networks.save_half(network, base.folder / networks.CONTROLNETS / read.kind)
+        networks.save_half(work.network, base.folder / networks.CONTROLNETS / read.kind)
     return ControlNetReport(read.kind, str(output / "model"), report, converged_at(folder.rows()))
 
 
@@ -101,78 +111,152 @@ def converged_at(rows: Sequence[Mapping[str, Any]]) -> int | None:
     return next((step for step, error in points if error <= border), None)
 
 
-def _base(recipe: ControlNetRecipe, settings: Settings) -> LatentModel:
+def _base(recipe: ControlNetRecipe, settings: Settings, where: Hardware) -> LatentModel:
+    import torch
+
     from ragcore.diffusion.model import LatentModel, read_card
 
     store = WeightStore(settings)
     folder = recipe.path(recipe.model)
     if not folder.is_dir():
         folder = store.ensure(recipe.model)
-    return LatentModel(folder, store.ensure(read_card(folder).text_encoder))
-
-
-def _fingerprint(base: LatentModel) -> str:
-    """Sixteen hex digits over the denoiser's weights."""
-    import hashlib
-
-    from ragcore.diffusion.networks import DENOISER
-
-    (file,) = (base.folder / DENOISER).glob("*.safetensors")
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    text_folder = store.ensure(read_card(folder).text_encoder)
+    base = LatentModel(folder, text_folder, device=where.device)
+    for network in (base.denoiser, base.autoencoder):
+        network.to(memory_format=torch.channels_last)
+    return base
 
 
 @dataclass(frozen=True, slots=True)
 class _Controlled:
-    """Latents with their conditions uint8 [n, h, w, 3]."""
+    """Latents with their conditions, uint8 [n, h, w, 3] and on the device [n, 3, h, w]."""
 
     latents: Latents
-    conditions: Pixels
+    pictures: Pixels
+    conditions: Tensor
 
-    def condition(self, rows: Sequence[int]) -> Tensor:
+    def condition(self, rows: Tensor) -> Tensor:
+        """float32 [n, 3, h, w] in [0, 1]."""
+        return self.conditions[rows].float() / 255
+
+
+class _Training:
+    """Data, networks and losses of one ControlNet."""
+
+    def __init__(
+        self,
+        recipe: ControlNetRecipe,
+        plan: ControlNetStage,
+        base: LatentModel,
+        where: Hardware,
+        threads: int,
+    ) -> None:
+        self.recipe, self.plan, self.base, self.where = recipe, plan, base, where
+        self.threads = threads
+        data = recipe.data
+        icons = read_icons(recipe.path(data.folder), data.styles, leave_out=data.leave_out)
+        parts = split(
+            icons.icons, seed=recipe.seed, names=data.unseen_names, pairs=data.unseen_pairs
+        )
+        others = [*parts["unseen_names"], *parts["unseen_pairs"]] or parts["train"][:64]
+        self.train = self._controlled(icons.chosen(parts["train"]))
+        self.shown = self._controlled(icons.chosen(others[:: len(others) // _SHOWN or 1][:_SHOWN]))
+        names = [*self.train.latents.all_texts(), *self.shown.latents.all_texts()]
+        self.texts = Texts(["", *names], base.token_states)
+        noise = DenoiserStage(**base.noise, min_snr=plan.min_snr)
+        self.noising = Noising(noise, where.device)
+        self.network = self._new_network()
+        self._made: dict[str, Pixels] = {}
+
+    def _controlled(self, icons: IconSet) -> _Controlled:
+        latents = latents_of(self.base.autoencoder, icons, self.where, self.recipe.seed)
+        pictures = conditions_of(self.recipe.kind, icons.pixels, self.threads)
+        return _Controlled(latents, pictures, self.where.pixels(pictures))
+
+    def _new_network(self) -> Any:
+        import torch
+        from diffusers import ControlNetModel
+
+        torch.manual_seed(self.recipe.seed)
+        network: Any = ControlNetModel.from_unet(
+            self.base.denoiser, conditioning_embedding_out_channels=self.plan.embedding_channels
+        )
+        network.requires_grad_(True)
+        if not self.plan.zero_convolutions:
+            _forget_zeros(network)
+        return network.to(self.where.device, memory_format=torch.channels_last)
+
+    def work(self) -> Work:
+        return Work(
+            name=f"controlnet {self.recipe.kind}",
+            network=self.network,
+            loss=self._loss_of(),
+            evaluate=self.evaluate,
+            picture=self.picture,
+            forward=_joined(self.network, self.base.denoiser),
+        )
+
+    def _loss_of(self) -> Loss:
         import torch
 
-        chosen = torch.from_numpy(self.conditions[list(rows)])
-        return chosen.permute(0, 3, 1, 2).float() / 255
+        train, plan = self.train, self.plan
+        drawn = Drawn(train.latents, self.texts, plan.text_dropout)
 
+        def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+            batch = self.noising.batch(train.latents, plan.batch_size, dice)
+            words = drawn.words(batch.rows, dice, full=True)
+            predicted = forward(
+                batch.noisy.to(memory_format=torch.channels_last),
+                batch.timesteps,
+                train.condition(batch.rows),
+                words.inputs(),
+            )
+            error = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
+            return (error * batch.weight).mean(), {}
 
-def _work(recipe: ControlNetRecipe, base: LatentModel) -> tuple[Work, Any]:
-    import torch
-    from diffusers import ControlNetModel
+        return loss
 
-    data, plan = recipe.data, recipe.training
-    icons = read_icons(recipe.path(data.folder), data.styles, leave_out=data.leave_out)
-    parts = split(icons.icons, seed=recipe.seed, names=data.unseen_names, pairs=data.unseen_pairs)
-    held_out_rows = [*parts["unseen_names"], *parts["unseen_pairs"]] or parts["train"][:64]
-    every = len(held_out_rows) // _SHOWN or 1
-    sets = [
-        _controlled(recipe, base, icons.chosen(rows))
-        for rows in (parts["train"], held_out_rows[::every][:_SHOWN])
-    ]
-    names = [one.latents.full_text(row) for one in sets for row in range(len(one.latents.icons))]
-    texts = Texts(["", *names], base.token_states)
-    torch.manual_seed(recipe.seed)
-    network: Any = ControlNetModel.from_unet(
-        base.denoiser, conditioning_embedding_out_channels=plan.embedding_channels
-    )
-    network.requires_grad_(True)
-    if not plan.zero_convolutions:
-        _forget_zeros(network)
-    return _controlnet_work(network, plan, recipe.kind, base, (sets[0], sets[1]), texts), network
+    def evaluate(self) -> Mapping[str, float]:
+        """Control errors on held-out icons, without words and with their own names."""
+        errors = {}
+        for name, prompted in (("control_error", False), ("control_error_prompted", True)):
+            made = self._made[name] = self._sample(prompted)
+            pairs = zip(self.shown.pictures, made, strict=True)
+            found = [condition_error(self.recipe.kind, a, b) for a, b in pairs]
+            errors[name] = round(sum(found) / len(found), 4)
+        return errors
 
+    def picture(self) -> Image:
+        """The icons, their conditions, and what the last evaluation made of them."""
+        from ragcore.diffusion.networks import as_pixels
 
-def _controlled(recipe: ControlNetRecipe, base: LatentModel, icons: IconSet) -> _Controlled:
-    import numpy as np
-    import torch
+        real = as_pixels(self.base.autoencoder.decode(self.shown.latents.latents))
+        return strip(real, self.shown.pictures, *self._made.values())
 
-    raw = encode_all(base.autoencoder, icons.pixels)
-    config = base.autoencoder.vae.config
-    mean, deviation = (
-        torch.tensor(values).view(1, -1, 1, 1)
-        for values in (config.latents_mean, config.latents_std)
-    )
-    conditions = np.stack([extract(recipe.kind, picture) for picture in icons.pixels])
-    latents = Latents(icons.icons, (raw - mean) / deviation, recipe.seed)
-    return _Controlled(latents, conditions)
+    def _sample(self, prompted: bool) -> Pixels:
+        import torch
+
+        from ragcore.diffusion.networks import as_pixels
+        from ragcore.diffusion.sampling import ControlInput, Plan, denoise
+
+        latents = self.shown.latents
+        count, device = len(latents.icons), self.where.device
+        empty = [""] * count
+        scheduler = self.base.scheduler("dpm++")
+        scheduler.set_timesteps(_SHOWN_STEPS)
+        condition = self.shown.condition(torch.arange(count, device=device))
+        plan = Plan(
+            prompt=self.texts.take(latents.full_texts() if prompted else empty),
+            empty=self.texts.take(empty),
+            scale=2.0 if prompted else 1.0,
+            controls=[ControlInput(self.network, condition)],
+        )
+        dice = torch.Generator().manual_seed(0)
+        made = torch.randn(latents.latents.shape, generator=dice).to(device)
+        for step in denoise(self.base.denoiser, scheduler, made, scheduler.timesteps, plan):
+            made = step.latents
+        with torch.no_grad():
+            return as_pixels(self.base.autoencoder.decode(made))
 
 
 def _forget_zeros(network: Any) -> None:
@@ -183,96 +267,28 @@ def _forget_zeros(network: Any) -> None:
         torch.nn.init.kaiming_uniform_(layer.weight, a=5**0.5)
 
 
-def _controlnet_work(
-    network: Any,
-    plan: ControlNetStage,
-    kind: str,
-    base: LatentModel,
-    sets: tuple[_Controlled, _Controlled],
-    texts: Texts,
-) -> Work:
+def _joined(network: Any, denoiser: Any) -> Any:
+    """ControlNet and denoiser as one module, so that both are compiled together."""
     import torch
 
-    noising = Noising(DenoiserStage(**base.noise))
-    train, held_out = sets
+    class Joined(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.denoiser = network, denoiser
 
-    def loss(dice: Generator) -> tuple[Tensor, Mapping[str, float]]:
-        batch = noising.batch(train.latents, plan.batch_size, dice)
-        left_out = torch.rand(plan.batch_size, generator=dice) < plan.text_dropout
-        words = texts.take(
-            [
-                "" if out else train.latents.full_text(row)
-                for row, out in zip(batch.rows, left_out.tolist(), strict=True)
-            ]
-        )
-        predicted = _predict(network, base.denoiser, batch, words, train.condition(batch.rows))
-        error = (predicted - batch.target).square().mean(dim=(1, 2, 3))
-        return (error * batch.weight).mean(), {}
+        def forward(
+            self, noisy: Tensor, timesteps: Tensor, condition: Tensor, words: dict[str, Any]
+        ) -> Tensor:
+            down, middle = self.network(
+                noisy, timesteps, **words, controlnet_cond=condition, return_dict=False
+            )
+            predicted: Tensor = self.denoiser(
+                noisy,
+                timesteps,
+                **words,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+            ).sample
+            return predicted
 
-    def evaluate() -> Mapping[str, float]:
-        wanted = held_out.conditions
-        errors = {}
-        for name, words in (("control_error", ""), ("control_error_prompted", None)):
-            made = _sample(network, base, held_out, texts, words)
-            found = [condition_error(kind, a, b) for a, b in zip(wanted, made, strict=True)]
-            errors[name] = round(sum(found) / len(found), 4)
-        return errors
-
-    def picture() -> Image:
-        import numpy as np
-
-        from ragcore.diffusion.networks import as_pixels
-
-        real = as_pixels(base.autoencoder.decode(held_out.latents.latents))
-        rows = [real, held_out.conditions]
-        rows += [_sample(network, base, held_out, texts, words) for words in ("", None)]
-        return strip(*(np.asarray(row) for row in rows))
-
-    return Work(
-        name=f"controlnet {kind}", network=network, loss=loss, evaluate=evaluate, picture=picture
-    )
-
-
-def _predict(network: Any, denoiser: Any, batch: Batch, words: Words, condition: Tensor) -> Tensor:
-    down, middle = network(
-        batch.noisy,
-        batch.timesteps,
-        **words.inputs(),
-        controlnet_cond=condition,
-        return_dict=False,
-    )
-    predicted: Tensor = denoiser(
-        batch.noisy,
-        batch.timesteps,
-        **words.inputs(),
-        down_block_additional_residuals=down,
-        mid_block_additional_residual=middle,
-    ).sample
-    return predicted
-
-
-def _sample(
-    network: Any, base: LatentModel, shown: _Controlled, texts: Texts, words: str | None
-) -> Pixels:
-    """Pictures of the held-out conditions, without a prompt or with their own names."""
-    import torch
-
-    from ragcore.diffusion.networks import as_pixels
-    from ragcore.diffusion.sampling import ControlInput, Plan, denoise
-
-    count = len(shown.latents.icons)
-    scheduler = base.scheduler("dpm++")
-    scheduler.set_timesteps(_SHOWN_STEPS)
-    prompts = [shown.latents.full_text(r) if words is None else words for r in range(count)]
-    plan = Plan(
-        prompt=texts.take(prompts),
-        empty=texts.take([""] * count),
-        scale=2.0 if words is None else 1.0,
-        controls=[ControlInput(network, shown.condition(range(count)))],
-    )
-    dice = torch.Generator().manual_seed(0)
-    latents = torch.randn(shown.latents.latents.shape, generator=dice)
-    for step in denoise(base.denoiser, scheduler, latents, scheduler.timesteps, plan):
-        latents = step.latents
-    with torch.no_grad():
-        return as_pixels(base.autoencoder.decode(latents))
+    return Joined()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ragcore.tuning.diffusion_noise import as_input
 from ragcore.tuning.diffusion_stage import Work
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from ragcore.diffusion.networks import PixelAutoencoder
+    from ragcore.tuning.diffusion_hardware import Hardware
     from ragcore.tuning.diffusion_recipe import AutoencoderStage
 
 _BATCH = 128
@@ -34,6 +36,7 @@ def autoencoder_work(
     plan: AutoencoderStage,
     train: NDArray[np.uint8],
     held_out: NDArray[np.uint8],
+    hardware: Hardware,
 ) -> Work:
     """L1 on pixels and on differences of neighbours, and a faint Kullback-Leibler term.
 
@@ -41,46 +44,37 @@ def autoencoder_work(
     """
     import torch
 
-    from ragcore.diffusion.networks import as_pixels, as_tensor
+    from ragcore.diffusion.networks import as_pixels
 
-    def loss(dice: Generator) -> tuple[Tensor, Mapping[str, float]]:
-        rows = torch.randint(len(train), (plan.batch_size,), generator=dice).numpy()
-        pixels = as_tensor(train[rows]).to(memory_format=torch.channels_last)
-        posterior = network.posterior(pixels)
-        noise = torch.randn(posterior.mean.shape, generator=dice)
-        decoded = network.raw_decode(posterior.mean + posterior.std * noise)
-        error = decoded - pixels
+    pixels, tests = hardware.pixels(train), hardware.pixels(held_out)
+    side = train.shape[1] // network.factor
+    noise_shape = (plan.batch_size, network.channels, side, side)
+
+    def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        rows = torch.randint(len(pixels), (plan.batch_size,), generator=dice, device=pixels.device)
+        wanted = as_input(pixels[rows])
+        noise = torch.randn(noise_shape, generator=dice, device=pixels.device)
+        decoded, divergence = forward(wanted, noise)
+        error = decoded.float() - wanted
         plain = error.abs().mean()
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        divergence = posterior.kl().mean() / posterior.mean[0].numel()
         total = plain + plan.edge_weight * edges + plan.kl_weight * divergence
-        return total, {"l1": float(plain.detach()), "kl": float(divergence.detach())}
+        return total, {"l1": plain.detach(), "kl": divergence.detach()}
+
+    def rebuilt(wanted: Tensor) -> Tensor:
+        return network.raw_decode(network.posterior(wanted).mode()).float().clamp(-1, 1)
 
     def evaluate() -> Mapping[str, float]:
         errors = []
-        for start in range(0, len(held_out), _BATCH):
-            pixels = as_tensor(held_out[start : start + _BATCH])
-            decoded = network.raw_decode(network.posterior(pixels).mode()).clamp(-1, 1)
-            errors.append(((decoded - pixels) / 2).square().mean(dim=(1, 2, 3)))
+        for part in torch.split(tests, _BATCH):
+            wanted = as_input(part)
+            errors.append(((rebuilt(wanted) - wanted) / 2).square().mean(dim=(1, 2, 3)))
         psnr = -10 * torch.cat(errors).clamp_min(1e-10).log10()
         return {"psnr": round(float(psnr.mean()), 3)}
 
     def picture() -> Image:
-        chosen = held_out[:: max(1, len(held_out) // _SHOWN)][:_SHOWN]
-        decoded = network.raw_decode(network.posterior(as_tensor(chosen)).mode())
-        return strip(chosen, as_pixels(decoded))
+        every = max(1, len(held_out) // _SHOWN)
+        chosen = tests[::every][:_SHOWN]
+        return strip(held_out[::every][:_SHOWN], as_pixels(rebuilt(as_input(chosen))))
 
     return Work(name="autoencoder", network=network, loss=loss, evaluate=evaluate, picture=picture)
-
-
-def encode_all(network: PixelAutoencoder, pixels: NDArray[np.uint8]) -> Tensor:
-    """Raw latents [n, c, h, w] of all pictures: their posteriors' modes."""
-    import torch
-
-    from ragcore.diffusion.networks import as_tensor
-
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(pixels), _BATCH):
-            parts.append(network.posterior(as_tensor(pixels[start : start + _BATCH])).mode())
-    return torch.cat(parts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,9 +26,15 @@ class IconData(_Part):
 
 
 class Stage(_Part):
-    """How long and how one network is trained. A change of `steps` goes on with the same run."""
+    """How long and how one network is trained. A longer `steps` or `max_minutes` goes on.
+
+    The rate falls by steps or by the clock, whichever is further.
+    """
 
     steps: int = Field(default=1000, ge=0)
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock limit; the first step is not counted"
+    )
     batch_size: int = Field(default=64, gt=0)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -37,6 +44,23 @@ class Stage(_Part):
     log_every: int = Field(default=50, gt=0)
     save_every: int = Field(default=500, gt=0)
     picture_every: int = Field(default=500, gt=0, description="steps between picture strips")
+    compile: bool = Field(default=False, description="by torch.compile, where there is a GPU")
+    cpu: dict[str, Any] = Field(
+        default={}, description="keys of this stage that are different where there is no GPU"
+    )
+
+    @model_validator(mode="after")
+    def _cpu_is_a_stage(self) -> Self:
+        if self.cpu:
+            self.on("cpu")
+        return self
+
+    def on(self, device: str, max_minutes: float | None = None) -> Self:
+        """The stage as it is on a device, without its table `cpu`; a limit replaces its own."""
+        changes = dict(self.cpu) if device == "cpu" else {}
+        if max_minutes is not None:
+            changes["max_minutes"] = max_minutes
+        return type(self).model_validate({**self.model_dump(exclude={"cpu"}), **changes})
 
 
 class AutoencoderStage(Stage):
@@ -51,15 +75,19 @@ class AutoencoderStage(Stage):
 class DenoiserStage(Stage):
     channels: tuple[int, ...] = Field(default=(96, 160), min_length=1)
     layers: int = Field(default=1, gt=0)
+    decoder_depth: int = Field(default=1, gt=0, description="transformer layers on the way up")
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     prediction: Literal["v_prediction", "epsilon"] = "v_prediction"
     schedule: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = "squaredcos_cap_v2"
-    min_snr: float = Field(default=5.0, ge=0, description="gamma of min-SNR weighting; 0: off")
+    min_snr: float = Field(default=5.0, ge=0, description="most that a noise level counts; 0: off")
 
 
 class ClassifierStage(Stage):
     channels: tuple[int, ...] = Field(default=(96, 160), min_length=1)
     smallest_class: int = Field(default=60, gt=0, description="pictures a class needs")
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    shift: int = Field(default=0, ge=0, description="latent positions that icons are moved by")
+    mirror: bool = Field(default=False, description="learn from mirror images too")
 
 
 class DiffusionRecipe(Recipe):
@@ -82,7 +110,7 @@ class DiffusionRecipe(Recipe):
 
 
 # What may change in a run that goes on.
-_FREE = {"steps", "cooldown", "log_every", "save_every", "picture_every"}
+_FREE = {"steps", "max_minutes", "cooldown", "log_every", "save_every", "picture_every", "compile"}
 
 
 def stage_key(*parts: BaseModel | str | int) -> str:
@@ -93,8 +121,15 @@ def stage_key(*parts: BaseModel | str | int) -> str:
     return hashlib.sha256("\n".join(shown).encode()).hexdigest()[:12]
 
 
+def fingerprint(folder: Path) -> str:
+    """Sixteen hex digits over the weights in a network's folder."""
+    (file,) = folder.glob("*.safetensors")
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
 class ControlNetStage(Stage):
     text_dropout: float = Field(default=0.5, ge=0, le=1)
+    min_snr: float = Field(default=5.0, ge=0, description="as the denoiser's")
     zero_convolutions: bool = Field(default=True, description="False: random ones, to compare")
     embedding_channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 96), min_length=1, description="each further one halves the condition"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
+from ragcore.tuning.diffusion_hardware import Hardware
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
     from ragcore.tuning.diffusion_recipe import Stage
 
-Loss = Callable[["Generator"], "tuple[Tensor, Mapping[str, float]]"]
+Loss = Callable[[Any, "Generator"], "tuple[Tensor, Mapping[str, Tensor]]"]
 
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """What a stage did; `metrics` are those of the averaged weights at its end."""
+    """What a stage did; `metrics` are those of the weights that it ends with."""
 
     steps: int
     seconds: float
@@ -39,9 +40,11 @@ class StageReport:
 class Work:
     """What a stage trains: everything that differs between networks.
 
-    `loss` draws its batch with the generator it is given, which depends on seed and step only:
-    a resumed run therefore sees the same batches. `evaluate` and `picture` see the averaged
-    weights.
+    `loss` gets `forward` (the network itself if None), compiled where the recipe says so, and
+    draws its batch with a generator that depends on seed and step only: a resumed run therefore
+    sees the same batches. Its values stay on the device. `evaluate` and `picture` see the
+    averaged weights. With `best`, the name of a metric, the stage ends with the averaged weights
+    that had most of it.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Work:
     loss: Loss
     evaluate: Callable[[], Mapping[str, float]]
     picture: Callable[[], Image] | None = None
+    forward: Any = None
+    best: str = ""
 
 
 class StageRun:
@@ -62,6 +67,7 @@ class StageRun:
         *,
         key: str,
         seed: int,
+        hardware: Hardware | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
@@ -69,6 +75,7 @@ class StageRun:
 
         self.work, self.plan, self.folder = work, plan, folder
         self.key, self.seed = key, seed
+        self.hardware = hardware or Hardware()
         self.progress, self.cancel = progress, cancel
         self.weights = [p for p in work.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -79,35 +86,25 @@ class StageRun:
             fused=True,
         )
         self.average = [p.detach().clone() for p in self.weights]
+        self.best: tuple[float, list[Tensor]] | None = None
         self.step, self.seconds = 0, 0.0
+        self._forward = work.network if work.forward is None else work.forward
+        self._plain: Any = None
+        if plan.compile and self.hardware.device == "cuda":
+            self._plain, self._forward = self._forward, torch.compile(self._forward)
 
     def train(self, resume: bool = True) -> StageReport:
-        """Train to the plan's number of steps; the network is left with averaged weights."""
+        """Train to the plan's end; the network is left with averaged weights."""
         resumed = self._resume() if resume else False
         if not resumed:
             self.folder.clear()
             with self.averaged():
-                self.folder.log(step=0, **self.work.evaluate())
+                self.folder.log(step=0, **self._evaluate())
         self.work.network.train()
-        totals: dict[str, float] = {}
-        began, first, before = time.monotonic(), self.step, self.seconds
-        while self.step < self.plan.steps:
-            if self.cancel is not None and self.cancel.cancelled:
-                self._checkpoint()
-                raise Cancelled(f"cancelled after {self.step} steps, which are kept")
-            values = self._one_step()
-            for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + value
-            self.seconds = before + time.monotonic() - began
-            self._report(first, time.monotonic() - began)
-            if self.step % self.plan.log_every == 0:
-                means = {k: round(v / self.plan.log_every, 6) for k, v in totals.items()}
-                totals = {}
-                self.folder.log(step=self.step, seconds=round(self.seconds, 1), **means)
-            self._now_and_then()
-        with self.averaged():
-            metrics = dict(self.work.evaluate())
-        self._keep_average()
+        self._steps()
+        with self._final():
+            metrics = dict(self._evaluate())
+        self.work.network.eval()
         return StageReport(
             self.step,
             round(self.seconds, 1),
@@ -116,15 +113,39 @@ class StageRun:
             resumed,
         )
 
-    def _one_step(self) -> Mapping[str, float]:
+    def _steps(self) -> None:
+        totals: dict[str, Tensor] = {}
+        began, first, before = time.monotonic(), self.step, self.seconds
+        while not self._done():
+            if self.cancel is not None and self.cancel.cancelled:
+                self._checkpoint()
+                raise Cancelled(f"cancelled after {self.step} steps, which are kept")
+            for name, value in self._one_step().items():
+                totals[name] = totals[name] + value if name in totals else value
+            if self.step == first + 1:
+                began = time.monotonic()  # the first step compiles, which the limit leaves out
+            self.seconds = before + time.monotonic() - began
+            self._report(first, time.monotonic() - began)
+            if self.step % self.plan.log_every == 0:
+                self._log(totals)
+                totals = {}
+            self._now_and_then()
+
+    def _done(self) -> bool:
+        return self._fraction() >= 1
+
+    def _fraction(self) -> float:
+        """How much of the run is over, by steps or by the clock, whichever is further."""
+        plan = self.plan
+        done = self.step / plan.steps if plan.steps else 1.0
+        return max(done, self.seconds / (60 * plan.max_minutes)) if plan.max_minutes else done
+
+    def _one_step(self) -> Mapping[str, Tensor]:
         import torch
 
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        dice = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        loss, values = self.work.loss(dice)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, values = self._loss(self.hardware.dice(self.seed * 1_000_003 + self.step))
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.step += 1
@@ -132,30 +153,70 @@ class StageRun:
         decay = min(self.plan.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.weights, 1 - decay)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UsageError(f"the loss of the {self.work.name} is not finite: lower learning_rate")
-        return {"loss": value, **values}
+        return {"loss": loss.detach(), **values}
+
+    def _loss(self, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Loss and gradients; what cannot be compiled here is run as it stands."""
+        import torch
+
+        self.optimizer.zero_grad(set_to_none=True)
+        if self._plain is None:
+            return self._backward(dice)
+        try:
+            return self._backward(dice)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            self.folder.log(step=self.step, not_compiled=" ".join(str(error).split())[:300])
+            self._forward, self._plain = self._plain, None
+            return self._loss(self.hardware.dice(self.seed * 1_000_003 + self.step))
+
+    def _backward(self, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        with self.hardware.arithmetic():
+            loss, values = self.work.loss(self._forward, dice)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss, values
 
     def _learning_rate(self) -> float:
-        """Linear warm-up, constant, then linear to zero over the last part of the steps."""
+        """Linear warm-up, constant, then linear to zero over the last part of the run."""
         plan = self.plan
         warm = min(1.0, (self.step + 1) / (plan.warmup + 1))
-        left = (plan.steps - self.step) / max(1.0, plan.cooldown * plan.steps)
+        left = (1 - self._fraction()) / max(1e-6, plan.cooldown)
         return plan.learning_rate * warm * max(0.02, min(1.0, left))
 
+    def _log(self, totals: Mapping[str, Tensor]) -> None:
+        """Write means since the last line: the only place where the device is waited for."""
+        means = {name: float(value) / self.plan.log_every for name, value in totals.items()}
+        if not math.isfinite(means["loss"]):
+            raise UsageError(f"the loss of the {self.work.name} is not finite: lower learning_rate")
+        rounded = {name: round(value, 6) for name, value in means.items()}
+        self.folder.log(step=self.step, seconds=round(self.seconds, 1), **rounded)
+
     def _now_and_then(self) -> None:
-        last = self.step == self.plan.steps
-        if last or self.step % self.plan.save_every == 0:
-            self._checkpoint()
+        last = self._done()
         if last or self.step % self.plan.picture_every == 0:
             with self.averaged():
-                self.folder.log(step=self.step, **self.work.evaluate())
+                metrics = self._evaluate()
+                self.folder.log(step=self.step, **metrics)
+                if self.work.best:
+                    self._keep_best(metrics[self.work.best])
                 if self.work.picture is not None:
                     strip = self.work.picture()
                     strip.save(self.folder.path / f"strip-{self.step:06d}.png")
-            names = sorted({k for row in self.folder.rows() for k in row} - {"step", "seconds"})
-            self.folder.draw_curves({name: [name] for name in names})
+            self._draw()
+        if last or self.step % self.plan.save_every == 0:
+            self._checkpoint()
+
+    def _evaluate(self) -> Mapping[str, float]:
+        with self.hardware.arithmetic():
+            return self.work.evaluate()
+
+    def _draw(self) -> None:
+        texts = {"step", "seconds", "not_compiled"}
+        names = sorted({k for row in self.folder.rows() for k in row} - texts)
+        self.folder.draw_curves({name: [name] for name in names})
+
+    def _keep_best(self, value: float) -> None:
+        if self.best is None or value > self.best[0]:
+            self.best = (value, [p.clone() for p in self.average])
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -165,20 +226,28 @@ class StageRun:
         own = [p.detach().clone() for p in self.weights]
         self.work.network.eval()
         try:
-            self._keep_average()
+            self._put(self.average)
             with torch.no_grad():
                 yield
         finally:
-            with torch.no_grad():
-                for parameter, value in zip(self.weights, own, strict=True):
-                    parameter.copy_(value)
+            self._put(own)
             self.work.network.train()
 
-    def _keep_average(self) -> None:
+    @contextmanager
+    def _final(self) -> Iterator[None]:
+        """The network gets the weights that it ends with, and keeps them."""
+        import torch
+
+        self.work.network.eval()
+        self._put(self.average if self.best is None else self.best[1])
+        with torch.no_grad():
+            yield
+
+    def _put(self, values: list[Tensor]) -> None:
         import torch
 
         with torch.no_grad():
-            for parameter, value in zip(self.weights, self.average, strict=True):
+            for parameter, value in zip(self.weights, values, strict=True):
                 parameter.copy_(value)
 
     def _checkpoint(self) -> None:
@@ -187,6 +256,7 @@ class StageRun:
                 "key": self.key,
                 "weights": [p.detach() for p in self.weights],
                 "average": self.average,
+                "best": list(self.best) if self.best is not None else None,
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "seconds": self.seconds,
@@ -194,8 +264,6 @@ class StageRun:
         )
 
     def _resume(self) -> bool:
-        import torch
-
         saved = self.folder.load_checkpoint()
         if saved is None:
             return False
@@ -203,20 +271,22 @@ class StageRun:
             raise UsageError(
                 f"{self.folder.path} holds a run of another recipe: start anew, or change output"
             )
-        with torch.no_grad():
-            for parameter, value in zip(self.weights, saved["weights"], strict=True):
-                parameter.copy_(value)
-            for average, value in zip(self.average, saved["average"], strict=True):
-                average.copy_(value)
+        self._put(saved["weights"])
+        device = self.hardware.device
+        self.average = [value.to(device) for value in saved["average"]]
+        if saved["best"] is not None:
+            self.best = (saved["best"][0], [value.to(device) for value in saved["best"][1]])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.folder.truncate_log(self.step)
         return True
 
     def _report(self, first: int, elapsed: float) -> None:
+        """Tell progress; the time that is left keeps to the limit of the clock."""
         if self.progress is None:
             return
         rate = (self.step - first) / max(1e-6, elapsed)
         left = (self.plan.steps - self.step) / rate if rate else None
-        stage = self.work.name
-        self.progress(Progress(stage, self.step, self.plan.steps, rate, left))
+        if self.plan.max_minutes and left is not None:
+            left = min(left, 60 * self.plan.max_minutes - self.seconds)
+        self.progress(Progress(self.work.name, self.step, self.plan.steps, rate, left))

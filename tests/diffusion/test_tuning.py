@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ragcore.diffusion import ControlRequest, Imaginer, ImagineRequest
 from ragcore.diffusion.model import LatentModel
@@ -15,8 +16,9 @@ from ragcore.errors import Cancelled, UsageError
 from ragcore.settings import Settings
 from ragcore.tuning.controlnet import converged_at, tune_controlnet
 from ragcore.tuning.diffusion import tune_diffusion
+from ragcore.tuning.diffusion_classifier import moved
 from ragcore.tuning.diffusion_data import captions, read_icons, split
-from ragcore.tuning.diffusion_recipe import ControlNetRecipe, DiffusionRecipe
+from ragcore.tuning.diffusion_recipe import ControlNetRecipe, DenoiserStage, DiffusionRecipe
 from ragcore.tuning.recipe import parse_recipe
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
@@ -55,8 +57,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightSto
             recipe(folder), settings=settings, progress=stop_in_the_denoiser, cancel=token
         )
     report = tune_diffusion(recipe(folder), settings=settings)
+    assert report.autoencoder is not None
     assert report.autoencoder.resumed
+    assert report.denoiser is not None
     assert report.denoiser.resumed
+    assert report.classifier is not None
     assert not report.classifier.resumed
     assert report.denoiser.steps == 20
     assert sum(report.pictures.values()) == 48
@@ -78,6 +83,72 @@ def test_what_was_trained_makes_pictures(trained: Path, starter_weights: WeightS
     assert imaginer.styles == ("bold style", "flat style", "line style")
     assert imaginer.class_names[:2] == ["round things", "straight things"]
     made = imaginer.imagine(ImagineRequest(prompt="red square", style="flat", steps=3, seed=1))
+    assert made.pictures[0].png.startswith(b"\x89PNG")
+
+
+def test_one_stage_by_the_clock(trained: Path) -> None:
+    before = (trained / "run" / "denoiser" / "log.jsonl").read_text()
+    long = recipe(
+        trained, classifier={"steps": 100_000, "channels": [16, 24], "shift": 1, "mirror": True}
+    )
+    with pytest.raises(UsageError, match="run of another recipe"):
+        tune_diffusion(long, settings=Settings(home=trained / "home"), stages=["classifier"])
+    report = tune_diffusion(
+        long,
+        settings=Settings(home=trained / "home"),
+        stages=["classifier"],
+        max_minutes=0.01,
+        resume=False,
+    )
+    assert report.autoencoder is None
+    assert report.denoiser is None
+    assert report.classifier is not None
+    assert 1 <= report.classifier.steps < 100_000
+    assert report.classifier.seconds < 30
+    assert (trained / "run" / "denoiser" / "log.jsonl").read_text() == before
+
+
+def test_a_stage_needs_the_autoencoder(trained: Path, tmp_path: Path) -> None:
+    values = recipe(trained).model_dump(mode="json") | {"output": str(tmp_path / "none")}
+    with pytest.raises(UsageError, match="train the stage autoencoder first"):
+        tune_diffusion(
+            parse_recipe(values, DiffusionRecipe),
+            settings=Settings(home=trained / "home"),
+            stages=["denoiser"],
+        )
+
+
+def test_a_stage_without_a_gpu() -> None:
+    stage = DenoiserStage(steps=30_000, batch_size=256, cpu={"steps": 8_000, "batch_size": 32})
+    assert (stage.on("cuda").steps, stage.on("cpu").steps) == (30_000, 8_000)
+    assert stage.on("cpu", 2.5).max_minutes == 2.5
+    with pytest.raises(UsageError, match="no key 'batch'"):
+        parse_recipe({"data": {"folder": "x"}, "denoiser": {"cpu": {"batch": 3}}}, DiffusionRecipe)
+
+
+def test_moved_latents() -> None:
+    latents = torch.arange(16.0).view(1, 1, 4, 4).repeat(64, 1, 1, 1)
+    same = moved(latents, 0, torch.Generator())
+    assert same is latents
+    shifted = moved(latents, 1, torch.Generator().manual_seed(0))
+    places = {tuple(one.flatten().tolist()) for one in shifted}
+    assert len(places) == 9
+    assert tuple(latents[0].flatten().tolist()) in places
+
+
+@pytest.mark.gpu
+def test_the_gpu_trains(trained: Path, tmp_path: Path) -> None:
+    changes = {name: {"compile": True} for name in ("autoencoder", "denoiser", "classifier")}
+    values = recipe(trained, **changes).model_dump(mode="json") | {"output": str(tmp_path / "run")}
+    settings = Settings(home=tmp_path / "home", device="cuda")
+    report = tune_diffusion(parse_recipe(values, DiffusionRecipe), settings=settings)
+    assert report.denoiser is not None
+    assert report.denoiser.steps == 20
+    rows = [json.loads(line) for line in (tmp_path / "run/autoencoder/log.jsonl").open()]
+    values_ = [row["l1"] for row in rows if "l1" in row]
+    assert values_[-1] < 0.9 * values_[0]
+    on_cpu = LatentModel(tmp_path / "run/model", WeightStore(settings).ensure("minilm-l6-v2"))
+    made = Imaginer(on_cpu).imagine(ImagineRequest(prompt="red square", steps=2, seed=1))
     assert made.pictures[0].png.startswith(b"\x89PNG")
 
 
