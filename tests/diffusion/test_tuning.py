@@ -122,7 +122,7 @@ def test_a_stage_without_a_gpu() -> None:
     stage = DenoiserStage(steps=30_000, batch_size=256, cpu={"steps": 8_000, "batch_size": 32})
     assert (stage.on("cuda").steps, stage.on("cpu").steps) == (30_000, 8_000)
     assert stage.on("cpu", 2.5).max_minutes == 2.5
-    with pytest.raises(UsageError, match="no key 'denoiser.batch'"):
+    with pytest.raises(UsageError, match=r"no key 'denoiser\.batch'"):
         parse_recipe({"data": {"folder": "x"}, "denoiser": {"cpu": {"batch": 3}}}, DiffusionRecipe)
 
 
