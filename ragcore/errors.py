@@ -28,5 +28,9 @@ class ModelUnavailable(RagcoreError):
     """Weights are missing, do not match their checksum, or cannot be fetched."""
 
 
+class DatabaseUnavailable(RagcoreError):
+    """The catalogue's server is gone, starting, or too busy; the same may work in a moment."""
+
+
 class Cancelled(RagcoreError):
     """The caller's `CancelToken` was set; everything committed so far is kept."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
+
+from .postgres_server import PostgresServer, running_server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT_VARIABLES = ("RAGCORE_WEIGHTS_CACHE", "RAGCORE_SHARED")
@@ -81,3 +84,36 @@ def starter_weights() -> WeightStore:
     for name in ("minilm-l6-v2", "efficientnet-lite0", "smollm2-135m-instruct"):
         store.ensure(name)
     return store
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL for the whole run."""
+    yield from running_server()
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: PostgresServer) -> str:
+    """A database with the schema in it: copying it is quicker than migrating anew."""
+    from ragcore.catalog import Catalog
+
+    name = postgres_server.create()
+    Catalog(postgres_server.url(name)).close()
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[str]:
+    """URL of an empty catalogue in PostgreSQL."""
+    name = postgres_server.create(_postgres_template)
+    yield postgres_server.url(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty catalogue: the test runs once in SQLite, once in PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalogue.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ragcore.catalog.engine import make_engine, read_session, write_session
+from ragcore.catalog.engine import make_engine, read_session, reading, write_session, writing
 from ragcore.catalog.models import (
     Change,
     Collection,
@@ -38,14 +38,15 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self.engine: Engine = make_engine(url)
+        self._reading, self._writing = reading(self.engine), writing(self.engine)
 
     def read(self) -> AbstractContextManager[Session]:
         """A session that sees one consistent state."""
-        return read_session(self.engine)
+        return read_session(self._reading)
 
     def write(self) -> AbstractContextManager[Session]:
         """A session whose changes are committed together when it is left."""
-        return write_session(self.engine)
+        return write_session(self._writing)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
+from ragcore.catalog import postgres
 from ragcore.errors import RagcoreError, UsageError
 
 BUSY_SECONDS = 120
@@ -26,25 +27,38 @@ def make_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise UsageError(f"database_url {url!r} is not an SQLAlchemy URL") from None
-    is_file = parsed.get_backend_name() == "sqlite" and bool(parsed.database)
-    if is_file:
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        parsed, **({"connect_args": {"timeout": BUSY_SECONDS}} if is_file else {})
-    )
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    except ArgumentError:  # it may hold a password: it is not shown
+        raise UsageError("database_url is not an SQLAlchemy URL") from None
+    kind = parsed.get_backend_name()
+    if kind in ("postgresql", "postgres"):
+        engine, where = postgres.make_postgres(parsed), postgres.shown(parsed)
+    elif kind == "sqlite":
+        engine, where = _make_sqlite(parsed), parsed.render_as_string()
+    else:
+        raise UsageError(f"database_url: a catalogue is in SQLite or PostgreSQL, not in {kind}")
     try:
-        _migrate(engine, lock=Path(f"{parsed.database}.lock") if is_file else None)
+        _migrate(engine)
     except DatabaseError as error:
+        engine.dispose()
         reason = str(error.orig).splitlines()[0]
         raise RagcoreError(
-            f"the catalogue {parsed.render_as_string()} cannot be opened: {reason}; "
+            f"the catalogue {where} cannot be opened: {reason}; "
             "restore it from a backup or set another `home`"
         ) from error
+    except RagcoreError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _make_sqlite(url: URL) -> Engine:
+    timeout = {}
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
+    engine = create_engine(url, **timeout)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -80,20 +94,26 @@ def head_revision() -> str:
 
 def current_revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
-        tables = set(engine.dialect.get_table_names(connection))
-        if "alembic_version" not in tables:
-            return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return _revision(connection)
 
 
-def _migrate(engine: Engine, lock: Path | None) -> None:
+def _revision(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(engine: Engine) -> None:
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            postgres.check_server(connection)
     if current_revision(engine) == head_revision():
         return
     from alembic import command
     from alembic.config import Config
 
-    with FileLock(lock) if lock else _no_lock():
-        present = current_revision(engine)
+    with _migration(engine) as connection:
+        present = _revision(connection)
         if present == head_revision():
             return
         if present is not None and present > head_revision():
@@ -102,27 +122,45 @@ def _migrate(engine: Engine, lock: Path | None) -> None:
             )
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+
+
+@contextmanager
+def _migration(engine: Engine) -> Iterator[Connection]:
+    """A connection for the one process that migrates; others wait for it."""
+    if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
+            postgres.lock_writers(connection)
+            yield connection
+        return
+    path = engine.url.database
+    with FileLock(f"{path}.lock") if path else nullcontext(), engine.connect() as connection:
+        yield connection
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for `read_session`. SQLite's reads see one state of the database anyway."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def writing(engine: Engine) -> Engine:
+    """The engine for `write_session`: its transactions wait for those of other writers."""
+    return engine.execution_options(ragcore_write=True)
 
 
 @contextmanager
-def _no_lock() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def read_session(engine: Engine) -> Iterator[Session]:
+def read_session(reading: Engine) -> Iterator[Session]:
     """One consistent view; nothing is written."""
-    with Session(engine, expire_on_commit=False) as session:
+    with Session(reading, expire_on_commit=False) as session:
         yield session
 
 
 @contextmanager
-def write_session(engine: Engine) -> Iterator[Session]:
+def write_session(writing: Engine) -> Iterator[Session]:
     """One unit of work: committed whole on leaving, rolled back on an exception."""
-    writer = engine.execution_options(ragcore_write=True)
-    with Session(writer, expire_on_commit=False) as session, session.begin():
+    with Session(writing, expire_on_commit=False) as session, session.begin():
         yield session

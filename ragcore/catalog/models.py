@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Computed,
     DateTime,
     Double,
     ForeignKey,
@@ -50,6 +49,11 @@ Id: TypeEngine[int] = BigInteger().with_variant(Integer, "sqlite")
 _AUTOINCREMENT = {"sqlite_autoincrement": True}
 
 
+def _string(length: int) -> TypeEngine[str]:
+    """A length that says what is meant: PostgreSQL would refuse longer values, SQLite does not."""
+    return String(length).with_variant(Text(), "postgresql")
+
+
 class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         dt.datetime: UtcDateTime(),
@@ -65,7 +69,7 @@ class Collection(Base):
     __table_args__ = (_AUTOINCREMENT,)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(_string(200), unique=True)
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
@@ -85,17 +89,17 @@ class Document(Base):
     path: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
     title: Mapped[str] = mapped_column(Text, default="")
-    media_type: Mapped[str] = mapped_column(String(100), default="")
+    media_type: Mapped[str] = mapped_column(_string(100), default="")
     size: Mapped[int] = mapped_column(BigInteger, default=0)
     mtime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
-    sha256: Mapped[str] = mapped_column(String(64), default="")
+    sha256: Mapped[str] = mapped_column(_string(64), default="")
     paged: Mapped[bool] = mapped_column(default=False)
     page_count: Mapped[int] = mapped_column(default=0)
     passage_count: Mapped[int] = mapped_column(default=0)
     image_count: Mapped[int] = mapped_column(default=0)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # author, created, language…
     warnings: Mapped[list[str]] = mapped_column(default=list)
-    state: Mapped[str] = mapped_column(String(20), default="ready")
+    state: Mapped[str] = mapped_column(_string(20), default="ready")
     error: Mapped[str] = mapped_column(Text, default="")
     modified_at: Mapped[dt.datetime] = mapped_column(default=now)  # the file's own time
     ingested_at: Mapped[dt.datetime] = mapped_column(default=now)
@@ -110,7 +114,7 @@ class DocumentPage(Base):
         ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True
     )
     number: Mapped[int] = mapped_column(primary_key=True)
-    label: Mapped[str | None] = mapped_column(String(50))
+    label: Mapped[str | None] = mapped_column(_string(50))
     start: Mapped[int] = mapped_column(default=0)
     ocr: Mapped[bool] = mapped_column(default=False)
     text: Mapped[str] = mapped_column(Text)
@@ -128,7 +132,7 @@ class Passage(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
-    collection_id: Mapped[int]
+    collection_id: Mapped[int] = mapped_column(Id)
     ordinal: Mapped[int]
     page: Mapped[int]
     page_end: Mapped[int]
@@ -137,7 +141,6 @@ class Passage(Base):
     title: Mapped[str] = mapped_column(Text, default="")
     heading: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text)
-    scope: Mapped[str] = mapped_column(Text, Computed("'c' || collection_id", persisted=False))
 
 
 class Image(Base):
@@ -153,19 +156,18 @@ class Image(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
-    collection_id: Mapped[int]
+    collection_id: Mapped[int] = mapped_column(Id)
     ordinal: Mapped[int]
     page: Mapped[int | None]
     width: Mapped[int]
     height: Mapped[int]
-    pixels_sha256: Mapped[str] = mapped_column(String(64))
+    pixels_sha256: Mapped[str] = mapped_column(_string(64))
     phash: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     media: Mapped[str] = mapped_column(Text, default="")  # file under <home>/media, if embedded
     name: Mapped[str] = mapped_column(Text, default="")
     caption: Mapped[str] = mapped_column(Text, default="")
-    caption_by: Mapped[str] = mapped_column(String(100), default="")  # a model; "": people
+    caption_by: Mapped[str] = mapped_column(_string(100), default="")  # a model; "": people
     text: Mapped[str] = mapped_column(Text, default="")
-    scope: Mapped[str] = mapped_column(Text, Computed("'c' || collection_id", persisted=False))
 
 
 class Thumbnail(Base):
@@ -186,8 +188,8 @@ class SpaceRow(Base):
     __table_args__ = (_AUTOINCREMENT,)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(300), unique=True)
-    modality: Mapped[str] = mapped_column(String(10))
+    name: Mapped[str] = mapped_column(_string(300), unique=True)
+    modality: Mapped[str] = mapped_column(_string(10))
     dimension: Mapped[int]
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
 
@@ -203,8 +205,8 @@ class CollectionSpace(Base):
     space_id: Mapped[int] = mapped_column(
         ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True
     )
-    modality: Mapped[str] = mapped_column(String(10))
-    state: Mapped[str] = mapped_column(String(10), default="active")
+    modality: Mapped[str] = mapped_column(_string(10))
+    state: Mapped[str] = mapped_column(_string(10), default="active")
 
 
 class Embedding(Base):
@@ -220,7 +222,7 @@ class Embedding(Base):
         ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True
     )
     item_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    collection_id: Mapped[int]
+    collection_id: Mapped[int] = mapped_column(Id)
     vector: Mapped[bytes] = mapped_column(LargeBinary)
 
 
@@ -234,8 +236,8 @@ class Change(Base):
     )
 
     seq: Mapped[int] = mapped_column(Id, primary_key=True)
-    collection_id: Mapped[int]
-    space_id: Mapped[int]
+    collection_id: Mapped[int] = mapped_column(Id)
+    space_id: Mapped[int] = mapped_column(Id)
     item_id: Mapped[int] = mapped_column(BigInteger)
     removed: Mapped[bool] = mapped_column(default=False)
 
@@ -247,15 +249,15 @@ class Job(Base):
     __table_args__ = (_AUTOINCREMENT,)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(30))
-    collection: Mapped[str] = mapped_column(String(200), default="")
-    state: Mapped[str] = mapped_column(String(20), default="running")
+    kind: Mapped[str] = mapped_column(_string(30))
+    collection: Mapped[str] = mapped_column(_string(200), default="")
+    state: Mapped[str] = mapped_column(_string(20), default="running")
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     request: Mapped[dict[str, Any]] = mapped_column(default=dict)
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[str] = mapped_column(Text, default="")
-    process: Mapped[str] = mapped_column(String(100), default="")  # host:pid:start time
+    process: Mapped[str] = mapped_column(_string(100), default="")  # host:pid:start time
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     updated_at: Mapped[dt.datetime] = mapped_column(default=now)
     finished_at: Mapped[dt.datetime | None]
@@ -268,8 +270,8 @@ class Conversation(Base):
     __table_args__ = (Index("ix_conversations_owner", "owner", "updated_at"), _AUTOINCREMENT)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    owner: Mapped[str] = mapped_column(String(200), default="")
-    collection: Mapped[str] = mapped_column(String(200), default="default")
+    owner: Mapped[str] = mapped_column(_string(200), default="")
+    collection: Mapped[str] = mapped_column(_string(200), default="default")
     title: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     updated_at: Mapped[dt.datetime] = mapped_column(default=now)
@@ -283,7 +285,7 @@ class Turn(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     conversation_id: Mapped[int] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
-    role: Mapped[str] = mapped_column(String(20))
+    role: Mapped[str] = mapped_column(_string(20))
     content: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     rating: Mapped[int | None]  # +1 or -1, given by the reader
@@ -301,7 +303,7 @@ class DuplicateDecision(Base):
     second_id: Mapped[int] = mapped_column(
         ForeignKey("images.id", ondelete="CASCADE"), primary_key=True
     )
-    decision: Mapped[str] = mapped_column(String(20))
+    decision: Mapped[str] = mapped_column(_string(20))
     decided_at: Mapped[dt.datetime] = mapped_column(default=now)
 
 
@@ -318,10 +320,10 @@ class GivenLabel(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    classifier: Mapped[str] = mapped_column(String(100))
+    classifier: Mapped[str] = mapped_column(_string(100))
     passage_id: Mapped[int | None] = mapped_column(ForeignKey("passages.id", ondelete="CASCADE"))
     image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    label: Mapped[str] = mapped_column(String(200))
+    label: Mapped[str] = mapped_column(_string(200))
     given_at: Mapped[dt.datetime] = mapped_column(default=now)
 
 
@@ -338,11 +340,11 @@ class ItemLabel(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    classifier: Mapped[str] = mapped_column(String(100))
-    made_by: Mapped[str] = mapped_column(String(150), default="")
+    classifier: Mapped[str] = mapped_column(_string(100))
+    made_by: Mapped[str] = mapped_column(_string(150), default="")
     passage_id: Mapped[int | None] = mapped_column(ForeignKey("passages.id", ondelete="CASCADE"))
     image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    label: Mapped[str] = mapped_column(String(200))
+    label: Mapped[str] = mapped_column(_string(200))
     confidence: Mapped[float] = mapped_column(Double)
 
 
@@ -359,11 +361,11 @@ class ApiKey(Base):
     __table_args__ = (_AUTOINCREMENT,)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100))
-    prefix: Mapped[str] = mapped_column(String(20))
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    scope: Mapped[str] = mapped_column(String(10))
-    password_hash: Mapped[str] = mapped_column(String(200), default="")
+    name: Mapped[str] = mapped_column(_string(100))
+    prefix: Mapped[str] = mapped_column(_string(20))
+    sha256: Mapped[str] = mapped_column(_string(64), unique=True)
+    scope: Mapped[str] = mapped_column(_string(10))
+    password_hash: Mapped[str] = mapped_column(_string(200), default="")
     all_collections: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     expires_at: Mapped[dt.datetime | None]
@@ -394,12 +396,12 @@ class AuditEntry(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     at: Mapped[dt.datetime] = mapped_column(default=now)
     key_id: Mapped[int | None] = mapped_column(BigInteger)
-    who: Mapped[str] = mapped_column(String(120), default="")
-    action: Mapped[str] = mapped_column(String(200))
-    collection: Mapped[str] = mapped_column(String(200), default="")
+    who: Mapped[str] = mapped_column(_string(120), default="")
+    action: Mapped[str] = mapped_column(_string(200))
+    collection: Mapped[str] = mapped_column(_string(200), default="")
     status: Mapped[int]
-    request_id: Mapped[str] = mapped_column(String(64), default="")
-    client: Mapped[str] = mapped_column(String(64), default="")
+    request_id: Mapped[str] = mapped_column(_string(64), default="")
+    client: Mapped[str] = mapped_column(_string(64), default="")
 
 
 class IdempotentAnswer(Base):
@@ -408,10 +410,10 @@ class IdempotentAnswer(Base):
     __tablename__ = "idempotent_answers"
     __table_args__ = (Index("ix_idempotent_created", "created_at"),)
 
-    owner: Mapped[str] = mapped_column(String(40), primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column(_string(40), primary_key=True)
+    key: Mapped[str] = mapped_column(_string(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(_string(64))
     status: Mapped[int] = mapped_column(default=0)
     body: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    process: Mapped[str] = mapped_column(String(100), default="")
+    process: Mapped[str] = mapped_column(_string(100), default="")
     created_at: Mapped[dt.datetime] = mapped_column(default=now)

@@ -11,9 +11,14 @@ import numpy as np
 from sqlalchemy import text
 
 from ragcore.catalog import Catalog
-from ragcore.catalog.lexical import document_frequencies, row_count, search_lexical
+from ragcore.catalog.lexical import (
+    QueryWords,
+    document_frequencies,
+    row_count,
+    search_lexical,
+)
 from ragcore.search.calibration import BM25_CEILING
-from ragcore.search.words import QueryWords, stem
+from ragcore.search.words import stem
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -83,7 +88,7 @@ class LexicalSearch:
             found = search_lexical(
                 session,
                 table,
-                kept.match,
+                kept,
                 limit=limit,
                 collection_id=collection_id if collections > 1 else None,
                 allowed=None if allowed is None else allowed.tolist(),

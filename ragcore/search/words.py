@@ -1,21 +1,16 @@
-"""The words of a query: cut like the lexical index cuts text, and made into a safe expression.
-
-Nothing of what a person types reaches FTS5's query language as syntax: every word is quoted.
-"""
+"""The words of a query: cut like the lexical index cuts text."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
+
+from ragcore.catalog.lexical import QueryWords, is_unspaced
 
 MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _COMPOUND = re.compile(r"[^\W_]+(?:[^\w\s]+[^\W_]+)+|[^\W_]+(?:_+[^\W_]+)+", re.UNICODE)
-_UNSPACED = re.compile(  # scripts written without spaces: a run of them is one token
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f\u0e80-\u0eff\u1780-\u17ff]"
-)
 
 # Function words of English questions; they rank nothing and match nearly everything.
 _FUNCTION_WORDS = """
@@ -28,20 +23,6 @@ used using very was we were what when where whether which while who whom whose w
 within without would you your
 """
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
-
-
-@dataclass(frozen=True, slots=True)
-class QueryWords:
-    """`words` in order without repeats; `phrases` are compounds like "read.fwf"."""
-
-    words: tuple[str, ...]
-    phrases: tuple[str, ...] = ()
-
-    @property
-    def match(self) -> str:
-        """An FTS5 expression that finds any of the words; "" if there is none."""
-        terms = [_prefix(word) if _UNSPACED.search(word) else _quoted(word) for word in self.words]
-        return " OR ".join([*terms, *(_quoted(phrase) for phrase in self.phrases)])
 
 
 def query_words(text: str) -> QueryWords:
@@ -83,7 +64,7 @@ def matched_words(text: str, words: tuple[str, ...], limit: int = 20) -> tuple[s
 @lru_cache(maxsize=64)
 def _wanted(words: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """(place in the query by stem, words of scripts without spaces)."""
-    unspaced = [word for word in words if _UNSPACED.search(word)]
+    unspaced = [word for word in words if is_unspaced(word)]
     return {stem(word): n for n, word in enumerate(words)}, unspaced
 
 
@@ -92,11 +73,3 @@ def _stemmer():  # type: ignore[no-untyped-def]
     import snowballstemmer
 
     return snowballstemmer.stemmer("porter")
-
-
-def _quoted(words: str) -> str:
-    return '"' + words.replace('"', '""') + '"'
-
-
-def _prefix(word: str) -> str:
-    return f"{_quoted(word)}*"

@@ -63,8 +63,8 @@ def make_document(
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'catalogue.db'}"
+def url(database_url: str) -> str:
+    return database_url
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragcore.catalog.lexical_sqlite import expression
 from ragcore.search.words import MAX_WORDS, matched_words, query_words, stem
 
 
@@ -36,7 +37,7 @@ def test_many_words() -> None:
 
 @given(st.text(max_size=80))
 def test_match_is_always_a_valid_expression(text: str) -> None:
-    match = query_words(text).match
+    match = expression(query_words(text).terms)
     if match:
         connection = sqlite3.connect(":memory:")
         connection.execute("CREATE VIRTUAL TABLE t USING fts5(text, tokenize='porter unicode61')")

@@ -11,6 +11,11 @@ revision = "0002_api"
 down_revision = "0001_first"
 
 
+def _string(length: int) -> sa.types.TypeEngine[str]:
+    """PostgreSQL would refuse longer values, SQLite never does: both take any."""
+    return sa.String(length).with_variant(sa.Text(), "postgresql")
+
+
 def _id() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -20,7 +25,7 @@ def _time(name: str, nullable: bool = False) -> sa.Column[object]:
 
 
 def _words(name: str, length: int) -> sa.Column[str]:
-    return sa.Column(name, sa.String(length), nullable=False, server_default="")
+    return sa.Column(name, _string(length), nullable=False, server_default="")
 
 
 def _ref(name: str, target: str) -> sa.Column[int]:
@@ -32,10 +37,10 @@ def upgrade() -> None:
     op.create_table(
         "api_keys",
         sa.Column("id", _id(), primary_key=True),
-        sa.Column("name", sa.String(100), nullable=False),
-        sa.Column("prefix", sa.String(20), nullable=False),
-        sa.Column("sha256", sa.String(64), nullable=False, unique=True),
-        sa.Column("scope", sa.String(10), nullable=False),
+        sa.Column("name", _string(100), nullable=False),
+        sa.Column("prefix", _string(20), nullable=False),
+        sa.Column("sha256", _string(64), nullable=False, unique=True),
+        sa.Column("scope", _string(10), nullable=False),
         sa.Column("all_collections", sa.Boolean, nullable=False),
         _time("created_at"),
         _time("expires_at", nullable=True),
@@ -54,7 +59,7 @@ def upgrade() -> None:
         _time("at"),
         sa.Column("key_id", sa.BigInteger, nullable=True),
         _words("who", 120),
-        sa.Column("action", sa.String(200), nullable=False),
+        sa.Column("action", _string(200), nullable=False),
         _words("collection", 200),
         sa.Column("status", sa.Integer, nullable=False),
         _words("request_id", 64),
@@ -64,9 +69,9 @@ def upgrade() -> None:
     op.create_index("ix_audit_at", "audit", ["at"])
     op.create_table(
         "idempotent_answers",
-        sa.Column("owner", sa.String(40), nullable=False, primary_key=True),
-        sa.Column("key", sa.String(255), nullable=False, primary_key=True),
-        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("owner", _string(40), nullable=False, primary_key=True),
+        sa.Column("key", _string(255), nullable=False, primary_key=True),
+        sa.Column("fingerprint", _string(64), nullable=False),
         sa.Column("status", sa.Integer, nullable=False),
         sa.Column("body", sa.JSON, nullable=False),
         _words("process", 100),
