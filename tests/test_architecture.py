@@ -15,7 +15,7 @@ SOURCES = sorted([*(ROOT / "ragcore").rglob("*.py"), *(ROOT / "app").rglob("*.py
 FLOORS = (
     ("ragcore.cli", "ragcore.api", "ragcore.mcp"),
     ("app",),
-    ("ragcore.doctor", "ragcore.backup"),
+    ("ragcore.doctor", "ragcore.backup", "ragcore.move"),
     ("ragcore.library",),
     ("ragcore.machine",),
     (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,10 @@ from ragcore.catalog.models import (
     SpaceRow,
 )
 from ragcore.catalog.permits import may_see
+from ragcore.catalog.retry import until_available
 from ragcore.errors import UsageError
+
+T = TypeVar("T")
 
 DEFAULT_COLLECTION = "default"
 _NAME = re.compile(r"[^\W_][\w .\-]{0,99}")
@@ -47,6 +50,18 @@ class Catalog:
     def write(self) -> AbstractContextManager[Session]:
         """A session whose changes are committed together when it is left."""
         return write_session(self._writing)
+
+    def commit(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a session of `write`; where the server is gone, again when it is back.
+
+        `work` must not mind to be done twice. Raises DatabaseUnavailable if that takes minutes.
+        """
+
+        def attempt() -> T:
+            with self.write() as session:
+                return work(session)
+
+        return until_available(attempt)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ragcore.catalog.lexical import QueryWords
 from ragcore.search import calibration
 from ragcore.search.calibration import ImageBackground
 from ragcore.search.hits import Scored
 from ragcore.search.lexical import NO_HITS, LexicalHits, LexicalSearch
-from ragcore.search.words import QueryWords, query_words
+from ragcore.search.words import query_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image

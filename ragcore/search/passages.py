@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ragcore.catalog import Catalog
+from ragcore.catalog.lexical import QueryWords
 from ragcore.search import calibration, fusion
 from ragcore.search.hits import Scored, passage_texts
 from ragcore.search.lexical import LexicalHits, LexicalSearch
-from ragcore.search.words import QueryWords, query_words
+from ragcore.search.words import query_words
 
 if TYPE_CHECKING:
     from ragcore.encoders import Reranker, TextEncoder
