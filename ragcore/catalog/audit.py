@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,8 +11,12 @@ from sqlalchemy import delete, insert, select
 
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import AuditEntry
+from ragcore.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
 
 _WRITE_EVERY = 0.5  # seconds: a search does not wait for the disk
+_MOST_WAITING = 100_000  # entries kept while the database is away
 
 
 class Audit:
@@ -39,8 +44,13 @@ class Audit:
             with self._lock:
                 entries, self._waiting = self._waiting, []
             if entries:
-                with self._catalog.write() as session:
-                    session.execute(insert(AuditEntry), entries)
+                try:
+                    with self._catalog.write() as session:
+                        session.execute(insert(AuditEntry), entries)
+                except DatabaseUnavailable:
+                    with self._lock:  # they are written when the server is back
+                        self._waiting = (entries + self._waiting)[-_MOST_WAITING:]
+                    raise
 
     def recent(
         self, limit: int = 100, *, key_id: int | None = None, refused: bool = False
@@ -65,8 +75,18 @@ class Audit:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self.flush()
+        try:
+            self.flush()
+        except DatabaseUnavailable as error:
+            log.error("%d entries of the audit log are lost: %s", len(self._waiting), error)
 
     def _run(self) -> None:
+        reachable = True
         while not self._stop.wait(_WRITE_EVERY):
-            self.flush()
+            try:
+                self.flush()
+                reachable = True
+            except DatabaseUnavailable as error:
+                if reachable:
+                    log.warning("the audit log waits: %s", error)
+                reachable = False

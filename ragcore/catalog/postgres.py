@@ -102,7 +102,8 @@ def lock_writers(connection: Connection) -> None:
 def shown(url: URL) -> str:
     """The URL as it may be printed: without any password."""
     secret = [name for name in url.query if "password" in name.lower()]
-    return url.update_query_dict(dict.fromkeys(secret, "***")).render_as_string()
+    text = url.update_query_dict(dict.fromkeys(secret, "***")).render_as_string()
+    return text.replace("%2A", "*").replace("%2F", "/")
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,9 +68,10 @@ def caption_collection(
             except UnreadableFile:
                 report.unreadable += 1
         said = model.captions(list(pictures.values()), cancel=cancel)
-        with catalog.write() as session:
-            captions = dict(zip(pictures, said, strict=True))
-            report.captioned += write_captions(session, captions, model.name)
+        captions = dict(zip(pictures, said, strict=True))
+        report.captioned += catalog.commit(
+            partial(write_captions, captions=captions, model=model.name)
+        )
         report.seconds = time.monotonic() - began
         _tell(report, total, progress)
     report.seconds = time.monotonic() - began

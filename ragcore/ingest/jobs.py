@@ -6,6 +6,7 @@ gone is found `interrupted` and can be started again; ingest itself knows what i
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -18,11 +19,14 @@ from typing import Any
 
 import psutil
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Job, now
-from ragcore.errors import Cancelled, RagcoreError, UsageError
+from ragcore.errors import Cancelled, DatabaseUnavailable, RagcoreError, UsageError
 from ragcore.types import CancelToken, Progress, ProgressCallback
+
+log = logging.getLogger(__name__)
 
 _SAVE_EVERY = 0.5  # seconds between two writes of a job's progress
 MOST_AT_ONCE = 2  # ingests of one process: each has readers of its own
@@ -171,11 +175,8 @@ class Jobs:
             if time.monotonic() - saved < _SAVE_EVERY and step.stage not in ("store", "done"):
                 return
             saved = time.monotonic()
-            with self._catalog.write() as session:
-                row = session.get_one(Job, job_id)
-                row.progress, row.updated_at = asdict(step), now()
-                if row.cancel_requested:
-                    token.cancel()
+            if self._catalog.commit(lambda session: _note(session, job_id, step)):
+                token.cancel()
 
         state, error, report = "done", "", {}
         try:
@@ -188,12 +189,13 @@ class Jobs:
             state, error = "failed", str(reason)
         except Exception as reason:  # a job's thread has nobody above it to tell
             state, error = "failed", f"{type(reason).__name__}: {reason}"
-        with self._catalog.write() as session:
-            row = session.get_one(Job, job_id)
-            row.state, row.error, row.report = state, error, report
-            row.updated_at = row.finished_at = now()
-        with self._lock:
-            self._threads.pop(job_id, None)
+        try:
+            self._catalog.commit(lambda session: _end(session, job_id, state, error, report))
+        except DatabaseUnavailable as reason:  # the job will be found interrupted
+            log.error("the end of job %d (%s) could not be kept: %s", job_id, state, reason)
+        finally:
+            with self._lock:
+                self._threads.pop(job_id, None)
 
     def _mark_interrupted(self) -> None:
         """Find jobs that say `running` though their process is gone."""
@@ -219,6 +221,19 @@ class Jobs:
             return f"{psutil.Process(int(pid)).create_time():.2f}" == started
         except psutil.Error:
             return False
+
+
+def _note(session: Session, job_id: int, step: Progress) -> bool:
+    """Keep how far a job is; return whether it was asked to stop."""
+    row = session.get_one(Job, job_id)
+    row.progress, row.updated_at = asdict(step), now()
+    return row.cancel_requested
+
+
+def _end(session: Session, job_id: int, state: str, error: str, report: dict[str, Any]) -> None:
+    row = session.get_one(Job, job_id)
+    row.state, row.error, row.report = state, error, report
+    row.updated_at = row.finished_at = now()
 
 
 def _this_process() -> str:

@@ -175,10 +175,11 @@ class _Run:
                 label, sure = given[item], 1.0
             told.append((int(item), label, sure))
             self._report.labels[label] = self._report.labels.get(label, 0) + 1
-        with self._catalog.write() as session:
-            self._report.labelled += tell_labels(
+        self._report.labelled += self._catalog.commit(
+            lambda session: tell_labels(
                 session, self._collection_id, self._card.name, self._card.key, self._kind, told
             )
+        )
 
     def _tell(self, done: int, total: int) -> None:
         if self._progress is not None:

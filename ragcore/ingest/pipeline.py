@@ -186,8 +186,7 @@ class IngestPipeline:
     def _keep(self, file: FileState) -> None:
         renamed = self._renamed.get(file.path)
         known = renamed or self._known[file.path]
-        with self._catalog.write() as session:
-            touch_document(session, known.id, file)
+        self._catalog.commit(lambda session: touch_document(session, known.id, file))
         if renamed:
             self._report.renamed += 1
         else:
@@ -197,8 +196,9 @@ class IngestPipeline:
         renamed = {known.id for known in self._renamed.values()}
         gone = [document for document in plan.gone if document not in renamed]
         if gone:
-            with self._catalog.write() as session:
-                self._report.removed = remove_documents(session, self._collection_id, gone)
+            self._report.removed = self._catalog.commit(
+                lambda session: remove_documents(session, self._collection_id, gone)
+            )
 
     def _check_cancel(self) -> None:
         if self._cancel.cancelled:

@@ -139,7 +139,8 @@ class Reembedding:
         vectors: FloatArray,
     ) -> int:
         ids = [row.id for row in rows]
-        with self._catalog.write() as session:
+
+        def store(session: Session) -> int:
             # Some may have been removed, or embedded by another run, since they were read.
             here = (table.id.in_(ids), _without_vector(table, self._collection_id, space_id))
             wanted = set(session.scalars(select(table.id).where(*here)))
@@ -147,11 +148,14 @@ class Reembedding:
             add_embeddings(
                 session, self._collection_id, space_id, [ids[at] for at in keep], vectors[keep]
             )
-        return len(keep)
+            return len(keep)
+
+        return self._catalog.commit(store)
 
     def _activate(self, table: type[Passage] | type[Image], space: Space, space_id: int) -> bool:
         """Make the space active if nothing is missing in it; one transaction sees to both."""
-        with self._catalog.write() as session:
+
+        def activate(session: Session) -> bool:
             if _count_missing(session, table, self._collection_id, space_id):
                 return False
             here = (
@@ -167,7 +171,9 @@ class Reembedding:
                     state="active",
                 )
             )
-        return True
+            return True
+
+        return self._catalog.commit(activate)
 
     def _pictures(self, rows: Sequence[Image]) -> list[Picture]:
         ids = [row.id for row in rows]

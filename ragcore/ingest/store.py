@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -78,19 +79,19 @@ class Storer:
             part = documents[at : at + _AT_ONCE]
             for new in part:
                 new.media = [self._keep_picture(picture) for picture in new.document.pictures]
-            with self._catalog.write() as session:
-                is_new = [self._store_one(session, new) for new in part]
+            is_new = self._catalog.commit(partial(self._store_all, part))
             self._report.added += sum(is_new)
             self._report.updated += len(part) - sum(is_new)
             self._report.passages += sum(len(new.passages) for new in part)
             self._report.images += sum(len(new.document.pictures) for new in part)
 
-    def _store_one(self, session: Session, new: NewDocument) -> bool:
-        return store_document(session, self._collection_id, new)[1]
+    def _store_all(self, documents: Sequence[NewDocument], session: Session) -> list[bool]:
+        return [store_document(session, self._collection_id, new)[1] for new in documents]
 
     def _store_failure(self, file: FileState, error: str) -> None:
-        with self._catalog.write() as session:
-            store_failure(session, self._collection_id, file, error)
+        self._catalog.commit(
+            lambda session: store_failure(session, self._collection_id, file, error)
+        )
 
     def _keep_picture(self, picture: Picture) -> str:
         """Store an embedded picture under its content's hash; return its name there."""
