@@ -13,5 +13,11 @@ down_revision = "0004_labels"
 
 def upgrade() -> None:
     op.add_column(
-        "api_keys", sa.Column("password_hash", sa.String(200).with_variant(sa.Text(), "postgresql"), nullable=False, server_default="")
+        "api_keys",
+        sa.Column(
+            "password_hash",
+            sa.String(200).with_variant(sa.Text(), "postgresql"),
+            nullable=False,
+            server_default="",
+        ),
     )
