@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.diffusion import Imaginer, ImagineRequest, edge_f1
-from ragcore.diffusion.conditions import canny
+from ragcore.diffusion import Imaginer, ImagineRequest, condition_error, extract
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
+from ragcore.evals.diffusion_samples import latent_shape, rebuilt, sample_batch, save_sheet
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.tuning.diffusion_data import IconSet, read_icons, split, style_words
 from ragcore.types import Progress, ProgressCallback
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 SCALES = (0.0, 1.0, 2.0, 5.0, 10.0)
 _AMONG, _NEAREST = 500, 10
-_BATCH = 20
+_BATCH = {"cpu": 20, "cuda": 256}
+_BOTH = ("canny", "segmentation")  # the two controls that are put together
 
 
 def evaluate_diffusion(
@@ -62,6 +63,8 @@ def evaluate_diffusion(
     result["guidance"] = test.guidance(guided, pictures)
     if controlled and "canny" in test.imaginer.model.control_kinds:
         result["edge_f1"] = test.edges(controlled, pictures)
+    if controlled and set(_BOTH) <= set(test.imaginer.model.control_kinds):
+        result["control_error"] = test.two_controls(controlled, pictures)
     return result | test.speed()
 
 
@@ -106,11 +109,16 @@ class _Test:
         return [*self.parts["train"], *self.parts["unseen_names"]]
 
     def judged(self) -> dict[str, Any]:
-        """The judge's own accuracy on real pictures that it has never seen: the ceiling."""
+        """Two ceilings: real pictures that the judge has never seen, and the same rebuilt."""
         rows = self.parts["unseen_pairs"][:500]
         if not rows:
             return {}
-        return {"judge": {f"name@{_NEAREST}of{_AMONG}": self._hits(self.real[rows], rows)}}
+        key = f"name@{_NEAREST}of{_AMONG}"
+        again = rebuilt(self.model, self.icons.pixels[rows])
+        return {
+            "judge": {key: self._hits(self.real[rows], rows)},
+            "autoencoder": {key: self._hits(self.features(again), rows)},
+        }
 
     def names(self, count: int, pictures: Path | None) -> dict[str, Any]:
         """Whether what was asked for by name and style is among the nearest names."""
@@ -133,43 +141,59 @@ class _Test:
     def guidance(self, count: int, pictures: Path | None) -> dict[str, dict[str, float]]:
         """By scale of the class guide, with an empty prompt: accuracy, Fréchet, diversity.
 
-        Classes are the groups of icons, asked for in turn.
+        Classes are asked for in turn: first the groups of icons, then the fine classes.
         """
         import numpy as np
 
-        known = set(self.model.classifier.config.groups)
-        named = [icon.group if icon.group in known else "" for icon in self.icons.icons]
-        rows = [row for row in self.parts["train"] if named[row]]
-        judge = ClassJudge(self.real[rows], [named[row] for row in rows])
-        kinds = sorted({named[row] for row in rows})
-        wanted = [kinds[number % len(kinds)] for number in range(count)]
-        held = [r for r in self.parts["unseen_names"] if named[r] in kinds]
-        table: dict[str, dict[str, float]] = {
-            "real": {"class_accuracy": judge.accuracy(self.real[held], [named[r] for r in held])}
-            if held
-            else {}
-        }
+        groups, fine = self._classes("group"), self._classes("subgroup")
+        table: dict[str, dict[str, float]] = {"real": {}}
+        for key, classes in (("class_accuracy", groups), ("fine_class_accuracy", fine)):
+            if (accuracy := classes.on_real_pictures()) is not None:
+                table["real"][key] = accuracy
         sheets = []
         for scale in SCALES:
-            made = self._make(f"guide {scale:g}", [""] * count, scale=1.0, classes=(wanted, scale))
+            wanted = groups.in_turn(count)
+            made = self._guided(f"guide {scale:g}", wanted, scale)
             features = self.features(made)
+            finely = fine.in_turn(count)
+            others = self.features(self._guided(f"fine guide {scale:g}", finely, scale))
             table[f"{scale:g}"] = {
-                "class_accuracy": judge.accuracy(features, wanted),
+                "class_accuracy": groups.judge.accuracy(features, wanted),
+                "fine_class_accuracy": fine.judge.accuracy(others, finely),
                 "frechet": frechet(self.real[self.parts["train"]], features),
                 "diversity": diversity(features),
             }
             sheets.append(made[:16])
         if pictures is not None:
-            _save(pictures / "guidance.png", np.concatenate(sheets), 16)
+            save_sheet(pictures / "guidance.png", np.concatenate(sheets), 16)
         return table
 
+    def _guided(self, stage: str, wanted: Sequence[str], scale: float) -> Pixels:
+        return self._make(stage, [""] * len(wanted), scale=1.0, classes=(wanted, scale))
+
+    def _classes(self, level: str) -> _Classes:
+        """Groups or fine classes that the classifier knows, with a judge of their own."""
+        config = self.model.classifier.config
+        known = set(config.groups if level == "group" else config.leaves)
+        named = [getattr(icon, level) for icon in self.icons.icons]
+        rows = [row for row in self.parts["train"] if named[row] in known]
+        held_out = [row for row in self.parts["unseen_names"] if named[row] in known]
+        if not rows:  # every fine class is a group's "other"
+            return self._classes("group")
+        return _Classes(self.real, named, rows, held_out)
+
     def edges(self, count: int, pictures: Path | None) -> dict[str, float]:
-        """Edge F1 between condition and result, on icons whose names were never seen."""
+        """Edge F1 between condition and result, on icons whose names were never seen.
+
+        "autoencoder" is that of the icons themselves, rebuilt: what the latents can show at most.
+        """
         import numpy as np
 
         rows = self._drawn("unseen_names", count)
-        conditions = [canny(self.icons.pixels[row]) for row in rows]
+        conditions = [extract("canny", self.icons.pixels[row]) for row in rows]
         result, sheets = {}, [self.icons.pixels[rows], np.stack(conditions)]
+        again = rebuilt(self.model, self.icons.pixels[rows])
+        result["autoencoder"] = 1 - _mean_error("canny", np.stack(conditions), again)
         for control in (True, False):
             for prompt in (True, False):
                 name = f"{'with' if control else 'without'}_control"
@@ -178,15 +202,32 @@ class _Test:
                     f"edges {name}",
                     self._prompts(rows) if prompt else [""] * len(rows),
                     scale=self.scale if prompt else 1.0,
-                    conditions=np.stack(conditions) if control else None,
+                    conditions={"canny": np.stack(conditions)} if control else None,
                 )
-                scores = [edge_f1(c, canny(m)) for c, m in zip(conditions, made, strict=True)]
-                result[name] = float(np.mean(scores))
+                result[name] = 1 - _mean_error("canny", np.stack(conditions), made)
                 sheets.append(made)
         if pictures is not None:
             shown = [sheet[:16] for sheet in sheets]
-            _save(pictures / "edges.png", np.concatenate(shown), 16)
+            save_sheet(pictures / "edges.png", np.concatenate(shown), 16)
         return result
+
+    def two_controls(self, count: int, pictures: Path | None) -> dict[str, dict[str, float]]:
+        """Errors to both conditions under one control, the other, both and none; no prompt."""
+        import numpy as np
+
+        rows = self._drawn("unseen_names", count)
+        real = self.icons.pixels[rows]
+        conditions = {kind: np.stack([extract(kind, one) for one in real]) for kind in _BOTH}
+        table: dict[str, dict[str, float]] = {}
+        sheets = [real, *conditions.values()]
+        for name, kinds in {**{k: (k,) for k in _BOTH}, "both": _BOTH, "none": ()}.items():
+            on = {kind: conditions[kind] for kind in kinds}
+            made = self._make(f"control {name}", [""] * len(rows), scale=1.0, conditions=on)
+            table[name] = {kind: _mean_error(kind, conditions[kind], made) for kind in _BOTH}
+            sheets.append(made)
+        if pictures is not None:
+            save_sheet(pictures / "controls.png", np.concatenate([s[:16] for s in sheets]), 16)
+        return table
 
     def speed(self) -> dict[str, float]:
         """Seconds for one picture, and the same against the bare denoiser calls in it."""
@@ -196,7 +237,7 @@ class _Test:
         request = ImagineRequest(prompt="red apple", seed=1, steps=self.steps, scale=self.scale)
         self.imaginer.imagine(request)
         words = model.words(["", "red apple"])
-        latents = torch.randn(2, *latent_shape(model))
+        latents = torch.randn(2, *latent_shape(model)).to(model.device)
         whole, bare = [], []
         for _ in range(5):
             began = time.perf_counter()
@@ -248,15 +289,15 @@ class _Test:
         *,
         scale: float,
         classes: tuple[Sequence[str], float] | None = None,
-        conditions: Pixels | None = None,
+        conditions: Mapping[str, Pixels] | None = None,
     ) -> Pixels:
         """One picture for each prompt in batches, seeds counted up, as the picture maker would."""
         import numpy as np
 
-        pictures = []
-        for start in range(0, len(prompts), _BATCH):
+        pictures, size = [], _BATCH.get(self.model.device, _BATCH["cpu"])
+        for start in range(0, len(prompts), size):
             self._say(stage, start, len(prompts))
-            part = slice(start, start + _BATCH)
+            part = slice(start, start + size)
             pictures.append(
                 sample_batch(
                     self.model,
@@ -265,7 +306,7 @@ class _Test:
                     steps=self.steps,
                     scale=scale,
                     classes=(classes[0][part], classes[1]) if classes else None,
-                    conditions=None if conditions is None else conditions[part],
+                    conditions={k: rows[part] for k, rows in (conditions or {}).items()},
                 )
             )
         return np.concatenate(pictures)
@@ -282,75 +323,33 @@ class _Test:
             part = slice(start, start + 16)
             lines += [made[part], self.icons.pixels[list(rows[part])]]
             lines.append(self.icons.pixels[nearest[part]])
-        _save(path, np.concatenate(lines), 16)
+        save_sheet(path, np.concatenate(lines), 16)
 
     def _say(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(Progress(stage, done, total))
 
 
-def sample_batch(
-    model: LatentModel,
-    prompts: Sequence[str],
-    *,
-    seed: int,
-    steps: int,
-    scale: float,
-    classes: tuple[Sequence[str], float] | None = None,
-    conditions: Pixels | None = None,
-) -> Pixels:
-    """RGB uint8 [n, h, w, 3] of different prompts at once; number i has the seed `seed + i`.
+class _Classes:
+    """Classes at one level with their judge, who has learned them on the training pictures."""
 
-    `classes` are a class for each picture with the guide's scale, `conditions` Canny edges.
-    """
-    import torch
+    def __init__(
+        self, real: Any, named: Sequence[str], rows: Sequence[int], held_out: Sequence[int]
+    ) -> None:
+        self.judge = ClassJudge(real[list(rows)], [named[row] for row in rows])
+        self.names = sorted({named[row] for row in rows})
+        self._held_out = (real[list(held_out)], [named[row] for row in held_out])
 
-    from ragcore.diffusion.guides import ClassGuide
-    from ragcore.diffusion.networks import as_pixels
-    from ragcore.diffusion.sampling import ControlInput, Plan, denoise
+    def in_turn(self, count: int) -> list[str]:
+        """The classes one after the other, again and again."""
+        return [self.names[number % len(self.names)] for number in range(count)]
 
-    scheduler = model.scheduler("dpm++")
-    scheduler.set_timesteps(steps)
-    guides = []
-    if classes is not None and classes[1]:
-        rows = [model.classifier.class_rows(name) for name in classes[0]]
-        guides.append(ClassGuide(model.classifier, rows, classes[1]))
-    controls = []
-    if conditions is not None:
-        condition = torch.from_numpy(conditions).permute(0, 3, 1, 2).float() / 255
-        controls.append(ControlInput(model.controlnet("canny"), condition))
-    plan = Plan(
-        prompt=model.words(prompts),
-        empty=model.words([""] * len(prompts)),
-        scale=scale,
-        guides=guides,
-        controls=controls,
-    )
-    shape = latent_shape(model)
-    dice = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
-    latents = torch.stack([torch.randn(shape, generator=one) for one in dice])
-    for step in denoise(model.denoiser, scheduler, latents, scheduler.timesteps, plan):
-        latents = step.latents
-    with torch.no_grad():
-        return as_pixels(model.autoencoder.decode(latents))
+    def on_real_pictures(self) -> float | None:
+        """The judge's accuracy on real icons of unseen names."""
+        features, wanted = self._held_out
+        return self.judge.accuracy(features, wanted) if wanted else None
 
 
-def latent_shape(model: LatentModel) -> tuple[int, int, int]:
-    """Channels, height and width of the latents of one picture."""
-    side = model.card.size // model.autoencoder.factor
-    return model.autoencoder.channels, side, side
-
-
-def _save(path: Path, pictures: Pixels, columns: int) -> None:
-    """A sheet of pictures [n, h, w, 3], `columns` in a line."""
-    import numpy as np
-    from PIL import Image
-
-    count = -len(pictures) % columns
-    blank = np.full((count, *pictures.shape[1:]), 255, np.uint8)
-    cells = np.pad(np.concatenate([pictures, blank]), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    lines = [
-        np.concatenate(list(cells[at : at + columns]), 1) for at in range(0, len(cells), columns)
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(lines, 0)).save(path)
+def _mean_error(kind: str, conditions: Pixels, made: Pixels) -> float:
+    errors = [condition_error(kind, c, m) for c, m in zip(conditions, made, strict=True)]
+    return sum(errors) / len(errors)

@@ -10,7 +10,8 @@ import pytest
 from ragcore.diffusion import Imaginer, ImagineRequest, edge_f1
 from ragcore.diffusion.conditions import canny
 from ragcore.diffusion.model import LatentModel
-from ragcore.evals.diffusion import evaluate_diffusion, sample_batch
+from ragcore.evals.diffusion import evaluate_diffusion
+from ragcore.evals.diffusion_samples import sample_batch
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.settings import Settings
 from ragcore.tuning.diffusion_data import read_icons
@@ -66,7 +67,7 @@ def test_batches_are_what_the_picture_maker_makes(tiny_model: LatentModel) -> No
     assert np.abs(alone - batch[1].astype(int)).max() <= 2
     edges = canny(np.full((32, 32, 3), 255, np.uint8))
     controlled = sample_batch(
-        tiny_model, ["cat"], seed=5, steps=4, scale=3.0, conditions=edges[None],
+        tiny_model, ["cat"], seed=5, steps=4, scale=3.0, conditions={"canny": edges[None]},
         classes=(["circles"], 50.0),
     )  # fmt: skip
     assert np.abs(controlled[0].astype(int) - batch[0]).max() > 0
@@ -87,9 +88,12 @@ def test_evaluation_has_every_metric(
     )
     assert 0 <= result["name@10of500"] <= 1
     assert set(result["guidance"]) == {"real", "0", "1", "2", "5", "10"}
-    assert set(result["guidance"]["5"]) == {"class_accuracy", "frechet", "diversity"}
+    assert set(result["guidance"]["5"]) == {
+        "class_accuracy", "fine_class_accuracy", "frechet", "diversity",
+    }  # fmt: skip
     assert set(result["edge_f1"]) == {
         "with_control", "with_control_no_prompt", "without_control", "without_control_no_prompt",
+        "autoencoder",
     }  # fmt: skip
     assert result["seconds_per_image"] > 0
     assert result["ratio_to_denoiser"] > 0.5

@@ -1,0 +1,93 @@
+"""Many pictures of different prompts at once, as the picture maker would make each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragcore.diffusion.model import LatentModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+
+def sample_batch(
+    model: LatentModel,
+    prompts: Sequence[str],
+    *,
+    seed: int,
+    steps: int,
+    scale: float,
+    classes: tuple[Sequence[str], float] | None = None,
+    conditions: Mapping[str, Pixels] | None = None,
+) -> Pixels:
+    """RGB uint8 [n, h, w, 3] of different prompts at once; number i has the seed `seed + i`.
+
+    `classes` are a class for each picture with the guide's scale, `conditions` by kind.
+    """
+    import torch
+
+    from ragcore.diffusion.guides import ClassGuide
+    from ragcore.diffusion.networks import as_pixels
+    from ragcore.diffusion.sampling import ControlInput, Plan, denoise
+
+    scheduler = model.scheduler("dpm++")
+    scheduler.set_timesteps(steps)
+    guides = []
+    if classes is not None and classes[1]:
+        rows = [model.classifier.class_rows(name) for name in classes[0]]
+        guides.append(ClassGuide(model.classifier, rows, classes[1]))
+    controls = []
+    for kind, pictures in (conditions or {}).items():
+        condition = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        controls.append(ControlInput(model.controlnet(kind), condition.to(model.device)))
+    plan = Plan(
+        prompt=model.words(prompts),
+        empty=model.words([""] * len(prompts)),
+        scale=scale,
+        guides=guides,
+        controls=controls,
+    )
+    shape = latent_shape(model)
+    dice = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
+    latents = torch.stack([torch.randn(shape, generator=one) for one in dice]).to(model.device)
+    for step in denoise(model.denoiser, scheduler, latents, scheduler.timesteps, plan):
+        latents = step.latents
+    with torch.no_grad():
+        return as_pixels(model.autoencoder.decode(latents))
+
+
+def latent_shape(model: LatentModel) -> tuple[int, int, int]:
+    """Channels, height and width of the latents of one picture."""
+    side = model.card.size // model.autoencoder.factor
+    return model.autoencoder.channels, side, side
+
+
+def rebuilt(model: LatentModel, pictures: Pixels) -> Pixels:
+    """Pictures through the autoencoder and back: the best that its latents can show."""
+    import torch
+
+    from ragcore.diffusion.networks import as_pixels, as_tensor
+
+    with torch.no_grad():
+        latents = model.autoencoder.encode(as_tensor(pictures).to(model.device))
+        return as_pixels(model.autoencoder.decode(latents))
+
+
+def save_sheet(path: Path, pictures: Pixels, columns: int) -> None:
+    """A sheet of pictures [n, h, w, 3], `columns` in a line."""
+    import numpy as np
+    from PIL import Image
+
+    count = -len(pictures) % columns
+    blank = np.full((count, *pictures.shape[1:]), 255, np.uint8)
+    cells = np.pad(np.concatenate([pictures, blank]), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    lines = [
+        np.concatenate(list(cells[at : at + columns]), 1) for at in range(0, len(cells), columns)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(lines, 0)).save(path)
