@@ -33,6 +33,7 @@ demo: $(READY)
 
 test: $(READY)
 	@bash scripts/ensure_chromium.sh
+	@bash scripts/ensure_milvus.sh $(VENV)
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest $(TESTS)
 

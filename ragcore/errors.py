@@ -32,5 +32,9 @@ class DatabaseUnavailable(RagcoreError):
     """The catalogue's server is gone, starting, or too busy; the same may work in a moment."""
 
 
+class VectorsUnavailable(RagcoreError):
+    """The vector store's server is gone or starting; the same may work in a moment."""
+
+
 class Cancelled(RagcoreError):
     """The caller's `CancelToken` was set; everything committed so far is kept."""

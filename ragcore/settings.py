@@ -64,6 +64,14 @@ class Settings(BaseSettings):
         default="",
         description="SQLAlchemy URL of the catalogue; empty: SQLite inside `home`.",
     )
+    vectors: str = Field(
+        default="",
+        description="Where vectors are searched; empty: FAISS inside `home`; else a Milvus address "
+        "as in `http://host:19530`, or a Milvus Lite folder whose name ends in `.db`.",
+    )
+    vectors_token: str = Field(
+        default="", description="What Milvus lets us in by: `user:password` or an API key."
+    )
     profile: str = Field(
         default="starter",
         description="Set of models: starter, standard, large, or a path to a TOML file.",

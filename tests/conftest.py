@@ -10,6 +10,8 @@ import pytest
 
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
+from tests import milvus_server
+from tests.milvus_server import MilvusServer
 
 from .postgres_server import PostgresServer, running_server
 
@@ -66,6 +68,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def settings(tmp_path: Path) -> Settings:
     """Settings with a home of this test's own, and the user's real weights cache."""
     return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """A Milvus server on loopback with access control; the tests share it."""
+    if not milvus_server.available():
+        pytest.skip(milvus_server.MISSING)
+    with MilvusServer(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
 
 
 @pytest.fixture

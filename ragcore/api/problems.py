@@ -22,6 +22,7 @@ from ragcore.errors import (
     RagcoreError,
     UnreadableFile,
     UsageError,
+    VectorsUnavailable,
 )
 
 log = logging.getLogger("ragcore.api")
@@ -122,7 +123,7 @@ def problem_of(error: Exception) -> Problem:
         return Problem(400, message)
     if isinstance(error, UnreadableFile):
         return Problem(422, message)
-    if isinstance(error, Cancelled | ModelUnavailable):
+    if isinstance(error, Cancelled | ModelUnavailable | VectorsUnavailable):
         return Problem(503, message, headers={"Retry-After": "5"})
     if isinstance(error, OperationalError | DatabaseUnavailable):
         reason = error.orig if isinstance(error, OperationalError) else error

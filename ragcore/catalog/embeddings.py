@@ -77,6 +77,11 @@ def changes_since(
     return (rows[-1][0] if rows else seq), added, gone
 
 
+def count_embeddings(session: Session, collection_id: int, space_id: int) -> int:
+    here = (Embedding.collection_id == collection_id, Embedding.space_id == space_id)
+    return session.scalar(select(func.count()).select_from(Embedding).where(*here)) or 0
+
+
 def embedding_ids(session: Session, collection_id: int, space_id: int) -> IdArray:
     """All ids that have a vector, ascending."""
     query = (

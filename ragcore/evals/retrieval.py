@@ -68,7 +68,7 @@ def evaluate_retrieval(
     data = read_beir(Path(beir_dir).expanduser())
     reranks = load_profile(settings).reranker is not None
     with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
-        own = settings.model_copy(update={"home": Path(home), "database_url": ""})
+        own = settings.model_copy(update={"home": Path(home), "database_url": "", "vectors": ""})
         own.__dict__.pop("catalogue_url", None)
         catalog = Catalog(f"sqlite:///{Path(home) / 'catalogue.db'}")
         stores = Stores(catalog, own)

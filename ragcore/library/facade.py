@@ -57,9 +57,10 @@ class Library(Ingesting, Viewing, Imagining, Teaching):
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its indexes and uploads. Other files it was made from stay."""
-        collection_id = self.catalog.delete_collection(name)
-        self.stores.drop(collection_id)
-        self.uploads.drop(collection_id)
+        row = self.catalog.collection(name)
+        self.catalog.delete_collection(name)
+        self.stores.drop(row)
+        self.uploads.drop(row.id)
 
     def collections_of_other_models(self) -> list[str]:
         """Names of the collections that were embedded by other models than the profile's."""

@@ -121,5 +121,5 @@ def _present(store: VectorStore, ids: IdArray) -> tuple[IdArray, FloatArray]:
     try:
         return ids, store.vectors(ids)
     except KeyError:
-        kept = np.intersect1d(ids, store.ids())
+        kept = store.held(ids)
         return kept, store.vectors(kept)

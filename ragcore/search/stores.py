@@ -1,31 +1,33 @@
 """The vector indexes of all collections, kept in step with the catalogue.
 
-One folder per collection and space under `settings.indexes`. The catalogue's log of changes
-says what an index has yet to learn; the number of the last change that an index holds is saved
-with it. An index that is missing, damaged or too far behind is made anew from the catalogue.
+One store per collection and space, in the place that the settings name. The catalogue's log of
+changes says what an index has yet to learn; the number of the last change that an index holds is
+saved with it. An index that is missing, damaged or too far behind is made anew from the catalogue.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-import re
-import shutil
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 from ragcore.catalog import Catalog
-from ragcore.catalog.models import SpaceRow
+from ragcore.catalog.locks import exclusive
+from ragcore.catalog.models import Collection, SpaceRow
+from ragcore.errors import RagcoreError, VectorsUnavailable
 from ragcore.settings import Settings
+from ragcore.vectors import CorruptStoreError, Place, StoreKey, place_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from ragcore.types import IdArray
+    from ragcore.types import FloatArray, IdArray
     from ragcore.vectors import VectorStore
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ _SAVE_CHANGES = 1_000  # fewer changes are not worth a save before the store is 
 class _Open:
     """An open store, the last change it holds, and what was not saved yet."""
 
+    key: StoreKey
     store: VectorStore
     seq: int
     unsaved: int = 0
@@ -49,15 +52,17 @@ class _Open:
 
 
 class Stores:
-    """Opens, updates and saves the vector stores of one home. Safe to share between threads.
+    """Opens, updates and saves the vector stores of one library. Safe to share between threads.
 
-    Processes do not need to agree on anything: each brings its own copy up to date from the
-    catalogue, and whichever saves last leaves a whole, correct index behind.
+    Processes do not need to agree on anything. Of stores in files each brings its own copy up to
+    date from the catalogue, and whichever saves last leaves a whole, correct index behind. A
+    store that is shared is brought up to date by whichever process comes first.
     """
 
-    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, *, place: Place | None = None) -> None:
+        """`place` stands for the one that the settings name."""
         self._catalog = catalog
-        self._settings = settings
+        self.place = place or place_of(settings)
         self._open: dict[tuple[int, int], _Open] = {}
         self._lock = threading.Lock()
         self._made: dict[tuple[int, int], threading.Lock] = {}
@@ -72,20 +77,27 @@ class Stores:
             if opened is None:
                 opened = self._open[key] = self._load(collection_id, space)
         with opened.lock:
-            self._catch_up(opened, collection_id, space)
+            self._catch_up(opened)
             self._save_now_and_then(opened)
         return opened.store
 
     def refresh(self, collection_id: int) -> None:
-        """Bring every active index of a collection up to date and save it; for after an ingest."""
+        """Bring every active index of a collection up to date and save it; for after an ingest.
+
+        What the vectors' server cannot take now is left to the next search or ingest.
+        """
         for modality in ("text", "image"):
             space = self._catalog.active_space(collection_id, modality)
             if space is None:
                 continue
-            self.get(collection_id, space)
-            opened = self._open[collection_id, space.id]
-            with opened.lock:
-                self._save(opened)
+            try:
+                self.get(collection_id, space)
+                opened = self._open[collection_id, space.id]
+                with opened.lock:
+                    self._save(opened)
+            except VectorsUnavailable as error:
+                log.warning("the vectors of new documents follow later: %s", error)
+                return
 
     def rebuild(self, collection_id: int, space: SpaceRow) -> VectorStore:
         """Make an index anew from the catalogue's embeddings, and save it."""
@@ -94,7 +106,7 @@ class Stores:
             old = self._open.pop(key, None)
         if old is not None:
             old.store.close()
-        shutil.rmtree(self.folder(collection_id, space), ignore_errors=True)
+        self.place.drop(self.key(collection_id, space))
         store = self.get(collection_id, space)
         self._save(self._open[key])
         return store
@@ -104,15 +116,13 @@ class Stores:
         import numpy as np
 
         from ragcore.catalog.embeddings import embedding_ids
-        from ragcore.errors import RagcoreError
 
         try:
-            store = self.get(collection_id, space)
+            held = self.get(collection_id, space).ids()
         except RagcoreError as error:
             return [str(error)]
         with self._catalog.read() as session:
             right = embedding_ids(session, collection_id, space.id)
-        held = store.ids()
         missing = len(np.setdiff1d(right, held))
         extra = len(np.setdiff1d(held, right))
         if missing or extra:
@@ -122,14 +132,17 @@ class Stores:
             ]
         return []
 
-    def drop(self, collection_id: int) -> None:
+    def drop(self, collection: Collection) -> None:
         """Close and delete the indexes of a collection that is gone."""
         with self._lock:
-            gone = [key for key in self._open if key[0] == collection_id]
+            gone = [key for key in self._open if key[0] == collection.id]
             stores = [self._open.pop(key) for key in gone]
         for opened in stores:
             opened.store.close()
-        shutil.rmtree(self._settings.indexes / str(collection_id), ignore_errors=True)
+        try:
+            self.place.drop_collection(collection.id, _made(collection))
+        except VectorsUnavailable as error:
+            log.warning("the vectors of a deleted collection are left behind: %s", error)
 
     def close(self) -> None:
         """Save what changed and close everything."""
@@ -142,84 +155,105 @@ class Stores:
                 except OSError as error:  # it is made again from the catalogue
                     log.warning("an index could not be saved: %s", error)
                 one.store.close()
+        self.place.close()
 
-    def folder(self, collection_id: int, space: SpaceRow) -> Path:
-        safe = re.sub(r"[^\w.@-]+", "_", space.name)[-80:]
-        return self._settings.indexes / str(collection_id) / f"{space.id}-{safe}"
+    def key(self, collection_id: int, space: SpaceRow) -> StoreKey:
+        with self._catalog.read() as session:
+            collection = session.get_one(Collection, collection_id)
+        return StoreKey(collection_id, _made(collection), space.id, space.name, space.dimension)
 
     # --- opening and catching up ---------------------------------------------
 
     def _load(self, collection_id: int, space: SpaceRow) -> _Open:
-        from ragcore.vectors import CorruptStoreError
-
-        folder = self.folder(collection_id, space)
+        key = self.key(collection_id, space)
         try:
-            return self._opened(folder, space.dimension)
+            return self._opened(key)
         except CorruptStoreError as error:
             log.warning("%s; rebuilding it now", error)
-            shutil.rmtree(folder, ignore_errors=True)
-            return self._opened(folder, space.dimension)
+            self.place.drop(key)
+            return self._opened(key)
 
-    def _opened(self, folder: Path, dimension: int) -> _Open:
-        from ragcore.vectors.faiss_store import FaissStore
+    def _opened(self, key: StoreKey) -> _Open:
+        from ragcore.catalog.embeddings import count_embeddings
 
-        store = FaissStore(folder, dimension, device=self._settings.device)
-        seq = int(store.saved_tag) if store.saved_tag.isdecimal() else 0
-        return _Open(store, seq)
+        with self._catalog.read() as session:
+            expected = count_embeddings(session, key.collection_id, key.space_id)
+        store = self.place.open(
+            key, expected=expected, lookup=lambda ids: self._lookup(key.space_id, ids)
+        )
+        return _Open(key, store, _number(store.saved_tag))
 
-    def _catch_up(self, opened: _Open, collection_id: int, space: SpaceRow) -> None:
+    def _lookup(self, space_id: int, ids: IdArray) -> tuple[IdArray, FloatArray]:
+        """The vectors of those of the ids that have one."""
+        from ragcore.catalog.embeddings import load_embeddings
+
+        with self._catalog.read() as session:
+            return _joined(load_embeddings(session, space_id, ids))
+
+    def _catch_up(self, opened: _Open) -> None:
+        newest = self._last_change(opened.key)
+        if newest == opened.seq and not opened.store.in_doubt:
+            return
+        if not opened.store.shared:
+            self._advance(opened)
+            return
+        opened.seq = _number(opened.store.saved_tag)  # another process may have been here
+        if newest == opened.seq:
+            return
+        with exclusive(self._catalog.engine, _turn(opened.key)):
+            opened.seq = _number(opened.store.saved_tag)
+            self._advance(opened)
+            self._save(opened)
+
+    def _advance(self, opened: _Open) -> None:
+        """Make all changes since `opened.seq`."""
         from ragcore.catalog.embeddings import changes_since, last_change
 
-        if self._last_change(collection_id, space) == opened.seq:
-            return
+        collection_id, space_id = opened.key.collection_id, opened.key.space_id
         with self._catalog.read() as session:
-            newest = last_change(session, collection_id, space.id)
+            newest = last_change(session, collection_id, space_id)
             if newest < opened.seq or not opened.store.count():
                 # Another catalogue, or a new index: take everything as it is now.
-                self._fill(session, opened, collection_id, space)
+                self._fill(session, opened)
                 opened.seq = newest
                 return
-            seq, added, removed = changes_since(session, collection_id, space.id, opened.seq)
+            seq, added, removed = changes_since(session, collection_id, space_id, opened.seq)
             if len(removed):
                 opened.store.remove(removed)
             if len(added):
-                self._add(session, opened, space.id, added)
+                self._add(session, opened, added)
             opened.unsaved += len(added) + len(removed)
             opened.seq = seq
 
-    def _last_change(self, collection_id: int, space: SpaceRow) -> int:
+    def _last_change(self, key: StoreKey) -> int:
         """As `last_change`, by the shortest way: every search asks."""
-        where = {"collection": collection_id, "space": space.id}
+        where = {"collection": key.collection_id, "space": key.space_id}
         with self._catalog.engine.connect() as connection:
             return int(connection.execute(_LAST_CHANGE, where).scalar() or 0)
 
-    def _fill(self, session: Session, opened: _Open, collection_id: int, space: SpaceRow) -> None:
-        import numpy as np
-
+    def _fill(self, session: Session, opened: _Open) -> None:
         from ragcore.catalog.embeddings import iter_embeddings
 
         held = opened.store.ids()
         if len(held):
             opened.store.remove(held)
-        parts = list(iter_embeddings(session, collection_id, space.id))
-        if parts:  # at once: the index is then built once, for its final size
-            ids = np.concatenate([part[0] for part in parts])
-            vectors = np.concatenate([part[1] for part in parts])
-            opened.store.add(ids, vectors)
-            opened.unsaved += len(ids)
+        parts = iter_embeddings(session, opened.key.collection_id, opened.key.space_id)
+        if not opened.store.shared:  # at once: the index is then built once, for its final size
+            parts = iter([_joined(parts)])
+        for ids, vectors in parts:
+            if len(ids):
+                opened.store.add(ids, vectors)
+                opened.unsaved += len(ids)
 
     @staticmethod
-    def _add(session: Session, opened: _Open, space_id: int, ids: IdArray) -> None:
+    def _add(session: Session, opened: _Open, ids: IdArray) -> None:
         import numpy as np
 
         from ragcore.catalog.embeddings import load_embeddings
 
-        parts = list(load_embeddings(session, space_id, np.sort(ids)))
-        if parts:
-            opened.store.add(
-                np.concatenate([part[0] for part in parts]),
-                np.concatenate([part[1] for part in parts]),
-            )
+        found, vectors = _joined(load_embeddings(session, opened.key.space_id, np.sort(ids)))
+        if len(found):
+            opened.store.add(found, vectors)
 
     # --- saving --------------------------------------------------------------
 
@@ -230,6 +264,28 @@ class Stores:
 
     @staticmethod
     def _save(opened: _Open) -> None:
-        if opened.unsaved or opened.store.saved_tag != str(opened.seq):
+        clean = opened.store.shared or opened.store.saved_tag == str(opened.seq)
+        if opened.unsaved or not clean:
             opened.store.save(str(opened.seq))
             opened.unsaved, opened.saved_at = 0, time.monotonic()
+
+
+def _made(collection: Collection) -> str:
+    return collection.created_at.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+def _number(tag: str) -> int:
+    return int(tag) if tag.isdecimal() else 0
+
+
+def _turn(key: StoreKey) -> str:
+    return f"vectors-{key.collection_id}-{key.space_id}"
+
+
+def _joined(parts: Iterator[tuple[IdArray, FloatArray]]) -> tuple[IdArray, FloatArray]:
+    import numpy as np
+
+    found = list(parts)
+    if not found:
+        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])

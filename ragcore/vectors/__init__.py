@@ -2,5 +2,14 @@
 
 from ragcore.vectors.base import VectorStore
 from ragcore.vectors.generations import CorruptStoreError
+from ragcore.vectors.places import FaissPlace, MilvusPlace, Place, StoreKey, place_of
 
-__all__ = ["CorruptStoreError", "VectorStore"]
+__all__ = [
+    "CorruptStoreError",
+    "FaissPlace",
+    "MilvusPlace",
+    "Place",
+    "StoreKey",
+    "VectorStore",
+    "place_of",
+]

@@ -13,10 +13,25 @@ if TYPE_CHECKING:
 
 
 class VectorStore(Protocol):
-    """Ids are catalogue ids (int64, unique). Vectors are float32 [n, d], L2-normalised."""
+    """Ids are catalogue ids (int64, unique). Vectors are float32 [n, d], L2-normalised.
+
+    A store of one process keeps what was last saved; one that is `shared` keeps every change at
+    once, so that it may be ahead of its tag. Making the changes after the tag once more is right
+    for both.
+    """
 
     @property
     def dimension(self) -> int: ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes work on one state: then writers take turns."""
+        ...
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a shared state was out of sight: `saved_tag` tells what it is now."""
+        ...
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
         """Insert; an id already present is replaced. Raises ValueError on a wrong shape."""
@@ -40,6 +55,10 @@ class VectorStore(Protocol):
         """All ids present, ascending."""
         ...
 
+    def held(self, ids: IdArray) -> IdArray:
+        """Those of the ids that are present, ascending, each once."""
+        ...
+
     def vectors(self, ids: IdArray) -> FloatArray:
         """The stored vectors [n, d] of these ids (float16 precision). KeyError if one is absent."""
         ...
@@ -52,7 +71,10 @@ class VectorStore(Protocol):
 
     @property
     def saved_tag(self) -> str:
-        """The `tag` of the state that was last saved or opened; "" for a new store."""
+        """The `tag` of the state that was last saved or opened; "" for a new store.
+
+        Of a shared store: what was saved last, by whichever process.
+        """
         ...
 
     def close(self) -> None:

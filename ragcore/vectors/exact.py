@@ -64,7 +64,7 @@ def search_block(
     if mask is not None and not mask.all():
         chosen = np.flatnonzero(mask)
         if len(chosen) < len(mask) // 2:  # gathering costs less than scoring what is not wanted
-            return _search_rows(queries, vectors[chosen], chosen + first_row, k)
+            return search_rows(queries, vectors[chosen], chosen + first_row, k)
         mask_penalty = np.where(mask, np.float32(0), np.float32(-np.inf))
     else:
         mask_penalty = None
@@ -84,7 +84,7 @@ def search_gathered(
     """Exact search of the given rows, fetched block by block through `gather`."""
     best = empty(len(queries), k)
     for block in blocks(rows):
-        best = merge(best, _search_rows(queries, gather(block), block, k), k)
+        best = merge(best, search_rows(queries, gather(block), block, k), k)
     return best
 
 
@@ -110,9 +110,10 @@ def blocks(rows: IdArray, size: int = BLOCK) -> Iterator[IdArray]:
         yield rows[at : at + size]
 
 
-def _search_rows(
+def search_rows(
     queries: FloatArray, vectors: FloatArray, rows: IdArray, k: int
 ) -> tuple[FloatArray, IdArray]:
+    """Exact search of `vectors` [n, d], whose numbers are `rows` [n]."""
     parts = [
         top_k(queries[at : at + QUERIES] @ vectors.T, rows, k)
         for at in range(0, len(queries), QUERIES)

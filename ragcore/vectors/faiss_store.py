@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ragcore.vectors import exact, generations, index_types
+from ragcore.vectors.checks import checked_queries, checked_rows
 from ragcore.vectors.generations import CorruptStoreError, Generation
 from ragcore.vectors.index_types import Kind, Plan
 from ragcore.vectors.read_write_lock import ReadWriteLock
@@ -77,6 +78,9 @@ class FaissStore:
 
     # --- the contract --------------------------------------------------------
 
+    shared = False
+    in_doubt = False
+
     @property
     def dimension(self) -> int:
         return self._dimension
@@ -92,7 +96,7 @@ class FaissStore:
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
         """Insert; an id already present is replaced. Raises ValueError on a wrong shape."""
-        ids, vectors = self._checked(ids, vectors)
+        ids, vectors = checked_rows(ids, vectors, self._dimension)
         with self._mutate:
             self._check_open()
             if not len(ids):
@@ -118,11 +122,7 @@ class FaissStore:
         self, queries: FloatArray, k: int, allowed: IdArray | None = None
     ) -> tuple[FloatArray, IdArray]:
         """(scores, ids), both [q, k], cosines, best first; -inf and -1 where fewer are found."""
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self._dimension:
-            raise ValueError(f"queries must be [q, {self._dimension}], not {queries.shape}")
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
+        queries = checked_queries(queries, k, self._dimension)
         with self._lock.read():
             self._check_open()
             scores, rows = self._search(queries, k, allowed)
@@ -133,6 +133,12 @@ class FaissStore:
         """All ids present, ascending."""
         with self._lock.read():
             return self._rows.alive_ids()
+
+    def held(self, ids: IdArray) -> IdArray:
+        """Those of the ids that are present, ascending, each once."""
+        wanted = np.unique(np.asarray(ids, dtype=np.int64))
+        with self._lock.read():
+            return wanted[self._rows.find(wanted) >= 0]
 
     def vectors(self, ids: IdArray) -> FloatArray:
         """The stored vectors [n, d] of these ids (float16 precision). KeyError if absent."""
@@ -378,24 +384,6 @@ class FaissStore:
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("this vector store was closed")
-
-    def _checked(self, ids: IdArray, vectors: FloatArray) -> tuple[IdArray, FloatArray]:
-        ids = np.asarray(ids, dtype=np.int64)
-        vectors = np.asarray(vectors, dtype=np.float32)
-        if ids.ndim != 1 or vectors.shape != (len(ids), self._dimension):
-            raise ValueError(
-                f"ids must be [n] and vectors [n, {self._dimension}], "
-                f"not {ids.shape} and {vectors.shape}"
-            )
-        if (ids < 0).any():
-            raise ValueError("ids must not be negative")
-        if not np.isfinite(vectors).all():
-            raise ValueError("vectors must be finite")
-        if len(np.unique(ids)) < len(ids):  # the last of each counts
-            _, last = np.unique(ids[::-1], return_index=True)
-            kept = np.sort(len(ids) - 1 - last)
-            ids, vectors = ids[kept], vectors[kept]
-        return ids, vectors
 
 
 def _tail_limit(total: int) -> int:

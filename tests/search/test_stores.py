@@ -16,6 +16,7 @@ from ragcore.catalog.embeddings import embedding_ids
 from ragcore.catalog.models import SpaceRow
 from ragcore.search import Stores
 from ragcore.settings import Settings
+from ragcore.vectors import FaissPlace
 
 
 @pytest.fixture
@@ -28,6 +29,11 @@ def space(catalog: Catalog, library: dict[str, int]) -> SpaceRow:
 def right(catalog: Catalog, space: SpaceRow) -> list[int]:
     with catalog.read() as session:
         return embedding_ids(session, 1, space.id).tolist()
+
+
+def folder_of(stores: Stores, space: SpaceRow) -> Path:
+    assert isinstance(stores.place, FaissPlace)
+    return stores.place.folder(stores.key(1, space))
 
 
 def test_follows_the_catalogue(
@@ -52,7 +58,7 @@ def test_saved_and_opened_again(
     stores: Stores, catalog: Catalog, space: SpaceRow, settings: Settings
 ) -> None:
     stores.refresh(1)
-    folder = stores.folder(1, space)
+    folder = folder_of(stores, space)
     assert (folder / "CURRENT").is_file()
     before = (folder / "CURRENT").read_bytes()
     again = Stores(catalog, settings)
@@ -67,7 +73,7 @@ def test_damaged_index_is_made_anew(
 ) -> None:
     stores.refresh(1)
     stores.close()
-    folder = stores.folder(1, space)
+    folder = folder_of(stores, space)
     if harm == "folder":
         for path in folder.glob("g-*/*"):
             path.unlink()
@@ -102,15 +108,15 @@ def test_check_and_rebuild(stores: Stores, catalog: Catalog, space: SpaceRow) ->
     assert stores.check(1, space) == []
 
 
-def test_drop(stores: Stores, space: SpaceRow) -> None:
+def test_drop(stores: Stores, catalog: Catalog, space: SpaceRow) -> None:
     stores.refresh(1)
-    folder = stores.folder(1, space)
-    stores.drop(1)
+    folder = folder_of(stores, space)
+    stores.drop(catalog.collection("default"))
     assert not folder.exists()
 
 
-def test_several_processes_at_once(catalog: Catalog, space: SpaceRow, settings: Settings) -> None:
-    """Two writers and a reader, each with stores of its own, end with the same index."""
+def several_processes(home: Path, vectors: str, token: str) -> None:
+    """Two writers and a reader, each with stores of its own."""
     script = textwrap.dedent(
         """
         import sys, numpy as np
@@ -118,8 +124,8 @@ def test_several_processes_at_once(catalog: Catalog, space: SpaceRow, settings: 
         from ragcore.catalog.embeddings import add_embeddings, embedding_ids
         from ragcore.search import Stores
         from ragcore.settings import Settings
-        home, first = sys.argv[1], int(sys.argv[2])
-        settings = Settings(home=home)
+        home, vectors, token, first = *sys.argv[1:4], int(sys.argv[4])
+        settings = Settings(home=home, vectors=vectors, vectors_token=token)
         catalog, rng = Catalog(settings.catalogue_url), np.random.default_rng(first)
         stores, space = Stores(catalog, settings), catalog.active_space(1, "text")
         for n in range(12):
@@ -140,13 +146,17 @@ def test_several_processes_at_once(catalog: Catalog, space: SpaceRow, settings: 
         """
     )
     runs = [
-        subprocess.Popen([sys.executable, "-c", script, str(settings.home), str(first)])
+        subprocess.Popen([sys.executable, "-c", script, str(home), vectors, token, str(first)])
         for first in (100_000, 200_000, 0)
     ]
     assert [run.wait(timeout=240) for run in runs] == [0, 0, 0]
+
+
+def test_several_processes_at_once(catalog: Catalog, space: SpaceRow, settings: Settings) -> None:
+    several_processes(settings.home, "", "")
     stores = Stores(catalog, settings)
     assert stores.get(1, space).ids().tolist() == right(catalog, space)
     assert len(right(catalog, space)) == 9 + 2 * 240
-    folder: Path = stores.folder(1, space)
+    folder: Path = folder_of(stores, space)
     assert len(list(folder.glob("g-*"))) == 1
     stores.close()

@@ -41,9 +41,11 @@ def recall(found: np.ndarray, right: np.ndarray) -> float:
 
 
 class Conformance:
-    """Override `open`; `exact` says whether results must equal the oracle's."""
+    """Override `open`; `exact` says whether results must equal the oracle's, `transient`
+    whether what was not saved is forgotten."""
 
     exact: ClassVar[bool] = True
+    transient: ClassVar[bool] = True
     least_recall: ClassVar[float] = 0.95
 
     @pytest.fixture
@@ -178,6 +180,8 @@ class Conformance:
         store.remove(ids[:1])
         with pytest.raises(KeyError):
             store.vectors(ids[:2])
+        assert store.held(np.array([7, 0, 3, 7, 999])).tolist() == [3, 7]
+        assert store.held(np.array([], dtype=np.int64)).tolist() == []
 
     def test_save_and_open(self, open: Opener, tmp_path: Path) -> None:
         ids, vectors = np.arange(500, dtype=np.int64), unit(500)
@@ -191,6 +195,8 @@ class Conformance:
         store.close()
         again = open(tmp_path / "s")
         assert again.saved_tag == "seq 17"
+        if not self.transient:
+            assert again.remove(ids[:5]) == 5
         assert again.ids().tolist() == ids[20:].tolist()
         self.agree(again, ids[20:], vectors[20:])
         again.add(ids[:20], vectors[:20])
