@@ -97,11 +97,21 @@ def _weights(library: Library, *, repair: bool, verify: bool) -> Iterator[Findin
     store = WeightStore(library.settings)
     for part, reference in load_profile(library.settings).parts():
         if not reference.needs_weights:
-            yield Finding(f"weights {part}", "ok", f"{reference.name}, run by a server")
+            yield _server_of(library, part, reference.name)
             continue
         names = dict.fromkeys([*find_entry(reference.name).requires, reference.name])
         for name in [*names, *reference.also]:
             yield _weights_of(store, f"weights {part}", name, repair=repair, verify=verify)
+
+
+def _server_of(library: Library, part: str, name: str) -> Finding:
+    """Whether the server of a model answers, and has it. Waits some seconds at most."""
+    model = library.llm if part == "llm" else library.text_encoder
+    try:
+        model.warm_up()
+    except RagcoreError as error:
+        return Finding(f"server {part}", "problem", str(error))
+    return Finding(f"server {part}", "ok", f"{name} answers")
 
 
 def _weights_of(store: Any, subject: str, name: str, *, repair: bool, verify: bool) -> Finding:

@@ -28,7 +28,7 @@ FLOORS = (
     ),
     ("ragcore.encoders", "ragcore.llm"),
     ("ragcore.catalog", "ragcore.vectors"),
-    ("ragcore.weights", "ragcore.image_sets", "ragcore.image_metrics"),
+    ("ragcore.weights", "ragcore.image_sets", "ragcore.image_metrics", "ragcore.remote"),
     ("ragcore.settings", "ragcore.types", "ragcore.errors", "ragcore.accounts"),
 )
 HEIGHT = {room: len(FLOORS) - at for at, floor in enumerate(FLOORS) for room in floor}

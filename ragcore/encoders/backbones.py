@@ -135,10 +135,10 @@ class Backbone:
         model = profile.image_text_encoder if self.modality == "image" else profile.text_encoder
         if model is None:
             raise UsageError(f"profile {self._settings.profile} has no {self.modality} encoder")
-        if model.kind == "onnx":
+        if model.kind in ("onnx", "openai"):
             raise UsageError(
-                f"{model.name} is kept in a form that cannot be trained: use ways = ['features'], "
-                "or name another backbone"
+                f"{model.name} is kept in a form, or a place, where it cannot be trained: use "
+                "ways = ['features'], or name another backbone"
             )
         return model.name
 

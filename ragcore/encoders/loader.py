@@ -132,6 +132,10 @@ def _shared(
 
 
 def _make_text_encoder(reference: ModelRef, settings: Settings) -> TextEncoder:
+    if reference.kind == "openai":
+        from ragcore.encoders.openai_text import OpenAITextEncoder
+
+        return OpenAITextEncoder(model=reference.name, options=reference.options)
     from ragcore.encoders.device import place
 
     store = WeightStore(settings)

@@ -147,7 +147,10 @@ def _make(reference: ModelRef, settings: Settings) -> Any:
     if reference.kind == "openai":
         from ragcore.llm.openai_llm import OpenAILLM
 
-        return OpenAILLM(**{"model": reference.name, **options})
+        try:
+            return OpenAILLM(model=reference.name, **options)
+        except TypeError as error:  # an option that it has not, or no url
+            raise UsageError(f"llm {reference.name}: {error}") from error
     from ragcore.encoders.device import place
     from ragcore.llm.adapters import AdapterStore
     from ragcore.llm.transformers_llm import TransformersLLM

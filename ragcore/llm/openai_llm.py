@@ -7,15 +7,13 @@ import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.logits import check
+from ragcore.remote import Patience, Server
 from ragcore.types import CancelToken, Message
-
-if TYPE_CHECKING:
-    import httpx
 
 _CANCEL_EVERY = 0.05  # seconds between two looks at the cancel token
 
@@ -25,7 +23,11 @@ class OpenAILLM:
 
     An adapter is a model name of its own there, as vLLM's LoRA modules are; "none" and None ask
     for `model`. Where the server applies constraints its own way, `dialect` says so: "openai"
-    (JSON Schema only), "vllm" or "llama.cpp" (regular expressions and choices too).
+    (JSON Schema only), "vllm" (regular expressions, choices and banned words too) or "llama.cpp"
+    (choices too).
+
+    `connect_timeout`, `timeout` (for the next words) and `total_timeout` are seconds; a request
+    that failed before its first word is sent again, `attempts` times in all, with growing pauses.
     """
 
     def __init__(
@@ -35,19 +37,27 @@ class OpenAILLM:
         url: str,
         key_variable: str = "RAGCORE_LLM_KEY",
         context_length: int = 8192,
+        connect_timeout: float = 10.0,
         timeout: float = 120.0,
+        total_timeout: float = 600.0,
+        attempts: int = 4,
         dialect: str = "openai",
         adapter: str | None = None,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise UsageError(f"the LLM's url must begin with http:// or https://, not {url!r}")
         if dialect not in ("openai", "vllm", "llama.cpp"):
             raise UsageError(f"unknown dialect {dialect!r}: use openai, vllm or llama.cpp")
         self._model = model
-        self._url = url.rstrip("/")
         self._key_variable = key_variable
         self._context_length = context_length
-        self._timeout = timeout
+        self.server = Server(
+            url,
+            what="LLM server",
+            headers=self._headers,
+            key_variable=key_variable,
+            patience=Patience(
+                connect=connect_timeout, read=timeout, total=total_timeout, attempts=attempts
+            ),
+        )
         self._dialect = dialect
         self._default_adapter = adapter
 
@@ -60,19 +70,17 @@ class OpenAILLM:
         return self._context_length
 
     def warm_up(self) -> None:
-        """Ask the server for its models. Raises ModelUnavailable if it has not this one."""
-        import httpx
-
+        """Ask the server for its models. Raises ModelUnavailable if it has not this one, or not
+        its default adapter."""
         try:
-            reply = httpx.get(f"{self._url}/models", headers=self._headers(), timeout=10)
-            reply.raise_for_status()
-            names = [m["id"] for m in reply.json().get("data", [])]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise ModelUnavailable(f"no LLM server answers at {self._url}: {error}") from error
-        if names and self._model not in names:
-            raise ModelUnavailable(
-                f"{self._url} has no model {self._model!r}; it has {', '.join(names[:8])}"
-            )
+            names = [str(model["id"]) for model in self.server.get("/models").get("data", [])]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ModelUnavailable(f"{self.server.url} lists no models: {error}") from error
+        for wanted in (self._model, self._default_adapter):
+            if names and wanted not in (None, "none", *names):
+                raise ModelUnavailable(
+                    f"{self.server.url} has no model {wanted!r}; it has {', '.join(names[:8])}"
+                )
 
     def count_tokens(self, text: str) -> int:
         """An upper estimate: the server's tokenizer is not known here."""
@@ -118,8 +126,10 @@ class OpenAILLM:
     ) -> dict[str, Any]:
         s = sampling
         chosen = self._default_adapter if adapter is None else adapter
-        if (s.banned_words or s.boosted_words or s.no_repeat_ngram) and self._dialect == "openai":
-            raise UsageError("banned_words, boosted_words and no_repeat_ngram need a local model")
+        if s.boosted_words or s.no_repeat_ngram:
+            raise UsageError("boosted_words and no_repeat_ngram need a local model")
+        if s.banned_words and self._dialect != "vllm":
+            raise UsageError("banned_words need a local model, or a server of dialect vllm")
         body: dict[str, Any] = {
             "model": self._model if chosen in (None, "none") else chosen,
             "messages": [{"role": m.role, "content": m.content} for m in messages],
@@ -138,6 +148,8 @@ class OpenAILLM:
             body["top_k"] = s.top_k
         if s.repetition_penalty != 1:
             body["repetition_penalty"] = s.repetition_penalty
+        if s.banned_words:
+            body["bad_words"] = list(s.banned_words)
         return body | self._constraint(constraint)
 
     def _constraint(self, constraint: Constraint | None) -> dict[str, Any]:
@@ -186,53 +198,31 @@ class OpenAILLM:
             stop.set()
 
     def _pieces(self, body: dict[str, Any], stop: threading.Event) -> Iterator[str]:
-        import httpx
-
-        url = f"{self._url}/chat/completions"
-        timeout = httpx.Timeout(self._timeout, connect=10)
-        try:
-            with httpx.stream(
-                "POST", url, json=body, headers=self._headers(), timeout=timeout
-            ) as reply:
-                self._refused(reply)
-                for line in reply.iter_lines():
-                    if stop.is_set():
-                        return
-                    data = line.removeprefix("data:").strip()
-                    if not line.startswith("data:") or not data:
-                        continue
-                    if data == "[DONE]":
-                        return
-                    yield from _content(data)
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise ModelUnavailable(f"no LLM server answers at {self._url}: {reason}") from error
-
-    def _refused(self, reply: httpx.Response) -> None:
-        if reply.is_success:
-            return
-        reason = reply.read().decode("utf-8", "replace").strip()[:300]
-        try:
-            said = json.loads(reason)
-            reason = str(said.get("error", said).get("message", reason))
-        except (ValueError, AttributeError):
-            pass
-        if reply.status_code in (401, 403):
-            reason = f"the key in {self._key_variable} is not accepted"
-        raise RagcoreError(f"the LLM server refused ({reply.status_code}): {reason}")
+        ended = False
+        for line in self.server.lines("/chat/completions", body, stop):
+            data = line.removeprefix("data:").strip()
+            if not line.startswith("data:") or not data:
+                continue
+            if data == "[DONE]":
+                return
+            event = _event(data)
+            for choice in event.get("choices", ()):
+                if piece := (choice.get("delta") or {}).get("content"):
+                    yield piece
+                ended = ended or bool(choice.get("finish_reason"))
+        if not ended and not stop.is_set():
+            raise ModelUnavailable(f"{self.server.url} broke off in the middle of an answer")
 
     def _headers(self) -> dict[str, str]:
         key = os.environ.get(self._key_variable)
         return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _content(data: str) -> Iterator[str]:
+def _event(data: str) -> dict[str, Any]:
     try:
         event = json.loads(data)
     except ValueError as error:
         raise RagcoreError(f"the LLM server sent what is not JSON: {data[:80]}") from error
-    if "error" in event:
-        raise RagcoreError(f"the LLM server failed: {event['error']}")
-    for choice in event.get("choices", ()):
-        if piece := (choice.get("delta") or {}).get("content"):
-            yield piece
+    if not isinstance(event, dict) or "error" in event:
+        raise RagcoreError(f"the LLM server failed: {str(event)[:200]}")
+    return event

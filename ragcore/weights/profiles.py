@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What can run each part. A kind in _SERVED is a program reached by URL: it needs no weights.
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "text_encoder": ("sentence-transformers", "onnx"),
+        "text_encoder": ("sentence-transformers", "onnx", "openai"),
         "image_text_encoder": ("open_clip",),
         "reranker": ("cross-encoder", "onnx"),
         "llm": ("transformers", "openai"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from ragcore.api.access import Reader
 from ragcore.api.metrics import CONTENT_TYPE
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import Responses, library_of, metrics_of, work_of
+from ragcore.remote import circuits
 
 router = APIRouter(tags=["system"])
 METRICS: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -21,6 +22,16 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Readiness(Health):
+    degraded: list[str] = Field(
+        description="What does not work for now while the rest does: servers of models that are "
+        "not asked, because they failed too often.",
+        examples=[
+            ["LLM server: open after 5 failures in a row (HTTP 503); it is tried again in 9 s"]
+        ],
+    )
+
+
 @router.get("/healthz")
 async def health() -> Health:
     """The process lives and answers. Needs no key."""
@@ -28,7 +39,7 @@ async def health() -> Health:
 
 
 @router.get("/readyz")
-async def ready(request: Request) -> Health:
+async def ready(request: Request) -> Readiness:
     """The catalogue answers and the models are loaded; 503 until then. Needs no key."""
     library, work = library_of(request), work_of(request)
 
@@ -46,7 +57,8 @@ async def ready(request: Request) -> Health:
             503, f"models: {preparation.state} {preparation.name}".rstrip(),
             headers={"Retry-After": "5"},
         )  # fmt: skip
-    return Health()
+    down = [circuit for circuit in circuits() if circuit.state != "closed"]
+    return Readiness(degraded=[f"{circuit.what}: {circuit.describe()}" for circuit in down])
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
