@@ -1,14 +1,16 @@
 """Pictures from words under control: latent diffusion, guides and ControlNets."""
 
 from ragcore.diffusion.conditions import CONDITIONS, Condition, condition_error, edge_f1, extract
+from ragcore.diffusion.gallery import Gallery
 from ragcore.diffusion.imaginer import Imagined, Imaginer, ImagineStep, MadePicture
-from ragcore.diffusion.pictures import condition_png, read_recipe
+from ragcore.diffusion.pictures import read_recipe
 from ragcore.diffusion.request import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
 
 __all__ = [
     "CONDITIONS",
     "Condition",
     "ControlRequest",
+    "Gallery",
     "GuideRequest",
     "ImagineRequest",
     "ImagineStep",
@@ -17,7 +19,6 @@ __all__ = [
     "LoraRequest",
     "MadePicture",
     "condition_error",
-    "condition_png",
     "edge_f1",
     "extract",
     "read_recipe",

@@ -1,7 +1,7 @@
 """Conditions: what a ControlNet follows, taken from a picture.
 
 `CONDITIONS` says for each kind where it comes from: OpenCV ("here"), a model of the hub
-through transformers ("hub"), or the user, who draws or uploads it ("given").
+through transformers that the profile names ("hub"). Any of them can also be drawn or given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-Source = Literal["here", "hub", "given"]
+Source = Literal["here", "hub"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
         "scribble": Condition("Scribble", "here", "thick strokes, drawn or made from a picture"),
         "lineart": Condition("Line drawing", "here", "soft pencil lines"),
         "segmentation": Condition("Colour regions", "here", "flat regions with their colours"),
-        "depth": Condition("Depth", "hub", "near is bright; a model of the hub, or your own file"),
+        "depth": Condition("Depth", "hub", "near is bright"),
         "normals": Condition("Surface normals", "hub", "made from a depth map"),
-        "pose": Condition("Key points", "given", "a human skeleton as a picture of your own"),
+        "pose": Condition("Key points", "hub", "human skeletons in OpenPose's colours"),
     }
 )
 
@@ -62,7 +62,7 @@ def extract(kind: str, pixels: Pixels) -> Pixels:
     if kind not in makers:
         raise UsageError(
             f"{CONDITIONS[kind].title.lower()} cannot be made from a picture here: give the "
-            "condition itself"
+            f"condition itself, or name a model in the profile ([conditions.{kind}])"
         )
     return makers[kind](pixels)
 

@@ -31,12 +31,12 @@ class ClassGuide:
     def gradient(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
         """scale x the gradient of log p(class | latents, timestep)."""
         with torch.enable_grad():
-            z = latents.detach().requires_grad_(True)
+            z = latents.detach().float().requires_grad_(True)  # on a GPU they are halves
             logs = functional.log_softmax(self.classifier(z, timestep), dim=1)
             without = logs.masked_fill(self.others.to(logs.device), -torch.inf)
             wanted = torch.logsumexp(without, dim=1).sum()
             (found,) = torch.autograd.grad(wanted, z)
-        return self.scale * found
+        return self.scale * found.to(latents.dtype)
 
 
 class TextGuide:
@@ -69,7 +69,7 @@ class TextGuide:
             x = clean.detach().requires_grad_(True)
             pixels = (self.decode(x).clamp(-1.2, 1.2) + 1) / 2
             views = torch.cat([self._crop(pixels) for _ in range(self.crops)])
-            likeness = (self.clip(views) @ self.text) * self.clip.logit_scale
+            likeness = (self.clip(views) @ self.text.to(views.device)) * self.clip.logit_scale
             (found,) = torch.autograd.grad(likeness.sum() / self.crops, x)
         a = self.signal.to(found)[timestep].view(-1, 1, 1, 1)
         return self.scale * a * found
@@ -103,4 +103,5 @@ class ClipView:
     def __call__(self, pictures: Tensor) -> Tensor:
         """Unit vectors [n, d] of pictures [n, 3, h, w] in [0, 1]."""
         pixels = (pictures - self.mean.to(pictures)) / self.deviation.to(pictures)
-        return functional.normalize(self.model.encode_image(pixels).float(), dim=-1)
+        weights = next(self.model.parameters(), pixels)
+        return functional.normalize(self.model.encode_image(pixels.to(weights)).float(), dim=-1)

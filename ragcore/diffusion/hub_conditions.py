@@ -1,18 +1,33 @@
-"""Depth and surface normals by a model of the hub through transformers."""
+"""Depth, surface normals and key points by models of the hub through transformers."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ragcore.diffusion.conditions import normals_of_depth
-from ragcore.errors import ModelUnavailable
+from ragcore.diffusion.conditions import extract, normals_of_depth
+from ragcore.diffusion.skeleton import draw_skeletons
+from ragcore.errors import ModelUnavailable, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
+
+# What a model of each kind makes.
+MAKES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"depth-estimation": ("depth", "normals"), "pose-estimation": ("pose",)}
+)
+
+
+class ConditionModel(Protocol):
+    """Takes conditions from pictures, RGB uint8 [h, w, 3] both."""
+
+    def condition(self, kind: str, pixels: Pixels) -> Pixels: ...
 
 
 class DepthModel:
@@ -23,18 +38,14 @@ class DepthModel:
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
-        try:
-            self._processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-            self._model: Any = AutoModelForDepthEstimation.from_pretrained(
-                folder, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelUnavailable(f"{folder} holds no depth estimation model") from error
+        self._processor = _loaded(AutoImageProcessor, folder, "depth estimation")
+        self._model = _loaded(AutoModelForDepthEstimation, folder, "depth estimation")
         self._model.to(device).eval().requires_grad_(False)
         self._device = device
+
+    def condition(self, kind: str, pixels: Pixels) -> Pixels:
+        return self.normals(pixels) if kind == "normals" else self.depth(pixels)
 
     def depth(self, pixels: Pixels) -> Pixels:
         """Relative depth of RGB uint8 [h, w, 3]: near is bright, the whole range is used."""
@@ -56,3 +67,133 @@ class DepthModel:
     def normals(self, pixels: Pixels) -> Pixels:
         """Surface normals of the depth, as `normals_of_depth` draws them."""
         return normals_of_depth(self.depth(pixels))
+
+
+class PoseModel:
+    """Key points of people by a ViTPose model, drawn as ControlNets for poses have seen them.
+
+    `detector` is the folder of an object detection model that finds the people. Without it, or
+    where it finds nobody, one person is looked for in the whole picture. Raises ModelUnavailable.
+    """
+
+    def __init__(self, folder: Path, *, detector: Path | None = None, device: str = "cpu") -> None:
+        from transformers import (
+            AutoImageProcessor,
+            AutoModelForObjectDetection,
+            VitPoseForPoseEstimation,
+        )
+
+        what = "pose estimation"
+        self._processor = _loaded(AutoImageProcessor, folder, what)
+        self._model = _loaded(VitPoseForPoseEstimation, folder, what).to(device).eval()
+        self._device = device
+        self._finder: tuple[Any, Any] | None = None
+        if detector is not None:
+            found = _loaded(AutoModelForObjectDetection, detector, "object detection")
+            self._finder = (
+                _loaded(AutoImageProcessor, detector, "object detection"),
+                found.to(device).eval(),
+            )
+
+    def condition(self, kind: str, pixels: Pixels) -> Pixels:
+        return draw_skeletons(pixels.shape[:2], self.people(pixels))
+
+    def people(self, pixels: Pixels) -> list[NDArray[np.float32]]:
+        """For every person the 17 key points of COCO as (x, y, how sure), float32 [17, 3]."""
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        picture = Image.fromarray(pixels)
+        boxes = self._boxes(picture)
+        inputs = self._processor(images=picture, boxes=[boxes], return_tensors="pt")
+        experts = getattr(self._model.config.backbone_config, "num_experts", 1)
+        more = {"dataset_index": torch.zeros(len(boxes), dtype=torch.long)} if experts > 1 else {}
+        with torch.no_grad():
+            found = self._model(
+                inputs["pixel_values"].to(self._device),
+                **{name: value.to(self._device) for name, value in more.items()},
+            )
+        people = self._processor.post_process_pose_estimation(found, boxes=[boxes])[0]
+        return [
+            np.concatenate([one["keypoints"].numpy(), one["scores"].numpy()[:, None]], axis=1)
+            for one in people
+        ]
+
+    def _boxes(self, picture: Any) -> list[list[float]]:
+        """Where people are, as (left, top, width, height); the whole picture if nobody is found."""
+        import torch
+
+        whole = [[0.0, 0.0, float(picture.width), float(picture.height)]]
+        if self._finder is None:
+            return whole
+        processor, model = self._finder
+        with torch.no_grad():
+            found = model(**processor(images=picture, return_tensors="pt").to(self._device))
+        (told,) = processor.post_process_object_detection(
+            found, threshold=0.5, target_sizes=[(picture.height, picture.width)]
+        )
+        names = {number: str(name).lower() for number, name in model.config.id2label.items()}
+        boxes = [
+            [left, top, right - left, bottom - top]
+            for (left, top, right, bottom), label in zip(
+                told["boxes"].tolist(), told["labels"].tolist(), strict=True
+            )
+            if names.get(label) == "person" and right > left and bottom > top
+        ]
+        return boxes or whole
+
+
+class ConditionModels:
+    """Models for conditions, each loaded when it is first needed. Safe for several threads.
+
+    `models` has for each kind of condition a name and what loads the model.
+    """
+
+    def __init__(
+        self, models: Mapping[str, tuple[str, Callable[[], ConditionModel]]] | None = None
+    ) -> None:
+        self._models = dict(models or {})
+        self._loaded: dict[str, ConditionModel] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The model's name for every kind of condition that one makes."""
+        return {kind: name for kind, (name, _) in self._models.items()}
+
+    def extract(self, kind: str, pixels: Pixels) -> Pixels:
+        """The condition of a picture, by a model or by OpenCV. Errors as of `conditions.extract`.
+
+        Raises ModelUnavailable where the model cannot be had.
+        """
+        if kind not in self._models:
+            return extract(kind, pixels)
+        name, load = self._models[kind]
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = load()
+            return self._loaded[name].condition(kind, pixels)
+
+
+def open_model(kind: str, folders: Sequence[Path], *, device: str = "cpu") -> ConditionModel:
+    """A model by what it does, one of `MAKES`; further folders are its helpers.
+
+    Raises UsageError for another kind, ModelUnavailable.
+    """
+    if kind == "depth-estimation":
+        return DepthModel(folders[0], device=device)
+    if kind == "pose-estimation":
+        detector = folders[1] if len(folders) > 1 else None
+        return PoseModel(folders[0], detector=detector, device=device)
+    raise UsageError(f"unknown kind {kind!r} of a condition's model: use {', '.join(MAKES)}")
+
+
+def _loaded(kind: Any, folder: Path, what: str) -> Any:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelUnavailable(f"{folder} holds no {what} model") from error

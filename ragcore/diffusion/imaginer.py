@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion import request as asked
-from ragcore.diffusion.conditions import extract
+from ragcore.diffusion.hub_conditions import ConditionModels
 from ragcore.diffusion.model import LatentModel
 from ragcore.diffusion.pictures import as_png, recipe_of, square
 from ragcore.diffusion.request import GuideRequest, ImagineRequest
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
+NO_CLIP = "text guides need an image-text encoder, and the profile has none"
+NO_LORA = "{} takes no LoRA: Stable Diffusion does"
 _LARGEST = 4  # times the side of the training pictures
 PictureModel = LatentModel | StableModel
 ClipSource = Callable[[], "tuple[ClipView, Callable[[str], Tensor]]"]
@@ -67,16 +69,23 @@ class Imaginer:
     """Makes pictures with a `LatentModel`. Safe to use from several threads at once.
 
     `clip` gives the image tower and the text encoder of CLIP guidance when it is first needed;
-    without it text guides are refused.
+    without it text guides are refused. `conditions` are models that take conditions from pictures.
 
     Example:
         >>> imaginer = Imaginer(model)                                   # doctest: +SKIP
         >>> made = imaginer.imagine(ImagineRequest(prompt="red apple"))  # doctest: +SKIP
     """
 
-    def __init__(self, model: PictureModel, *, clip: ClipSource | None = None) -> None:
+    def __init__(
+        self,
+        model: PictureModel,
+        *,
+        clip: ClipSource | None = None,
+        conditions: ConditionModels | None = None,
+    ) -> None:
         self.model = model
         self._clip = clip
+        self.conditions = conditions or ConditionModels()
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -87,6 +96,17 @@ class Imaginer:
     def class_names(self) -> list[str]:
         """Names that a class guide takes."""
         return self.model.classifier.class_names
+
+    def check(self, request: ImagineRequest) -> None:
+        """Raise now what `imagine` would raise before its first step: errors as for `stream`."""
+        job = _Job(self, request, self._clip, None)
+        for guide in request.guides:
+            if guide.kind == "class":
+                self.model.classifier.class_rows(guide.name)
+            elif job.clip is None:
+                raise UsageError(NO_CLIP)
+        if request.loras and not isinstance(self.model, StableModel):
+            raise UsageError(NO_LORA.format(self.model.card.name))
 
     def imagine(
         self,
@@ -117,7 +137,7 @@ class Imaginer:
         picture, ModelUnavailable where a network is missing, Cancelled between two steps.
         """
         began = time.monotonic()
-        job = _Job(self.model, request, self._clip, cancel)
+        job = _Job(self, request, self._clip, cancel)
         with loras_on(self.model, request):
             yield from job.run(preview_every)
             made = job.result(began)
@@ -132,7 +152,7 @@ def loras_on(model: PictureModel, request: ImagineRequest) -> Iterator[None]:
     """
     if not isinstance(model, StableModel):
         if request.loras:
-            raise UsageError(f"{model.card.name} takes no LoRA: Stable Diffusion does")
+            raise UsageError(NO_LORA.format(model.card.name))
         yield
         return
     with model.exclusive:
@@ -145,12 +165,14 @@ class _Job:
 
     def __init__(
         self,
-        model: PictureModel,
+        maker: Imaginer,
         request: ImagineRequest,
         clip: ClipSource | None,
         cancel: CancelToken | None,
     ) -> None:
+        model = maker.model
         self.model, self.clip, self.cancel = model, clip, cancel
+        self._extract = maker.conditions.extract
         self.notes: list[str] = []
         self.size = _checked_size(model, request.size)
         self.style = _checked_style(model, request.style)
@@ -258,7 +280,7 @@ class _Job:
             classifier = self.model.classifier
             return guides.ClassGuide(classifier, [classifier.class_rows(guide.name)], scale)
         if self.clip is None:
-            raise UsageError("text guides need an image-text encoder, and the profile has none")
+            raise UsageError(NO_CLIP)
         view, encode = self.clip()
         return guides.TextGuide(
             view,
@@ -273,7 +295,7 @@ class _Job:
         if control.kind not in self.model.control_kinds:
             self.model.controlnet(control.kind)  # raises, naming those there are
         pixels = square(control.picture, self.size, f"control {control.kind}")
-        return pixels if control.ready else extract(control.kind, pixels)
+        return pixels if control.ready else self._extract(control.kind, pixels)
 
     def _controls(self) -> list[ControlInput]:
         import torch

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.diffusion.imaginer import Imaginer
+from ragcore.diffusion.hub_conditions import MAKES, ConditionModel, ConditionModels, open_model
+from ragcore.diffusion.imaginer import Imaginer, PictureModel
 from ragcore.diffusion.model import LatentModel, read_card
 from ragcore.diffusion.stable import StableModel
 from ragcore.errors import UsageError
@@ -28,12 +29,14 @@ def imaginer(settings: Settings) -> Imaginer:
 
     Raises UsageError if the profile has none, ModelUnavailable if the weights cannot be had.
     """
-    reference = load_profile(settings).diffusion
+    profile = load_profile(settings)
+    reference = profile.diffusion
     if reference is None:
         raise UsageError(
             f"profile {settings.profile} makes no pictures: choose one with a diffusion model"
         )
-    key = (reference.name, reference.kind, repr(sorted(reference.options.items())),
+    helpers = [*profile.controlnets.items(), *profile.conditions.items()]
+    key = (repr(reference), repr(helpers), repr(profile.image_text_encoder),
            str(settings.weights_cache), f"{settings.device} {settings.precision}")  # fmt: skip
     with _lock:
         if key not in _made:
@@ -63,11 +66,14 @@ def _make(reference: ModelRef, settings: Settings) -> Imaginer:
     store = WeightStore(settings)
     folder = store.ensure(reference.name)
     device = place(settings, "convolution").device
+    model: PictureModel
     if reference.kind == "diffusers":
-        return Imaginer(_stable(reference, settings, folder, device), clip=lambda: _clip(settings))
-    text_folder = store.ensure(read_card(folder).text_encoder)
-    model = LatentModel(folder, text_folder, device=device)
-    return Imaginer(model, clip=lambda: _clip(settings))
+        model = _stable(reference, settings, folder, device)
+    else:
+        text_folder = store.ensure(read_card(folder).text_encoder)
+        model = LatentModel(folder, text_folder, device=device)
+    conditions = _conditions(settings, device)
+    return Imaginer(model, clip=lambda: _clip(settings), conditions=conditions)
 
 
 def _stable(reference: ModelRef, settings: Settings, folder: Path, device: str) -> StableModel:
@@ -79,8 +85,32 @@ def _stable(reference: ModelRef, settings: Settings, folder: Path, device: str) 
         name=reference.name,
         device=device,
         controlnets={kind: store.ensure(one.name) for kind, one in controls.items()},
+        classifier=store.ensure(reference.also[0]) if reference.also else None,
         variant=reference.options.get("variant"),
     )
+
+
+def _conditions(settings: Settings, device: str) -> ConditionModels:
+    """The profile's models for conditions; their weights are fetched when they are needed."""
+    store = WeightStore(settings)
+
+    def loading(reference: ModelRef) -> Callable[[], ConditionModel]:
+        def load() -> ConditionModel:
+            folders = [store.ensure(name) for name in (reference.name, *reference.also)]
+            return open_model(reference.kind, folders, device=device)
+
+        return load
+
+    models: dict[str, tuple[str, Callable[[], ConditionModel]]] = {}
+    named = load_profile(settings).conditions
+    for kind, reference in named.items():
+        if kind not in MAKES[reference.kind]:
+            made = " and ".join(MAKES[reference.kind])
+            raise UsageError(f"[conditions.{kind}]: a {reference.kind} model makes {made}")
+        models[kind] = (reference.name, loading(reference))
+    if "depth" in models:
+        models.setdefault("normals", models["depth"])
+    return ConditionModels(models)
 
 
 def _clip(settings: Settings) -> tuple[ClipView, Callable[[str], Tensor]]:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.diffusion.conditions import extract
 from ragcore.diffusion.request import (
     ControlRequest,
     GuideRequest,
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 CHUNK = "ragcore"  # the PNG text chunk that holds the recipe
 VERSION = 1
+_PICTURE_CHUNK = b"rgPi"  # private, and safe to copy by programs that do not know it
+_MOST_TEXT = 500_000
 _MOST_PIXELS = 100_000_000
 _PLAIN = ("prompt", "negative", "style", "seed", "steps", "size", "scale", "sampler", "guess")
 
@@ -76,22 +77,57 @@ def square(picture: Picture, size: int, what: str) -> Pixels:
     return pixels
 
 
-def condition_png(kind: str, picture: Picture, size: int) -> bytes:
-    """The condition of a picture at `size` pixels a side, as PNG."""
-    return as_png(extract(kind, square(picture, size, f"condition {kind}")))
-
-
 def as_png(pixels: Pixels, recipe: Mapping[str, Any] | None = None) -> bytes:
-    """A PNG of RGB uint8 [h, w, 3], with the recipe as a compressed text chunk."""
+    """A PNG of RGB uint8 [h, w, 3], with the recipe as a compressed text chunk.
+
+    Readers refuse text above a megabyte: pictures of a recipe that is larger go into chunks of
+    their own, and numbers stand for them in the text.
+    """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     if recipe is not None:
-        info.add_text(CHUNK, json.dumps(recipe, ensure_ascii=True), zip=True)
+        text = json.dumps(recipe, ensure_ascii=True)
+        if len(text) > _MOST_TEXT:
+            small, pictures = _without_pictures(recipe)
+            text = json.dumps(small, ensure_ascii=True)
+            for picture in pictures:
+                info.add(_PICTURE_CHUNK, picture)
+        info.add_text(CHUNK, text, zip=True)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", pnginfo=info, optimize=True)
     return file.getvalue()
+
+
+def _without_pictures(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    """The recipe with numbers for its pictures, and the pictures."""
+    pictures: list[bytes] = []
+
+    def number(text: str) -> int:
+        pictures.append(_unpacked(text))
+        return len(pictures) - 1
+
+    small = dict(recipe)
+    small["controls"] = [
+        {**control, "condition": number(control["condition"])} for control in recipe["controls"]
+    ]
+    if "start_picture" in recipe:
+        small["start_picture"] = number(recipe["start_picture"])
+    return small, pictures
+
+
+def _with_pictures(values: dict[str, Any], pictures: list[bytes]) -> dict[str, Any]:
+    """The way back."""
+
+    def text(given: Any) -> Any:
+        return base64.b64encode(pictures[given]).decode() if isinstance(given, int) else given
+
+    for control in values["controls"]:
+        control["condition"] = text(control["condition"])
+    if "start_picture" in values:
+        values["start_picture"] = text(values["start_picture"])
+    return values
 
 
 def recipe_of(
@@ -119,11 +155,10 @@ def recipe_of(
     return recipe
 
 
-def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
-    """The request that made a PNG, and the model's name.
+def recipe_values(picture: Picture) -> dict[str, Any]:
+    """The recipe in a PNG as plain values, not checked further than its version.
 
-    Raises UnreadableFile if it is no picture, UsageError if it carries no recipe of ours or a
-    broken one.
+    Raises UnreadableFile if it is no picture, UsageError if it carries no recipe of ours.
     """
     from PIL import Image
 
@@ -132,16 +167,33 @@ def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
         with Image.open(source) as opened:
             opened.load()
             text = getattr(opened, "text", opened.info).get(CHUNK)
+            private = getattr(opened, "private_chunks", [])
+            pictures = [chunk[1] for chunk in private if chunk[0] == _PICTURE_CHUNK]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableFile("the file is not a readable picture") from error
     if not isinstance(text, str):
         raise UsageError("this picture carries no recipe: only PNGs that were made here do")
     try:
-        values = json.loads(text)
+        values: dict[str, Any] = json.loads(text)
         if values["version"] != VERSION:
             raise UsageError(
                 f"the picture's recipe is of version {values['version']}, not {VERSION}"
             )
+        return _with_pictures(values, pictures)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError("the picture's recipe is damaged") from error
+
+
+def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
+    """The request that made a PNG, and the model's name.
+
+    Raises UnreadableFile if it is no picture, UsageError if it carries no recipe of ours or a
+    broken one.
+    """
+    values = recipe_values(picture)
+    try:
         controls = [
             ControlRequest(
                 row["kind"], _unpacked(row["condition"]), row["weight"], row["start"], row["end"],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ragcore.diffusion.classifier import NoisyClassifier
     from ragcore.diffusion.words import Words
 
 _INDEX = "model_index.json"
@@ -28,8 +29,10 @@ _INDEX = "model_index.json"
 class StableModel:
     """A Stable Diffusion 1.x, 2.x or XL pipeline's parts, loaded when first needed.
 
-    `controlnets` maps a kind of condition to a folder. On a GPU everything runs in half
-    precision. `variant` is the part of the file names between "model" and the suffix ("fp16").
+    `controlnets` maps a kind of condition to a folder; `classifier` is the folder of a
+    noise-aware classifier over this model's latents, for class guides. On a GPU everything
+    runs in half precision. `variant` is the part of the file names between "model" and the
+    suffix ("fp16").
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class StableModel:
         name: str,
         device: str = "cpu",
         controlnets: Mapping[str, Path] | None = None,
+        classifier: Path | None = None,
         variant: str | None = None,
     ) -> None:
         try:
@@ -50,6 +54,7 @@ class StableModel:
         self.folder, self.device, self.variant = folder, device, variant
         self._name = name
         self._controlnet_folders = dict(controlnets or {})
+        self._classifier_folder = classifier
         self._controlnets: dict[str, Any] = {}
         self._loras: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -97,9 +102,18 @@ class StableModel:
     def denoiser(self) -> Any:
         return self.pipeline.unet
 
-    @property
-    def classifier(self) -> Any:
-        raise UsageError(f"{self._name} has no noise-aware classifier: use a text guide")
+    @cached_property
+    def classifier(self) -> NoisyClassifier:
+        """Raises UsageError where there is none, ModelUnavailable."""
+        from ragcore.diffusion.classifier import load_classifier
+
+        if self._classifier_folder is None:
+            raise UsageError(
+                f"{self._name} has no noise-aware classifier: use a text guide, or name one in "
+                "the profile (also = […])"
+            )
+        with self._lock:
+            return load_classifier(self._classifier_folder, self.device)
 
     @property
     def size_step(self) -> int:
@@ -204,6 +218,7 @@ class StableModel:
             return 0
         networks = [p for p in self.pipeline.components.values() if hasattr(p, "parameters")]
         networks += list(self._controlnets.values())
+        networks += [self.__dict__["classifier"]] if "classifier" in self.__dict__ else []
         weights = [weight for network in networks for weight in network.parameters()]
         return sum(int(weight.numel() * weight.element_size()) for weight in weights)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ THUMBNAIL_SIDE = 320
 PIXELS_SIDE = 448  # of the shorter side: more than image encoders look at
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF", "JPEG2000")
 _WORK_SIDE = 1024  # shorter side at which large JPEGs are decoded for hashes and OCR
+_RECIPE = "ragcore"  # the text chunk with the recipe of a picture that was made here
 _HASH_SIDE = 32
 _HASH_BITS = 8
 _FLAT = 8.0  # with no coefficient above it (a quarter of a grey level) a picture is blank
@@ -38,11 +40,15 @@ _FLAT = 8.0  # with no coefficient above it (a quarter of a grey level) a pictur
 
 @dataclass(frozen=True, slots=True)
 class LoadedPicture:
-    """An upright RGB picture; `width`, `height` are the file's own, before any reduction."""
+    """An upright RGB picture; `width`, `height` are the file's own, before any reduction.
+
+    `made_from` has the words that a picture of our own picture maker was made from.
+    """
 
     image: Image
     width: int
     height: int
+    made_from: str = ""
 
 
 def load_picture(
@@ -149,7 +155,19 @@ def _decode(opened: Any, max_megapixels: int, at_least: int | None) -> LoadedPic
     image = _to_rgb(image)
     if sideways:
         width, height = height, width
-    return LoadedPicture(image, width, height)
+    return LoadedPicture(image, width, height, _made_from(opened))
+
+
+def _made_from(opened: Any) -> str:
+    """The prompt in the recipe of a PNG that `ragcore.diffusion` has made; "" in others."""
+    text = opened.info.get(_RECIPE)
+    if not isinstance(text, str):
+        return ""
+    try:
+        prompt = json.loads(text)["prompt"]
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return " ".join(prompt.split())[:2000] if isinstance(prompt, str) else ""
 
 
 def _eight_bit(image: Any) -> Any:

@@ -35,11 +35,7 @@ class Uploads:
         """
         limit = self._settings.ui_upload_mb * 2**20
         folder = self.folder(collection)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return [self._store(folder, name, file, limit) for name, file in files]
-        except OSError as error:
-            raise RagcoreError(f"the upload cannot be kept: {error.strerror}") from error
+        return [store_file(folder, safe_name(name), file, limit) for name, file in files]
 
     def discard(self, paths: Iterable[str | Path]) -> int:
         """Delete those of these files that are uploads; return how many. Others are left."""
@@ -55,16 +51,24 @@ class Uploads:
         """Delete all uploads of a collection that is gone."""
         shutil.rmtree(self._settings.uploads / str(collection_id), ignore_errors=True)
 
-    def _store(self, folder: Path, name: str, file: BinaryIO, limit: int) -> Path:
-        file.seek(0, 2)
-        size = file.tell()
-        if size > limit:
-            raise UsageError(f"{name} is larger than {limit // 2**20} MiB (setting ui_upload_mb)")
-        file.seek(0)
-        target = _free_name(folder, safe_name(name), file)
+
+def store_file(folder: Path, name: str, file: BinaryIO, limit: int) -> Path:
+    """Copy an open file into `folder`, which is made if it is new, under `name` or one like it.
+
+    Raises UsageError above `limit` bytes, RagcoreError if the disk refuses.
+    """
+    file.seek(0, 2)
+    if file.tell() > limit:
+        raise UsageError(f"{name} is larger than {limit // 2**20} MiB (setting ui_upload_mb)")
+    file.seek(0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = _free_name(folder, name, file)
         with target.open("wb") as out:
             shutil.copyfileobj(file, out, 2**20)
-        return target
+    except OSError as error:
+        raise RagcoreError(f"the upload cannot be kept: {error.strerror}") from error
+    return target
 
 
 def safe_name(name: str) -> str:

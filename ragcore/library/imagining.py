@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ragcore.errors import UsageError
 from ragcore.library.parts import Parts
 from ragcore.types import CancelToken
 
 if TYPE_CHECKING:
-    from ragcore.diffusion import Imagined, Imaginer, ImagineRequest, ImagineStep
+    from ragcore.diffusion import Gallery, Imagined, Imaginer, ImagineRequest, ImagineStep
     from ragcore.diffusion.canny_stages import CannyStage
     from ragcore.diffusion.codes import Probe
     from ragcore.diffusion.model import LatentModel
@@ -71,29 +71,56 @@ class Imagining(Parts):
 
         return read_recipe(picture)
 
+    def gallery(self, owner: str) -> Gallery:
+        """The newest pictures that `owner` has made on a page and not kept in a collection."""
+        from ragcore.diffusion import Gallery
+
+        return Gallery(self.settings.home / "gallery", owner)
+
+    @property
+    def takes_picture_loras(self) -> bool:
+        """Whether the picture maker is of the Stable Diffusion family."""
+        from ragcore.diffusion.stable import StableModel
+
+        return isinstance(self.imaginer.model, StableModel)
+
+    def picture_loras(self) -> dict[str, Path]:
+        """LoRA files for the picture maker that were added, by name."""
+        found = sorted((self.settings.home / "picture-loras").glob("*.safetensors"))
+        return {path.name: path for path in found}
+
+    def add_picture_lora(self, name: str, file: BinaryIO) -> Path:
+        """Keep a LoRA's .safetensors file. Raises UsageError for another file or one too large."""
+        from ragcore.ingest.uploads import safe_name, store_file
+
+        if not name.lower().endswith(".safetensors"):
+            raise UsageError(f"a LoRA is a .safetensors file, not {name!r}")
+        folder = self.settings.home / "picture-loras"
+        return store_file(folder, safe_name(name), file, self.settings.ui_upload_mb * 2**20)
+
     def condition(
         self, kind: str, picture: bytes | str | Path, *, size: int = 0, model: str = ""
     ) -> bytes:
         """What a ControlNet of this kind would follow in a picture, as PNG (0: the model's size).
 
-        `model` makes depth and normals: weights of a depth estimation model, as "hub:OWNER/NAME"
-        or "local:FOLDER". Raises UsageError for a kind that is not made here, UnreadableFile,
-        ModelUnavailable.
+        Depth, normals and key points are made by the model that the profile names, or by `model`
+        ("hub:OWNER/NAME" or "local:FOLDER"). Raises UsageError for a kind that is not made here,
+        UnreadableFile, ModelUnavailable.
         """
-        from ragcore.diffusion import condition_png
+        from ragcore.diffusion.hub_conditions import MAKES, open_model
         from ragcore.diffusion.pictures import as_png, square
-
-        side = size or self.imaginer.model.card.size
-        if not model:
-            return condition_png(kind, picture, side)
-        if kind not in ("depth", "normals"):
-            raise UsageError(f"a model makes depth or normals, not {kind!r}")
-        from ragcore.diffusion.hub_conditions import DepthModel
         from ragcore.weights import WeightStore
 
-        maker = DepthModel(WeightStore(self.settings).ensure(model))
+        side = size or self.imaginer.model.card.size
         pixels = square(picture, side, f"condition {kind}")
-        return as_png(maker.depth(pixels) if kind == "depth" else maker.normals(pixels))
+        if not model:
+            return as_png(self.imaginer.conditions.extract(kind, pixels))
+        for does, kinds in MAKES.items():
+            if kind in kinds:
+                maker = open_model(does, [WeightStore(self.settings).ensure(model)])
+                return as_png(maker.condition(kind, pixels))
+        makes = ", ".join(one for kinds in MAKES.values() for one in kinds)
+        raise UsageError(f"a model makes {makes}, not {kind!r}")
 
     def canny_stages(self, picture: bytes | str | Path, *, size: int = 256) -> list[CannyStage]:
         """The five stages of Canny's edge detector on a picture. Raises UnreadableFile."""

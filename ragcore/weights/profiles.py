@@ -35,6 +35,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "picture_llm": ("projector", "image-text-to-text"),
         "diffusion": ("latent", "diffusers"),
         "controlnet": ("diffusers",),
+        "condition": ("depth-estimation", "pose-estimation"),
     }
 )
 _SERVED = ("openai",)
@@ -73,15 +74,18 @@ class Profile:
     picture_llm: ModelRef | None = None
     diffusion: ModelRef | None = None
     controlnets: Mapping[str, ModelRef] = field(default_factory=dict)  # by condition
+    conditions: Mapping[str, ModelRef] = field(default_factory=dict)  # what takes them, likewise
 
     def parts(self) -> Iterator[tuple[str, ModelRef]]:
-        """Every model with its part's name ("controlnet.canny" for a ControlNet)."""
+        """Every model with its part's name ("controlnet.canny", "condition.depth")."""
         for part in _PARTS:
             reference = getattr(self, part)
             if reference is not None:
                 yield part, reference
         for condition, reference in self.controlnets.items():
             yield f"controlnet.{condition}", reference
+        for condition, reference in self.conditions.items():
+            yield f"condition.{condition}", reference
 
 
 class _Model(BaseModel):
@@ -103,6 +107,7 @@ class _File(BaseModel):
     picture_llm: _Model | None = None
     diffusion: _Model | None = None
     controlnets: dict[str, _Model] = {}
+    conditions: dict[str, _Model] = {}
 
 
 def profile_names() -> list[str]:
@@ -143,10 +148,10 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
     def reference(part: str, model: _Model | None) -> ModelRef | None:
         return None if model is None else _reference(part, model, where, base)
 
-    controlnets = {
-        condition: _reference("controlnet", model, where, base)
-        for condition, model in file.controlnets.items()
-    }
+    def by_condition(part: str, models: dict[str, _Model]) -> Mapping[str, ModelRef]:
+        found = {kind: _reference(part, model, where, base) for kind, model in models.items()}
+        return MappingProxyType(found)
+
     return Profile(
         name=file.name,
         description=file.description,
@@ -156,7 +161,8 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
         llm=reference("llm", file.llm),
         picture_llm=reference("picture_llm", file.picture_llm),
         diffusion=reference("diffusion", file.diffusion),
-        controlnets=MappingProxyType(controlnets),
+        controlnets=by_condition("controlnet", file.controlnets),
+        conditions=by_condition("condition", file.conditions),
     )
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ragcore.diffusion import CONDITIONS, edge_f1, extract
 from ragcore.diffusion.canny_stages import STRONG, WEAK, canny_stages
 from ragcore.diffusion.conditions import canny, condition_error, normals_of_depth
+from ragcore.diffusion.skeleton import draw_skeletons
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.library import Library
+from ragcore.settings import Settings
+
+from .tiny import make_profile
 
 
 @pytest.fixture
@@ -102,6 +109,95 @@ def test_depth_by_a_model_in_a_folder(tmp_path: Path, scene: np.ndarray) -> None
     assert maker.normals(scene)[..., 2].min() >= 127  # all face the viewer
     with pytest.raises(ModelUnavailable, match="no depth estimation model"):
         DepthModel(tmp_path / "nothing")
+
+
+def save_pose_model(folder: Path) -> Path:
+    """A ViTPose model with random weights that sees pictures of 64 x 48."""
+    from transformers import VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
+
+    backbone = {
+        "model_type": "vitpose_backbone", "image_size": [64, 48], "patch_size": [16, 16],
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2,
+        "out_indices": [2], "num_experts": 1,
+    }  # fmt: skip
+    config = VitPoseConfig(backbone_config=backbone, num_labels=17)
+    VitPoseForPoseEstimation(config).save_pretrained(folder)
+    VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
+    return folder
+
+
+def save_detector(folder: Path) -> Path:
+    """An object detection model with random weights and one class, person."""
+    from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
+
+    config = YolosConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=37,
+        image_size=[64, 64], patch_size=16, num_detection_tokens=4, id2label={0: "person"},
+        use_mid_position_embeddings=False,
+    )  # fmt: skip
+    YolosForObjectDetection(config).save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 64}
+    YolosImageProcessor(size=size).save_pretrained(folder)
+    return folder
+
+
+def test_key_points_by_models_in_folders(tmp_path: Path, scene: np.ndarray) -> None:
+    from ragcore.diffusion.hub_conditions import PoseModel
+
+    pose = save_pose_model(tmp_path / "pose")
+    (person,) = PoseModel(pose).people(scene)  # nobody looks for people: the whole picture
+    assert person.shape == (17, 3)
+    assert person[:, :2].min() > -80  # the box is widened, and given the model's own form
+    assert person[:, :2].max() < 176
+    maker = PoseModel(pose, detector=save_detector(tmp_path / "detector"))
+    assert len(maker.people(scene)) >= 1
+    drawn = maker.condition("pose", scene)
+    assert drawn.shape == scene.shape
+    assert drawn.dtype == np.uint8
+    with pytest.raises(ModelUnavailable, match="no pose estimation model"):
+        PoseModel(tmp_path / "nothing")
+    with pytest.raises(ModelUnavailable, match="no object detection model"):
+        PoseModel(pose, detector=tmp_path / "nothing")
+
+
+def test_a_skeleton_is_drawn_where_the_points_are() -> None:
+    person = np.zeros((17, 3), np.float32)
+    person[[0, 5, 6, 9, 7]] = [(64, 20, 1), (84, 40, 1), (44, 40, 1), (90, 80, 0.1), (90, 60, 0.9)]
+    drawn = draw_skeletons((128, 128), [person])
+    assert tuple(drawn[20, 64]) == (255, 0, 0)  # the nose
+    assert tuple(drawn[40, 64]) == (255, 85, 0)  # the neck, between the shoulders
+    assert drawn[30, 64].any()  # neck to nose
+    assert drawn[50, 87].any()  # shoulder to elbow
+    assert not drawn[70:, :].any()  # the wrist is not sure enough
+    assert not draw_skeletons((16, 16), []).any()
+
+
+def test_a_profile_names_what_makes_conditions(
+    tmp_path: Path, tiny_folder: Path, scene: np.ndarray, starter_weights: object
+) -> None:
+    profile = make_profile(tmp_path, tiny_folder)
+    pose = save_pose_model(tmp_path / "pose")
+    text = profile.read_text("utf-8")
+    more = f'[conditions.pose]\nweights = "local:{pose}"\nkind = "pose-estimation"\n'
+    profile.write_text(text + more, "utf-8")
+    file = io.BytesIO()
+    Image.fromarray(scene).save(file, "PNG")
+    with Library(Settings(home=tmp_path / "home", profile=str(profile))) as library:
+        assert library.imaginer.conditions.names == {"pose": f"local:{pose}"}
+        made = Image.open(io.BytesIO(library.condition("pose", file.getvalue(), size=64)))
+        assert made.size == (64, 64)
+        by_name = library.condition("pose", file.getvalue(), size=64, model=f"local:{pose}")
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(by_name))), np.asarray(made))
+        with pytest.raises(UsageError, match=r"conditions\.depth"):
+            library.condition("depth", file.getvalue())
+        with pytest.raises(UsageError, match="a model makes depth, normals, pose"):
+            library.condition("canny", file.getvalue(), model=f"local:{pose}")
+    profile.write_text(text + more.replace("conditions.pose", "conditions.canny"), "utf-8")
+    with (
+        Library(Settings(home=tmp_path / "home", profile=str(profile))) as library,
+        pytest.raises(UsageError, match="a pose-estimation model makes pose"),
+    ):
+        library.condition("canny", file.getvalue())
 
 
 def test_kinds_that_are_not_made_here() -> None:

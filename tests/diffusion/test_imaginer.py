@@ -20,6 +20,7 @@ from ragcore.diffusion import (
     ImagineStep,
     read_recipe,
 )
+from ragcore.diffusion.pictures import as_png, recipe_of
 from ragcore.errors import Cancelled, UnreadableFile, UsageError
 from ragcore.types import CancelToken
 
@@ -217,6 +218,26 @@ def test_recipe_in_the_file_makes_the_same_picture(imaginer: Imaginer, drawn: Pa
     repeated = imaginer.imagine(again)
     difference = pixels(repeated.pictures[0].png) - pixels(first.pictures[1].png)
     assert np.abs(difference).max() <= 2
+
+
+def test_a_large_recipe_stays_readable(drawn: Path) -> None:
+    """Readers refuse text above a megabyte, and large pictures do not compress to less."""
+    dice = np.random.default_rng(0)
+    noise = dice.integers(0, 255, (600, 600, 3), np.uint8)
+    request = ImagineRequest(
+        prompt="x",
+        controls=[ControlRequest(kind, b"", 0.5) for kind in ("canny", "scribble")],
+        start_picture=b"",
+        strength=0.4,
+    )
+    conditions = [noise // 2, noise]
+    recipe = recipe_of(request, seed=1, size=600, model="tiny", start=noise, conditions=conditions)
+    png = as_png(noise[:64, :64], recipe)
+    assert Image.open(io.BytesIO(png)).convert("RGB").size == (64, 64)
+    again, _ = read_recipe(png)
+    assert np.array_equal(pixels(again.start_picture), noise)  # type: ignore[arg-type]
+    for control, condition in zip(again.controls, conditions, strict=True):
+        assert np.array_equal(pixels(control.picture), condition)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,30 @@ def test_text_guide_is_the_same_one(folders: dict[str, Path]) -> None:
         made(imaginer, guides=[GuideRequest("class", "fruit", 1)])
 
 
+def test_class_guide_is_the_same_one(folders: dict[str, Path], tmp_path: Path) -> None:
+    """A noise-aware classifier over the model's latents pushes as it does for our own models."""
+    import torch
+
+    from ragcore.diffusion import classifier, networks
+
+    torch.manual_seed(0)
+    noisy = classifier.NoisyClassifier(
+        leaves=["dark", "bright"], groups=["all", "all"], latent_channels=4, channels=(16, 32)
+    )
+    networks.save_half(noisy, tmp_path / classifier.CLASSIFIER)
+    model = StableModel(folders["sd"], name="sd", classifier=tmp_path)
+    imaginer = Imaginer(model)
+    assert imaginer.class_names == ["all", "dark", "bright"]
+    plain = made(imaginer)
+    assert np.abs(made(imaginer, guides=[GuideRequest("class", "all", 50)]) - plain).max() <= 1
+    one, two = (
+        made(imaginer, guides=[GuideRequest("class", name, 50)]) for name in ("dark", "bright")
+    )
+    assert np.abs(one - two).max() > 2
+    with pytest.raises(UsageError, match="unknown class 'fruit'"):
+        made(imaginer, guides=[GuideRequest("class", "fruit", 1)])
+
+
 def test_profile_with_a_folder(folders: dict[str, Path], tmp_path: Path, drawn: Path) -> None:
     profile = tmp_path / "stable.toml"
     profile.write_text(

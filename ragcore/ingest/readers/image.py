@@ -19,7 +19,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
         text = ocr.text_in_picture(loaded.image, options=options)
     except ocr.OcrUnavailable as error:
         warnings = (f"text in the picture was not looked for: {error}",)
-    picture = pictures.describe(loaded, text=text)
+    picture = pictures.describe(loaded, text=text, caption=loaded.made_from)
     pages = (Page(number=1, text=text, ocr=True),) if text else ()
     return ReadDocument(
         media_type=file_type.media_type,

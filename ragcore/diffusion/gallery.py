@@ -1,0 +1,59 @@
+"""Pictures that were made, kept for whoever made them until newer ones take their place."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ragcore.diffusion.imaginer import MadePicture
+from ragcore.diffusion.pictures import recipe_values
+from ragcore.errors import RagcoreError, UsageError
+
+_OWNER = re.compile(r"[\w-]{1,80}")
+
+
+class Gallery:
+    """The newest `most` pictures of an owner, as PNGs with their recipes in a folder."""
+
+    def __init__(self, root: Path, owner: str, *, most: int = 60) -> None:
+        if not _OWNER.fullmatch(owner):
+            raise UsageError("a gallery's owner is a name of letters, digits and dashes")
+        self._folder, self._most = root / owner, most
+
+    def add(self, pictures: Sequence[MadePicture]) -> None:
+        """Keep these, the last as the newest. Raises RagcoreError if the disk refuses."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for picture in pictures:
+                path = self._folder / f"{time.time_ns():020}-{picture.seed}.png"
+                part = path.with_suffix(".part")
+                part.write_bytes(picture.png)
+                part.replace(path)
+            for path in self._files()[self._most :]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RagcoreError(f"the picture cannot be kept: {error.strerror}") from error
+
+    def pictures(self) -> list[MadePicture]:
+        """Newest first. A file that cannot be read, or carries no recipe, is passed over."""
+        found = []
+        for path in self._files()[: self._most]:
+            with suppress(OSError, RagcoreError, KeyError, TypeError, ValueError):
+                png = path.read_bytes()
+                recipe = recipe_values(png)
+                found.append(MadePicture(png, int(recipe["seed"]), recipe))
+        return found
+
+    def clear(self) -> None:
+        """Forget them all."""
+        for path in self._files():
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            self._folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.png"), reverse=True)
