@@ -15,10 +15,12 @@ from ragcore.api.description import describe
 from ragcore.api.door import Door, Outermost
 from ragcore.api.limits import BodyLimit, RateLimit
 from ragcore.api.metrics import Metrics
+from ragcore.api.picture_jobs import PictureJobs
 from ragcore.api.routes import (
     collections,
     documents,
     images,
+    imagine,
     jobs,
     models,
     openai,
@@ -32,7 +34,7 @@ from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-ROUTERS = (collections, documents, images, jobs, search, models, openai, pictures, system)
+ROUTERS = (collections, documents, images, jobs, search, models, openai, pictures, imagine, system)
 
 
 def create_app(
@@ -75,6 +77,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.library, app.state.work, app.state.metrics = library, work, metrics
+    app.state.pictures = PictureJobs(work)
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router)

@@ -67,6 +67,6 @@ def _errors(path: str, method: str) -> list[int]:
     errors = [400, 401, 403, 404, 422, 429, 500, 503]
     if method != "get":
         errors += [409, 413]
-    if path.endswith("/images/generations"):
+    if path.endswith(("/images/generations", "/imagine")):
         errors.append(501)
     return errors

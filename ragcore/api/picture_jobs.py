@@ -1,0 +1,128 @@
+"""Pictures being made in the background: kept in memory until an hour after they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ragcore.api.problems import Problem, problem_of
+from ragcore.api.work import Work
+from ragcore.catalog.principals import Principal
+from ragcore.errors import Cancelled
+from ragcore.types import CancelToken
+
+if TYPE_CHECKING:
+    from ragcore.diffusion import Imagined, ImagineStep
+
+KEPT_SECONDS = 3600.0
+MOST_OF_ONE = 16  # unfinished, of one principal
+MOST_KEPT = 400  # of all; the oldest that are done make room
+Make = Callable[[CancelToken], "Iterator[ImagineStep | Imagined]"]
+
+
+@dataclass
+class PictureJob:
+    """One request on its way. Written by its task only; `changes` counts what happened."""
+
+    id: str
+    owner: str
+    total: int
+    state: str = "queued"  # running, done, failed, cancelled
+    step: int = 0
+    preview: Any = field(default=None, repr=False)  # RGB uint8 [n, h, w, 3] of the newest preview
+    preview_step: int = 0
+    result: Imagined | None = field(default=None, repr=False)
+    error: str = ""
+    changes: int = 0
+    created_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    ended: float = 0.0  # on the monotonic clock
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+class PictureJobs:
+    """The jobs of one server. All calls come from its event loop."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._jobs: dict[str, PictureJob] = {}
+
+    def start(self, principal: Principal, steps: int, make: Make) -> PictureJob:
+        """Begin to make pictures. Raises Problem 429 or 503 where too many are unfinished."""
+        self._tidy()
+        unfinished = [job for job in self._jobs.values() if job.running]
+        if sum(job.owner == principal.owner for job in unfinished) >= MOST_OF_ONE:
+            detail = f"{MOST_OF_ONE} pictures of yours are not finished; wait, or cancel some"
+            raise Problem(429, detail, headers={"Retry-After": "5"})
+        if len(self._jobs) >= MOST_KEPT:
+            detail = "too many pictures are being made already; try again"
+            raise Problem(503, detail, headers={"Retry-After": "30"})
+        job = PictureJob(secrets.token_hex(8), principal.owner, steps)
+        self._jobs[job.id] = job
+        job.task = asyncio.create_task(self._run(job, principal, make))
+        return job
+
+    def get(self, principal: Principal, job_id: str) -> PictureJob:
+        """Raises Problem 404, the same for jobs of others."""
+        self._tidy()
+        job = self._jobs.get(job_id)
+        if job is None or job.owner != principal.owner:
+            raise Problem(404, f"there are no pictures {job_id}")
+        return job
+
+    def of(self, principal: Principal) -> list[PictureJob]:
+        """This principal's, newest first."""
+        self._tidy()
+        return [job for job in reversed(self._jobs.values()) if job.owner == principal.owner]
+
+    def cancel(self, job: PictureJob) -> None:
+        """Stop between two steps."""
+        if job.task is not None and job.running:
+            job.task.cancel()
+
+    def forget(self, job: PictureJob) -> None:
+        self.cancel(job)
+        self._jobs.pop(job.id, None)
+
+    async def _run(self, job: PictureJob, principal: Principal, make: Make) -> None:
+        events: AsyncIterator[Any] = self._work.stream(principal, make)
+        try:
+            async with aclosing(events):  # type: ignore[type-var]  # an asynchronous generator
+                async for event in events:
+                    self._took(job, event)
+            job.state = "done"
+        except (asyncio.CancelledError, Cancelled):
+            job.state = "cancelled"
+        except Exception as error:
+            job.state, job.error = "failed", problem_of(error).detail
+        finally:
+            job.ended, job.changes, job.task = time.monotonic(), job.changes + 1, None
+            job.preview = None
+
+    @staticmethod
+    def _took(job: PictureJob, event: Any) -> None:
+        job.changes += 1
+        job.state = "running"
+        if hasattr(event, "pictures"):
+            job.result = event
+            return
+        job.step, job.total = event.number, event.total
+        if event.preview is not None:
+            job.preview, job.preview_step = event.preview, event.number
+
+    def _tidy(self) -> None:
+        """Forget what was done long ago, and the oldest that is done where there are too many."""
+        now = time.monotonic()
+        done = [job for job in self._jobs.values() if not job.running]
+        for job in done:
+            if now - job.ended > KEPT_SECONDS or len(self._jobs) >= MOST_KEPT:
+                self._jobs.pop(job.id, None)

@@ -1,0 +1,298 @@
+"""Pictures in the background: everything that `ragcore imagine` can, with progress and cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from ragcore.api.access import Reader
+from ragcore.api.events import EventStream, event
+from ragcore.api.picture_jobs import PictureJob, PictureJobs
+from ragcore.api.problems import Problem
+from ragcore.api.routes.common import PREFIX, binary, found, library_of, work_of
+from ragcore.api.routes.jobs import EVENTS
+from ragcore.library import Library
+
+router = APIRouter(prefix=f"{PREFIX}/imagine", tags=["pictures"])
+MOST_PICTURES = 16
+_LOOK_EVERY = 0.1  # seconds
+_BASE64 = "A picture file in base64."
+
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", examples=["0123456789abcdef"])]
+Number = Annotated[int, Path(ge=1, le=MOST_PICTURES)]
+
+
+class ControlForm(BaseModel):
+    """What a ControlNet follows: a picture in base64, or an image of a collection by its id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = Field(max_length=40, examples=["canny"])
+    picture: str | None = Field(default=None, description=_BASE64)
+    image_id: int | None = Field(default=None, ge=1, le=2**53 - 1)
+    weight: float = Field(default=1.0, ge=0, le=10)
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=1.0, ge=0, le=1)
+    ready: bool = Field(default=False, description="The picture is a condition already.")
+
+
+class LoraForm(BaseModel):
+    """A LoRA of those that were added to the server, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=200)
+    weight: float = Field(default=1.0, ge=-10, le=10)
+
+
+class ImagineForm(BaseModel):
+    """As the options of `ragcore imagine`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field(default="", max_length=2000, examples=["red apple"])
+    negative: str = Field(default="", max_length=2000)
+    style: str = Field(default="", max_length=100)
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    steps: int = Field(default=25, ge=1, le=1000)
+    size: int = Field(default=0, ge=0, le=4096, description="Pixels a side; 0: the model's own.")
+    count: int = Field(default=1, ge=1, le=MOST_PICTURES)
+    scale: float = Field(default=3.0, ge=0, le=1e9)
+    sampler: Literal["dpm++", "ddim", "euler"] = "dpm++"
+    start_picture: str | None = Field(default=None, description=_BASE64)
+    strength: float = Field(default=0.6, ge=0, le=1)
+    guides: list[str] = Field(default=[], max_length=8, examples=[["class:buildings:3"]])
+    controls: list[ControlForm] = Field(default=[], max_length=8)
+    guess: bool = False
+    loras: list[LoraForm] = Field(default=[], max_length=8)
+    preview_every: int = Field(default=0, ge=0, le=1000, description="Steps between previews.")
+
+
+class MadeShape(BaseModel):
+    seed: int
+    location: str
+
+
+class ImagineShape(BaseModel):
+    """A job as it stands; `pictures` once it is done."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    step: int
+    total: int
+    error: str
+    created_at: str
+    model: str = ""
+    seconds: float = 0.0
+    notes: list[str] = Field(default=[], description="What was cut to a limit.")
+    pictures: list[MadeShape] = []
+    conditions: list[str] = Field(default=[], description="Where the conditions are, as used.")
+
+    @classmethod
+    def of(cls, job: PictureJob) -> ImagineShape:
+        here = f"{PREFIX}/imagine/{job.id}"
+        shape = cls(
+            id=job.id,
+            state=job.state,  # type: ignore[arg-type]  # one of them
+            step=job.step,
+            total=job.total,
+            error=job.error,
+            created_at=job.created_at.isoformat(),
+        )
+        if job.result is None or job.state != "done":
+            return shape
+        shape.model, shape.seconds = job.result.model, job.result.seconds
+        shape.notes = list(job.result.notes)
+        shape.pictures = [
+            MadeShape(seed=one.seed, location=f"{here}/pictures/{number}")
+            for number, one in enumerate(job.result.pictures, 1)
+        ]
+        shape.conditions = [
+            f"{here}/conditions/{number}" for number in range(1, len(job.result.conditions) + 1)
+        ]
+        return shape
+
+
+class ImagineList(BaseModel):
+    items: list[ImagineShape]
+
+
+class ImagineStarted(BaseModel):
+    job: str
+    location: str
+
+
+def _jobs(request: Request) -> PictureJobs:
+    found: PictureJobs = request.app.state.pictures
+    return found
+
+
+@router.post("", status_code=202, response_model=ImagineStarted)
+async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSONResponse:
+    """Begin to make pictures; what cannot be made is told at once.
+
+    501 where the profile has no picture maker. Jobs are kept in memory until an hour after they
+    are done.
+    """
+    library = library_of(request)
+    if library.machine.profile().diffusion is None:
+        raise Problem(501, f"the profile {library.settings.profile} has no picture maker")
+
+    def prepare() -> Any:
+        wanted = _request(library, body)
+        library.imaginer.check(wanted)
+        return wanted
+
+    wanted = await work_of(request).run(principal, prepare)
+    job = _jobs(request).start(
+        principal,
+        body.steps,
+        lambda cancel: library.imagine_stream(
+            wanted, preview_every=body.preview_every, cancel=cancel
+        ),
+    )
+    location = f"{PREFIX}/imagine/{job.id}"
+    return JSONResponse({"job": job.id, "location": location}, 202, {"Location": location})
+
+
+@router.get("")
+async def list_imagined(request: Request, principal: Reader) -> ImagineList:
+    """Your jobs, newest first."""
+    return ImagineList(items=[ImagineShape.of(job) for job in _jobs(request).of(principal)[:100]])
+
+
+@router.get("/{job_id}")
+async def get_imagined(request: Request, principal: Reader, job_id: JobId) -> ImagineShape:
+    """One job as it stands."""
+    return ImagineShape.of(_jobs(request).get(principal, job_id))
+
+
+@router.post("/{job_id}/cancel", status_code=202)
+async def cancel_imagined(request: Request, principal: Reader, job_id: JobId) -> ImagineShape:
+    """Stop between two steps; a job that is done stays as it is."""
+    job = _jobs(request).get(principal, job_id)
+    _jobs(request).cancel(job)
+    return ImagineShape.of(job)
+
+
+@router.delete("/{job_id}", status_code=204)
+async def forget_imagined(request: Request, principal: Reader, job_id: JobId) -> Response:
+    """Cancel a job and forget its pictures."""
+    _jobs(request).forget(_jobs(request).get(principal, job_id))
+    return Response(status_code=204)
+
+
+@router.get("/{job_id}/events", status_code=200, response_class=EventStream, responses=EVENTS)
+async def imagine_events(request: Request, principal: Reader, job_id: JobId) -> EventStream:
+    """`progress` whenever steps were done, `preview` (the step, PNGs in base64) where they were
+    asked for, and `end`. Each has the whole job, so that one who comes late misses nothing."""
+    job = _jobs(request).get(principal, job_id)
+    work = work_of(request)
+
+    async def events() -> AsyncIterator[str]:
+        told, shown = -1, 0
+        while not work.stopping:
+            running = job.running  # before looking: the end is told when all is there
+            preview, step = job.preview, job.preview_step
+            if preview is not None and step != shown:
+                shown = step
+                pictures = await work.quick(_pngs, preview)
+                yield event("preview", {"step": step, "pictures": pictures})
+            if job.changes != told or not running:
+                told = job.changes
+                data = ImagineShape.of(job).model_dump(mode="json")
+                yield event("progress" if running else "end", data)
+            if not running:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+
+    return EventStream(events())
+
+
+@router.get(
+    "/{job_id}/pictures/{number}", response_class=Response, responses=binary("image/png")
+)  # fmt: skip
+async def imagined_picture(
+    request: Request, principal: Reader, job_id: JobId, number: Number
+) -> Response:
+    """A PNG that carries its recipe."""
+    job = _jobs(request).get(principal, job_id)
+    made = job.result.pictures if job.result is not None else ()
+    return _png([one.png for one in made], number, job)
+
+
+@router.get(
+    "/{job_id}/conditions/{number}", response_class=Response, responses=binary("image/png")
+)  # fmt: skip
+async def imagined_condition(
+    request: Request, principal: Reader, job_id: JobId, number: Number
+) -> Response:
+    """What was followed, as it was used."""
+    job = _jobs(request).get(principal, job_id)
+    return _png(list(job.result.conditions) if job.result is not None else [], number, job)
+
+
+def _png(pictures: list[bytes], number: int, job: PictureJob) -> Response:
+    if number > len(pictures):
+        raise Problem(404, f"there is no such picture; the job is {job.state}")
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(pictures[number - 1], media_type="image/png", headers=headers)
+
+
+def _pngs(pixels: Any) -> list[str]:
+    from ragcore.diffusion.pictures import as_png
+
+    return [base64.b64encode(as_png(one)).decode() for one in pixels]
+
+
+def _request(library: Library, body: ImagineForm) -> Any:
+    """The request; pictures of collections are looked up as the principal may see them."""
+    from ragcore.diffusion import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
+
+    known = library.picture_loras() if body.loras else {}
+    for lora in body.loras:
+        if lora.name not in known:
+            raise Problem(400, f"there is no LoRA {lora.name!r} on the server")
+    plain = body.model_dump(
+        exclude={"guides", "controls", "loras", "start_picture", "preview_every"}
+    )
+    return ImagineRequest(
+        **plain,
+        start_picture=_decoded(body.start_picture, "start_picture"),
+        guides=[GuideRequest.parse(guide) for guide in body.guides],
+        controls=[
+            ControlRequest(
+                one.kind, _picture_of(library, one), one.weight, one.start, one.end, one.ready
+            )
+            for one in body.controls
+        ],
+        loras=[LoraRequest(known[lora.name], lora.weight) for lora in body.loras],
+    )
+
+
+def _picture_of(library: Library, control: ControlForm) -> bytes:
+    if (control.picture is None) == (control.image_id is None):
+        raise Problem(400, "a control has either a picture or an image_id")
+    if control.image_id is not None:
+        wanted = control.image_id
+        return found(lambda: library.image_bytes(wanted))
+    data = _decoded(control.picture, "a control's picture")
+    assert data is not None
+    return data
+
+
+def _decoded(text: str | None, what: str) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(text.rpartition("base64,")[2], validate=True)
+    except (binascii.Error, ValueError):
+        raise Problem(400, f"{what} is not a picture file in base64") from None
