@@ -39,7 +39,8 @@ _FREE_TRIES, _LONGEST_WAIT, _FORGET = 3, 8.0, 900.0
 
 # Everything comes from this server: the browser itself refuses any other address.
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'; "
+    "default-src 'self'; "
+    "script-src 'self' blob: 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'; "  # blob: our parts
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "media-src 'self' blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; "
     "frame-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; "

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.components import jobs, style, viewer
-from app.state import apply_pending, errors_as_sentences, library, show_notices
+from app.components import collections, jobs, style, viewer
+from app.state import apply_pending, errors_as_sentences, library, set_later, show_notices
 from app.views import ask, models, search, studio, teach
 from app.views import library as library_page
 
@@ -32,7 +32,8 @@ def main() -> None:
     st.logo(str(ASSETS / "icon.png"), size="medium")
     wanted = st.session_state.pop("_go", None)
     if wanted and pages[wanted] != chosen:
-        st.switch_page(pages[wanted])
+        set_later(**{collections.KEY: st.session_state.get(collections.KEY)})
+        st.switch_page(pages[wanted], query_params={})  # as bare, it stumbles over bound ones
     show_notices()
     with st.container(key="phone-pages", horizontal=True, gap="small"):
         for page in pages.values():  # on a phone the row above is behind the arrows

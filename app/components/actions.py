@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.state import say_later, set_later
+from app.state import library, say_later, set_later
 from ragcore.types import Hit
 
 CONTEXT = "_context"
+FOLLOW = "_follow"  # the image that was sent to the page Studio
 MAX_CONTEXT = 8
 
 
@@ -23,6 +24,17 @@ def like_image(image_id: int, *, same: bool = False) -> None:
     set_later(q="", minus="")
     st.session_state["_query"] = {"like": str(image_id), **({"same": "1"} if same else {})}
     st.session_state["_go"] = "search"
+
+
+def use_as_control(image_id: int) -> None:
+    """Have the next picture of the page Studio follow this one."""
+    st.session_state[FOLLOW] = image_id
+    st.session_state["_go"] = "studio"
+
+
+def makes_pictures() -> bool:
+    """Whether the profile has a picture maker."""
+    return library().machine.profile().diffusion is not None
 
 
 def ask_about(hit: Hit) -> None:
@@ -59,4 +71,9 @@ def for_image(image_id: int, hit: Hit | None) -> None:
             "Near-duplicates", key=f"same-image-{image_id}", icon=":material/content_copy:"
         ):
             like_image(image_id, same=True)
+            st.rerun()
+        if makes_pictures() and st.button(
+            "Use as control", key=f"follow-image-{image_id}", icon=":material/draw:"
+        ):
+            use_as_control(image_id)
             st.rerun()

@@ -13,6 +13,7 @@ from app.state import library
 from ragcore.types import Hit
 
 _LIKE, _SAME, _ASK = "More like this", "Near-duplicates", "Ask about it"
+_FOLLOW = "Use as control"
 
 
 def passages(hits: Sequence[Hit], *, place: str) -> None:
@@ -52,6 +53,7 @@ def pictures(
 ) -> None:
     """A grid of thumbnails; the name below each opens it. `notes` by id stand for the scores."""
     thumbnails = library().thumbnails([hit.id for hit in hits])
+    entries = [_LIKE, _SAME, _FOLLOW] if actions.makes_pictures() else [_LIKE, _SAME]
     grid = st.grid(min_column_width=width, gap="small")
     for hit in hits:
         with grid.cell(), st.container(key=f"pic-{place}-{hit.id}"):
@@ -72,7 +74,7 @@ def pictures(
                     args=(hit,),
                     help=plain(_title(hit)),
                 )
-                _menu(hit, place, [_LIKE, _SAME])
+                _menu(hit, place, entries)
             note = (notes or {}).get(hit.id) or (f"score {hit.score:.2f}" if scores else "")
             if hit.caption_by:
                 said = f"“{shorten(hit.text, 120)}” caption by {hit.caption_by}"
@@ -105,6 +107,8 @@ def _chosen(key: str, hit: Hit) -> None:
     choice = st.session_state.get(key)
     if choice == _ASK:
         actions.ask_about(hit)
+    elif choice == _FOLLOW:
+        actions.use_as_control(hit.id)
     elif choice == _SAME:
         actions.like_image(hit.id, same=True)
     elif choice == _LIKE and hit.kind == "image":

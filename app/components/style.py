@@ -11,6 +11,7 @@ mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em;
 .rc-about { opacity: .72; font-size: .85rem; margin: 0; overflow-wrap: anywhere; }
 .rc-quote { border-left: 3px solid color-mix(in srgb, currentColor 30%, transparent);
   padding-left: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; }
+.rc-previews { display: flex; flex-wrap: wrap; gap: .5rem; }
 .rc-text { overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.5; }
 [class*="st-key-hit-"] { gap: .25rem; }
 [class*="st-key-hit-"] button p, [class*="st-key-talk-"] button p { text-align: left; }

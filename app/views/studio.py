@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+import base64
 import io
-import itertools
 import secrets
 from typing import Any
 
 import streamlit as st
 
-from app.components import collections
+from app.components import actions, collections
+from app.components.compare import compare
 from app.components.text import plain
-from app.state import errors_as_sentences, library, say_later, set_later
-from app.views import studio_codes, studio_form, studio_lessons
+from app.state import errors_as_sentences, library, owner, say_later, set_later
+from app.views import studio_codes, studio_controls, studio_form, studio_grid, studio_lessons
 from app.views.studio_work import Making
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.diffusion import ImagineRequest, MadePicture
-from ragcore.errors import UsageError
+from ragcore.diffusion.pictures import as_png
 
 _WORK, _HISTORY, _GRID = "_studio_work", "_studio_history", "_studio_grid"
-_KEPT = 60  # pictures of the history, of this browser and as long as the page is open
+_KEPT = 60  # pictures of the history
 _EVERY = 0.4  # seconds between two looks at what is being made
-_CELLS = 36
-_AXES = {
-    "steps": int,
-    "scale": float,
-    "seed": int,
-    "sampler": str,
-    "style": str,
-    "strength": float,
-    "prompt": str,
-}
 
 
 def show() -> None:
     collections.choose()
     with errors_as_sentences():
+        _take_sent()
+    with errors_as_sentences():
         model = library().imaginer.model
         st.caption(f"Pictures by {plain(model.card.name)}, {model.card.size} pixels a side.")
+        st.session_state.setdefault("studio-view", "Make")
         view = st.segmented_control(
-            "View", ["Make", "Codes", "How it works"], default="Make", required=True,
-            key="studio-view", label_visibility="collapsed",
+            "View", ["Make", "Codes", "How it works"], required=True, key="studio-view",
+            label_visibility="collapsed",
         )  # fmt: skip
         if view == "How it works":
             studio_lessons.show()
@@ -50,13 +44,25 @@ def show() -> None:
             return
         left, right = st.columns([2, 3], gap="large")
         with left:
-            studio_form.form()
-            _buttons()
+            start = studio_form.form()
+            with start:
+                _make()
+            with st.expander("A grid over two settings"):
+                _make_grid()
         with right:
             _result()
 
 
-def _buttons() -> None:
+def _take_sent() -> None:
+    """A picture that *Use as control* sent here from another page."""
+    sent = st.session_state.pop(actions.FOLLOW, None)
+    if sent is not None:
+        studio_controls.follow_image(int(sent))
+        say_later("The next picture follows it: choose what of it, and say what to make.")
+        st.rerun()
+
+
+def _make() -> None:
     work: Making | None = st.session_state.get(_WORK)
     if st.button(
         "Make", type="primary", key="studio-go", icon=":material/brush:",
@@ -64,15 +70,15 @@ def _buttons() -> None:
     ):  # fmt: skip
         with errors_as_sentences():
             _start([studio_form.request(_seed())])
-    with st.expander("A grid over two settings"):
-        one, two = st.columns(2)
-        one.selectbox("Across", list(_AXES), key="studio-x", index=0)
-        one.text_input("Values", "5, 10, 25", key="studio-x-values")
-        two.selectbox("Down", ["nothing", *_AXES], key="studio-y", index=2)
-        two.text_input("Values", "1, 3, 8", key="studio-y-values")
-        if st.button("Make the grid", key="studio-grid-go"):
-            with errors_as_sentences():
-                _start_grid()
+
+
+def _make_grid() -> None:
+    studio_grid.form()
+    if st.button("Make the grid", key="studio-grid-go"):
+        with errors_as_sentences():
+            requests, labels, across = studio_grid.requests(studio_form.request(_seed()))
+            st.session_state[_GRID] = across
+            _start(requests, tuple(labels))
 
 
 def _seed() -> int:
@@ -91,33 +97,6 @@ def _start(requests: list[ImagineRequest], labels: tuple[str, ...] = ()) -> None
     st.rerun()
 
 
-def _start_grid() -> None:
-    across, down = _axis("x"), _axis("y")
-    if len(across[1]) * len(down[1]) > _CELLS:
-        raise UsageError(f"a grid has at most {_CELLS} pictures: give fewer values")
-    seed, requests, labels = _seed(), [], []
-    for y, x in itertools.product(down[1], across[1]):
-        changes: dict[str, Any] = {across[0]: x} | ({down[0]: y} if down[0] != "nothing" else {})
-        requests.append(studio_form.request(seed, **{"count": 1, **changes}))
-        labels.append(", ".join(f"{name} {value}" for name, value in changes.items()))
-    st.session_state[_GRID] = len(across[1])
-    _start(requests, tuple(labels))
-
-
-def _axis(letter: str) -> tuple[str, list[Any]]:
-    name = st.session_state[f"studio-{letter}"]
-    if name == "nothing":
-        return name, [None]
-    texts = [text.strip() for text in st.session_state[f"studio-{letter}-values"].split(",")]
-    try:
-        values = [_AXES[name](text) for text in texts if text]
-    except ValueError:
-        raise UsageError(f"the values of {name} must be numbers, with commas between") from None
-    if not values:
-        raise UsageError(f"give the values of {name}, with commas between")
-    return name, values
-
-
 def _result() -> None:
     work: Making | None = st.session_state.get(_WORK)
     if work is not None:
@@ -133,7 +112,7 @@ def _progress() -> None:
     if work.running:
         st.progress(work.share, f"Step {work.number} of {work.total}")
         if work.preview is not None:
-            st.image(list(work.preview), width=192, caption=None)
+            _preview(work.preview)
         if st.button("Cancel", key="studio-cancel", icon=":material/stop:"):
             work.cancel()
         return
@@ -153,14 +132,28 @@ def _progress() -> None:
         _newest(work)
 
 
+def _preview(pixels: Any) -> None:
+    """Pictures on their way, in the page itself: a file would be gone before it is fetched."""
+    addresses = [base64.b64encode(as_png(one)).decode() for one in pixels]
+    shown = "".join(
+        f'<img alt="What is becoming of it" width="160" src="data:image/png;base64,{one}">'
+        for one in addresses
+    )
+    st.html(f'<div class="rc-previews">{shown}</div>')
+
+
 def _take(work: Making) -> None:
-    """Put what was made in front of the history."""
+    """Put what was made in front of the history, and into this browser's gallery."""
     made = [picture for result in work.results for picture in result.pictures]
     st.session_state[_HISTORY] = [*reversed(made), *_made()][:_KEPT]
+    library().gallery(owner()).add(made)
 
 
 def _made() -> list[MadePicture]:
-    return list(st.session_state.get(_HISTORY, []))
+    """The history, newest first: at first what this browser made before."""
+    if _HISTORY not in st.session_state:
+        st.session_state[_HISTORY] = library().gallery(owner()).pictures()[:_KEPT]
+    return list(st.session_state[_HISTORY])
 
 
 def _grid(work: Making) -> None:
@@ -193,7 +186,15 @@ def _actions(picture: MadePicture, key: str) -> None:
             with errors_as_sentences():
                 keep(picture)
         if st.button("Settings", key=f"studio-again-{key}", icon=":material/tune:"):
-            studio_form.restore(library().recipe_of(picture.png)[0])
+            with errors_as_sentences():
+                studio_form.restored(*library().recipe_of(picture.png))
+                st.rerun()
+        if st.button("Use as control", key=f"studio-follow-{key}", icon=":material/draw:"):
+            with errors_as_sentences():
+                studio_controls.follow_picture(f"picture-{picture.seed}.png", picture.png)
+                st.rerun()
+        if st.button("Start from it", key=f"studio-start-{key}", icon=":material/start:"):
+            studio_form.start_from(f"picture-{picture.seed}.png", picture.png)
             st.rerun()
 
 
@@ -214,21 +215,33 @@ def keep(picture: MadePicture) -> None:
 def _history() -> None:
     made = _made()
     if not made:
-        st.caption("What you make stands here for as long as the page is open.")
+        st.caption("What you make stands here, for this browser alone.")
         return
-    st.subheader("Made so far", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Made so far", anchor=False)
+        if st.button("Clear", key="studio-clear", icon=":material/delete:", type="tertiary"):
+            library().gallery(owner()).clear()
+            st.session_state[_HISTORY] = []
+            st.rerun()
     if len(made) > 1:
         with st.expander("Compare two"):
             _compare(made)
-    for start in range(0, len(made), 6):
-        for place, number in zip(
-            st.columns(6), range(start, min(start + 6, len(made))), strict=False
-        ):
-            picture = made[number]
-            place.image(io.BytesIO(picture.png), width="stretch")
-            with place.popover(str(len(made) - number), width="stretch"):
-                st.json(_shown(picture), expanded=True)
-                _actions(picture, f"old-{len(made) - number}")
+    grid = st.grid(min_column_width=96, gap="small")
+    for number, picture in enumerate(made):
+        with grid.cell():
+            st.image(io.BytesIO(picture.png), width="stretch")
+            label = str(len(made) - number)
+            if st.button(label, key=f"studio-open-{label}", type="tertiary", width="stretch"):
+                st.session_state["_studio_opened"] = picture
+                _window()
+
+
+@st.dialog("Picture")
+def _window() -> None:
+    picture: MadePicture = st.session_state["_studio_opened"]
+    st.image(io.BytesIO(picture.png), width=256)
+    _actions(picture, "opened")
+    st.json(_shown(picture), expanded=True)
 
 
 def _shown(picture: MadePicture) -> dict[str, Any]:
@@ -241,20 +254,9 @@ def _shown(picture: MadePicture) -> dict[str, Any]:
 
 
 def _compare(made: list[MadePicture]) -> None:
-    """Two pictures in one place, with a border that can be moved."""
-    from PIL import Image
-
     numbers = list(range(len(made), 0, -1))
     one, two = st.columns(2)
-    left = one.selectbox("Left", numbers, key="studio-left", index=min(1, len(made) - 1))
-    right = two.selectbox("Right", numbers, key="studio-right", index=0)
-    border = st.slider("Border", 0, 100, 50, key="studio-border", label_visibility="collapsed")
-    opened = [
-        Image.open(io.BytesIO(made[len(made) - int(number)].png)).convert("RGB")
-        for number in (left, right)
-    ]
-    side = max(picture.width for picture in opened)
-    first, second = (picture.resize((side, side)) for picture in opened)
-    cut = round(side * border / 100)
-    second.paste(first.crop((0, 0, cut, side)), (0, 0))
-    st.image(second, width=320)
+    left = int(one.selectbox("Left", numbers, key="studio-left", index=min(1, len(made) - 1)))
+    right = int(two.selectbox("Right", numbers, key="studio-right", index=0))
+    pictures = [made[len(made) - number].png for number in (left, right)]
+    compare("studio-compare", *pictures, (f"Picture {left}", f"Picture {right}"))

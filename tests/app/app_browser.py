@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 PASSWORD = "open sesame"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 WAIT = 300_000  # milliseconds: a busy machine is slow, and that is no failure
 

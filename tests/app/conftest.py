@@ -6,15 +6,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ragcore.accounts import hash_password
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
-from .app_browser import draw_pictures
+from .app_browser import DESKTOP, PASSWORD, WAIT, Server, Watched, chromium, draw_pictures, settle
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 # What the main script does around a page, without the frame that tests do not need.
@@ -80,6 +82,59 @@ def page() -> Callable[..., AppTest]:
         return test
 
     return make
+
+
+@pytest.fixture(scope="module")
+def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    from app.state import close_libraries
+
+    close_libraries()
+    folder = tmp_path_factory.mktemp("journeys")
+    shutil.copytree(filled_home, folder / "home")
+    server = Server(
+        folder / "home", folder / "server.log", RAGCORE_UI_PASSWORD_HASH=hash_password(PASSWORD)
+    )
+    server.start()
+    yield server
+    server.stop()
+    log = (folder / "server.log").read_text()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def person(server: Server, chrome: Any) -> Iterator[Callable[..., Any]]:
+    """Makes a page of a person who has logged in; checks in the end what it complained of."""
+    watched, contexts = [], []
+
+    def make(**how: Any) -> Any:
+        context = chrome.new_context(**{"viewport": DESKTOP, **how})
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        watched.append(Watched(page, server.url))
+        contexts.append(context)
+        page.goto(server.url)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Come in").click()
+        settle(page)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    for one in watched:
+        one.check()
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ It starts a server of its own with a home of its own, and takes some two minutes
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -119,6 +120,40 @@ def add(page: Any, server: Server) -> None:
     settle(page)
 
 
+def draw(page: Any, server: Server) -> None:
+    """Draw a scribble on the page Studio and have two pictures follow it."""
+    page.goto(f"{server.url}/studio")
+    settle(page)
+    page.get_by_text("Follow a picture").click()
+    page.get_by_label("Condition", exact=True).click()
+    page.get_by_role("option", name="Scribble").click()
+    settle(page)
+    page.get_by_role("radio", name="Draw it").click()
+    settle(page)
+    field = page.get_by_label("Drawing field")
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    around = [2 * math.pi * step / 40 for step in range(41)]
+    body = [(0.5 + 0.3 * math.sin(a), 0.56 - 0.3 * math.cos(a)) for a in around]
+    for points in (body, [(0.5, 0.26), (0.52, 0.16), (0.58, 0.08)]):
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place)
+        page.mouse.up()
+        page.wait_for_timeout(600)
+        settle(page)
+    for words in ("red apple", "orange fruit", "face with smile"):
+        page.get_by_label("What to make").fill(words)
+        page.get_by_role("button", name="Make", exact=True).click()
+        page.wait_for_timeout(2000)
+        page.get_by_role("button", name="Save").first.wait_for()
+        settle(page)
+    page.locator("[data-testid=stMain]").evaluate("node => node.scrollTo(0, 0)")
+    page.wait_for_timeout(700)
+
+
 def take(browser: Any, server: Server) -> None:
     desktop = browser.new_context(viewport=DESKTOP, color_scheme="light")
     desktop.set_default_timeout(300_000)
@@ -147,6 +182,9 @@ def take(browser: Any, server: Server) -> None:
         settle(page)
         page.wait_for_timeout(700)  # plots are drawn after the page
         keep(page, name)
+    page.set_viewport_size({"width": 1280, "height": 1150})
+    draw(page, server)
+    keep(page, "studio")
     watched.check()
     desktop.close()
     for scheme, name, path in (

@@ -5,79 +5,22 @@ One server with a password serves all of them; every browser context is another 
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from ragcore.accounts import hash_password
-
-from .app_browser import PASSWORD, WAIT, Server, Watched, chromium, draw_pictures, settle
+from .app_browser import DESKTOP, PASSWORD, PHONE, WAIT, Server, chromium, draw_pictures, settle
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
 ]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 FILES = 300  # more than one batch: the first is stored while the encoder has the next
 QUESTION = "Are we allowed to play table games during working hours?"
-
-
-@pytest.fixture(scope="module")
-def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    from app.state import close_libraries
-
-    close_libraries()
-    folder = tmp_path_factory.mktemp("journeys")
-    shutil.copytree(filled_home, folder / "home")
-    server = Server(
-        folder / "home", folder / "server.log", RAGCORE_UI_PASSWORD_HASH=hash_password(PASSWORD)
-    )
-    server.start()
-    yield server
-    server.stop()
-    log = (folder / "server.log").read_text()
-    assert "Traceback" not in log, log
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def person(server: Server, chrome: Any) -> Iterator[Callable[..., Any]]:
-    """Makes a page of a person who has logged in; checks in the end what it complained of."""
-    watched, contexts = [], []
-
-    def make(**how: Any) -> Any:
-        context = chrome.new_context(**{"viewport": DESKTOP, **how})
-        context.set_default_timeout(WAIT)
-        page = context.new_page()
-        watched.append(Watched(page, server.url))
-        contexts.append(context)
-        page.goto(server.url)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Come in").click()
-        settle(page)
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-    for one in watched:
-        one.check()
 
 
 def test_password(server: Server, chrome: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app.state import library
 from app.views.studio_work import Making
-from ragcore.diffusion import ImagineRequest, codes
+from ragcore.diffusion import (
+    ControlRequest,
+    GuideRequest,
+    ImagineRequest,
+    codes,
+)
 from ragcore.types import SearchQuery
 from tests.diffusion.tiny import make_model, make_profile
+from tests.diffusion.tiny_stable import make_lora, make_stable
 
 Page = Callable[..., AppTest]
 
@@ -78,6 +86,7 @@ def test_a_picture_is_made_and_its_settings_come_back(page: Page) -> None:
     _widget(test, "studio-steps").set_value(9)
     test.run()
     test.button(key="studio-again-new-0").click().run()
+    assert not test.exception
     test.run()
     assert _widget(test, "studio-prompt").value == "red apple"
     assert _widget(test, "studio-steps").value == 3
@@ -89,12 +98,12 @@ def test_a_picture_is_made_and_its_settings_come_back(page: Page) -> None:
 def test_a_grid_over_two_settings(page: Page) -> None:
     test = page("studio").run()
     _widget(test, "studio-x-values").set_value("1, 2")
-    _widget(test, "studio-y").set_value("scale")
+    _widget(test, "studio-y").set_value("weight of the words")
     _widget(test, "studio-y-values").set_value("1, 4, 8")
     test.button(key="studio-grid-go").click().run()
     work = finish(test)
     assert len(work.results) == 6
-    assert work.labels[-1] == "steps 2, scale 8.0"
+    assert work.labels[-1] == "steps 2, weight of the words 8"
     assert len({result.pictures[0].png for result in work.results}) > 3
     assert len(test.session_state["_studio_history"]) == 6
 
@@ -117,6 +126,7 @@ def test_a_picture_of_the_collection_is_followed(page: Page) -> None:
     test = page("studio").run()
     _widget(test, "studio-control-0").set_value("canny")
     test.run()
+    test.segmented_control(key="studio-source-0").set_value("The collection").run()
     like = _widget(test, "studio-like-0")
     like.set_value(library().images("sample", limit=1)[0].id)
     _widget(test, "studio-steps").set_value(2)
@@ -158,8 +168,9 @@ def test_what_is_kept_is_found(page: Page) -> None:
         time.sleep(0.1)
     seed = test.session_state["_studio_history"][0].seed
     query = SearchQuery(text="blue bird", kind="images", collection="sample", cutoff=0, k=20)
-    names = [hit.document for hit in library().search(query).hits]
-    assert any(f"blue-bird-{seed}" in name for name in names)
+    found = [hit for hit in library().search(query).hits if f"blue-bird-{seed}" in hit.document]
+    assert found
+    assert library().image(found[0].id).caption == "blue bird", "as its recipe says"
 
 
 @pytest.mark.usefixtures("home")
@@ -200,3 +211,149 @@ def test_codes_are_read_moved_and_mixed(page: Page, profile: Path) -> None:
         assert len(test.get("image")) == 10
     finally:
         (folder / codes.PROBES).unlink()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_grid_over_guides_and_controls(page: Page) -> None:
+    test = page("studio", collection="sample").run()
+    _widget(test, "studio-x").set_value("strength of the class")
+    _widget(test, "studio-x-values").set_value("0, 1e6")
+    _widget(test, "studio-y").set_value("nothing")
+    _widget(test, "studio-steps").set_value(2)
+    test.run()
+    test.button(key="studio-grid-go").click().run()
+    assert "Choose the guide towards a class first" in test.error[0].value
+    _widget(test, "studio-class").set_value("bars")
+    test.run()
+    test.button(key="studio-grid-go").click().run()
+    work = finish(test)
+    guides = [made.pictures[0].recipe["guides"] for made in work.results]
+    assert guides == [["class:bars:0"], ["class:bars:1e+06"]]
+    assert any("was cut to 1000" in text.value.replace("\\", "") for text in test.caption)
+    _widget(test, "studio-x").set_value("weight of control 1")
+    test.run()
+    test.button(key="studio-grid-go").click().run()
+    assert "Give the picture of control 1 first" in test.error[0].value
+
+
+@pytest.mark.usefixtures("home")
+def test_use_as_control_keeps_the_rest(page: Page) -> None:
+    test = page("studio", collection="sample").run()
+    _widget(test, "studio-prompt").set_value("a moon")
+    test.run()
+    images = library().images("sample", limit=2)
+    for number, image in enumerate(images):
+        test.session_state["_follow"] = image.id
+        test.run()
+        test.run()
+        assert not test.exception
+        assert _widget(test, f"studio-like-{number}").value == image.id
+    assert _widget(test, "studio-prompt").value == "a moon"
+    kinds = [_widget(test, f"studio-control-{number}").value for number in (0, 1)]
+    assert kinds == ["canny", "scribble"]
+    _widget(test, "studio-steps").set_value(2)
+    test = made(test)
+    controls = test.session_state["_studio_history"][0].recipe["controls"]
+    assert [control["kind"] for control in controls] == kinds
+    test.button(key="studio-follow-new-0").click().run()  # the last place takes a made picture
+    test.run()
+    assert not test.exception
+    assert not test.error
+    assert _widget(test, "studio-control-2").value == "canny"
+
+
+@pytest.mark.usefixtures("home")
+def test_settings_that_have_no_place_here_are_said(page: Page) -> None:
+    drawn = io.BytesIO()
+    Image.new("RGB", (32, 32), "white").save(drawn, "PNG")
+    control = ControlRequest("canny", drawn.getvalue(), 4.5, 0.2, 0.7)
+    request = ImagineRequest(
+        prompt="sun", steps=2, seed=2**60, size=48, scale=30, count=2,
+        guides=[GuideRequest("class", "Bars", 500), GuideRequest("class", "circles", 1)],
+        controls=[control] * 4, start_picture=drawn.getvalue(), strength=0.85,
+    )  # fmt: skip
+    (png, *_) = [one.png for one in library().imagine(request).pictures]
+    test = page("studio").run()
+    test.file_uploader(key="studio-drop-0").set_value(("made.png", png, "image/png")).run()
+    assert not test.exception
+    assert not test.error
+    missing = [toast.value for toast in test.toast if "Without" in toast.value]
+    assert "a second guide towards a class" in missing[0]
+    assert "so large a seed" in missing[0]
+    assert "a control by canny edges" in missing[0]
+    for key, value in {
+        "steps": 2, "size": 48, "scale": 30.0, "class": "bars", "class-scale": 500.0,
+        "weight-2": 4.5, "span-0": (0.2, 0.7), "strength": 0.85,
+    }.items():  # fmt: skip
+        assert _widget(test, f"studio-{key}").value == value, key
+    test = made(test)
+    recipe = test.session_state["_studio_history"][0].recipe
+    assert len(recipe["controls"]) == 3
+    assert "start_picture" in recipe
+
+
+@pytest.mark.usefixtures("own_home")
+def test_the_history_outlives_the_page(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.views.studio.owner", lambda: "somebody")
+    first = made(page("studio"), studio_steps=2, studio_count=2)
+    pictures = [picture.png for picture in first.session_state["_studio_history"]]
+    again = page("studio").run()
+    assert [picture.png for picture in again.session_state["_studio_history"]] == pictures
+    monkeypatch.setattr("app.views.studio.owner", lambda: "another")
+    assert page("studio").run().session_state["_studio_history"] == []
+    monkeypatch.setattr("app.views.studio.owner", lambda: "somebody")
+    again.button(key="studio-clear").click().run()
+    assert page("studio").run().session_state["_studio_history"] == []
+
+
+@pytest.mark.usefixtures("home")
+def test_a_drawing_must_be_a_png_of_ours(page: Page) -> None:
+    test = page("studio").run()
+    _widget(test, "studio-control-0").set_value("scribble")
+    test.run()
+    test.segmented_control(key="studio-source-0").set_value("Draw it").run()
+    assert not test.exception
+    test.button(key="studio-go").click().run()
+    assert "Give the picture for scribble" in test.error[0].value
+    for address in ("data:text/html;base64,PGI+", "data:image/png;base64,!", "http://elsewhere/x"):
+        test.session_state["_studio-sketch-0-lines"] = address
+        test.run()
+        assert not test.exception
+        assert "not a PNG" in test.error[0].value or "not a readable" in test.error[0].value
+
+
+@pytest.mark.usefixtures("own_home")
+def test_stable_diffusion_with_loras(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same page over another kind of model: no classes, no styles, LoRAs that can be added."""
+    stable = make_stable(tmp_path / "sd")
+    lora = make_lora(stable, tmp_path / "loras", 1)
+    profile = make_profile(tmp_path, stable)
+    text = profile.read_text("utf-8").replace('kind = "latent"', 'kind = "diffusers"')
+    profile.write_text(text, "utf-8")
+    monkeypatch.setenv("RAGCORE_PROFILE", str(profile))
+    test = page("studio").run()
+    assert not test.exception
+    assert not test.error
+    assert any("no class guide" in caption.value for caption in test.caption)
+    plain = made(test, studio_steps=2, studio_seed=3, studio_lock=True, studio_prompt="x")
+    drop = plain.file_uploader(key="studio-lora-drop-0")
+    drop.set_value((lora.name, lora.read_bytes(), "application/octet-stream")).run()
+    assert not test.exception
+    assert test.multiselect(key="studio-loras").value == [lora.name]
+    _widget(test, f"studio-lora-weight-{lora.name}").set_value(0.5)
+    test.run()
+    test = made(test)
+    with_lora, without = test.session_state["_studio_history"]
+    assert with_lora.png != without.png
+    ((path, weight),) = with_lora.recipe["loras"]
+    assert (Path(path).name, weight) == (lora.name, 0.5)
+    test.multiselect(key="studio-loras").set_value([]).run()
+    test.button(key="studio-again-new-0").click().run()
+    test.run()
+    assert test.multiselect(key="studio-loras").value == [lora.name]
+    wrong = ("wrong.safetensors", b"\x08" + bytes(7) + b"{}      ", "application/octet-stream")
+    test.file_uploader(key="studio-lora-drop-1").set_value(wrong).run()
+    test = made(test)
+    assert "does not fit" in test.error[0].value

@@ -1,0 +1,49 @@
+"""A file field whose file is kept when another page is looked at."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.components.text import plain, shorten
+
+PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "bmp")
+
+
+def picture(label: str, key: str, *, hidden: bool = False) -> bytes | None:
+    """What was dropped last, until it is taken away or another one is."""
+    kept = f"_{key}"
+
+    def changed() -> None:
+        file = st.session_state[key]
+        if file is None:
+            st.session_state.pop(kept, None)
+        else:
+            st.session_state[kept] = (file.name, file.getvalue())
+
+    shown = st.file_uploader(
+        label, type=list(PICTURES), key=key, on_change=changed,
+        label_visibility="collapsed" if hidden else "visible",
+    )  # fmt: skip
+    held: tuple[str, bytes] | None = st.session_state.get(kept)
+    if held is None:
+        return None
+    if shown is None:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(plain(shorten(held[0], 40)), width="content")
+            st.button("Take away", key=f"{key}-away", on_click=forget, args=(key,))
+    return held[1]
+
+
+def held(key: str) -> bytes | None:
+    """What the field of that key holds, without drawing it."""
+    found: tuple[str, bytes] | None = st.session_state.get(f"_{key}")
+    return found[1] if found else None
+
+
+def put(key: str, name: str, data: bytes) -> None:
+    """As if this file had been dropped."""
+    st.session_state[f"_{key}"] = (name, data)
+
+
+def forget(key: str) -> None:
+    st.session_state.pop(f"_{key}", None)
