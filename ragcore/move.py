@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.postgres import shown
 from ragcore.catalog.transfer import Transferred, copy_catalogue
-from ragcore.errors import UsageError
+from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.settings import Settings, save_setting
-from ragcore.types import CancelToken, ProgressCallback
+from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.vectors import FAISS, place_of
+
+if TYPE_CHECKING:
+    from ragcore.catalog.models import Collection, SpaceRow
+    from ragcore.search import Stores
+    from ragcore.vectors import VectorStore
 
 OWN = "sqlite"  # as `database`: SQLite inside the home folder
+_SAMPLE = 200  # vectors that must find themselves in the new place
+
+
+@dataclass(slots=True)
+class MovedVectors:
+    """How many vectors each index holds, by "collection/modality"."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -21,7 +38,52 @@ class Moved:
 
     database: str = ""
     catalogue: Transferred | None = None
+    vectors: str = ""
+    indexes: MovedVectors | None = None
     left: list[str] = field(default_factory=list)
+
+
+def move_library(
+    settings: Settings,
+    *,
+    database: str | None = None,
+    vectors: str | None = None,
+    vectors_token: str | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> Moved:
+    """Move the catalogue, the vector indexes or both, and use the new places from now on.
+
+    `database`: an SQLAlchemy URL, or "sqlite"; `vectors`: "faiss", a Milvus address or a Milvus
+    Lite folder. The new places are written to the settings file once everything was compared;
+    the old ones stay as they were. Writers of the catalogue wait meanwhile, and must be started
+    anew afterwards. Raises UsageError for a place that it is in already or a database that holds
+    a library, RagcoreError if a place cannot be used or the copy differs, Cancelled.
+    """
+    if not settings.database_url and not (settings.home / "catalogue.db").is_file():
+        raise UsageError(f"there is no library in {settings.home}")
+    changes: dict[str, str] = {}
+    if database is not None:
+        changes["database_url"] = "" if database == OWN else database
+    if vectors is not None:
+        changes["vectors"] = "" if vectors == FAISS else vectors
+        if changes["vectors"] == settings.vectors:
+            raise UsageError(f"the vectors are in {place_of(settings).shown} already")
+        if vectors_token is not None:
+            changes["vectors_token"] = vectors_token
+    wanted = settings.model_copy(update=changes)
+    wanted.__dict__.pop("catalogue_url", None)
+    moved = Moved()
+    if database is not None:
+        _move_catalogue(settings, wanted, moved, progress, cancel)
+    if vectors is not None:
+        moved.indexes = fill_indexes(wanted, progress=progress, cancel=cancel)
+        moved.vectors = place_of(wanted).shown
+        moved.left.append(f"{place_of(settings).shown} (`ragcore move --clear {_name(settings)}`)")
+    for name, value in changes.items():
+        path = save_setting(settings.home, name, value)
+        path.chmod(0o600)  # a URL or token may hold a password
+    return moved
 
 
 def move_catalogue(
@@ -31,23 +93,107 @@ def move_catalogue(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Moved:
-    """Copy the catalogue into `database`, an SQLAlchemy URL or "sqlite", and use it from now on.
+    """`move_library` of the catalogue alone."""
+    return move_library(settings, database=database, progress=progress, cancel=cancel)
 
-    The new place is written to the settings file once every row was compared; the old one stays
-    as it was. Writers wait meanwhile, and must be started anew afterwards. Raises UsageError for a
-    database that holds a library, RagcoreError if one of the two cannot be used, Cancelled.
+
+def fill_indexes(
+    settings: Settings,
+    *,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> MovedVectors:
+    """Make every index anew from the catalogue, in the place that the settings name, and check.
+
+    The ids must be the catalogue's, and vectors must find themselves. Raises RagcoreError
+    otherwise, Cancelled between two indexes.
     """
-    url = "" if database == OWN else database
-    wanted = settings.model_copy(update={"database_url": url})
-    wanted.__dict__.pop("catalogue_url", None)
-    if not settings.database_url and not (settings.home / "catalogue.db").is_file():
-        raise UsageError(f"there is no library in {settings.home}")
+    from ragcore.search import Stores
+
+    started, done = time.monotonic(), MovedVectors()
+    with closing(Catalog(settings.catalogue_url)) as catalog:
+        stores = Stores(catalog, settings)
+        try:
+            wanted = [
+                (row, modality, space)
+                for row in catalog.collections()
+                for modality in ("text", "image")
+                if (space := catalog.active_space(row.id, modality)) is not None
+            ]
+            for at, (row, modality, space) in enumerate(wanted):
+                if cancel is not None and cancel.cancelled:
+                    raise Cancelled("the move was cancelled; the settings were not changed")
+                if progress is not None:
+                    progress(Progress("index", at, len(wanted), current=row.name))
+                done.counts[f"{row.name}/{modality}"] = _fill(stores, row, space)
+        finally:
+            stores.close()
+    if progress is not None:
+        progress(Progress("done", len(wanted), len(wanted)))
+    done.seconds = time.monotonic() - started
+    return done
+
+
+def clear_vectors(settings: Settings, vectors: str) -> str:
+    """Delete the library's indexes from a place that it no longer uses; return its name.
+
+    Raises UsageError for the place that it uses.
+    """
+    other = settings.model_copy(update={"vectors": "" if vectors == FAISS else vectors})
+    if other.vectors == settings.vectors:
+        raise UsageError(f"the vectors are in {place_of(settings).shown}: move them first")
+    from ragcore.search import Stores
+
+    with closing(Catalog(settings.catalogue_url)) as catalog:
+        stores = Stores(catalog, other)
+        try:
+            for row in catalog.collections():
+                stores.drop(row)
+        finally:
+            stores.close()
+    return place_of(other).shown
+
+
+def _move_catalogue(
+    settings: Settings,
+    wanted: Settings,
+    moved: Moved,
+    progress: ProgressCallback | None,
+    cancel: CancelToken | None,
+) -> None:
     with (
         closing(Catalog(settings.catalogue_url)) as source,
         closing(Catalog(wanted.catalogue_url)) as target,
     ):
-        copied = copy_catalogue(source, target, progress=progress, cancel=cancel)
-        old, new = shown(source.engine.url), shown(target.engine.url)
-    path = save_setting(settings.home, "database_url", url)
-    path.chmod(0o600)  # the URL may hold a password
-    return Moved(database=new, catalogue=copied, left=[old])
+        moved.catalogue = copy_catalogue(source, target, progress=progress, cancel=cancel)
+        moved.database = shown(target.engine.url)
+        moved.left.append(shown(source.engine.url))
+
+
+def _fill(stores: Stores, row: Collection, space: SpaceRow) -> int:
+    store = stores.rebuild(row.id, space)
+    wrong = stores.check(row.id, space)
+    if wrong:
+        raise RagcoreError(f"collection {row.name!r} in {stores.place.shown}: {wrong[0]}")
+    _check_search(store, row.name, stores.place.shown)
+    return store.count()
+
+
+def _check_search(store: VectorStore, collection: str, place: str) -> None:
+    import numpy as np
+
+    ids = store.ids()
+    if not len(ids):
+        return
+    chosen = np.random.default_rng(0).choice(ids, min(_SAMPLE, len(ids)), replace=False)
+    scores = store.search(store.vectors(chosen), 1)[0][:, 0]
+    found = float((scores > 0.99).mean())
+    if found < 0.95:
+        raise RagcoreError(
+            f"only {found:.0%} of the vectors of {collection!r} find themselves in {place}; the "
+            "settings were not changed"
+        )
+
+
+def _name(settings: Settings) -> str:
+    return settings.vectors or FAISS

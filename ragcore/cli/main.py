@@ -28,7 +28,7 @@ COMMANDS = {
     "doctor": ("ragcore.cli.doctor", "Check the installation and the library's consistency."),
     "backup": ("ragcore.cli.backup", "Write the whole library into one file, also while in use."),
     "restore": ("ragcore.cli.restore", "Put the library of a backup into the home folder."),
-    "move": ("ragcore.cli.move", "Move the library to another database."),
+    "move": ("ragcore.cli.move", "Move the library to other engines."),
     "ui": ("ragcore.cli.ui", "Open the library in a browser."),
     "serve": ("ragcore.cli.serve", "Serve the library to programs over HTTP."),
     "keys": ("ragcore.cli.keys", "Who may use the HTTP API and the pages: make and revoke keys."),

@@ -18,30 +18,68 @@ from ragcore.settings import Settings
     help="Where the catalogue goes: postgresql+psycopg://…, sqlite:///FILE, or sqlite for the "
     "home folder.",
 )
+@click.option(
+    "--vectors",
+    metavar="PLACE",
+    help="Where the vectors go: http://host:19530 (Milvus), FOLDER.db (Milvus Lite), or faiss.",
+)
+@click.option("--vectors-token", metavar="TOKEN", help="What Milvus lets us in by: user:password.")
+@click.option(
+    "--clear",
+    metavar="PLACE",
+    help="Delete the library's vectors from a place that it no longer uses.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(database: str | None, as_json: bool) -> None:
-    """Move the library to another database, without embedding again.
+def command(
+    database: str | None,
+    vectors: str | None,
+    vectors_token: str | None,
+    clear: str | None,
+    as_json: bool,
+) -> None:
+    """Move the library to other engines, without embedding again.
 
-    Every row is compared before the new place is written to the settings; the old one stays as
-    it was. Stop servers first and start them again afterwards: they go on with the old one.
+    Everything is compared before the new place is written to the settings; the old one stays
+    as it was. Stop servers first and start them again afterwards: they go on with the old one.
     """
-    from ragcore.move import move_catalogue
+    from ragcore.move import clear_vectors, move_library
 
-    if not database:
-        raise UsageError("say where to: --database URL")
     settings = Settings()
-    moved = move_catalogue(settings, database, progress=progress_line())
+    if clear:
+        if database or vectors:
+            raise UsageError("--clear goes alone: move first")
+        place = clear_vectors(settings, clear)
+        if as_json:
+            print_json({"cleared": place})
+        else:
+            click.echo(f"the library's vectors are deleted from {place}")
+        return
+    if not database and not vectors:
+        raise UsageError("say where to: --database URL, --vectors PLACE or both")
+    moved = move_library(
+        settings,
+        database=database,
+        vectors=vectors,
+        vectors_token=vectors_token,
+        progress=progress_line(),
+    )
     if as_json:
         print_json(moved)
         return
-    assert moved.catalogue is not None
-    rows = moved.catalogue.rows
-    click.echo(
-        f"{moved.database}: {rows['documents']:,} documents, {rows['passages']:,} passages, "
-        f"{rows['images']:,} images, {rows['embeddings']:,} vectors in "
-        f"{moved.catalogue.seconds:.1f} s; every row was compared"
-    )
+    if moved.catalogue is not None:
+        rows = moved.catalogue.rows
+        click.echo(
+            f"{moved.database}: {rows['documents']:,} documents, {rows['passages']:,} passages, "
+            f"{rows['images']:,} images, {rows['embeddings']:,} vectors in "
+            f"{moved.catalogue.seconds:.1f} s; every row was compared"
+        )
+    if moved.indexes is not None:
+        click.echo(
+            f"{moved.vectors}: {sum(moved.indexes.counts.values()):,} vectors in "
+            f"{moved.indexes.seconds:.1f} s; every id was compared"
+        )
     for place in moved.left:
         click.echo(f"{place} stays as it was; delete it when you need it no more")
-    if "RAGCORE_DATABASE_URL" in os.environ:
-        click.echo("RAGCORE_DATABASE_URL is set and outranks the settings: change it", err=True)
+    for name, given in (("RAGCORE_DATABASE_URL", database), ("RAGCORE_VECTORS", vectors)):
+        if given and name in os.environ:
+            click.echo(f"{name} is set and outranks the settings: change it", err=True)

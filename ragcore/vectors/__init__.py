@@ -2,9 +2,10 @@
 
 from ragcore.vectors.base import VectorStore
 from ragcore.vectors.generations import CorruptStoreError
-from ragcore.vectors.places import FaissPlace, MilvusPlace, Place, StoreKey, place_of
+from ragcore.vectors.places import FAISS, FaissPlace, MilvusPlace, Place, StoreKey, place_of
 
 __all__ = [
+    "FAISS",
     "CorruptStoreError",
     "FaissPlace",
     "MilvusPlace",
