@@ -42,6 +42,7 @@ def main() -> None:
 
     side = model.card.size // model.autoencoder.factor
     latents = torch.randn(2 * given.count, model.autoencoder.channels, side, side)
+    latents = latents.to(model.device, model.dtype)
     words = model.words(["", "red apple"] * given.count, model.card.size)
 
     def bare() -> None:

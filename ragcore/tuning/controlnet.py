@@ -98,7 +98,12 @@ def tune_controlnet(
     networks.save_half(work.network, output / "model")
     if read.install:
         networks.save_half(work.network, base.folder / networks.CONTROLNETS / read.kind)
-    return ControlNetReport(read.kind, str(output / "model"), report, converged_at(folder.rows()))
+    converged = converged_at(folder.rows())
+    folder.draw_curves(
+        {"control error": ["control_error", "control_error_prompted"], "loss": ["loss"]},
+        marks={} if converged is None else {"converged at": converged},
+    )
+    return ControlNetReport(read.kind, str(output / "model"), report, converged)
 
 
 def converged_at(rows: Sequence[Mapping[str, Any]]) -> int | None:

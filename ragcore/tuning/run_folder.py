@@ -71,8 +71,13 @@ class RunFolder:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
-    def draw_curves(self, panels: Mapping[str, Sequence[str]]) -> None:
-        """Draw logged values over steps, one panel each: title -> names of values."""
+    def draw_curves(
+        self, panels: Mapping[str, Sequence[str]], *, marks: Mapping[str, int] | None = None
+    ) -> None:
+        """Draw logged values over steps, one panel each: title -> names of values.
+
+        `marks` are steps to be marked in every panel, by what is said of them.
+        """
         import matplotlib
 
         matplotlib.use("Agg")
@@ -87,6 +92,8 @@ class RunFolder:
                 points = [(row["step"], row[name]) for row in rows if name in row and "step" in row]
                 if points:
                     axis.plot(*zip(*points, strict=True), label=name)
+            for text, step in (marks or {}).items():
+                axis.axvline(step, linestyle="--", color="gray", label=f"{text}: {step}")
             axis.set_title(title)
             axis.set_xlabel("step")
             if axis.lines:
