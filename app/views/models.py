@@ -1,4 +1,4 @@
-"""The page Models: what runs where, what is in memory, licences, settings."""
+"""The page Models: what runs where, what is in memory, adapters, licences, settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.components.text import count_name, plain, size_name
 from app.state import errors_as_sentences, library, say_later
+from app.views import models_adapters
 from ragcore.settings import Settings
 
 _HIDDEN = {"ui_password_hash"}
@@ -21,6 +22,8 @@ def show() -> None:
         _loaded()
     with errors_as_sentences():
         _profile()
+    with errors_as_sentences():
+        models_adapters.show()
     with errors_as_sentences():
         _weights(machine.weights())
     _settings(library().settings)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ragcore.answers.citations import Encode, check, without_marks
+from ragcore.answers.citations import Encode, Rerank, check, without_marks
 from ragcore.answers.confidence import Calibration, Signals, signals
 from ragcore.answers.prompt import ABSTENTION, Source, assemble, assemble_structured
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
+from ragcore.answers.tables import spoken
 from ragcore.errors import UsageError
 from ragcore.llm.base import Constraint, Sampling
 from ragcore.types import Answer, CancelToken, Citation, Hit, Message, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.llm.base import LLM
+    from ragcore.llm.batch import Written
     from ragcore.settings import Settings
 
 MAX_QUESTION = 4000  # characters
@@ -102,7 +106,7 @@ class Answerer:
         Without a passage above the relevance cut-off the model is not asked at all. Raises
         UsageError for an empty or overlong question, Cancelled within one token.
         """
-        run = _Run(self, question, adapter, cancel, threshold=self._caution(threshold))
+        run = Run(self, question, adapter, cancel, threshold=self._caution(threshold))
         yield from run.find(collection, k, where or {}, history)
         if not run.hits:
             yield run.abstain()
@@ -121,15 +125,7 @@ class Answerer:
     ) -> Answer:
         """Answer from given passages, without a search."""
         fixed = SearchResult(tuple(hits))
-        other = Answerer(
-            self.llm,
-            lambda _: fixed,
-            settings=self._settings,
-            encode=self._encode,
-            sampling=self._sampling,
-            threshold=self.threshold,
-            prompt_tokens=self._prompt_tokens,
-        )
+        other = self.searching(lambda _: fixed)
         return other.ask(question, k=max(1, len(hits)), adapter=adapter, cancel=cancel)
 
     def _structured(
@@ -147,7 +143,7 @@ class Answerer:
         from ragcore.llm.grammar import check_schema
 
         check_schema(schema)
-        run = _Run(self, question, adapter or "none", cancel)
+        run = Run(self, question, adapter or "none", cancel)
         yield from run.find(collection, k, where or {}, history, schema=schema)
         if not run.hits:
             yield run.abstain("null")
@@ -166,6 +162,16 @@ class Answerer:
         return threshold
 
     @property
+    def sampling(self) -> Sampling:
+        return self._sampling
+
+    def searching(self, search: Callable[[SearchQuery], SearchResult]) -> Answerer:
+        """The same with another search."""
+        other = copy.copy(self)
+        other._search = search
+        return other
+
+    @property
     def encode(self) -> Encode | None:
         """Embeddings for checking citations; None where there is no text encoder."""
         if self._encode is None and self._settings is not None:
@@ -176,6 +182,16 @@ class Answerer:
                 encoder = text_encoder(self._settings)
                 self._encode = lambda texts: encoder.encode(texts)
         return self._encode
+
+    @property
+    def rerank(self) -> Rerank | None:
+        """The profile's reranker, which checks citations too; None where it has none."""
+        if self._settings is None:
+            return None
+        from ragcore.encoders.loader import reranker
+
+        found = reranker(self._settings)
+        return found.scores if found is not None else None
 
     def calibration(self, adapter: str | None) -> Calibration:
         """The calibration that lies beside the adapter; the plain one without any."""
@@ -197,7 +213,7 @@ class Answerer:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One question on its way."""
 
     answerer: Answerer
@@ -208,6 +224,7 @@ class _Run:
     hits: tuple[Hit, ...] = ()
     messages: list[Message] = field(default_factory=list)
     text: str = ""
+    written: Written | None = None  # where the text came from a batch
     signals: Signals | None = None
     timings: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
@@ -245,36 +262,58 @@ class _Run:
             limit = 0 if schema else self.answerer.calibration(self.adapter).passages
             encode = self.answerer.encode if 0 < limit < len(hits) else None
             best = closest(self.question, hits, limit, encode=encode)
-            self.hits = tuple(fit(best, llm.count_tokens, self.answerer.prompt_tokens))
+            self.hits = tuple(fit(best, self._count, self.answerer.prompt_tokens))
         yield AnswerEvent("hits", hits=self.hits)
         if not self.hits:
             return
-        sources = [_source(hit) for hit in self.hits]
+        sources = [_source(hit, self.question) for hit in self.hits]
         self.messages = (
             assemble_structured(self.question, sources, schema)
             if schema
             else assemble(self.question, sources)
         )
 
+    def _count(self, text: str) -> int:
+        """Tokens of a passage as it is shown to the model."""
+        return self.answerer.llm.count_tokens(spoken(text, self.question))
+
     def confidence(self, citations: Sequence[Citation]) -> float | None:
         """How sure the answer is, in [0, 1]; None where the model cannot tell."""
-        llm = self.answerer.llm
-        likelihood = getattr(llm, "likelihood", None)
-        if likelihood is None:
+        sure = self._likelihoods()
+        if sure is None:
             return None
+        abstention, whole, tokens = sure
         found = signals(
             self.question,
-            abstention=likelihood(self.messages, ABSTENTION[0], adapter=self.adapter),
-            likelihood=likelihood(self.messages, self.text, adapter=self.adapter),
-            tokens=llm.count_tokens(self.text),
+            abstention=abstention,
+            likelihood=whole,
+            tokens=tokens,
             citations=citations,
             hits=self.hits,
             encode=self.answerer.encode,
+            rerank=self.answerer.rerank,
         )
         value = self.answerer.calibration(self.adapter).confidence(found)
         self.signals = found
         self.timings["confidence"] = round(value, 4)
         return value
+
+    def _likelihoods(self) -> tuple[float, float, int] | None:
+        """Probabilities of the abstention's first token and of the text, and its tokens."""
+        if (written := self.written) is not None:
+            return written.first, math.exp(written.logprob), written.tokens
+        llm = self.answerer.llm
+        likelihood = getattr(llm, "likelihood", None)
+        if likelihood is None:
+            return None
+        first = likelihood(self.messages, ABSTENTION[0], adapter=self.adapter)
+        whole = likelihood(self.messages, self.text, adapter=self.adapter)
+        return first, whole, llm.count_tokens(self.text)
+
+    @property
+    def size(self) -> int:
+        """Characters of the prompt."""
+        return sum(len(m.content) for m in self.messages)
 
     def second_thought(self, sampling: Sampling) -> Sampling:
         """Bar the abstention where answering is likelier than that, all answers together.
@@ -287,7 +326,7 @@ class _Run:
             return sampling
         first = ABSTENTION.split()[0]
         urge = likelihood(self.messages, first, adapter=self.adapter, cancel=self.cancel)
-        if not LEANS <= urge < 0.5:
+        if not leans(urge):
             return sampling
         return replace(sampling, banned_words=(*sampling.banned_words, first))
 
@@ -315,7 +354,10 @@ class _Run:
         """The answer with citations that hold; with none left, an abstention."""
         if declines(self.text):
             return self.abstain()
-        checked = check(self.text, self.question, self.hits, encode=self.answerer.encode)
+        asker = self.answerer
+        checked = check(
+            self.text, self.question, self.hits, encode=asker.encode, rerank=asker.rerank
+        )
         self._time("check")
         if not checked.citations:
             return self.abstain()
@@ -357,6 +399,11 @@ class _Run:
         self.timings[name] = max(0.0, time.perf_counter() - self.started - spent)
 
 
+def leans(urge: float) -> bool:
+    """Whether the abstention might be the likeliest text, and answering is likelier yet."""
+    return LEANS <= urge < 0.5
+
+
 def readable(hits: Sequence[Hit]) -> list[Hit]:
     """Passages with text, then pictures with words of their own that no passage holds already."""
     passages = [h for h in hits if h.kind == "passage" and h.text.strip()]
@@ -370,9 +417,9 @@ def readable(hits: Sequence[Hit]) -> list[Hit]:
     return [*passages, *pictures[:PICTURES]]
 
 
-def _source(hit: Hit) -> Source:
+def _source(hit: Hit, question: str) -> Source:
     title = f"{hit.document}, picture" if hit.kind == "image" else hit.document
-    return Source(hit.text, title, hit.page)
+    return Source(spoken(hit.text, question), title, hit.page)
 
 
 def declines(text: str) -> bool:

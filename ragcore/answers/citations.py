@@ -2,8 +2,9 @@
 
 Each sentence of an answer is held against the passages: the share of its words that stand in
 one or two neighbouring sentences there, and where that is not enough, the cosine of their
-embeddings. A citation that does not hold is moved to the passage that does support the
-sentence, or dropped; a sentence that nothing supports is dropped with it.
+embeddings and, where the profile has a reranker, its judgement of the pair. A citation that does
+not hold is moved to the passage that does support the sentence, or dropped; a sentence that
+nothing supports is dropped with it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from ragcore.types import FloatArray
 
 Encode = Callable[[Sequence[str]], "FloatArray"]
+Rerank = Callable[[str, Sequence[str]], "FloatArray"]  # logits of a query with each passage
 
 MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _YES_NO = re.compile(r"^(yes|no)\b[,.:]?\s*", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(not|never|cannot|nobody|none|no)\b|n['’]t\b", re.IGNORECASE)
 OVERLAP = 0.6  # share of an answer's words that its source has to contain
 COSINE = 0.55  # else: cosine of answer (with question) and source sentence
+RELEVANT = 0.0  # and the reranker's logit of the two, where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,19 @@ def without_marks(text: str) -> str:
 
 
 def check(
-    text: str, question: str, hits: Sequence[Hit], *, encode: Encode | None = None
+    text: str,
+    question: str,
+    hits: Sequence[Hit],
+    *,
+    encode: Encode | None = None,
+    rerank: Rerank | None = None,
 ) -> Checked:
     """Verify an answer's citations against `hits`; [n] names `hits[n - 1]`.
 
     Citations are numbered as in the prompt. Every quote stands word for word in its passage,
     and its span is in the document's text where the passage's own span is known.
     """
-    verifier = _Verifier(question, hits, encode)
+    verifier = _Verifier(question, hits, encode, rerank)
     kept: list[str] = []
     dropped: list[str] = []
     citations: dict[int, Citation] = {}
@@ -114,13 +122,15 @@ def _citation(n: int, hit: Hit, support: Support) -> Citation:
 class _Verifier:
     """Holds the sentences of the passages, and their vectors once they are needed."""
 
-    def __init__(self, question: str, hits: Sequence[Hit], encode: Encode | None) -> None:
+    def __init__(
+        self, question: str, hits: Sequence[Hit], encode: Encode | None, rerank: Rerank | None
+    ) -> None:
         self._question = question
         self._asked = set(words(question))
         self._pieces = [_windows(hit.text) for hit in hits]
         self._single = [len(sentences(hit.text)) for hit in hits]
         self._words = [[set(words(p.text)) for p in pieces] for pieces in self._pieces]
-        self._encode = encode
+        self._encode, self._rerank = encode, rerank
         self._vectors: dict[int, FloatArray] = {}
 
     def sources(self, sentence: str, claimed: Sequence[int]) -> dict[int, Support]:
@@ -137,19 +147,22 @@ class _Verifier:
         return {best[1]: best[0]}
 
     def support(self, sentence: str, n: int) -> Support:
-        """Word overlap first, embeddings where that is not enough."""
+        """Word overlap first; embeddings and the reranker where that is not enough."""
         overlap = self._overlap(sentence, n)
         if overlap.supported or self._encode is None or not self._pieces[n - 1]:
             return overlap
         if n not in self._vectors:
             self._vectors[n] = self._encode([p.text for p in self._pieces[n - 1]])
-        claim = self._encode([f"{self._question} {sentence}"])[0]
+        said = f"{self._question} {sentence}"
+        claim = self._encode([said])[0]
         cosines = self._vectors[n] @ claim
         best = int(cosines.argmax())
         piece = self._pieces[n - 1][best]
         score = float(cosines[best])
         figures = {w for w in words(sentence) if w[0].isdigit()}
         holds = score >= COSINE and figures <= self._words[n - 1][best]
+        if holds and self._rerank is not None:
+            holds = float(self._rerank(said, [piece.text])[0]) >= RELEVANT
         return Support(score, holds, piece.start, piece.end)
 
     def _overlap(self, sentence: str, n: int) -> Support:

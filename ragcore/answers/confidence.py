@@ -20,7 +20,7 @@ from ragcore.answers.sentences import words
 from ragcore.errors import RagcoreError
 
 if TYPE_CHECKING:
-    from ragcore.answers.citations import Encode
+    from ragcore.answers.citations import Encode, Rerank
     from ragcore.types import Citation, Hit
 
 CALIBRATION = "calibration.json"
@@ -33,7 +33,8 @@ class Signals:
     `abstains` is the log-odds of the abstention's first token, `fluency` the mean
     log-probability of a token of the answer, `passage` and `sentence` the share of the
     question's words that stand in the cited passage and quote, `names` that of its names and
-    numbers in the passage, `near` the cosine of question and quote.
+    numbers in the passage, `near` the cosine of question and quote, `rerank` the reranker's logit
+    of the two (0 without one).
     """
 
     abstains: float
@@ -42,6 +43,7 @@ class Signals:
     sentence: float
     names: float
     near: float
+    rerank: float = 0.0
 
 
 def signals(
@@ -53,6 +55,7 @@ def signals(
     citations: Sequence[Citation],
     hits: Sequence[Hit],
     encode: Encode | None,
+    rerank: Rerank | None = None,
 ) -> Signals:
     """Collect the signals. `abstention` and `likelihood` are the probabilities of the
     abstention's first token and of the whole answer."""
@@ -63,6 +66,7 @@ def signals(
     if encode is not None and quotes:
         vectors = encode([question, *quotes])
         near = float((vectors[1:] @ vectors[0]).max())
+    reranked = float(rerank(question, quotes).max()) if rerank is not None and quotes else 0.0
     return Signals(
         abstains=_log_odds(abstention),
         fluency=math.log(max(likelihood, 1e-30)) / max(tokens, 1),
@@ -70,6 +74,7 @@ def signals(
         sentence=_share(asked, quotes),
         names=_share(_names(question), cited),
         near=near,
+        rerank=reranked,
     )
 
 

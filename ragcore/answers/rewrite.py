@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _REFERS = re.compile(
     r"\b(it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|there|then|"
-    r"one|ones|former|latter|same|else|instead|too)\b",
+    r"one|ones|former|latter|same|else|instead|too)\b|\b(mine|yours|ours)\W*$",
     re.IGNORECASE,
 )
 _CONTINUES = re.compile(
@@ -51,7 +51,7 @@ def stand_alone(
 
     The model writes it. What it writes is taken only if it is one question that keeps the
     words of the follow-up and takes all others from the conversation; a small model often
-    fails that, and then the previous question is put in front instead.
+    fails that, and then the last question that stands alone is put in front instead.
     """
     turns = [m for m in history if m.content.strip() and m.role != "system"][-2 * _TURNS :]
     asked = [m.content for m in turns if m.role == "user"]
@@ -60,7 +60,8 @@ def stand_alone(
     written = _ask_model(llm, question, turns, cancel)
     if _faithful(written, question, turns):
         return written
-    return f"{_plain(asked[-1])} {question}"
+    alone = [earlier for earlier in asked if not refers_back(earlier)]
+    return f"{_plain((alone or asked)[-1])} {question}"
 
 
 def _ask_model(

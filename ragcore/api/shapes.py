@@ -28,8 +28,15 @@ class NewCollection(Given):
     name: str = Field(min_length=1, max_length=100, examples=["papers"])
 
 
-class Renaming(Given):
-    name: str = Field(min_length=1, max_length=100, examples=["old papers"])
+class Changes(Given):
+    """What is given is changed."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=100, examples=["old papers"])
+    adapter: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="A LoRA adapter that answers here; none: the bare model; default: undo.",
+    )
 
 
 class CollectionShape(BaseModel):
@@ -44,10 +51,12 @@ class CollectionShape(BaseModel):
     images: int
     bytes: int
     types: dict[str, int]
+    adapter: str | None = Field(description="What answers its questions; null: the profile's.")
 
     @classmethod
     def of(cls, row: Collection, counts: Statistics) -> CollectionShape:
         return cls(
+            adapter=row.settings.get("adapter"),
             name=row.name,
             created_at=row.created_at,
             documents=counts.documents,

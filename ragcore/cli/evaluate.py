@@ -71,6 +71,13 @@ def images(directory: str, as_json: bool) -> None:
     help="Wrong passages beside the right one, where the file has contexts.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first questions.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Questions of given passages answered at once; 1: one after another, as a person asks.",
+)
 @click.option("--adapter", help="An adapter's name, or none for the bare model.")
 @click.option("--base", is_flag=True, help="Ask the bare model too, for comparison.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="As of `ragcore ask`.")
@@ -100,9 +107,38 @@ def qa(
         plot=Path(plot) if plot else None,
         **how,
     )
-    if base:
-        result["base"] = evaluate_qa(path, adapter="none", **how)
-    _show(result, as_json)
+    if not base:
+        _show(result, as_json)
+        return
+    bare = evaluate_qa(path, adapter="none", **how)
+    if as_json:
+        print_json({**result, "base": bare})
+        return
+    click.echo(f"{'':<24} {adapter or 'tuned':>12} {'base':>12}")
+    for name, value in result.items():
+        click.echo(f"{name:<24} {_value(value):>12} {_value(bare.get(name)):>12}")
+
+
+@command.command("chat")
+@click.argument("file", metavar="FILE.jsonl")
+@click.option("-c", "--collection", required=True, help="Where the answers stand.")
+@click.option(
+    "-k", "k", type=click.IntRange(1), default=4, show_default=True, help="Passages looked at."
+)
+@_as_json
+def chat(file: str, collection: str, k: int, as_json: bool) -> None:
+    """Follow-up questions: what a search finds for them as asked, rewritten, and by hand.
+
+    A line of FILE is {"turns": [{"question", "stands_alone", "answer", "evidence"}, ...]}.
+    """
+    path = _there(file, "file")
+    from ragcore.evals.chat import evaluate_chat
+
+    result = evaluate_chat(
+        path, settings=Settings(), collection=collection, k=k, progress=progress_line()
+    )
+    missed = result["missed"] if as_json else [m["rewritten"] for m in result["missed"]]
+    _show({**result, "missed": missed}, as_json)
 
 
 @command.command("captions")

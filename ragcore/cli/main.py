@@ -24,6 +24,7 @@ COMMANDS = {
     "documents": ("ragcore.cli.documents", "List or remove the documents of a collection."),
     "eval": ("ragcore.cli.evaluate", "Measure quality on data with known answers."),
     "tune": ("ragcore.cli.tune", "Adapt a model to a recipe."),
+    "adapters": ("ragcore.cli.adapters", "List, choose, combine and write out LoRA adapters."),
     "models": ("ragcore.cli.models", "List, fetch and choose models."),
     "doctor": ("ragcore.cli.doctor", "Check the installation and the library's consistency."),
     "backup": ("ragcore.cli.backup", "Write the whole library into one file, also while in use."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,14 +69,16 @@ def evaluate_qa(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     seed: int = 0,
+    batch: int = 16,
 ) -> dict[str, Any]:
     """Answer every question of a JSONL[.gz] file and score the answers.
 
     Lines have `question` and `answers`, and either `context` (the gold passage, put beside
     `distractors` hard ones from the same file) or `doc` and `pages`; with `collection`, each
     goes through search and all (`ask` may replace that). `limit` takes the first ones.
-    `adapter` and `threshold` are those of `Answerer.stream`. `details` is written as JSONL, one
-    outcome a line; `plot` is a picture of how far confidences come true.
+    Questions of given passages are answered `batch` at once (1: one after another, as a person
+    asks). `adapter` and `threshold` are those of `Answerer.stream`. `details` is written as JSONL,
+    one outcome a line; `plot` is a picture of how far confidences come true.
 
     Returns means by name: em, f1 over answerable questions; contains (an accepted answer stands
     in the answer); citation_precision, citation_recall; declined_unanswerable,
@@ -85,28 +87,26 @@ def evaluate_qa(
     Raises UsageError for a file that does not fit.
     """
     everything = read_questions(file)
-    if (limit is not None and limit < 1) or distractors < 0:
-        raise UsageError("limit must be at least 1, and distractors at least 0")
+    if (limit is not None and limit < 1) or distractors < 0 or batch < 1:
+        raise UsageError("limit and batch must be at least 1, and distractors at least 0")
     questions = everything[:limit]
     runner: _Passages | _Pipeline = (
         _Pipeline(ask or _ask(settings, collection, adapter, threshold))
         if collection is not None
         else _Passages(everything, settings, distractors, adapter, seed, threshold)
     )
-    outcomes = []
-    started = time.perf_counter()
-    for index, question in enumerate(questions):
-        if cancel is not None and cancel.cancelled:
-            raise Cancelled("the evaluation was cancelled")
-        begun = time.perf_counter()
-        answer = runner.answer(index, question)
-        outcome = Outcome(question, answer, time.perf_counter() - begun)
+    found: dict[int, Outcome] = {}
+    started = begun = time.perf_counter()
+    for index, answer in runner.answers(questions, batch, cancel):
+        now = time.perf_counter()
+        found[index] = outcome = Outcome(questions[index], answer, now - begun)
+        begun = now
         outcome.scores = score(outcome, runner.gold(index))
-        outcomes.append(outcome)
         if progress is not None:
-            rate = len(outcomes) / (time.perf_counter() - started)
-            left = (len(questions) - len(outcomes)) / rate
-            progress(Progress("questions", len(outcomes), len(questions), rate, left))
+            rate = len(found) / (now - started)
+            left = (len(questions) - len(found)) / rate
+            progress(Progress("questions", len(found), len(questions), rate, left))
+    outcomes = [found[index] for index in range(len(questions))]
     if details is not None:
         write_details(outcomes, details)
     if plot is not None:
@@ -159,22 +159,30 @@ class _Passages:
         self._count = distractors
         self._seed = seed
         self._contexts = list(dict.fromkeys((q.context, q.title) for q in questions))
+        self._place = {context: place for place, context in enumerate(self._contexts)}
         self._neighbours = Neighbours([c for c, _ in self._contexts]) if distractors else None
         self._gold: dict[int, int] = {}
 
-    def answer(self, index: int, question: Question) -> Answer:
-        own = self._contexts.index((question.context, question.title))
+    def answers(
+        self, questions: Sequence[Question], batch: int, cancel: CancelToken | None
+    ) -> Iterator[tuple[int, Answer]]:
+        from ragcore.answers.many import answer_many
+
+        asked = ((q.question, self._hits(i, q)) for i, q in enumerate(questions))
+        return answer_many(self._answerer, asked, batch=batch, adapter=self._adapter, cancel=cancel)
+
+    def _hits(self, index: int, question: Question) -> list[Hit]:
+        own = self._place[question.context, question.title]
         chosen = [own]
         if self._neighbours is not None:
             chosen += self._neighbours.nearest(question.question, own, self._count)
         random.Random(f"{self._seed} {index}").shuffle(chosen)
         self._gold[index] = own
-        hits = [
+        return [
             Hit(i, "passage", 1.0, i, self._contexts[i][1], "", self._contexts[i][0],
                 span=(0, len(self._contexts[i][0])))
             for i in chosen
         ]  # fmt: skip
-        return self._answerer.answer_from(question.question, hits, adapter=self._adapter)
 
     def gold(self, index: int) -> int | None:
         return self._gold.get(index)
@@ -186,8 +194,13 @@ class _Pipeline:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
-    def answer(self, index: int, question: Question) -> Answer:
-        return self._ask(question.question)
+    def answers(
+        self, questions: Sequence[Question], batch: int, cancel: CancelToken | None
+    ) -> Iterator[tuple[int, Answer]]:
+        for index, question in enumerate(questions):
+            if cancel is not None and cancel.cancelled:
+                raise Cancelled("the evaluation was cancelled")
+            yield index, self._ask(question.question)
 
     def gold(self, index: int) -> int | None:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.library.adapting import Adapting
 from ragcore.library.imagining import Imagining
 from ragcore.library.ingesting import Ingesting
 from ragcore.library.teaching import Teaching
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ragcore.catalog.models import Collection
 
 
-class Library(Ingesting, Viewing, Imagining, Teaching):
+class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
     """A person's documents and pictures: everything ragcore does, on one home folder.
 
     Light to make: models load when first needed, and are shared by all of a process. Safe to
@@ -144,8 +145,9 @@ class Library(Ingesting, Viewing, Imagining, Teaching):
         """Answer from the `k` best passages, with citations, or abstain.
 
         `schema` is a JSON Schema that the answer's text must follow. `history` are earlier
-        turns; a follow-up is rewritten to stand alone. `threshold` in [0, 1] replaces the setting
-        `answer_threshold`. Raises UsageError for an empty question.
+        turns; a follow-up is rewritten to stand alone. `adapter` replaces the collection's, and
+        `threshold` in [0, 1] the setting `answer_threshold`. Raises UsageError for an empty
+        question.
         """
         return self._answerer.ask(
             question,
@@ -154,7 +156,7 @@ class Library(Ingesting, Viewing, Imagining, Teaching):
             where=where or {},
             history=history,
             schema=schema,
-            adapter=adapter,
+            adapter=adapter or self.collection_adapter(collection),
             threshold=threshold,
             cancel=cancel,
         )
@@ -188,6 +190,6 @@ class Library(Ingesting, Viewing, Imagining, Teaching):
             k=k,
             where=where or {},
             history=history,
-            adapter=adapter,
+            adapter=adapter or self.collection_adapter(collection),
             cancel=cancel,
         )

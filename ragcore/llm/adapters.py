@@ -151,7 +151,7 @@ class AdapterStore:
             return export_gguf(merged, target, precision=precision)
 
     def _target(self, name: str, *, replace: bool) -> Path:
-        if not _NAME.fullmatch(name) or name == "none":
+        if not _NAME.fullmatch(name) or name in ("none", "default"):
             raise UsageError(f"{name!r} is no adapter name: use letters, digits, '.', '_', '-'")
         target = self.folder / name
         if target.exists() and not replace:

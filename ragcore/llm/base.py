@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ragcore.types import CancelToken, Message
 
-if TYPE_CHECKING:
-    pass
+NO_ADAPTER = "none"  # asked for by name: the bare model, also where a default adapter is set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

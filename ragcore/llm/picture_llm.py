@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
-from ragcore.llm.base import Sampling
+from ragcore.llm.base import NO_ADAPTER, Sampling
 from ragcore.llm.picture_prompt import prompt_parts
-from ragcore.llm.transformers_llm import NO_ADAPTER
 
 if TYPE_CHECKING:
     import torch

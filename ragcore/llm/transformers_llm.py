@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
-from ragcore.llm.base import Constraint, Sampling
+from ragcore.llm.base import NO_ADAPTER, Constraint, Sampling
+from ragcore.llm.batches import Batches
+from ragcore.llm.chooser import Chooser
 from ragcore.llm.grammar import GrammarCompiler, verify
-from ragcore.llm.logits import check, processors
+from ragcore.llm.logits import check
 from ragcore.llm.prompt_cache import Kept, PromptCache
 from ragcore.llm.text_stream import TextStream
 from ragcore.llm.turns import Turns
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
 
     from ragcore.encoders.device import Placement
 
-NO_ADAPTER = "none"  # asked for by name: the bare model, also where a default adapter is set
 
-
-class TransformersLLM:
+class TransformersLLM(Batches):
     """Runs any chat model from a local folder (or hub name) through transformers.
 
     Several threads may stream at once: tokens of all of them take turns, each with its own
@@ -271,31 +271,19 @@ class TransformersLLM:
         embedded: torch.Tensor | None = None,
     ) -> Iterator[int]:
         """Tokens after `prompt`, or after input embeddings in its place."""
-        import torch
-
         known = None if embedded is not None else self._cache.take(prompt, adapter)
         kept = known or self._fresh(adapter)
         shared = embedded is None  # the cache knows prompts by their tokens
-        chain = processors(sampling, self.tokenizer, len(prompt))
-        random = torch.Generator(device="cpu")
-        random.manual_seed(sampling.seed) if sampling.seed is not None else random.seed()
+        choose = Chooser(prompt, sampling, self.tokenizer, grammar)
         ends = self._end_tokens()
-        ids, pending = list(prompt), prompt[len(kept.tokens) :]
+        pending = prompt[len(kept.tokens) :]
         try:
             for _ in range(limit):
                 scores = self._forward(kept, pending, cancel, embedded=embedded)[-1].float()
                 embedded = None
-                context = torch.tensor(ids, dtype=torch.long, device=scores.device)
-                for process in chain:
-                    scores = process(context, scores)
-                if grammar is not None:
-                    scores = grammar.apply(scores)
-                token = _choose(scores, sampling, random)
-                if grammar is not None:
-                    grammar.accept(token)
+                token = choose(scores)
                 if token in ends:
                     return
-                ids.append(token)
                 pending = [token]
                 yield token
         finally:
@@ -444,11 +432,3 @@ class TransformersLLM:
                 self._watch()
                 return
         self.unload()
-
-
-def _choose(scores: torch.Tensor, sampling: Sampling, random: torch.Generator) -> int:
-    import torch
-
-    if sampling.temperature == 0:
-        return int(scores.argmax())
-    return int(torch.multinomial(scores.softmax(-1).cpu(), 1, generator=random))

@@ -12,6 +12,7 @@ import pytest
 from ragcore.answers import ABSTENTION, Answerer
 from ragcore.answers.answerer import declines, readable
 from ragcore.answers.reading import closest, fit
+from ragcore.answers.rewrite import stand_alone
 from ragcore.errors import Cancelled, UsageError
 from ragcore.llm.base import LLM
 from ragcore.llm.loader import load_llm
@@ -262,3 +263,40 @@ def test_a_follow_up_is_asked_of_the_index_standing_alone(llm: LLM, leave: Hit) 
     alone = "Where is the games room on the second floor?"
     list(asker.stream(alone, history=history))
     assert seen[1] == alone
+
+
+def test_a_long_history_stays_within_its_budget(llm: LLM, leave: Hit) -> None:
+    """Forty turns of 6,000 characters: the last few are read, each cut."""
+    asked: list[Sequence[Message]] = []
+
+    class Listening:
+        def __getattr__(self, name: str) -> object:
+            return getattr(llm, name)
+
+        def stream(self, messages: Sequence[Message], *rest: object, **how: object) -> object:
+            asked.append(messages)
+            return llm.stream(messages, *rest, **how)  # type: ignore[arg-type]
+
+    history = [
+        Message("user" if n % 2 == 0 else "assistant", f"Turn {n}. " + "The leave is paid. " * 300)
+        for n in range(40)
+    ]
+    asker = Answerer(Listening(), lambda _: SearchResult((leave,)), settings=Settings())  # type: ignore[arg-type]
+    list(asker.stream("How is it requested?", history=history))
+    for messages in asked:
+        assert llm.count_tokens(llm.render(messages)) < 1200  # type: ignore[attr-defined]
+    assert "Turn 39" in asked[0][-1].content
+    assert "Turn 20" not in asked[0][-1].content
+
+
+def test_the_last_question_that_stands_alone_goes_before_a_follow_up() -> None:
+    class Rambling:
+        def stream(self, *_: object, **__: object) -> list[str]:
+            return ["Certainly! Here is the rewritten question you asked for:"]
+
+    asked = ("How long does the battery of the gauge last?", "How much does a new one cost?")
+    history = [Message("user", question) for question in asked]
+    for question in ("When must it be replaced?", "Where can I buy mine?"):
+        assert stand_alone(Rambling(), question, history) == f"{asked[0]} {question}"  # type: ignore[arg-type]
+    alone = "Where is the games room on the second floor?"
+    assert stand_alone(Rambling(), alone, history) == alone  # type: ignore[arg-type]

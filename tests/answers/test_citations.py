@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragcore.answers.citations import check, numbers, without_marks
+from ragcore.answers.citations import Rerank, check, numbers, without_marks
 from ragcore.answers.sentences import sentences, words
 from ragcore.encoders.loader import text_encoder
 from ragcore.settings import Settings
@@ -128,3 +130,26 @@ def test_checking_never_fails_and_quotes_are_exact(text: str) -> None:
 
 def test_words_are_stems_and_numbers_as_written() -> None:
     assert words("The Permitted activities of 3.5 days") == ["permit", "activ", "3.5", "day"]
+
+
+def test_a_reranker_can_object_to_what_only_embeddings_support(
+    leave: Hit, starter_weights: object
+) -> None:
+    encode = text_encoder(Settings()).encode
+    text = "Staff receive about five weeks of holidays annually [1]."
+    seen: list[str] = []
+
+    def judging(logit: float) -> Rerank:
+        def rerank(query: str, passages: Sequence[str]) -> np.ndarray:
+            seen.append(query)
+            return np.full(len(passages), logit, np.float32)
+
+        return rerank
+
+    for logit, count in ((4.0, 1), (-4.0, 0)):
+        how = {"encode": encode, "rerank": judging(logit)}
+        assert len(check(text, "How much vacation?", [leave], **how).citations) == count
+    said = "How much vacation? Staff receive about five weeks of holidays annually."
+    assert seen == [said, said]
+    plain = check("Employees get 25 days [1].", "How many?", [leave], rerank=judging(-4.0))
+    assert plain.citations  # the words stand there: nobody is asked

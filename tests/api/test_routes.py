@@ -262,6 +262,12 @@ def test_collections_are_made_renamed_and_deleted(admin: httpx.Client) -> None:
     assert admin.post("/api/v1/collections", json={"name": "../up"}).status_code == 400
     renamed = admin.patch("/api/v1/collections/letters", json={"name": "post"})
     assert renamed.json()["name"] == "post"
+    adapted = admin.patch("/api/v1/collections/post", json={"adapter": "grounded-qa"})
+    assert adapted.json()["adapter"] == "grounded-qa"
+    unknown = admin.patch("/api/v1/collections/post", json={"adapter": "nothing"})
+    assert unknown.status_code == 400
+    undone = admin.patch("/api/v1/collections/post", json={"adapter": "default"})
+    assert undone.json()["adapter"] is None
     assert admin.delete("/api/v1/collections/post").json() == {"deleted": "post", "documents": 0}
     assert admin.get("/api/v1/collections/post").status_code == 404
 

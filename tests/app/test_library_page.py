@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.state import close_libraries, library
 from ragcore.catalog.models import Job
+from ragcore.library import Library
 
 Page = Callable[..., AppTest]
 
@@ -174,3 +175,21 @@ def test_models_page_tells_device_licences_and_memory(page: Page) -> None:
     assert "minilm-l6-v2" in set(licences["Model"])
     settings = next(d.value for d in test.dataframe if "Setting" in d.value.columns)
     assert "ui_password_hash" in set(settings["Setting"])
+
+
+def test_models_page_chooses_combines_and_removes_adapters(page: Page, own_home: Path) -> None:
+    test = page("models").run()
+    assert any("grounded-qa" in str(table.value) for table in test.dataframe)
+    box = test.selectbox(key="adapter-of-sample")
+    assert box.value == "default"
+    box.select("none").run()
+    with Library() as library:
+        assert library.collection_adapter("sample") == "none"
+        library.adapters.add(library.adapters.find("grounded-qa"), "mine")
+    test = page("models").run()
+    assert test.selectbox(key="adapter-of-sample").value == "none"
+    test.selectbox(key="adapter-one").select("mine").run()
+    test.button(key="adapter-remove").click().run()
+    assert not test.exception
+    with Library() as library:
+        assert [one.name for one in library.adapters.list()] == ["grounded-qa"]

@@ -125,3 +125,22 @@ def test_limits_are_added_only_where_there_are_none() -> None:
     assert properties["list"]["maxItems"] == 12
     assert properties["list"]["items"]["maxLength"] == 300
     assert "maxLength" not in schema["properties"]["free"]
+
+
+def test_a_batch_holds_each_ones_own_constraint(tiny_llm: TransformersLLM) -> None:
+    """As one after another: its own seed, penalty and limit; a cut one is an error, not JSON."""
+    long = [Message("user", "word " * 40), *ASK]
+    wanted = [Constraint(json_schema=NESTED), Constraint(json_schema=ENUM), None,
+              Constraint(regex=r"\d{4}-\d{2}"), Constraint(json_schema=NESTED)]  # fmt: skip
+    how = [Sampling(max_tokens=5 if n == 4 else 300 if n == 0 else 40, temperature=1.0, seed=n,
+                    repetition_penalty=1.3) for n in range(5)]  # fmt: skip
+    prompts = [ASK, long, ASK, long, ASK]
+    found = tiny_llm.complete_all(prompts, how, constraints=wanted)
+    Draft202012Validator(NESTED).validate(json.loads(str(found[0])))
+    Draft202012Validator(ENUM).validate(json.loads(str(found[1])))
+    assert re.fullmatch(r"\d{4}-\d{2}", str(found[3]))
+    assert isinstance(found[4], RagcoreError)
+    assert "max_tokens" in str(found[4])
+    greedy = Sampling(max_tokens=12)
+    alone = ["".join(tiny_llm.stream(prompt, greedy)) for prompt in (ASK, long)]
+    assert tiny_llm.complete_all([ASK, long], [greedy, greedy]) == alone

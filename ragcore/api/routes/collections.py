@@ -17,7 +17,7 @@ from ragcore.api.access import (
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import PREFIX, library_of, work_of
-from ragcore.api.shapes import CollectionList, CollectionShape, Deleted, NewCollection, Renaming
+from ragcore.api.shapes import Changes, CollectionList, CollectionShape, Deleted, NewCollection
 from ragcore.catalog.catalog import check_name
 from ragcore.errors import UsageError
 from ragcore.library import Library
@@ -79,19 +79,24 @@ async def get_collection(request: Request, here: ReaderHere) -> CollectionShape:
 
 
 @router.patch("/{collection}")
-async def rename_collection(request: Request, body: Renaming, here: AdminHere) -> CollectionShape:
-    """Give a collection another name. Keys that may see it still may."""
+async def change_collection(request: Request, body: Changes, here: AdminHere) -> CollectionShape:
+    """Give a collection another name, or another adapter. Keys that may see it still may."""
     library = library_of(request)
 
-    def rename() -> CollectionShape:
-        check_name(body.name)
+    def change() -> CollectionShape:
+        if body.name is not None:
+            check_name(body.name)
+        if body.adapter is not None:
+            library.use_adapter(body.adapter, here.name)
+        if body.name is None:
+            return _shape(library, here.name)
         try:
             library.rename_collection(here.name, body.name)
         except UsageError as error:
             raise Problem(409, str(error)) from None
         return _shape(library, body.name)
 
-    return await work_of(request).run(here.principal, rename)
+    return await work_of(request).run(here.principal, change)
 
 
 @router.delete("/{collection}")

@@ -1,0 +1,92 @@
+"""Many questions of given passages, answered in batches: for evaluations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ragcore.answers.answerer import Answerer, AnswerEvent, Run, leans
+from ragcore.answers.prompt import ABSTENTION
+from ragcore.types import Answer, CancelToken, Hit, SearchResult
+
+if TYPE_CHECKING:
+    from ragcore.llm.batch import Written
+
+_AHEAD = 8  # batches that are sorted by length together, so that little is padded
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, the passages that it is asked of, and its place in the list."""
+
+    index: int
+    question: str
+    hits: tuple[Hit, ...]
+
+
+def answer_many(
+    answerer: Answerer,
+    asked: Iterable[tuple[str, Sequence[Hit]]],
+    *,
+    batch: int = 16,
+    adapter: str | None = None,
+    cancel: CancelToken | None = None,
+) -> Iterator[tuple[int, Answer]]:
+    """Yield (place in `asked`, answer), a batch at a time, not in order.
+
+    Answers are those of `Answerer.answer_from`, up to rounding. A model that takes no batches (a
+    server's) is asked one question after another.
+    """
+    questions = (Asked(i, question, tuple(hits)) for i, (question, hits) in enumerate(asked))
+    write_all = getattr(answerer.llm, "write_all", None)
+    if write_all is None or batch == 1:
+        for one in questions:
+            yield (
+                one.index,
+                answerer.answer_from(one.question, one.hits, adapter=adapter, cancel=cancel),
+            )
+        return
+    while window := list(islice(questions, batch * _AHEAD)):
+        runs = [(one.index, _prepared(answerer, one, adapter, cancel)) for one in window]
+        yield from ((index, _answer(run.abstain())) for index, run in runs if not run.hits)
+        ready = sorted((pair for pair in runs if pair[1].hits), key=lambda pair: pair[1].size)
+        for start in range(0, len(ready), batch):
+            group = ready[start : start + batch]
+            begun = time.perf_counter()
+            written = write_all(
+                [run.messages for _, run in group],
+                max_tokens=answerer.sampling.max_tokens,
+                watch=ABSTENTION.split()[0],
+                bar=leans,
+                adapter=adapter,
+                cancel=cancel,
+            )
+            speed = sum(one.tokens for one in written) / (time.perf_counter() - begun)
+            for (index, run), text in zip(group, written, strict=True):
+                run.timings["tokens_per_second"] = speed
+                yield index, _checked(run, text)
+
+
+def _prepared(
+    answerer: Answerer, one: Asked, adapter: str | None, cancel: CancelToken | None
+) -> Run:
+    found = SearchResult(one.hits)
+    run = Run(answerer.searching(lambda _: found), one.question, adapter, cancel,
+              threshold=answerer.threshold)  # fmt: skip
+    for _ in run.find("", max(1, len(one.hits)), {}, ()):
+        pass
+    return run
+
+
+def _checked(run: Run, written: Written) -> Answer:
+    run.text = written.text
+    run.written = written
+    return _answer(run.checked())
+
+
+def _answer(event: AnswerEvent) -> Answer:
+    assert event.answer is not None
+    return event.answer

@@ -1,0 +1,148 @@
+"""Follow-up questions measured: does the search find what they are about?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import Cancelled, UsageError
+from ragcore.evals.lines import read_lines
+from ragcore.evals.qa_scores import normalised
+from ragcore.types import CancelToken, Message, Progress, ProgressCallback, SearchQuery
+
+if TYPE_CHECKING:
+    from ragcore.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question of a conversation as it was asked, the same as it stands alone, its answer, and
+    words that stand in the passage that tells it."""
+
+    question: str
+    stands_alone: str
+    answer: str
+    evidence: str
+
+
+Rewrite = Callable[[str, Sequence[Message]], str]
+Find = Callable[[str], Sequence[str]]
+
+
+def evaluate_chat(
+    file: Path,
+    *,
+    settings: Settings,
+    collection: str,
+    k: int = 4,
+    rewrite: Rewrite | None = None,
+    find: Find | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> dict[str, Any]:
+    """Search for every follow-up of a JSONL file of conversations: as it was asked, as the model
+    rewrites it, and as a person wrote it out.
+
+    A line is {"turns": [{"question", "stands_alone", "answer", "evidence"}, …]}; every turn but
+    the first is a follow-up. The history holds the questions before it with their answers as the
+    file has them. A search has found it when one of its first `k` passages holds the evidence.
+    `rewrite` and `find` replace the profile's model and the collection.
+
+    Returns found_as_asked, found_rewritten, found_by_hand (shares in [0, 1]), `lost` (found as
+    asked and not when rewritten), rewritten (share that was changed at all),
+    seconds_per_rewriting, counts and what was missed. Raises UsageError for a file of another
+    layout.
+    """
+    chains = read_chains(file)
+    follow_ups = [(chain[:n], turn) for chain in chains for n, turn in enumerate(chain) if n]
+    rewrite = rewrite or _rewrite(settings)
+    find = find or _find(settings, collection, k)
+    found: dict[str, list[bool]] = {"as_asked": [], "rewritten": [], "by_hand": []}
+    changed, spent, misses = [], 0.0, []
+    for number, (before, turn) in enumerate(follow_ups, 1):
+        if cancel is not None and cancel.cancelled:
+            raise Cancelled("the evaluation was cancelled")
+        started = time.perf_counter()
+        written = rewrite(turn.question, _history(before))
+        spent += time.perf_counter() - started
+        changed.append(written != turn.question)
+        for name, text in (
+            ("as_asked", turn.question),
+            ("rewritten", written),
+            ("by_hand", turn.stands_alone),
+        ):
+            found[name].append(_holds(find(text), turn.evidence))
+        if not found["rewritten"][-1]:
+            misses.append({"question": turn.question, "rewritten": written})
+        if progress is not None:
+            progress(Progress("follow-ups", number, len(follow_ups)))
+    count = len(follow_ups)
+    lost = sum(a and not b for a, b in zip(found["as_asked"], found["rewritten"], strict=True))
+    return {
+        **{f"found_{name}": round(sum(values) / count, 4) for name, values in found.items()},
+        "lost": lost,
+        "rewritten": round(sum(changed) / count, 4),
+        "seconds_per_rewriting": round(spent / count, 3),
+        "conversations": len(chains),
+        "follow_ups": count,
+        "missed": misses,
+    }
+
+
+def read_chains(file: Path) -> list[tuple[Turn, ...]]:
+    """Raises UsageError, with the line, for a file of another layout."""
+    chains = []
+    for number, row in read_lines(file):
+        try:
+            turns = tuple(
+                Turn(**{name: str(turn[name]) for name in Turn.__dataclass_fields__})
+                for turn in row["turns"]
+            )
+        except (KeyError, TypeError) as error:
+            raise UsageError(
+                f"{file}, line {number}: needs turns with question, stands_alone, answer, evidence"
+            ) from error
+        if len(turns) < 2:
+            raise UsageError(f"{file}, line {number}: a conversation has at least two turns")
+        chains.append(turns)
+    if not chains:
+        raise UsageError(f"{file} holds no conversations")
+    return chains
+
+
+def _history(turns: Sequence[Turn]) -> list[Message]:
+    return [
+        message
+        for turn in turns
+        for message in (Message("user", turn.question), Message("assistant", f"{turn.answer} [1]."))
+    ]
+
+
+def _holds(passages: Sequence[str], evidence: str) -> bool:
+    wanted = f" {normalised(evidence.replace('-', ' '))} "
+    return any(wanted in f" {normalised(text.replace('-', ' '))} " for text in passages)
+
+
+def _rewrite(settings: Settings) -> Rewrite:
+    from ragcore.answers.rewrite import stand_alone
+    from ragcore.llm.loader import load_llm
+
+    llm = load_llm(settings)
+    return lambda question, history: stand_alone(llm, question, history)
+
+
+def _find(settings: Settings, collection: str, k: int) -> Find:
+    from ragcore.catalog import Catalog
+    from ragcore.search import SearchEngine, Stores
+
+    catalog = Catalog(settings.catalogue_url)
+    engine = SearchEngine(catalog, Stores(catalog, settings), settings)
+
+    def find(text: str) -> list[str]:
+        query = SearchQuery(text=text, kind="passages", k=k, collection=collection)
+        return [hit.text for hit in engine.search(query).hits]
+
+    return find

@@ -1,0 +1,65 @@
+"""Adapters of the language model, and which one answers the questions of a collection."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ragcore.errors import UsageError
+from ragcore.library.parts import Parts
+
+if TYPE_CHECKING:
+    from ragcore.llm.adapters import AdapterStore
+
+_ADAPTER = "adapter"  # key of a collection's settings
+BARE, PROFILES_OWN = "none", "default"  # names that are no adapter's
+
+
+class Adapting(Parts):
+    """The verbs of adapters; what else can be done with them is `AdapterStore`'s."""
+
+    @cached_property
+    def adapters(self) -> AdapterStore:
+        from ragcore.llm.adapters import AdapterStore
+
+        return AdapterStore(self.settings)
+
+    def collection_adapter(self, collection: str) -> str | None:
+        """The adapter that a collection's questions are answered with; None: the profile's."""
+        try:
+            chosen = self.catalog.collection(collection).settings.get(_ADAPTER)
+        except UsageError:  # whoever searches it says so
+            return None
+        return str(chosen) if chosen else None
+
+    def use_adapter(self, name: str, collection: str) -> None:
+        """Answer a collection's questions with an adapter from now on.
+
+        "none" is the bare model, "default" what the profile says. Raises UsageError for an
+        unknown adapter, and for one of another model than the profile's.
+        """
+        if name == PROFILES_OWN:
+            self.catalog.update_collection_settings(collection, **{_ADAPTER: None})
+            return
+        if name != BARE:
+            self._fitting(name)
+        self.catalog.update_collection_settings(collection, **{_ADAPTER: name})
+
+    def remove_adapter(self, name: str) -> None:
+        """Delete an adapter of the home. Raises UsageError while a collection answers with it."""
+        users = [c.name for c in self.catalog.collections() if c.settings.get(_ADAPTER) == name]
+        if users:
+            raise UsageError(
+                f"{', '.join(users)} answers with adapter {name!r}: choose another one first"
+            )
+        self.adapters.remove(name)
+
+    def _fitting(self, name: str) -> None:
+        from ragcore.weights import load_profile
+
+        model = load_profile(self.settings).llm
+        if model is None or model.kind != "transformers":
+            return  # on a server, an adapter is a name of the server's
+        base = self.adapters.inspect(name).base
+        if base != model.name:
+            raise UsageError(f"adapter {name!r} is made for {base}, and answers are {model.name}'s")
