@@ -15,7 +15,7 @@ from ragcore.diffusion.model import LatentModel
 from ragcore.diffusion.pictures import as_png, recipe_of, square
 from ragcore.diffusion.request import GuideRequest, ImagineRequest
 from ragcore.diffusion.stable import StableModel
-from ragcore.errors import RagcoreError, UsageError
+from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import CancelToken
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NO_CLIP = "text guides need an image-text encoder, and the profile has none"
 NO_LORA = "{} takes no LoRA: Stable Diffusion does"
+_LOOK_EVERY = 0.2  # seconds between two looks at a token while another picture is made
 _LARGEST = 4  # times the side of the training pictures
 PictureModel = LatentModel | StableModel
 ClipSource = Callable[[], "tuple[ClipView, Callable[[str], Tensor]]"]
@@ -138,26 +139,34 @@ class Imaginer:
         """
         began = time.monotonic()
         job = _Job(self, request, self._clip, cancel)
-        with loras_on(self.model, request):
+        with loras_on(self.model, request, cancel):
             yield from job.run(preview_every)
             made = job.result(began)
         yield made
 
 
 @contextmanager
-def loras_on(model: PictureModel, request: ImagineRequest) -> Iterator[None]:
+def loras_on(
+    model: PictureModel, request: ImagineRequest, cancel: CancelToken | None = None
+) -> Iterator[None]:
     """Within the block the model has the request's LoRA weights on, and nobody else's.
 
-    Raises UsageError for a model that takes none, or a file that does not fit.
+    Raises UsageError for a model that takes none, or a file that does not fit, Cancelled while
+    another picture has the model.
     """
     if not isinstance(model, StableModel):
         if request.loras:
             raise UsageError(NO_LORA.format(model.card.name))
         yield
         return
-    with model.exclusive:
+    while not model.exclusive.acquire(timeout=_LOOK_EVERY):
+        if cancel is not None and cancel.cancelled:
+            raise Cancelled("cancelled before the first step")
+    try:
         model.set_loras([(lora.path, lora.weight) for lora in request.loras])
         yield
+    finally:
+        model.exclusive.release()
 
 
 class _Job:
@@ -275,7 +284,8 @@ class _Job:
     def _guide(self, guide: GuideRequest, scheduler: Any) -> NoisyGuide:
         from ragcore.diffusion import guides
 
-        scale = asked.limited(guide.scale, asked.MOST_GUIDE, f"the scale of {guide}", self.notes)
+        what = f"{guide.kind}:{guide.name}"
+        scale = asked.limited(guide.scale, asked.MOST_GUIDE, f"the scale of {what}", self.notes)
         if guide.kind == "class":
             classifier = self.model.classifier
             return guides.ClassGuide(classifier, [classifier.class_rows(guide.name)], scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from ragcore.diffusion import (
 from ragcore.diffusion.loader import imaginer as of_profile
 from ragcore.diffusion.loader import unload
 from ragcore.diffusion.stable import StableModel
-from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.settings import Settings
+from ragcore.types import CancelToken
 
 from .test_imaginer import pixels
 from .tiny_stable import make_controlnet, make_lora, make_stable, make_xl
@@ -121,6 +123,26 @@ def test_loras_on_several_and_off(folders: dict[str, Path]) -> None:
     assert np.abs(made(imaginer, loras=[LoraRequest(folders["lora1"], 0.0)]) - plain).max() <= 1
     assert np.abs(made(imaginer) - plain).max() <= 1  # off again
     assert np.abs(made(imaginer, loras=[one]) - with_one).max() <= 1
+
+
+def test_two_people_take_turns_and_one_may_give_up(folders: dict[str, Path]) -> None:
+    """LoRA weights sit in the shared denoiser: nobody's picture has another's."""
+    imaginer = Imaginer(StableModel(folders["sd"], name="sd"))
+    lora = LoraRequest(folders["lora1"])
+    plain, with_lora = made(imaginer), made(imaginer, loras=[lora])
+    with ThreadPoolExecutor() as pool:
+        wanted = [{"loras": [lora]} if number % 2 else {} for number in range(6)]
+        found = list(pool.map(lambda fields: made(imaginer, **fields), wanted))
+    for fields, picture in zip(wanted, found, strict=True):
+        assert np.abs(picture - (with_lora if fields else plain)).max() <= 1
+    first = imaginer.stream(ImagineRequest(**FEW))
+    next(first)  # has the model
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled, match="before the first step"):
+        imaginer.imagine(ImagineRequest(**FEW), cancel=token)
+    first.close()  # given up: the next one is made
+    assert np.abs(made(imaginer) - plain).max() <= 1
 
 
 def test_text_guide_is_the_same_one(folders: dict[str, Path]) -> None:
