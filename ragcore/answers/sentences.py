@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+
+from ragcore.stems import stem
 
 # A sentence ends at . ! ? (and closing quotes) before white space and a new beginning, or at an
 # empty line. Abbreviations with a following lower-case word do not end one.
@@ -142,19 +142,7 @@ def sentences(text: str) -> list[Sentence]:
     return found
 
 
-@lru_cache(maxsize=1)
-def _stemmer() -> Any:
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")
-
-
-@lru_cache(maxsize=20000)
-def _stem(word: str) -> str:
-    return str(_stemmer().stemWord(word))
-
-
 def words(text: str) -> list[str]:
     """Stems of the words that carry meaning; numbers are kept as written."""
     lowered = (w.lower().replace("’", "'").removesuffix("'s") for w in _WORD.findall(text))
-    return [w if w[0].isdigit() else _stem(w) for w in lowered if w not in _COMMON]
+    return [w if w[0].isdigit() else stem(w, "english") for w in lowered if w not in _COMMON]

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from ragcore import stems
 from ragcore.catalog.lexical import QueryWords, is_unspaced
 
 MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision
@@ -44,7 +45,7 @@ def stem(word: str) -> str:
     flat = "".join(
         c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c)
     )
-    return str(_stemmer().stemWord(flat))
+    return stems.stem(flat, "porter")
 
 
 def matched_words(text: str, words: tuple[str, ...], limit: int = 20) -> tuple[str, ...]:
@@ -66,10 +67,3 @@ def _wanted(words: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """(place in the query by stem, words of scripts without spaces)."""
     unspaced = [word for word in words if is_unspaced(word)]
     return {stem(word): n for n, word in enumerate(words)}, unspaced
-
-
-@lru_cache(maxsize=1)
-def _stemmer():  # type: ignore[no-untyped-def]
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("porter")
