@@ -1,16 +1,16 @@
-"""Who may come in: a password page before everything, and a cookie that tells browsers apart.
+"""Who may come in: a login before everything, and a cookie that tells browsers apart.
 
 An ASGI middleware, so that pictures, uploads and the live connection are guarded as the pages
-are. Without a password set it only hands out the cookie.
+are. Where no login is needed it only hands out the cookie.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
-import time
-from asyncio import sleep, to_thread
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from html import escape
@@ -21,8 +21,8 @@ from urllib.parse import parse_qs
 
 from starlette.websockets import WebSocketDisconnected
 
-from ragcore.accounts import Tokens, verify_password
-from ragcore.settings import Settings
+from app.login import SESSION, SESSION_COOKIE, Login, Throttle
+from ragcore.catalog.principals import Principal
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -31,11 +31,9 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BROWSER_COOKIE = "ragcore_browser"
-SESSION_COOKIE = "ragcore_session"
 LOGIN_PATH, LOGOUT_PATH, HEALTH_PATH = "/login", "/logout", "/_stcore/health"
-_YEAR, _SESSION = 365 * 86400, 14 * 86400
+_YEAR = 365 * 86400
 _MAX_FORM = 4096
-_FREE_TRIES, _LONGEST_WAIT, _FORGET = 3, 8.0, 900.0
 
 # Everything comes from this server: the browser itself refuses any other address.
 POLICY = (
@@ -65,14 +63,14 @@ def owner_of(cookies: MutableMapping[str, str] | Any) -> str:
 
 
 class Access:
-    """The middleware. `base_path` is where a reverse proxy shows the pages."""
+    """The middleware. `base_path` is where a reverse proxy shows the pages; without `login`
+    everybody who can reach it is let in."""
 
-    def __init__(self, app: Asgi, *, settings: Settings, base_path: str = "") -> None:
+    def __init__(self, app: Asgi, *, login: Login | None = None, base_path: str = "") -> None:
         self._app = app
         self._root = f"/{base_path.strip('/')}/".replace("//", "/")
-        self._hash = settings.ui_password_hash
-        self._tokens = Tokens(settings.home / "ui.key", context=self._hash)
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._login = login
+        self._throttle = Throttle()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -80,14 +78,16 @@ class Access:
             return
         cookies = _cookies(scope)
         path = "/" + str(scope.get("path", "/")).removeprefix(self._root).lstrip("/")
-        if self._hash and path == LOGIN_PATH:
-            await self._login(scope, receive, send)
-        elif self._hash and path == LOGOUT_PATH:
-            await _redirect(send, self._root, [self._cookie(SESSION_COOKIE, "", 0)])
+        login = self._login
+        if login and path == LOGIN_PATH:
+            await self._ask_in(login, scope, receive, send)
+        elif login and path == LOGOUT_PATH:
+            gone = self._cookie(scope, SESSION_COOKIE, "", 0)
+            await _redirect(send, self._root, [gone])
         elif (
-            self._hash
+            login
             and path != HEALTH_PATH
-            and not self._tokens.valid(cookies.get(SESSION_COOKIE, ""))
+            and await to_thread(login.principal, cookies.get(SESSION_COOKIE, "")) is None
         ):
             await self._refuse(scope, receive, send)
         else:
@@ -107,7 +107,7 @@ class Access:
                 if _is_page(headers):
                     if BROWSER_COOKIE not in cookies:
                         token = secrets.token_urlsafe(24)
-                        headers.append(self._cookie(BROWSER_COOKIE, token, _YEAR))
+                        headers.append(self._cookie(scope, BROWSER_COOKIE, token, _YEAR))
                     held.append(message)
                     return
             elif held and message["type"] == "http.response.body":
@@ -146,36 +146,42 @@ class Access:
         else:
             await _respond(send, 401, b"log in first", b"text/plain; charset=utf-8")
 
-    async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _ask_in(self, login: Login, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await _page(send, 200, "")
             return
-        host = str((scope.get("client") or ("?",))[0])
-        await sleep(self._wait(host))
         form = parse_qs((await _body(receive)).decode("utf-8", "replace"))
-        given = form.get("password", [""])[0]
-        right = await to_thread(verify_password, given, self._hash)
-        if not right:
-            tries = self._failures.get(host, (0, 0.0))[0] + 1
-            self._failures[host] = (tries, time.monotonic())
-            await _page(send, 403, "That is not the password. Try again.")
+        name = " ".join(form.get("name", [""])[0].split())[:100]
+        host = str((scope.get("client") or ("?",))[0])
+        wait = math.ceil(self._throttle.take(host, name))
+        if wait:
+            _note(login, host, 429)
+            await _page(send, 429, f"Too many tries. Try again in {wait} seconds.", name, wait)
             return
-        self._failures.pop(host, None)
-        await _redirect(
-            send, self._root, [self._cookie(SESSION_COOKIE, self._tokens.issue(_SESSION), _SESSION)]
-        )
+        entered = await to_thread(login.enter, name, form.get("password", [""])[0])
+        if entered is None:
+            _note(login, host, 403)
+            await _page(send, 403, "That is not the name and password. Try again.", name)
+            return
+        token, principal = entered
+        self._throttle.forgive(host, name)
+        _note(login, host, 303, principal)
+        await _redirect(send, self._root, [self._cookie(scope, SESSION_COOKIE, token, SESSION)])
 
-    def _wait(self, host: str) -> float:
-        """Seconds that a guess must wait: none at first, then doubling up to eight."""
-        tries, last = self._failures.get(host, (0, 0.0))
-        if time.monotonic() - last > _FORGET:
-            self._failures.pop(host, None)
-            return 0.0
-        return 0.0 if tries < _FREE_TRIES else min(_LONGEST_WAIT, 2.0 ** (tries - _FREE_TRIES))
-
-    def _cookie(self, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+    def _cookie(self, scope: Scope, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+        secure = "; Secure" if scope.get("scheme") in ("https", "wss") else ""
         text = f"{name}={value}; Path={self._root}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
-        return b"set-cookie", text.encode()
+        return b"set-cookie", (text + secure).encode()
+
+
+def _note(login: Login, host: str, status: int, principal: Principal | None = None) -> None:
+    login.audit.note(
+        key_id=principal.key_id if principal else None,
+        who=principal.name[:120] if principal else "",
+        action="page login",
+        status=status,
+        client=host[:64],
+    )
 
 
 def _cookies(scope: Scope) -> dict[str, str]:
@@ -234,8 +240,9 @@ async def _redirect(send: Send, where: str, cookies: list[tuple[bytes, bytes]]) 
     await _respond(send, 303, b"", b"text/plain", extra)
 
 
-async def _page(send: Send, status: int, problem: str) -> None:
+async def _page(send: Send, status: int, problem: str, name: str = "", wait: int = 0) -> None:
     template = (Path(__file__).parent / "login.html").read_text("utf-8")
     shown = f'<p role="alert">{escape(problem)}</p>' if problem else ""
-    body = template.replace("<!-- problem -->", shown).encode()
-    await _respond(send, status, body, b"text/html; charset=utf-8")
+    body = template.replace("<!-- problem -->", shown).replace("<!-- name -->", escape(name))
+    later = [(b"retry-after", str(wait).encode())] if wait else []
+    await _respond(send, status, body.encode(), b"text/html; charset=utf-8", later)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import streamlit as st
 
 from app.components import collections, jobs, style, viewer
-from app.state import apply_pending, errors_as_sentences, library, set_later, show_notices
+from app.state import (
+    apply_pending,
+    errors_as_sentences,
+    library,
+    may,
+    person,
+    set_later,
+    show_notices,
+    with_login,
+)
 from app.views import ask, models, search, studio, teach
 from app.views import library as library_page
 
@@ -28,6 +38,13 @@ def main() -> None:
         "studio": st.Page(studio.show, title="Studio", icon=":material/brush:", url_path="studio"),
         "models": st.Page(models.show, title="Models", icon=":material/memory:", url_path="models"),
     }
+    logged_in = False
+    with errors_as_sentences():
+        logged_in = bool(person())
+    if not logged_in:
+        return
+    if not may("write"):
+        del pages["teach"]
     chosen = st.navigation(list(pages.values()), position="top")
     st.logo(str(ASSETS / "icon.png"), size="medium")
     wanted = st.session_state.pop("_go", None)
@@ -43,6 +60,19 @@ def main() -> None:
         chosen.run()
         jobs.sidebar_note()
         viewer.show_opened()
+        if with_login():
+            _who()
+
+
+def _who() -> None:
+    """Who has logged in, and the way out."""
+    who = person()
+    with st.sidebar:
+        name = who.name.rpartition(" (")[0]
+        st.html(
+            f'<p class="rc-about" id="who">{escape(name)} · {who.scope} · '
+            '<a href="logout" target="_self">Log out</a></p>'
+        )
 
 
 main()

@@ -14,14 +14,19 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.access import Access
-from app.state import close_libraries, open_early
+from app.login import Login
+from app.state import close_libraries, open_early, use_login
+from ragcore.catalog import Catalog
+from ragcore.catalog.audit import Audit
+from ragcore.catalog.keys import Keys
 from ragcore.errors import UsageError
+from ragcore.logs import adopt_servers
 from ragcore.settings import Settings
 
 HERE = Path(__file__).parent
 
 
-def make_app(settings: Settings, *, base_path: str = "") -> st.App:
+def make_app(*, login: Login | None = None, base_path: str = "") -> st.App:
     """The ASGI application. Its library is opened and closed with it.
 
     What a stopped server left behind goes on and models load before anybody looks; jobs that run
@@ -30,23 +35,30 @@ def make_app(settings: Settings, *, base_path: str = "") -> st.App:
 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any] | None]:
+        adopt_servers(Settings())
+        use_login(login)
         opening = asyncio.create_task(asyncio.to_thread(open_early))
         try:
             yield None
         finally:
             await opening
             await asyncio.to_thread(close_libraries)
+            use_login(None)
 
     return st.App(
         HERE / "main.py",
         lifespan=lifespan,
-        middleware=[Middleware(Access, settings=settings, base_path=base_path)],
+        middleware=[Middleware(Access, login=login, base_path=base_path)],
     )
 
 
-def serve(settings: Settings, *, address: str, port: int, base_path: str = "") -> None:
-    """Run until stopped. Raises UsageError where listening to others would not be safe."""
-    check_exposure(settings, address)
+def serve(
+    settings: Settings, *, address: str, port: int, base_path: str = "", login: bool = False
+) -> None:
+    """Run until stopped. Raises UsageError where listening to others would not be safe.
+
+    Who comes in logs in wherever others can reach the pages, and with `login` here too.
+    """
     options: dict[str, Any] = dict(_flat(tomllib.loads(_config_file().read_text("utf-8"))))
     options |= {
         "server.address": address,
@@ -54,23 +66,31 @@ def serve(settings: Settings, *, address: str, port: int, base_path: str = "") -
         "server.baseUrlPath": base_path,
         "server.maxUploadSize": settings.ui_upload_mb,
     }
-    if is_loopback(address):
+    if is_loopback(address) and not login:
         # A page elsewhere cannot reach us through a name of its own (DNS rebinding).
         options["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1", address]
-    make_app(settings, base_path=base_path).run(config=options)
-
-
-def check_exposure(settings: Settings, address: str) -> None:
-    """Raises UsageError unless `address` is this computer's own, or the library is protected."""
-    if is_loopback(address):
+    if not login and is_loopback(address):
+        make_app(base_path=base_path).run(config=options)
         return
-    missing = []
-    if not settings.ui_password_hash:
-        missing.append("a password (`ragcore ui --hash-password`, setting ui_password_hash)")
-    if not settings.allowed_roots:
-        missing.append("the folders that may be ingested (setting allowed_roots)")
-    if missing:
-        raise UsageError(f"to listen on {address}, first set {' and '.join(missing)}")
+    catalog = Catalog(settings.catalogue_url)
+    audit = Audit(catalog)
+    try:
+        keys = Keys(catalog)
+        check_exposure(keys, address)
+        door = Login(keys, settings, audit)
+        make_app(login=door, base_path=base_path).run(config=options)
+    finally:
+        audit.close()
+        catalog.close()
+
+
+def check_exposure(keys: Keys, address: str) -> None:
+    """Raises UsageError where a login is needed and there is none that could log in."""
+    if not keys.any_live():
+        raise UsageError(
+            f"to serve on {address} with a login, first make an account: `ragcore keys create "
+            "--name NAME --scope admin --password`"
+        )
 
 
 def is_loopback(address: str) -> bool:

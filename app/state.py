@@ -7,11 +7,15 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any
 
 import streamlit as st
 
 from app.access import owner_of
+from app.login import SESSION_COOKIE, Login
+from ragcore.catalog import permits
+from ragcore.catalog.principals import LOCAL, Principal
 from ragcore.errors import RagcoreError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -21,11 +25,60 @@ log = logging.getLogger("ragcore.app")
 _opened: list[Library] = []
 _opening = threading.Lock()
 _PENDING = "_pending"
+_login: Login | None = None
+
+
+def use_login(login: Login | None) -> None:
+    """Have everybody log in from here on; None: whoever asks sits at this computer."""
+    global _login
+    _login = login
 
 
 def library() -> Library:
-    """The one library of this server, shared by all of its users."""
+    """The one library of this server, for the person who asks: from here on this run sees and
+    does what they may. To be called where it is used, not kept: runs change threads."""
+    if _login is not None:
+        _hold(_login, person())
     return _open(Settings().model_dump_json())
+
+
+def person() -> Principal:
+    """Who is asking. Raises RagcoreError when a login is over."""
+    if _login is None:
+        return LOCAL
+    found = _login.principal(session_token())
+    if found is None:
+        raise RagcoreError("your login is over: load the page again")
+    return found
+
+
+def may(scope: str) -> bool:
+    """Whether the person who asks has a scope: pages leave out what they may not do."""
+    return person().may(scope)
+
+
+def with_login() -> bool:
+    return _login is not None
+
+
+def session_token() -> str:
+    return str(st.context.cookies.get(SESSION_COOKIE, ""))
+
+
+def _hold(login: Login, who: Principal) -> None:
+    client = str(st.context.ip_address or "")[:64]
+
+    def told(verb: str, collection: str, permitted: bool) -> None:
+        login.audit.note(
+            key_id=who.key_id,
+            who=who.name[:120],
+            action=f"page {verb}"[:200],
+            collection=collection[:200],
+            status=200 if permitted else 403,
+            client=client,
+        )
+
+    permits.hold(who.permit(told))
 
 
 @st.cache_resource(show_spinner=False)
@@ -33,7 +86,8 @@ def _open(settings: str) -> Library:
     made = Library(Settings.model_validate_json(settings))
     with _opening:
         _opened.append(made)
-    made.resume_interrupted()
+    # For everybody's jobs, not as the person whose page happens to be first.
+    Context().run(made.resume_interrupted)
     made.machine.prepare()
     return made
 
@@ -41,7 +95,7 @@ def _open(settings: str) -> Library:
 def open_early() -> None:
     """Open the library before the first page asks for it; what fails is said on that page."""
     try:
-        library()
+        _open(Settings().model_dump_json())
     except Exception:
         log.warning("the library could not be opened yet", exc_info=True)
 
@@ -54,7 +108,9 @@ def close_libraries() -> None:
 
 
 def owner() -> str:
-    """Under whose name conversations are kept: this browser's."""
+    """Under whose name conversations are kept: the account's, or without one this browser's."""
+    if with_login():
+        return person().owner
     known = owner_of(st.context.cookies)
     if known:
         return known

@@ -45,28 +45,26 @@ def verify_password(password: str, hashed: str) -> bool:
 
 
 class Tokens:
-    """Tokens that say "this browser gave the password", signed with a key kept in a file.
+    """Tokens that say whose browser this is, signed with a key kept in a file.
 
-    A token ends with its time, when the key file is deleted, or when `context` (the password's
-    hash) changes.
+    A token ends with its time, or when the key file is deleted.
     """
 
-    def __init__(self, key_file: Path, context: str = "") -> None:
-        self._key = _key(key_file) + context.encode()
+    def __init__(self, key_file: Path) -> None:
+        self._key = _key(key_file)
 
-    def issue(self, seconds: int) -> str:
-        """A new token, good for `seconds`."""
-        body = f"{int(time.time()) + seconds}.{secrets.token_urlsafe(12)}"
+    def issue(self, subject: str, seconds: int) -> str:
+        """A new token for `subject` (without points), good for `seconds`."""
+        body = f"{int(time.time()) + seconds}.{subject}.{secrets.token_urlsafe(12)}"
         return f"{body}.{self._sign(body)}"
 
-    def valid(self, token: str) -> bool:
+    def subject(self, token: str) -> str | None:
+        """Whose token this is; None for one that was not issued here, or whose time is over."""
         body, _, signature = token.rpartition(".")
-        expires = body.partition(".")[0]
-        if not expires.isdecimal() or not hmac.compare_digest(
-            self._sign(body).encode(), signature.encode()
-        ):
-            return False
-        return int(expires) > time.time()
+        if not hmac.compare_digest(self._sign(body).encode(), signature.encode()):
+            return None
+        expires, subject, _nonce = body.split(".")
+        return subject if int(expires) > time.time() else None
 
     def _sign(self, body: str) -> str:
         return _encode(hmac.digest(self._key, body.encode(), "sha256"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ragcore.catalog import permits
 from ragcore.errors import RagcoreError
 from ragcore.settings import Settings
 from ragcore.types import Progress, ProgressCallback
@@ -120,6 +121,7 @@ class Machine:
         more = [LoadedModel(part, name, device, "", size) for part, name, size in others]
         return [*loaded(), *more]
 
+    @permits.verb("admin")
     def free(self, model: LoadedModel) -> int:
         """Take a model out of memory; it loads again when it is needed. 0: somebody uses it."""
         from ragcore.encoders.loader import unload

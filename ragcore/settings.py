@@ -112,10 +112,11 @@ class Settings(BaseSettings):
         le=1,
         description='Answers whose confidence is lower become "I don\'t know." (0: none does).',
     )
-    ui_password_hash: str = Field(
-        default="",
-        description="Password of the browser pages, hashed (`ragcore ui --hash-password`); "
-        "needed when they listen to other computers.",
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines on stderr: for people, or one JSON object each."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="The least that is logged; info: each request and job too."
     )
     ui_upload_mb: int = Field(
         default=200,

@@ -30,17 +30,24 @@ def test_short_passwords_are_refused() -> None:
 
 
 def test_tokens(tmp_path: Path) -> None:
-    tokens = Tokens(tmp_path / "ui.key", context="hash one")
-    token = tokens.issue(60)
-    assert tokens.valid(token)
-    assert Tokens(tmp_path / "ui.key", context="hash one").valid(token), "after a restart too"
-    assert not Tokens(tmp_path / "ui.key", context="hash two").valid(token), "password changed"
-    assert not Tokens(tmp_path / "other.key", context="hash one").valid(token)
-    assert not tokens.valid(tokens.issue(-1)), "its time is over"
+    tokens = Tokens(tmp_path / "ui.key")
+    token = tokens.issue("7-abc", 60)
+    assert tokens.subject(token) == "7-abc"
+    assert Tokens(tmp_path / "ui.key").subject(token) == "7-abc", "after a restart too"
+    assert Tokens(tmp_path / "other.key").subject(token) is None
+    assert tokens.subject(tokens.issue("7-abc", -1)) is None, "its time is over"
     later = str(int(token.split(".")[0]) + 1000)
-    assert not tokens.valid(token.replace(token.split(".")[0], later)), "not as it was signed"
-    for wrong in ("", ".", "..", "a.b.c", "99999999999.x."):
-        assert not tokens.valid(wrong)
+    changed = [token.replace(token.split(".")[0], later), token.replace("7-abc", "8-abc")]
+    for wrong in (
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "99999999999.x.",
+        "\u00e9.\u00e9.\u00e9.\u00e9",
+        *changed,
+    ):
+        assert tokens.subject(wrong) is None, "not as it was signed"
 
 
 def test_the_key_is_its_owners_alone(tmp_path: Path) -> None:

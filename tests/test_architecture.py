@@ -29,7 +29,15 @@ FLOORS = (
     ("ragcore.encoders", "ragcore.llm"),
     ("ragcore.catalog", "ragcore.vectors"),
     ("ragcore.weights", "ragcore.image_sets", "ragcore.image_metrics", "ragcore.remote"),
-    ("ragcore.settings", "ragcore.types", "ragcore.errors", "ragcore.accounts"),
+    ("ragcore.logs",),
+    (
+        "ragcore.settings",
+        "ragcore.types",
+        "ragcore.errors",
+        "ragcore.accounts",
+        "ragcore.caches",
+        "ragcore.stems",
+    ),
 )
 HEIGHT = {room: len(FLOORS) - at for at, floor in enumerate(FLOORS) for room in floor}
 

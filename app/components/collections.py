@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.state import library
+from app.state import library, may
 from ragcore.catalog import DEFAULT_COLLECTION
 
 KEY = "collection"
@@ -31,6 +31,9 @@ def choose() -> str | None:
 def empty_state() -> None:
     """What to do where nothing has been added yet."""
     st.subheader("Nothing here yet", anchor=False)
+    if not may("write"):
+        st.markdown("Your account may see no collection that has something in it.")
+        return
     st.markdown(
         "Add documents and pictures first: open **Library**, choose **Add**, and drop files "
         "there. They stay on this computer."

@@ -128,9 +128,14 @@ def _running(job: JobInfo) -> None:
             key=f"cancel-{job.id}",
             icon=":material/close:",
             disabled=job.stopping,
-            on_click=library().jobs.cancel,
+            on_click=cancel,
             args=(job.id,),
         )
+
+
+def cancel(job_id: int) -> None:
+    """Ask a job to stop: for a button."""
+    library().jobs.cancel(job_id)
 
 
 def _ended(job: JobInfo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -118,7 +119,7 @@ def _head(talk: ConversationInfo) -> None:
                     st.rerun()
             st.download_button(
                 "Export as Markdown",
-                data=lambda: library().conversations.export_markdown(owner(), talk.id),
+                data=partial(library().conversations.export_markdown, owner(), talk.id),
                 file_name=f"conversation-{talk.id}.md",
                 mime="text/markdown",
                 key=f"export-{talk.id}",

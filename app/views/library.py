@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components import collections
 from app.components.text import plain
-from app.state import errors_as_sentences, library, say_later, set_later
+from app.state import errors_as_sentences, library, may, say_later, set_later
 from app.views import (
     library_add,
     library_documents,
@@ -24,6 +24,7 @@ _VIEWS = {
     "Duplicates": library_duplicates.show,
     "Labels": library_labels.show,
 }
+_CHANGE = ("Add", "Duplicates")  # views that are for changing what there is
 
 
 def show() -> None:
@@ -31,9 +32,12 @@ def show() -> None:
     _sidebar(collection)
     if "view" not in st.session_state and "view" not in st.query_params:
         st.session_state["view"] = "Documents" if collection else "Add"
+    views = [name for name in _VIEWS if name not in _CHANGE or may("write")]
+    if st.session_state.get("view") not in (None, *views):
+        del st.session_state["view"]
     view = st.segmented_control(
         "View",
-        list(_VIEWS),
+        views,
         required=True,
         key="view",
         bind="query-params",
@@ -48,9 +52,9 @@ def show() -> None:
 
 def _sidebar(collection: str | None) -> None:
     with st.sidebar:
-        if st.button("New collection", icon=":material/add:", width="stretch"):
+        if may("write") and st.button("New collection", icon=":material/add:", width="stretch"):
             _new()
-        if collection is None:
+        if collection is None or not may("admin"):
             return
         if st.button("Rename", icon=":material/edit:", width="stretch"):
             _rename(collection)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components import collections, jobs
 from app.components.text import count_name, plain
-from app.state import errors_as_sentences, library, say_later, set_later
+from app.state import errors_as_sentences, library, may, say_later, set_later, with_login
 from ragcore.catalog import DEFAULT_COLLECTION
 
 
@@ -66,6 +66,12 @@ def _upload(target: str, password: str | None) -> None:
 def _folder(target: str, password: str | None) -> None:
     st.subheader("A folder of this computer", anchor=False)
     roots = library().settings.allowed_roots
+    if with_login() and not (roots and may("admin")):
+        st.caption(
+            "Folders of the server are added by accounts with the scope admin, where the "
+            "setting allowed_roots names them."
+        )
+        return
     if roots:
         shown = ", ".join(plain(str(root)) for root in roots)
         st.caption(f"Allowed are folders under {shown}.")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.components import viewer
 from app.components.text import count_name, plain, size_name, type_name
-from app.state import errors_as_sentences, library, say_later
+from app.state import errors_as_sentences, library, may, say_later
 
 if TYPE_CHECKING:
     from ragcore.catalog.models import Document
@@ -93,11 +93,17 @@ def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
 
 def _actions(collection: str, chosen: list[Document]) -> None:
     if not chosen:
-        st.caption("Choose rows at their left edge to open, add again or delete them.")
+        st.caption(
+            "Choose rows at their left edge to open, add again or delete them."
+            if may("write")
+            else "Choose a row at its left edge to open it."
+        )
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(chosen) == 1 and st.button("Open", key="docs-open", icon=":material/visibility:"):
             _open(collection, chosen[0])
+        if not may("write"):
+            return
         if st.button("Add again", key="docs-again", icon=":material/refresh:"):
             with errors_as_sentences():
                 library().start_again([row.id for row in chosen], collection=collection)

@@ -9,7 +9,7 @@ import streamlit as st
 from app.components import viewer
 from app.components.text import count_name, plain, shorten
 from app.state import errors_as_sentences, library, say_later
-from ragcore.search.duplicates import FileGroup, PictureGroup
+from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
 
 _SHOWN = 10
 _WIDEST = 8
@@ -80,13 +80,25 @@ def _pictures(collection: str, group: PictureGroup) -> None:
                 )
 
 
-def _decide(label: str, decision: str, ids: tuple[int, ...], icon: str) -> None:
+def _decide(label: str, decision: Decision, ids: tuple[int, ...], icon: str) -> None:
     st.button(
         label,
         key=f"{decision}-{ids[0]}",
         icon=icon,
-        on_click=partial(library().duplicates.decide, ids, decision),  # type: ignore[arg-type]
+        on_click=_keep_decision,
+        args=(ids, decision),
     )
+
+
+# Callbacks ask for the library themselves: they come in another run, perhaps as somebody else.
+
+
+def _keep_decision(ids: tuple[int, ...], decision: Decision) -> None:
+    library().duplicates.decide(ids, decision)
+
+
+def _keep_files(collection: str, sha256: str) -> None:
+    library().duplicates.keep_files(collection, sha256)
 
 
 def _take_out(collection: str, document_ids: list[int]) -> None:
@@ -112,5 +124,6 @@ def _files(collection: str, group: FileGroup) -> None:
             "Keep all of them",
             key=f"keep-files-{group.sha256[:12]}",
             icon=":material/check:",
-            on_click=partial(library().duplicates.keep_files, collection, group.sha256),
+            on_click=_keep_files,
+            args=(collection, group.sha256),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.components.text import size_name, type_name
-from app.state import errors_as_sentences, library, say_later, set_later
+from app.state import errors_as_sentences, library, may, say_later, set_later
 
 _BARS = 12
 
@@ -91,7 +91,7 @@ def _index(collection: str) -> None:
         hide_index=True,
     )
     st.caption("Vectors are compared within one model only.")
-    if st.button(
+    if may("admin") and st.button(
         "Embed anew with the profile's models",
         key="reembed",
         icon=":material/refresh:",

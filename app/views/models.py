@@ -7,11 +7,9 @@ from typing import Any
 import streamlit as st
 
 from app.components.text import count_name, plain, size_name
-from app.state import errors_as_sentences, library, say_later
+from app.state import errors_as_sentences, library, may, say_later
 from app.views import models_adapters
 from ragcore.settings import Settings
-
-_HIDDEN = {"ui_password_hash"}
 
 
 def show() -> None:
@@ -22,11 +20,13 @@ def show() -> None:
         _loaded()
     with errors_as_sentences():
         _profile()
-    with errors_as_sentences():
-        models_adapters.show()
+    if may("admin"):
+        with errors_as_sentences():
+            models_adapters.show()
     with errors_as_sentences():
         _weights(machine.weights())
-    _settings(library().settings)
+    if may("admin"):
+        _settings(library().settings)
 
 
 def _device() -> None:
@@ -61,7 +61,9 @@ def _loaded() -> None:
             st.markdown(f"**{plain(model.name)}** · {plain(model.part.replace('_', ' '))}")
             runs = " · ".join(filter(None, [model.device, model.precision]))
             st.caption(f"{size_name(model.bytes)} · {plain(runs)}", width="content")
-            if st.button("Free", key=f"free-{number}-{model.part}", icon=":material/eject:"):
+            if may("admin") and st.button(
+                "Free", key=f"free-{number}-{model.part}", icon=":material/eject:"
+            ):
                 if library().machine.free(model):
                     say_later(f"{plain(model.name)} is out of memory; it loads when needed.")
                 else:
@@ -111,8 +113,9 @@ def _settings(settings: Settings) -> None:
         rows = []
         for name, field in Settings.model_fields.items():
             value = getattr(settings, name)
-            shown = ("set" if value else "not set") if name in _HIDDEN else _value(value)
-            rows.append({"Setting": name, "Value": shown, "Meaning": field.description or ""})
+            rows.append(
+                {"Setting": name, "Value": _value(value), "Meaning": field.description or ""}
+            )
         st.dataframe(rows, hide_index=True)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.components.jobs import cancel
 from app.components.text import count_name, plain, time_name
 from app.state import errors_as_sentences, library, say_later, set_later
 from ragcore.ingest.jobs import JobInfo
@@ -141,7 +142,7 @@ def _running(job: JobInfo) -> None:
     st.progress(min(1.0, done / total) if total else 0.0, "Stopping …" if job.stopping else text)
     st.button(
         "Cancel", key=f"teach-cancel-{job.id}", icon=":material/close:", disabled=job.stopping,
-        on_click=library().jobs.cancel, args=(job.id,),
+        on_click=cancel, args=(job.id,),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +142,8 @@ class Chat:
 
         reply._keep = keep
         reply._thread = threading.Thread(
-            target=self._run,
-            args=(reply, how),
+            target=copy_context().run,  # who may see what goes with it
+            args=(self._run, reply, how),
             name=f"ragcore-answer-{conversation_id}",
             daemon=True,
         )

@@ -17,6 +17,7 @@ from ragcore.api.limits import BodyLimit, RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.picture_jobs import PictureJobs
 from ragcore.api.routes import (
+    classifiers,
     collections,
     documents,
     images,
@@ -26,6 +27,7 @@ from ragcore.api.routes import (
     openai,
     pictures,
     search,
+    seeing,
     system,
 )
 from ragcore.api.work import Work
@@ -34,7 +36,10 @@ from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-ROUTERS = (collections, documents, images, jobs, search, models, openai, pictures, imagine, system)
+ROUTERS = (
+    collections, documents, images, jobs, search, seeing, classifiers, models, openai, pictures,
+    imagine, system,
+)  # fmt: skip
 
 
 def create_app(

@@ -22,6 +22,7 @@ from ragcore.api.work import Work
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
 from ragcore.catalog.principals import LOCAL, Principal, principal_of
+from ragcore.logs import about, fields
 
 log = logging.getLogger("ragcore.api.requests")
 
@@ -54,16 +55,17 @@ class Outermost:
                 message = {**message, "headers": [*message.get("headers", []), *own]}
             await send(message)
 
-        try:
-            with self._metrics.in_flight():
-                await self._app(scope, receive, sender)
-        except Exception as error:
-            problem = problem_of(error)
-            if not status:
-                answer = problem.response(request_id, openai=is_openai(scope["path"]))
-                await answer(scope, receive, sender)
-        finally:
-            self._note(scope, status, time.perf_counter() - started)
+        with about(request_id=request_id):
+            try:
+                with self._metrics.in_flight():
+                    await self._app(scope, receive, sender)
+            except Exception as error:
+                problem = problem_of(error)
+                if not status:
+                    answer = problem.response(request_id, openai=is_openai(scope["path"]))
+                    await answer(scope, receive, sender)
+            finally:
+                self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         state = scope["state"]
@@ -72,13 +74,14 @@ class Outermost:
         principal: Principal | None = state.get("principal")
         who = principal.name if principal else ""
         self._metrics.count(method, route, status, seconds)
-        log.info(
-            "request id=%s method=%s route=%s status=%d seconds=%.3f who=%r",
-            request_id, method, route, status, seconds, who,
-        )  # fmt: skip
+        key_id = principal.key_id if principal else None
+        told = fields(
+            key_id=key_id, method=method, route=route, status=status, ms=round(seconds * 1000, 1)
+        )
+        log.info("request", extra=told)
         if self._audit is not None and scope["path"] not in OPEN_PATHS:
             self._audit.note(
-                key_id=principal.key_id if principal else None,
+                key_id=key_id,
                 who=who[:120],
                 action=f"{method} {route}"[:200],
                 collection=str(state.get("collection", ""))[:200],

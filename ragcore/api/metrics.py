@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from ragcore import caches
+
 if TYPE_CHECKING:
     from ragcore.api.work import Work
     from ragcore.library import Library
@@ -39,13 +41,27 @@ class Metrics:
             ("abstained",), registry=self.registry,
         )  # fmt: skip
         self._queue = self._gauge("ragcore_work", "Library calls by state.", "kind", "state")
-        self._jobs = self._gauge("ragcore_jobs_running", "Jobs that run now, by kind.", "kind")
+        self._jobs = self._gauge("ragcore_jobs", "Jobs by kind and state.", "kind", "state")
+        self._job_rate = self._gauge(
+            "ragcore_job_items_per_second", "How quick the running jobs are, together.", "kind"
+        )
+        self._job_left = self._gauge(
+            "ragcore_job_items_left", "What the running jobs still have before them.", "kind"
+        )
+        self._caches = self._gauge(
+            "ragcore_cache_lookups", "Looks into a cache since the start.", "cache", "result"
+        )
         self._documents = self._gauge("ragcore_documents", "Documents in all collections.")
         self._memory = self._gauge("ragcore_memory_bytes", "Memory of the server and its readers.")
         self._models = self._gauge(
             "ragcore_model_bytes", "Weights in memory, by model.", "part", "name"
         )
-        self._gpu = self._gauge("ragcore_gpu_bytes", "GPU memory in use by this process.", "device")
+        self._gpu = self._gauge(
+            "ragcore_gpu_bytes",
+            "GPU memory: used by this process, free and in all.",
+            "device",
+            "state",
+        )
 
     def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
         return Gauge(name, about, labels, registry=self.registry)
@@ -74,28 +90,41 @@ class Metrics:
         for kind in work.waiting:
             self._queue.labels(kind, "waiting").set(work.waiting[kind])
             self._queue.labels(kind, "running").set(work.running[kind])
-        self._jobs.clear()
-        for job in library.jobs.recent(100):
-            if job.running:
-                self._jobs.labels(job.kind).inc()
+        self._tell_jobs(library)
+        for (cache, hit), count in caches.lookups().items():
+            self._caches.labels(cache, "hit" if hit else "miss").set(count)
         self._documents.set(sum(library.catalog.document_counts().values()))
         self._memory.set(library.machine.memory())
         self._models.clear()
         for model in library.machine.loaded():
             self._models.labels(model.part, model.name).set(model.bytes)
-        for device, used in _gpu_bytes().items():
-            self._gpu.labels(device).set(used)
+        for device, (used, free, total) in _gpu_bytes().items():
+            for state, value in (("used", used), ("free", free), ("total", total)):
+                self._gpu.labels(device, state).set(value)
         return generate_latest(self.registry)
 
+    def _tell_jobs(self, library: Library) -> None:
+        for gauge in (self._jobs, self._job_rate, self._job_left):
+            gauge.clear()
+        for (kind, state), count in library.jobs.counts().items():
+            self._jobs.labels(kind, state).set(count)
+        for job in library.jobs.recent(100):
+            if job.running:
+                progress = job.progress
+                self._job_rate.labels(job.kind).inc(float(progress.get("rate") or 0))
+                left = int(progress.get("total") or 0) - int(progress.get("done") or 0)
+                self._job_left.labels(job.kind).inc(max(0, left))
 
-def _gpu_bytes() -> dict[str, int]:
-    """Memory by GPU, without loading torch for it."""
+
+def _gpu_bytes() -> dict[str, tuple[int, int, int]]:
+    """(used by this process, free, total) by GPU, without loading torch for it."""
     import sys
 
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return {}
-    return {
-        f"cuda:{index}": int(torch.cuda.memory_reserved(index))
-        for index in range(torch.cuda.device_count())
-    }
+    found = {}
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found[f"cuda:{index}"] = (int(torch.cuda.memory_reserved(index)), int(free), int(total))
+    return found

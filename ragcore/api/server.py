@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 
+from ragcore import logs
 from ragcore.api.app import LOOPBACK_NAMES, create_app
 from ragcore.api.work import Work
 from ragcore.catalog.keys import Keys
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
+_TELL = 5  # seconds that remain to tell an asker that the answer is given up
 FINISH = 25  # seconds that answers under way are given when the server is told to stop
 
 
@@ -39,7 +42,10 @@ def check_exposure(library: Library, host: str, *, keys_needed: bool) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Streams of events end when the server is told to stop, so that it need not wait for them."""
+    """Streams of events end when the server is told to stop, so that it need not wait for them.
+
+    Answers go on; those that would take too long are told so (503) before they are cut off.
+    """
 
     def __init__(self, config: uvicorn.Config, work: Work) -> None:
         super().__init__(config)
@@ -47,6 +53,9 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._work.stop()
+        last_call = threading.Timer(FINISH - _TELL, self._work.cancel)
+        last_call.daemon = True
+        last_call.start()
         super().handle_exit(sig, frame)
 
 
@@ -72,13 +81,14 @@ def serve(
         config = uvicorn.Config(
             app,
             access_log=False,
-            log_level="warning",
+            log_config=None,
             server_header=False,
             timeout_graceful_shutdown=FINISH,
             timeout_keep_alive=30,
             ssl_certfile=certificate,
             ssl_keyfile=private_key,
         )
+        logs.adopt_servers(library.settings)
         listening(int(door.getsockname()[1]))
         with suppress(KeyboardInterrupt):  # the way that it is told to stop, not a failure
             _Server(config, app.state.work).run([door])

@@ -1,4 +1,7 @@
-"""The audit log: who did what over the HTTP API, and how it ended. Never what was looked for."""
+"""The audit log: who did what over the HTTP API or the pages, and how it ended.
+
+Never what was looked for.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from ragcore.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
+_EMPTY = {"key_id": None, "who": "", "collection": "", "request_id": "", "client": ""}
 _WRITE_EVERY = 0.5  # seconds: a search does not wait for the disk
 _MOST_WAITING = 100_000  # entries kept while the database is away
 
@@ -33,7 +37,7 @@ class Audit:
     def note(self, **entry: object) -> None:
         """Take an entry (columns of `AuditEntry`); it is written within half a second."""
         with self._lock:
-            self._waiting.append(entry)
+            self._waiting.append({**_EMPTY, **entry})
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ragcore-audit", daemon=True)
                 self._thread.start()

@@ -20,9 +20,9 @@ from ragcore.catalog.models import (
     Embedding,
     SpaceRow,
 )
-from ragcore.catalog.permits import may_see
+from ragcore.catalog.permits import may_see, sees_everything
 from ragcore.catalog.retry import until_available
-from ragcore.errors import UsageError
+from ragcore.errors import NotPermitted, UsageError
 
 T = TypeVar("T")
 
@@ -93,6 +93,11 @@ class Catalog:
             with self.write() as session:
                 found = session.scalar(select(Collection).where(Collection.name == name))
                 if found is None:
+                    if not sees_everything():
+                        raise NotPermitted(
+                            "only who may see every collection may make one "
+                            f"(no collection named {name!r})"
+                        )
                     found = Collection(name=name, settings={})
                     session.add(found)
                 elif not exist_ok or not may_see(found.id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -62,6 +63,11 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="ragcore")
 def cli() -> None:
     """One library for your documents and pictures: search them, ask them, stay private."""
+    from ragcore import logs
+    from ragcore.settings import Settings
+
+    with suppress(UsageError):  # the command itself complains of settings that cannot be
+        logs.start(Settings())
 
 
 def main(args: list[str] | None = None) -> None:

@@ -12,7 +12,8 @@ from ragcore.library import Library
 @click.option(
     "-c", "--collection", "collections", multiple=True, help="Only this one; may be repeated."
 )
-def command(collections: tuple[str, ...]) -> None:
+@click.option("--write", is_flag=True, help="Let the assistant add documents too.")
+def command(collections: tuple[str, ...], write: bool) -> None:
     """Serve the library to assistants (Model Context Protocol) over stdin and stdout.
 
     It is started by the assistant's program, not by hand.
@@ -22,4 +23,4 @@ def command(collections: tuple[str, ...]) -> None:
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed: pip install 'ragcore[mcp]'") from None
     with Library() as library:
-        make_server(library, collections=collections).run("stdio")
+        make_server(library, collections=collections, write=write).run("stdio")

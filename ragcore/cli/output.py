@@ -17,14 +17,8 @@ from typing import Any
 
 import click
 
+from ragcore import logs
 from ragcore.types import Progress, ProgressCallback
-
-
-class _Lines(logging.Handler):
-    """Each record is one line on what stderr is at that moment."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"ragcore: {' '.join(record.getMessage().split())}", err=True)
 
 
 def quiet_libraries() -> None:
@@ -34,11 +28,9 @@ def quiet_libraries() -> None:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    root, own = logging.getLogger(), logging.getLogger("ragcore")
-    if not root.handlers:
-        root.addHandler(logging.NullHandler())
-    if not own.handlers:
-        own.addHandler(_Lines())
+    if not logging.getLogger().handlers:
+        logging.getLogger().addHandler(logging.NullHandler())
+    logs.start()
 
 
 def print_json(value: Any) -> None:

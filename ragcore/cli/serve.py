@@ -26,7 +26,7 @@ from ragcore.errors import UsageError
 @click.option("--keys", is_flag=True, help="Ask for keys on this computer too (behind a proxy).")
 @click.option("--tls-cert", help="Certificate chain (PEM), to serve https.")
 @click.option("--tls-key", help="Private key of the certificate (PEM).")
-@click.option("--log-requests", is_flag=True, help="One line on stderr for each request.")
+@click.option("--log-requests", is_flag=True, help="A line on stderr for each request.")
 def command(
     host: str,
     port: int,
@@ -49,7 +49,11 @@ def command(
 
     def tell(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
-        click.echo(f"serving on {scheme}://{shown}:{port} ({guarded}); Ctrl-C stops", err=True)
+        where = f"serving on {scheme}://{shown}:{port} ({guarded})"
+        if library.settings.log_format == "json":
+            logging.getLogger("ragcore.api").info(where)
+        else:
+            click.echo(f"{where}; Ctrl-C stops", err=True)
 
     with Library() as library:
         serve(

@@ -13,17 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 import psutil
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog
+from ragcore.catalog import Catalog, permits
 from ragcore.catalog.models import Job, now
 from ragcore.errors import Cancelled, DatabaseUnavailable, RagcoreError, UsageError
+from ragcore.logs import about, fields
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 log = logging.getLogger(__name__)
@@ -74,8 +76,8 @@ class Jobs:
                 session.flush()
                 job_id = row.id
             thread = threading.Thread(
-                target=self._run,
-                args=(job_id, work, token),
+                target=copy_context().run,  # who may see what goes with it
+                args=(self._run, job_id, kind, work, token),
                 name=f"ragcore-job-{job_id}",
                 daemon=True,
             )
@@ -87,7 +89,7 @@ class Jobs:
         """Raises UsageError if there is no such job."""
         self._mark_interrupted()
         with self._catalog.read() as session:
-            row = session.get(Job, job_id)
+            row = session.scalar(select(Job).where(Job.id == job_id, *self._visible()))
         if row is None:
             raise UsageError(f"there is no job {job_id}")
         return _info(row)
@@ -103,7 +105,9 @@ class Jobs:
     ) -> Sequence[JobInfo]:
         """Newest first, those made before `since` left out."""
         self._mark_interrupted()
-        query = select(Job).order_by(Job.id.desc()).limit(limit).offset(offset)
+        query = (
+            select(Job).where(*self._visible()).order_by(Job.id.desc()).limit(limit).offset(offset)
+        )
         if kind is not None:
             query = query.where(Job.kind == kind)
         if collection is not None:
@@ -113,8 +117,18 @@ class Jobs:
         with self._catalog.read() as session:
             return [_info(row) for row in session.scalars(query)]
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Number of jobs by (kind, state)."""
+        self._mark_interrupted()
+        query = select(Job.kind, Job.state, func.count()).where(*self._visible())
+        with self._catalog.read() as session:
+            rows = session.execute(query.group_by(Job.kind, Job.state)).all()
+        return {(kind, state): count for kind, state, count in rows}
+
+    @permits.verb("write")
     def cancel(self, job_id: int) -> None:
-        """Ask a job to stop, also one of another process."""
+        """Ask a job to stop, also one of another process. Raises UsageError if there is none."""
+        self.get(job_id)
         with self._catalog.write() as session:
             session.execute(update(Job).where(Job.id == job_id).values(cancel_requested=True))
         with self._lock:
@@ -167,7 +181,11 @@ class Jobs:
                 .values(state="interrupted")
             )
 
-    def _run(self, job_id: int, work: Work, token: CancelToken) -> None:
+    def _run(self, job_id: int, kind: str, work: Work, token: CancelToken) -> None:
+        with about(job_id=job_id, job=kind):
+            self._work(job_id, work, token)
+
+    def _work(self, job_id: int, work: Work, token: CancelToken) -> None:
         saved = 0.0
 
         def progress(step: Progress) -> None:
@@ -179,7 +197,9 @@ class Jobs:
                 token.cancel()
 
         state, error, report = "done", "", {}
+        began = time.monotonic()
         try:
+            log.info("job begins")
             report = work(progress, token)
             if report.get("cancelled"):
                 state = "cancelled"
@@ -189,6 +209,9 @@ class Jobs:
             state, error = "failed", str(reason)
         except Exception as reason:  # a job's thread has nobody above it to tell
             state, error = "failed", f"{type(reason).__name__}: {reason}"
+            log.exception("job broke off")
+        told = fields(state=state, seconds=round(time.monotonic() - began, 2))
+        log.log(logging.WARNING if error else logging.INFO, "job ends %s", error, extra=told)
         try:
             self._catalog.commit(lambda session: _end(session, job_id, state, error, report))
         except DatabaseUnavailable as reason:  # the job will be found interrupted
@@ -196,6 +219,21 @@ class Jobs:
         finally:
             with self._lock:
                 self._threads.pop(job_id, None)
+
+    def _visible(self) -> list[ColumnElement[bool]]:
+        """What narrows jobs to those of collections that may be seen."""
+        if permits.sees_everything():
+            return []
+        # A job remembers its collection's name: one of a deleted namesake is not of the new one.
+        return [
+            or_(
+                false(),
+                *(
+                    and_(Job.collection == row.name, Job.created_at >= row.created_at)
+                    for row in self._catalog.collections()
+                ),
+            )
+        ]
 
     def _mark_interrupted(self) -> None:
         """Find jobs that say `running` though their process is gone."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ragcore.catalog import Catalog
+from ragcore.catalog import Catalog, permits
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.settings import Settings
 
@@ -28,6 +28,7 @@ class Uploads:
         row = self._catalog.create_collection(collection, exist_ok=True)
         return self._settings.uploads / str(row.id)
 
+    @permits.verb("write")
     def save(self, collection: str, files: Sequence[tuple[str, BinaryIO]]) -> list[Path]:
         """Store files given as (name, open file); return their paths.
 

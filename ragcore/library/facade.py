@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.library.adapting import Adapting
 from ragcore.library.imagining import Imagining
 from ragcore.library.ingesting import Ingesting
@@ -49,13 +49,16 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         """All collections by name."""
         return self.catalog.collections()
 
+    @permits.verb("write")
     def create_collection(self, name: str, *, exist_ok: bool = False) -> Collection:
         """Raises UsageError for a bad or taken name."""
         return self.catalog.create_collection(name, exist_ok=exist_ok)
 
+    @permits.verb("admin")
     def rename_collection(self, name: str, new_name: str) -> None:
         self.catalog.rename_collection(name, new_name)
 
+    @permits.verb("admin")
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its indexes and uploads. Other files it was made from stay."""
         row = self.catalog.collection(name)
@@ -86,7 +89,7 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
     def _answerer(self) -> Answerer:
         from ragcore.answers import Answerer
 
-        return Answerer(self.llm, self.search, settings=self.settings)
+        return Answerer(self.llm, self.engine.search, settings=self.settings)
 
     @cached_property
     def chat(self) -> Chat:
@@ -94,6 +97,7 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
 
         return Chat(self.conversations, self.ask_stream)
 
+    @permits.verb("read")
     def search(self, query: SearchQuery | str, **fields: Any) -> SearchResult:
         """Find passages and pictures. A plain string is `SearchQuery(text=…, **fields)`.
 
@@ -105,6 +109,7 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
             raise TypeError("fields go with a plain string; use dataclasses.replace on a query")
         return self.engine.search(query)
 
+    @permits.verb("read")
     def label(
         self,
         labels: Sequence[str],
@@ -129,6 +134,7 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         """
         return self.engine.label_pictures(pictures, labels, top=top)
 
+    @permits.verb("read")
     def ask(
         self,
         question: str,
@@ -161,6 +167,7 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
             cancel=cancel,
         )
 
+    @permits.verb("read")
     def ask_stream(
         self,
         question: str,

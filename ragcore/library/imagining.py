@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from ragcore.catalog import permits
 from ragcore.errors import UsageError
 from ragcore.library.parts import Parts
 from ragcore.types import CancelToken
@@ -28,6 +29,7 @@ class Imagining(Parts):
 
         return imaginer(self.settings)
 
+    @permits.verb("read")
     def imagine(
         self,
         request: ImagineRequest | str,
@@ -52,6 +54,7 @@ class Imagining(Parts):
             request, on_step=on_step, preview_every=preview_every, cancel=cancel
         )
 
+    @permits.verb("read")
     def imagine_stream(
         self,
         request: ImagineRequest,

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION, browse
+from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
 from ragcore.errors import UsageError
 from ragcore.ingest.jobs import JobInfo
 from ragcore.library.seeing import Seeing
 from ragcore.library.teaching import Teaching
+from ragcore.logs import fields
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 class Ingesting(Teaching, Seeing):
     """The verbs that change what a collection holds."""
 
+    @permits.verb("write")
     def ingest(
         self,
         paths: Iterable[str | Path],
@@ -62,12 +64,14 @@ class Ingesting(Teaching, Seeing):
         )
         report = pipeline.run(paths, sync=sync)
         self.stores.refresh(row.id)
+        _log_report(collection, report)
         if not report.cancelled:
             self.label_new(collection)
             if self.settings.captions == "on" if captions is None else captions:
                 self.caption_new(collection, progress, cancel)
         return report
 
+    @permits.verb("write")
     def start_ingest(
         self,
         paths: Iterable[str | Path],
@@ -109,6 +113,7 @@ class Ingesting(Teaching, Seeing):
         except Exception:  # what was ingested counts, and a page that asks for a map tells why
             log.warning("the maps of %s could not be drawn", collection, exc_info=True)
 
+    @permits.verb("write")
     def start_again(
         self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION
     ) -> int:
@@ -126,6 +131,7 @@ class Ingesting(Teaching, Seeing):
 
         discover(paths, allowed_roots=self.settings.readable_roots, walk=False)
 
+    @permits.verb("write")
     def resume_job(self, job_id: int, *, passwords: Sequence[str] = ()) -> int:
         """Start an interrupted, failed or cancelled job again; return the new job's id."""
         job: JobInfo = self.jobs.get(job_id)
@@ -164,6 +170,7 @@ class Ingesting(Teaching, Seeing):
                     started.append(self.resume_job(job.id))
         return started
 
+    @permits.verb("write")
     def remove_documents(
         self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION
     ) -> int:
@@ -217,6 +224,7 @@ class Ingesting(Teaching, Seeing):
             self.catalog.use_space(collection_id, space_id, space.modality)
         return space_id
 
+    @permits.verb("admin")
     def reembed(
         self,
         collection: str = DEFAULT_COLLECTION,
@@ -236,6 +244,7 @@ class Ingesting(Teaching, Seeing):
         self.stores.refresh(row.id)
         return report
 
+    @permits.verb("admin")
     def start_reembed(self, collection: str = DEFAULT_COLLECTION) -> int:
         """`reembed` in the background; return the job's id."""
 
@@ -245,6 +254,7 @@ class Ingesting(Teaching, Seeing):
         self.catalog.collection(collection)
         return self.jobs.start("reembed", collection, {"attempt": 1}, work)
 
+    @permits.verb("admin")
     def embed_missing(self, collection: str = DEFAULT_COLLECTION) -> int:
         """Embed what lacks its vector in the collection's own spaces; return how many did.
 
@@ -253,3 +263,19 @@ class Ingesting(Teaching, Seeing):
         row = self.catalog.collection(collection)
         self._embedder(row.id, collection)
         return sum(self.reembed(collection).embedded.values())
+
+
+def _log_report(collection: str, report: IngestReport) -> None:
+    """Numbers only: names of files may tell more than a log should."""
+    counts = {
+        name: getattr(report, name)
+        for name in ("added", "updated", "renamed", "removed", "passages", "images", "cancelled")
+    }
+    if any(counts.values()) or report.failed:
+        told = fields(
+            collection=collection,
+            **counts,
+            failed=len(report.failed),
+            seconds=round(report.seconds, 2),
+        )
+        log.info("ingested", extra=told)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.errors import RagcoreError
 from ragcore.library.parts import Parts
 from ragcore.types import CancelToken, ProgressCallback
@@ -33,6 +33,7 @@ class Seeing(Parts):
 
         return load_picture_llm(self.settings, model)
 
+    @permits.verb("read")
     def ask_picture(
         self,
         picture: str | Path | bytes,
@@ -53,6 +54,7 @@ class Seeing(Parts):
         )
         return next(piece for piece in told if not isinstance(piece, str))
 
+    @permits.verb("read")
     def ask_picture_stream(
         self,
         picture: str | Path | bytes,
@@ -76,6 +78,7 @@ class Seeing(Parts):
             yield piece
         yield PictureAnswer("".join(pieces).strip(), llm.name, time.monotonic() - began)
 
+    @permits.verb("read")
     def caption(
         self, picture: str | Path | bytes, *, model: str = "", cancel: CancelToken | None = None
     ) -> PictureAnswer:
@@ -87,6 +90,7 @@ class Seeing(Parts):
         (text,) = llm.captions([image], cancel=cancel)
         return PictureAnswer(text, llm.name, time.monotonic() - began)
 
+    @permits.verb("write")
     def caption_collection(
         self,
         collection: str = DEFAULT_COLLECTION,
@@ -112,6 +116,7 @@ class Seeing(Parts):
             cancel=cancel,
         )
 
+    @permits.verb("write")
     def start_captioning(self, collection: str = DEFAULT_COLLECTION) -> int:
         """`caption_collection` in the background; return the job's id."""
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.catalog import labels as kept
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library.parts import Parts
@@ -64,6 +64,7 @@ class Teaching(Parts):
             told |= {key: value} if key else value
         return told | {"folder": folder}
 
+    @permits.verb("write")
     def remove_classifier(self, name: str) -> None:
         """Delete a classifier and what it said. Labels that people gave stay."""
         from ragcore.encoders.classifier import remove_classifier
@@ -75,6 +76,7 @@ class Teaching(Parts):
             if name in row.settings.get(_FOLLOWED, ()):
                 self.follow_classifier(name, collection=row.name, on=False)
 
+    @permits.verb("write")
     def tune_classifier(
         self,
         recipe: str | Path | ClassifierRecipe,
@@ -90,6 +92,7 @@ class Teaching(Parts):
             recipe, settings=self.settings, progress=progress, cancel=cancel, resume=resume
         )
 
+    @permits.verb("write")
     def start_teaching(
         self,
         name: str,
@@ -122,6 +125,7 @@ class Teaching(Parts):
 
     # --- what classifiers say --------------------------------------------------
 
+    @permits.verb("write")
     def classify(
         self,
         name: str,
@@ -148,6 +152,7 @@ class Teaching(Parts):
             cancel=cancel,
         )
 
+    @permits.verb("write")
     def start_classify(self, name: str, *, collection: str = DEFAULT_COLLECTION) -> int:
         """`classify` in the background; return the job's id."""
         self.classifier(name)
@@ -160,6 +165,7 @@ class Teaching(Parts):
 
         return self.jobs.start("classify", collection, {"classifier": name}, work)
 
+    @permits.verb("write")
     def follow_classifier(
         self, name: str, *, collection: str = DEFAULT_COLLECTION, on: bool = True
     ) -> None:
@@ -196,6 +202,7 @@ class Teaching(Parts):
 
     # --- labels given by hand --------------------------------------------------
 
+    @permits.verb("write")
     def give_label(
         self,
         name: str,
@@ -235,6 +242,7 @@ class Teaching(Parts):
         known = row.settings.get(_CLASSES, {})
         return {name: (value["kind"], list(value["labels"])) for name, value in known.items()}
 
+    @permits.verb("write")
     def set_classes(
         self,
         name: str,
@@ -269,6 +277,7 @@ class Teaching(Parts):
                     kept.forget_given(session, row.id, name, label)
         self.catalog.update_collection_settings(collection, **{_CLASSES: known})
 
+    @permits.verb("write")
     def forget_classes(self, name: str, *, collection: str = DEFAULT_COLLECTION) -> None:
         """Forget classes and labels given for a classifier. One that was trained stays."""
         row = self.catalog.collection(collection)

@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from ragcore import caches
+
 MIN_SHARED = 16  # fewer common tokens are not worth it
 
 
@@ -38,6 +40,7 @@ class PromptCache:
                 common = min(_common(kept.tokens, tokens), len(tokens) - 1)
                 if kept.adapter == adapter and common > shared:
                     best, shared = kept, common
+            caches.note("prompt", hit=best is not None)
             if best is None:
                 return None
             self._kept.remove(best)

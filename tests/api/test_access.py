@@ -53,9 +53,16 @@ NEEDED: dict[tuple[str, str], str] = {
     ("post", f"{C}/search"): "read",
     ("post", f"{C}/search/picture"): "read",
     ("post", f"{C}/label"): "read",
+    ("post", f"{C}/images/{{image_id}}/ask"): "read",
+    ("post", f"{C}/captions"): "write",
+    ("post", f"{C}/classify"): "write",
+    ("get", f"{C}/labels"): "read",
     ("post", f"{C}/ask"): "read",
     ("post", f"{C}/ask/stream"): "read",
     ("get", "/api/v1/models"): "read",
+    ("get", "/api/v1/classifiers"): "read",
+    ("get", "/api/v1/classifiers/{name}"): "read",
+    ("post", "/api/v1/pictures/ask"): "read",
     ("get", "/api/v1/adapters"): "read",
     ("get", "/v1/models"): "read",
     ("get", "/v1/models/{model}"): "read",
@@ -89,11 +96,14 @@ def request(
         job_id=ids.get("job_id", NOTHING),
         number=1,
         model=f"ragcore/{collection}",
+        name="nowhere",
     )
     how: dict[str, Any] = {}
     if path.endswith("/search"):
         how["json"] = {"text": "safe number", "cutoff": 0}
-    elif path.endswith("/search/picture"):
+    elif path.endswith("/classify"):
+        how["json"] = {"classifier": "nowhere"}
+    elif path.endswith(("/search/picture", "/pictures/ask")):
         how["files"] = {"image": ("x.png", b"no picture")}
     elif path.endswith("/label"):
         how["json"] = {"labels": ["sun", "moon"]}
@@ -283,7 +293,7 @@ def test_a_caller_is_slowed_down() -> None:
 def test_too_many_requests_over_the_wire(
     tmp_path: Path, make_settings: Callable[..., Settings]
 ) -> None:
-    library = Library(make_settings(tmp_path, api_rate=60))
+    library = Library(make_settings(tmp_path, api_rate=6))  # slow machines refill little
     key, _ = Keys(library.catalog).create("hasty", scope="read")
     with running(library, keys_needed=True) as url:
         answers = [

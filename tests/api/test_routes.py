@@ -127,6 +127,7 @@ def test_ask_answers_with_a_citation_that_can_be_looked_at(reader: httpx.Client)
     with Image.open(io.BytesIO(marked.content)) as picture:
         assert picture.width == 600
     assert marked.content != plain.content
+    assert 'ragcore_cache_lookups{cache="prompt",result="' in reader.get("/metrics").text
 
 
 def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
@@ -220,6 +221,40 @@ def test_pictures(reader: httpx.Client) -> None:
             assert max(picture.size) == side
 
 
+def test_a_question_about_a_picture(reader: httpx.Client, api_files: Path) -> None:
+    file = {"image": ("sun.png", (api_files / "sun.png").read_bytes())}
+    told = reader.post(
+        "/api/v1/pictures/ask", files=file, data={"question": "What shape is in the picture?"}
+    ).json()
+    assert told["answer"]
+    images = reader.get(f"{OWN}/images").json()["items"]
+    sun = next(one for one in images if one["path"].endswith("sun.png"))
+    body = {"question": "What shape is in the picture?"}
+    assert (
+        reader.post(f"{OWN}/images/{sun['id']}/ask", json=body).json()["answer"] == told["answer"]
+    )
+    broken = reader.post("/api/v1/pictures/ask", files={"image": ("x.png", b"no picture")})
+    assert broken.status_code == 422
+    assert broken.json()["detail"]
+
+
+def test_captions_and_classifiers(served: Served, reader: httpx.Client) -> None:
+    assert reader.get("/api/v1/classifiers").json() == {"items": []}
+    assert reader.get("/api/v1/classifiers/none").status_code == 404
+    assert reader.get(f"{OWN}/labels").json() == {"labels": {}}
+    with served.client(served.keys["write"]) as writer:
+        missing = writer.post(f"{OWN}/classify", json={"classifier": "none"})
+        assert missing.status_code == 404
+        headers = {"Idempotency-Key": "caption-1"}
+        started = writer.post(f"{OWN}/captions", headers=headers)
+        assert started.status_code == 202
+        again = writer.post(f"{OWN}/captions", headers=headers)
+        assert again.json() == started.json()
+        assert wait_for(writer, started.headers["location"])["state"] == "done"
+    images = reader.get(f"{OWN}/images").json()["items"]
+    assert all(one["caption"] for one in images)
+
+
 def test_upload_ingest_watch_and_remove(served: Served) -> None:
     with served.client(served.keys["write"]) as writer:
         files = [("files", ("heron.txt", b"The grey heron waits in shallow water for fish."))]
@@ -304,6 +339,17 @@ def test_health_and_metrics(served: Served, reader: httpx.Client) -> None:
         assert stranger.get("/healthz").json() == {"status": "ok"}
         assert stranger.get("/readyz").status_code == 503  # nothing was prepared in this test
         assert stranger.get("/metrics").status_code == 401
+    job = served.library.jobs.start("ingest", "own", {}, lambda _progress, _cancel: {})
+    served.library.jobs.wait(job)
+    reader.post(f"{OWN}/search", json={"text": "table games"})
     figures = reader.get("/metrics").text
     assert re.search(r'ragcore_http_requests_total\{method="POST",route="[^"]*/search"', figures)
     assert "own" not in figures.replace("unknown", "")
+    for figure in (
+        'ragcore_work{kind="search",state="waiting"} 0.0',
+        'ragcore_jobs{kind="ingest",state="done"}',
+        'ragcore_stage_seconds_bucket{le="0.005",stage="',
+        "ragcore_memory_bytes ",
+        'ragcore_model_bytes{name="',
+    ):
+        assert figure in figures, figure

@@ -35,12 +35,12 @@ def chromium() -> str | None:
 class Server:
     """`ragcore ui` on a free port of this computer."""
 
-    def __init__(self, home: Path, log: Path, **settings: str) -> None:
+    def __init__(self, home: Path, log: Path, *options: str, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._home, self._log = home, log
+        self._home, self._log, self._options = home, log, options
         self._environment = {**os.environ, "RAGCORE_HOME": str(home), **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,7 +50,7 @@ class Server:
         command = [sys.executable, "-m", "ragcore.cli.main", "ui", "--no-browser"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", str(self.port)],
+                [*command, "--port", str(self.port), *self._options],
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

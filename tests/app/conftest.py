@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ragcore.accounts import hash_password
+from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
@@ -91,9 +91,15 @@ def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     close_libraries()
     folder = tmp_path_factory.mktemp("journeys")
     shutil.copytree(filled_home, folder / "home")
-    server = Server(
-        folder / "home", folder / "server.log", RAGCORE_UI_PASSWORD_HASH=hash_password(PASSWORD)
-    )
+    with Library(Settings(home=folder / "home")) as library:
+        note = folder / "notice.txt"
+        note.write_text("The reading room opens at nine. Dogs may come in on a lead.\n")
+        library.ingest([note], collection="visitors")
+        keys = Keys(library.catalog)
+        for name in ("Ann", "Eve"):
+            keys.create(name, scope="admin", password=PASSWORD)
+        keys.create("Bob", scope="read", collections=["visitors"], password=PASSWORD)
+    server = Server(folder / "home", folder / "server.log", "--login", RAGCORE_ALLOWED_ROOTS="/")
     server.start()
     yield server
     server.stop()
@@ -118,13 +124,14 @@ def person(server: Server, chrome: Any) -> Iterator[Callable[..., Any]]:
     """Makes a page of a person who has logged in; checks in the end what it complained of."""
     watched, contexts = [], []
 
-    def make(**how: Any) -> Any:
+    def make(name: str = "Ann", **how: Any) -> Any:
         context = chrome.new_context(**{"viewport": DESKTOP, **how})
         context.set_default_timeout(WAIT)
         page = context.new_page()
         watched.append(Watched(page, server.url))
         contexts.append(context)
         page.goto(server.url)
+        page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Come in").click()
         settle(page)

@@ -1,8 +1,10 @@
-"""The door: cookie, password, headers; what listens to others must be protected."""
+"""The door: cookie, login, headers; what listens to others lets in accounts only."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.applications import Starlette
@@ -13,18 +15,40 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.access import BROWSER_COOKIE, SESSION_COOKIE, Access, owner_of
-from app.server import check_exposure, is_loopback
-from ragcore.accounts import hash_password
+from app.access import BROWSER_COOKIE, Access, owner_of
+from app.login import SESSION_COOKIE, Login, Throttle
+from app.server import check_exposure, is_loopback, serve
+from ragcore.catalog import Catalog
+from ragcore.catalog.audit import Audit
+from ragcore.catalog.keys import Keys
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 
 PASSWORD = "open sesame"
-HASHED = hash_password(PASSWORD)
 PAGE = {"accept": "text/html"}
 
 
-def client(tmp_path: Path, *, password: bool, base_path: str = "") -> TestClient:
+@pytest.fixture
+def login(tmp_path: Path) -> Iterator[Login]:
+    """The accounts of a home: Ann, who has a password."""
+    settings = Settings(home=tmp_path)
+    catalog = Catalog(settings.catalogue_url)
+    keys = Keys(catalog)
+    keys.create("Ann", scope="read", password=PASSWORD)
+    audit = Audit(catalog)
+    yield Login(keys, settings, audit)
+    audit.close()
+    catalog.close()
+
+
+@pytest.fixture
+def accounts(login: Login) -> Keys:
+    return login._keys
+
+
+def client(
+    login: Login | None, *, base_path: str = "", url: str = "http://testserver"
+) -> TestClient:
     async def page(_request: Request) -> HTMLResponse:
         return HTMLResponse("<html><head><title>x</title></head></html>")
 
@@ -37,7 +61,6 @@ def client(tmp_path: Path, *, password: bool, base_path: str = "") -> TestClient
         await socket.close()
 
     root = f"/{base_path}" if base_path else ""
-    settings = Settings(home=tmp_path, ui_password_hash=HASHED if password else "")
     app = Starlette(
         routes=[
             Route(f"{root}/", page),
@@ -45,17 +68,17 @@ def client(tmp_path: Path, *, password: bool, base_path: str = "") -> TestClient
             Route(f"{root}/_stcore/health", media),
             WebSocketRoute(f"{root}/_stcore/stream", live),
         ],
-        middleware=[Middleware(Access, settings=settings, base_path=base_path)],
+        middleware=[Middleware(Access, login=login, base_path=base_path)],
     )
-    return TestClient(app, follow_redirects=False)
+    return TestClient(app, base_url=url, follow_redirects=False)
 
 
-def log_in(browser: TestClient, password: str = PASSWORD) -> int:
-    return browser.post("/login", data={"password": password}).status_code
+def log_in(browser: TestClient, password: str = PASSWORD, name: str = "Ann") -> int:
+    return browser.post("/login", data={"name": name, "password": password}).status_code
 
 
-def test_every_browser_gets_a_cookie_once(tmp_path: Path) -> None:
-    browser, other = (client(tmp_path, password=False) for _ in range(2))
+def test_every_browser_gets_a_cookie_once() -> None:
+    browser, other = client(None), client(None)
     first = browser.get("/", headers=PAGE)
     assert "HttpOnly" in first.headers["set-cookie"]
     assert "set-cookie" not in browser.get("/", headers=PAGE).headers
@@ -66,31 +89,36 @@ def test_every_browser_gets_a_cookie_once(tmp_path: Path) -> None:
     assert owner_of({}) == ""
 
 
-def test_a_page_is_told_where_its_server_is_and_where_it_may_go(tmp_path: Path) -> None:
-    page = client(tmp_path, password=False).get("/", headers={**PAGE, "accept-encoding": "gzip"})
+def test_a_page_is_told_where_its_server_is_and_where_it_may_go() -> None:
+    page = client(None).get("/", headers={**PAGE, "accept-encoding": "gzip"})
     assert 'BACKEND_BASE_URL:location.origin+"/"' in page.text
     assert int(page.headers["content-length"]) == len(page.content)
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
 
 
-def test_without_the_password_nothing_is_served(tmp_path: Path) -> None:
-    browser = client(tmp_path, password=True)
+def test_without_a_login_nothing_is_served(login: Login) -> None:
+    browser = client(login)
     answer = browser.get("/", headers=PAGE)
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert browser.get("/media/a.png").status_code == 401
     assert browser.post("/media/a.png").status_code == 401
     with pytest.raises(WebSocketDisconnect), browser.websocket_connect("/_stcore/stream"):
         pass
-    browser.cookies.set(SESSION_COOKIE, "99999999999.abc.def")
+    browser.cookies.set(SESSION_COOKIE, "99999999999.1-abc.def.ghi")
     assert browser.get("/media/a.png").status_code == 401
     assert browser.get("/_stcore/health").status_code == 200, "for whoever watches the server"
 
 
-def test_the_password_opens_and_logging_out_closes(tmp_path: Path) -> None:
-    browser = client(tmp_path, password=True)
-    assert "Password" in browser.get("/login").text
-    assert log_in(browser) == 303
+def test_logging_in_opens_and_logging_out_closes(login: Login) -> None:
+    browser = client(login)
+    assert "Password or key" in browser.get("/login").text
+    answer = browser.post("/login", data={"name": " Ann ", "password": PASSWORD})
+    assert answer.status_code == 303
+    assert answer.headers["set-cookie"].endswith("HttpOnly; SameSite=Lax")
+    safe = client(login, url="https://testserver")
+    answer = safe.post("/login", data={"name": "Ann", "password": PASSWORD})
+    assert answer.headers["set-cookie"].endswith("; Secure")
     assert browser.get("/", headers=PAGE).status_code == 200
     assert browser.get("/media/a.png").text == "picture"
     with browser.websocket_connect("/_stcore/stream") as socket:
@@ -99,47 +127,97 @@ def test_the_password_opens_and_logging_out_closes(tmp_path: Path) -> None:
     assert browser.get("/media/a.png").status_code == 401
 
 
-def test_wrong_passwords_are_slowed_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    # Not asyncio.sleep itself: other servers of this process would then never wait.
-    monkeypatch.setattr("app.access.sleep", sleep)
-    browser = client(tmp_path, password=True)
-    for _ in range(7):
-        answer = browser.post("/login", data={"password": "<b>wrong</b>"})
-        assert answer.status_code == 403
-        assert "not the password" in answer.text
-        assert "<b>" not in answer.text
-    assert waits == [0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0]
-    assert log_in(browser) == 303
-    assert log_in(browser) == 303
-    assert waits[-1] == 0.0, "forgiven once it was right"
+def test_a_key_logs_in_too(login: Login, accounts: Keys) -> None:
+    key, info = accounts.create("a program", scope="write")
+    browser = client(login)
+    assert log_in(browser, key, name="") == 303
+    found = login.principal(browser.cookies[SESSION_COOKIE])
+    assert found is not None
+    assert (found.key_id, found.scope, found.owner) == (info.id, "write", f"key {info.id}")
 
 
-def test_an_overlong_form_is_not_read_whole(tmp_path: Path) -> None:
-    assert log_in(client(tmp_path, password=True), "x" * 1_000_000) == 403
+def test_a_login_ends_with_its_account(
+    login: Login, accounts: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.login._LOOK_EVERY", 0.0)
+    (ann,) = accounts.all()
+    for end in (
+        lambda: accounts.set_password(str(ann.id), "another one"),
+        lambda: accounts.renew(str(ann.id)),
+        lambda: accounts.revoke(str(ann.id)),
+    ):
+        browser = client(login)
+        password = PASSWORD if accounts.log_in("Ann", PASSWORD) else "another one"
+        assert log_in(browser, password) == 303
+        assert browser.get("/media/a.png").status_code == 200
+        end()
+        assert browser.get("/media/a.png").status_code == 401
+    assert log_in(client(login), "another one") == 403
 
 
-def test_below_another_path(tmp_path: Path) -> None:
-    browser = client(tmp_path, password=True, base_path="rag")
+def test_wrong_passwords_are_slowed_down(login: Login) -> None:
+    browser = client(login)
+    wrong = {"name": "<b>Ann", "password": "<b>wrong</b>"}
+    answer = browser.post("/login", data=wrong)
+    assert answer.status_code == 403
+    assert "not the name and password" in answer.text
+    assert "<b>" not in answer.text
+    tries = 1
+    while answer.status_code == 403:  # a slow machine has waited by itself
+        answer = browser.post("/login", data=wrong)
+        tries += 1
+    assert 4 <= tries < 12
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert log_in(browser) == 429, "the right one waits as well"
+    entries = login.audit.recent(10)
+    assert [one.status for one in entries][:3] == [429, 429, 403]
+    assert {one.action for one in entries} == {"page login"}
+
+
+def test_the_pause_doubles_and_is_short_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("app.login.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    throttle = Throttle()
+
+    def wait_then_try(host: str) -> float:
+        wait = throttle.take(host, "Ann")
+        clock[0] += wait
+        assert not wait or throttle.take(host, "Ann") == 0.0
+        return wait
+
+    assert [wait_then_try("10.0.0.1") for _ in range(3)] == [0.0] * 3
+    assert [wait_then_try("10.0.0.1") for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    # Ann herself, from elsewhere, is not kept out for long.
+    assert wait_then_try("10.0.0.2") == 8
+    throttle.forgive("10.0.0.2", "Ann")
+    assert wait_then_try("10.0.0.2") == 0
+    clock[0] += 1000
+    assert wait_then_try("10.0.0.1") == 0, "forgotten after a while"
+
+
+def test_an_overlong_form_is_not_read_whole(login: Login) -> None:
+    assert log_in(client(login), "x" * 1_000_000) == 403
+
+
+def test_below_another_path(login: Login) -> None:
+    browser = client(login, base_path="rag")
     assert browser.get("/rag/", headers=PAGE).headers["location"] == "/rag/login"
-    assert browser.post("/rag/login", data={"password": PASSWORD}).headers["location"] == "/rag/"
+    answer = browser.post("/rag/login", data={"name": "Ann", "password": PASSWORD})
+    assert answer.headers["location"] == "/rag/"
     assert 'location.origin+"/rag/"' in browser.get("/rag/", headers=PAGE).text
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "127.0.0.53"])
-def test_this_computer_needs_no_password(address: str) -> None:
-    assert is_loopback(address)
-    check_exposure(Settings(), address)
-
-
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_others_are_let_in_with_password_and_folders_only(address: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"password.*and the folders"):
-        check_exposure(Settings(), address)
-    with pytest.raises(UsageError, match="allowed_roots"):
-        check_exposure(Settings(ui_password_hash=HASHED), address)
-    check_exposure(Settings(ui_password_hash=HASHED, allowed_roots=[tmp_path]), address)
+def test_others_are_let_in_by_accounts_only(tmp_path: Path) -> None:
+    for address in ("127.0.0.1", "localhost", "::1", "127.0.0.53"):
+        assert is_loopback(address)
+    for address in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
+        assert not is_loopback(address)
+        with pytest.raises(UsageError, match="ragcore keys create"):
+            serve(Settings(home=tmp_path), address=address, port=1)
+    with pytest.raises(UsageError, match="ragcore keys create"):
+        serve(Settings(home=tmp_path), address="127.0.0.1", port=1, login=True)
+    catalog = Catalog(Settings(home=tmp_path).catalogue_url)
+    Keys(catalog).create("Ann", scope="read", password=PASSWORD)
+    check_exposure(Keys(catalog), "0.0.0.0")
+    catalog.close()

@@ -1,6 +1,6 @@
 """Whole journeys in a real browser, on the real server with real models.
 
-One server with a password serves all of them; every browser context is another person.
+One server with a login serves all of them; every browser context is another browser.
 """
 
 from __future__ import annotations
@@ -23,19 +23,49 @@ FILES = 300  # more than one batch: the first is stored while the encoder has th
 QUESTION = "Are we allowed to play table games during working hours?"
 
 
-def test_password(server: Server, chrome: Any) -> None:
+def test_login(server: Server, chrome: Any) -> None:
     context = chrome.new_context(viewport=DESKTOP)
     page = context.new_page()
     page.goto(f"{server.url}/library")
     assert page.url.endswith("/login")
+    page.get_by_label("Name").fill("Ann")
     page.get_by_label("Password").fill("wrong password")
     page.get_by_role("button", name="Come in").click()
     page.get_by_role("alert").wait_for()
-    assert "not the password" in page.get_by_role("alert").inner_text()
+    assert "not the name and password" in page.get_by_role("alert").inner_text()
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Library").wait_for(timeout=WAIT)
     context.close()
+
+
+def test_two_people(server: Server, person: Callable[..., Any]) -> None:
+    """Ann sees everything; Bob reads one collection, and nothing of what Ann said."""
+    ann, bob = person("Ann"), person("Bob")
+    ann.goto(f"{server.url}/ask?collection=sample")
+    settle(ann)
+    ann.get_by_test_id("stChatInputTextArea").fill(QUESTION)
+    ann.keyboard.press("Enter")
+    ann.get_by_test_id("stChatMessage").nth(1).wait_for(timeout=WAIT)
+    ann.get_by_role("button", name="Stop").wait_for(state="hidden", timeout=WAIT)
+    assert "Ann · admin" in ann.locator("#who").inner_text()
+
+    bob.goto(f"{server.url}/?q=dogs&collection=sample")
+    settle(bob)
+    bob.get_by_text("Dogs may come in").first.wait_for()
+    assert "sample" not in bob.locator("body").inner_text()
+    assert bob.get_by_role("link", name="Teach").count() == 0
+    bob.goto(f"{server.url}/library")
+    settle(bob)
+    assert bob.get_by_role("button", name="New collection").count() == 0
+    assert bob.get_by_role("radio", name="Add").count() == 0
+    bob.goto(ann.url)  # her conversation
+    settle(bob)
+    assert bob.get_by_test_id("stChatMessage").count() == 0
+    assert QUESTION not in bob.locator("body").inner_text()
+    bob.get_by_role("link", name="Log out").click()
+    bob.get_by_label("Password").wait_for()
+    assert bob.url.endswith("/login")
 
 
 def test_upload_progress_search_by_words_and_picture(
@@ -71,7 +101,7 @@ def test_upload_progress_search_by_words_and_picture(
 
 
 def test_ask_stop_follow_up_citation(server: Server, person: Callable[..., Any]) -> None:
-    page, other = person(), person()
+    page, other = person("Ann"), person("Eve")
     page.goto(f"{server.url}/ask")
     settle(page)
     page.get_by_test_id("stChatInputTextArea").fill("How is the drift of a gauge compensated?")

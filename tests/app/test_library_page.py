@@ -174,7 +174,7 @@ def test_models_page_tells_device_licences_and_memory(page: Page) -> None:
     licences = next(d.value for d in test.dataframe if "Licence" in d.value.columns)
     assert "minilm-l6-v2" in set(licences["Model"])
     settings = next(d.value for d in test.dataframe if "Setting" in d.value.columns)
-    assert "ui_password_hash" in set(settings["Setting"])
+    assert "api_rate" in set(settings["Setting"])
 
 
 def test_models_page_chooses_combines_and_removes_adapters(page: Page, own_home: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,10 @@ def test_an_assistant_lists_searches_asks_and_reads(home: Path) -> None:
         async with Client(server(home, "-c", "notes")) as client:
             tools = (await client.list_tools()).tools
             names = {tool.name for tool in tools}
-            assert names == {"list_collections", "search", "ask", "read_page"}
+            assert names == {"list_collections", "search", "ask", "read_page", "imagine"}
             assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
-            assert all(tool.description and tool.output_schema for tool in tools)
+            assert all(tool.description for tool in tools)
+            assert all(tool.output_schema for tool in tools if tool.name != "imagine")
 
             listed = await call(client, "list_collections")
             assert [one["name"] for one in listed["collections"]] == ["notes"]
@@ -100,5 +103,44 @@ def test_without_a_name_the_collections_are_told(home: Path) -> None:
             assert "foreign, notes" in str(refused.content)
             found = await call(client, "search", text="number of the safe", collection="foreign")
             assert "4711" in found["hits"][0]["text"]
+
+    anyio.run(journey)
+
+
+def test_the_journey_of_the_docs(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).resolve().parents[2]
+    text = (root / "docs" / "mcp.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    line = 'StdioServerParameters(command="ragcore", args=["mcp", "--write"])'
+    assert line in code
+    monkeypatch.chdir(root)
+    names = {"given": server(tmp_path / "home", "--write")}
+    exec(compile(code.replace(line, "given"), "docs/mcp.md", "exec"), names)
+    told: dict[str, Any] = names["told"]  # type: ignore[assignment]
+    assert not [tool for tool, result in told.items() if result.is_error], told
+    assert told["add_text"].structured_content["added"] == 1
+    assert told["add_files"].structured_content["passages"] > 1
+    assert "heron" in told["search"].structured_content["hits"][0]["text"]
+    assert told["ask"].structured_content["citations"]
+    picture, recipe = told["imagine"].content
+    assert base64.b64decode(picture.data).startswith(b"\x89PNG")
+    assert "seed 7" in recipe.text
+
+
+def test_adding_takes_write_and_stays_in_its_collections(home: Path, tmp_path: Path) -> None:
+    async def journey() -> None:
+        async with Client(server(home, "-c", "notes")) as client:
+            assert "add_text" not in {tool.name for tool in (await client.list_tools()).tools}
+        async with Client(server(home, "-c", "notes", "--write")) as client:
+            for tool, arguments in (
+                ("add_text", {"name": "x.md", "text": "x", "collection": "foreign"}),
+                ("add_text", {"name": "x.md", "text": "x", "collection": "another"}),
+                ("add_files", {"paths": [str(tmp_path / "nowhere")]}),
+            ):
+                refused = await client.call_tool(tool, arguments)
+                assert refused.is_error, tool
+                assert "Traceback" not in str(refused.content)
 
     anyio.run(journey)

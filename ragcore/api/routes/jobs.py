@@ -59,7 +59,7 @@ async def upload(
     def make() -> tuple[int, dict[str, Any]]:
         paths = library.uploads.save(here.name, given)
         job = library.start_ingest(paths, collection=here.name)
-        return 202, _started(here, job, [path.name for path in paths])
+        return 202, started(here, job, [path.name for path in paths])
 
     def run() -> JSONResponse:
         of = fingerprint("upload", here.id, [(name, _digest(file)) for name, file in given])
@@ -82,7 +82,7 @@ async def ingest(
         job = library.start_ingest(
             body.paths, collection=here.name, sync=body.sync, passwords=body.passwords
         )
-        return 202, _started(here, job)
+        return 202, started(here, job)
 
     of = fingerprint("ingest", here.id, body.model_dump())
     return await work_of(request).run(
@@ -145,7 +145,7 @@ async def resume_job(
             job = library.resume_job(job_id)
         except UsageError as error:
             raise Problem(409, str(error)) from None
-        return 202, _started(here, job)
+        return 202, started(here, job)
 
     of = fingerprint("resume", here.id, job_id)
     return await work_of(request).run(
@@ -186,7 +186,8 @@ def _job_here(library: Library, here: Here, job_id: int) -> JobInfo:
     return job
 
 
-def _started(here: Here, job: int, files: list[str] | None = None) -> dict[str, Any]:
+def started(here: Here, job: int, files: list[str] | None = None) -> dict[str, Any]:
+    """The body of an answer with status 202."""
     location = f"{PREFIX}/collections/{here.name}/jobs/{job}"
     return {"job": job, "location": location, "files": files or []}
 

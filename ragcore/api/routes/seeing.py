@@ -1,0 +1,94 @@
+"""Questions about one picture, and captions for a collection's pictures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from ragcore.api.access import Reader, ReaderHere, WriterHere
+from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
+from ragcore.api.problems import Problem
+from ragcore.api.routes.common import PREFIX, ImageId, found, image_here, library_of, work_of
+from ragcore.api.routes.jobs import started
+from ragcore.api.shapes import Given, Started
+from ragcore.catalog.principals import Principal
+from ragcore.types import CancelToken
+
+router = APIRouter(prefix=PREFIX, tags=["pictures"])
+HERE = "/collections/{collection}"
+MAX_QUESTION = 2000
+
+
+class PictureQuestion(Given):
+    question: str = Field(
+        min_length=1, max_length=MAX_QUESTION, examples=["What is in the picture?"]
+    )
+
+
+class PictureAnswerShape(BaseModel):
+    """What a model says of a picture, from the picture alone. A small one is often wrong."""
+
+    answer: str
+    model: str
+    seconds: float
+
+
+@router.post("/pictures/ask")
+async def ask_picture(
+    request: Request,
+    principal: Reader,
+    image: Annotated[UploadFile, File(description="A picture file. It is not kept.")],
+    question: Annotated[str, Form(min_length=1, max_length=MAX_QUESTION)] = "What is this?",
+) -> PictureAnswerShape:
+    """Answer a question about a picture that is in no collection, from the picture alone."""
+    data = await image.read()
+    if not data:
+        raise Problem(400, "the picture is empty")
+    return await _answer(request, principal, data, question)
+
+
+@router.post(f"{HERE}/images/{{image_id}}/ask")
+async def ask_image(
+    request: Request, here: ReaderHere, image_id: ImageId, body: PictureQuestion
+) -> PictureAnswerShape:
+    """The same about a picture of the collection."""
+    library = library_of(request)
+
+    def look() -> bytes:
+        image_here(library, here, image_id)
+        return found(lambda: library.image_bytes(image_id))
+
+    data = await work_of(request).run(here.principal, look)
+    return await _answer(request, here.principal, data, body.question)
+
+
+async def _answer(
+    request: Request, principal: Principal, picture: bytes, question: str
+) -> PictureAnswerShape:
+    library = library_of(request)
+
+    def ask(cancel: CancelToken) -> PictureAnswerShape:
+        told = library.ask_picture(picture, question, cancel=cancel)
+        return PictureAnswerShape(answer=told.text, model=told.model, seconds=told.seconds)
+
+    return await work_of(request).answer(request, principal, ask)
+
+
+@router.post(f"{HERE}/captions", status_code=202, response_model=Started)
+async def caption(
+    request: Request, here: WriterHere, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Have a model caption the pictures that have none, in the background."""
+    library = library_of(request)
+
+    def make() -> tuple[int, dict[str, Any]]:
+        return 202, started(here, library.start_captioning(here.name))
+
+    of = fingerprint("caption", here.id)
+    return await work_of(request).run(
+        here.principal,
+        lambda: once(library.catalog, here.principal.owner, idempotency_key, of, make),
+    )

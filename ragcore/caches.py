@@ -1,0 +1,21 @@
+"""How often caches had what was looked for: counted here, told by `/metrics`."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+_lookups: Counter[tuple[str, bool]] = Counter()
+_lock = threading.Lock()
+
+
+def note(cache: str, *, hit: bool) -> None:
+    """Count one look into a cache of this process."""
+    with _lock:
+        _lookups[cache, hit] += 1
+
+
+def lookups() -> dict[tuple[str, bool], int]:
+    """Number of looks since the start by (cache, whether it was there)."""
+    with _lock:
+        return dict(_lookups)

@@ -1,0 +1,140 @@
+"""Two people at the same pages: each sees their own collections and conversations, and does what
+their scope allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.login import Login
+from app.state import library, owner, use_login
+from ragcore.catalog import permits
+from ragcore.catalog.audit import Audit
+from ragcore.catalog.keys import Keys
+from ragcore.catalog.permits import Permit
+from ragcore.errors import NotPermitted, UsageError
+from ragcore.library import Library
+from ragcore.settings import Settings
+from ragcore.types import SearchQuery
+
+PASSWORDS = {"Ann": "open sesame", "Bob": "abracadabra"}
+Become = Callable[[str], None]
+
+
+@pytest.fixture
+def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
+    """Log in as Ann (write, all collections) or Bob (read, the collection "public" only)."""
+    settings = Settings()
+    with Library(settings) as library:
+        note = own_home.parent / "notice.txt"
+        note.write_text("The library is closed on Sundays and opens at nine on other days.\n")
+        library.ingest([note], collection="public")
+        keys = Keys(library.catalog)
+        keys.create("Ann", scope="write", password=PASSWORDS["Ann"])
+        keys.create("Bob", scope="read", collections=["public"], password=PASSWORDS["Bob"])
+        audit = Audit(library.catalog)
+        login = Login(keys, settings, audit)
+        use_login(login)
+
+        def log_in(name: str) -> None:
+            entered = login.enter(name, PASSWORDS[name])
+            assert entered is not None
+            monkeypatch.setattr("app.state.session_token", lambda: entered[0])
+
+        yield log_in
+        use_login(None)
+        permits.hold(Permit())
+        audit.close()
+
+
+def collections_of(test: AppTest) -> list[str]:
+    return list(test.sidebar.selectbox(key="collection").options)
+
+
+def test_each_sees_what_is_theirs(become: Become, page: Callable[..., AppTest]) -> None:
+    become("Ann")
+    assert collections_of(page("search").run()) == ["public", "sample"]
+    become("Bob")
+    assert collections_of(page("search").run()) == ["public"]
+    # The address of what he may not see leads nowhere.
+    told = page("search", q="table games", collection="sample").run()
+    assert not told.exception
+    assert collections_of(told) == ["public"]
+    assert "foosball" not in str(told.markdown)
+
+
+def test_a_reader_changes_nothing(become: Become, page: Callable[..., AppTest]) -> None:
+    become("Bob")
+    test = page("library").run()
+    assert not test.exception
+    assert test.button_group(key="view").options == ["Documents", "Overview", "Map", "Labels"]
+    assert [button.label for button in test.sidebar.button] == []
+    with pytest.raises(NotPermitted):
+        library().remove_documents([1], collection="public")
+    with pytest.raises(NotPermitted):
+        library().uploads.save("public", [])
+    with pytest.raises(UsageError, match="no collection"):
+        library().search(SearchQuery(text="table games", collection="sample"))
+    become("Ann")
+    test = page("library").run()
+    assert "Add" in test.button_group(key="view").options
+    assert [button.label for button in test.sidebar.button] == ["New collection"]
+    with pytest.raises(NotPermitted):
+        library().delete_collection("public")
+
+
+def test_conversations_and_jobs_are_per_person(
+    become: Become, page: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    become("Ann")
+    talk = library().conversations.create(owner(), collection="sample", title="About games")
+    (tmp_path / "diary.txt").write_text("Private.\n")
+    job = library().start_ingest([tmp_path / "diary.txt"], collection="sample")
+    assert library().jobs.wait(job).state == "done"
+    assert any(b.key == f"open-talk-{talk.id}" for b in page("ask").run().sidebar.button)
+    become("Bob")
+    test = page("ask", talk=str(talk.id)).run()
+    assert not test.exception
+    assert not any("About games" in str(button.label) for button in test.sidebar.button)
+    assert library().jobs.recent() == []
+    with pytest.raises(UsageError, match="no job"):
+        library().jobs.get(job)
+
+
+def test_an_answer_is_looked_for_where_its_asker_may_look(become: Become) -> None:
+    become("Bob")
+    talk = library().conversations.create(owner(), collection="public", title="x")
+    reply = library().chat.start(owner(), talk.id, "Where is foosball?", collection="sample")
+    assert reply.wait(60)
+    assert "no collection" in reply.error
+    assert not reply.hits
+
+
+def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., AppTest]) -> None:
+    become("Ann")
+    page("search", q="a very private question", collection="sample").run()
+    become("Bob")
+    with pytest.raises(NotPermitted):
+        library().delete_collection("public")
+    with Library() as other:
+        entries = Audit(other.catalog)
+        time.sleep(1.2)  # written every half second
+        rows = entries.recent(20)
+    told = [(row.who.split(" ")[0], row.action, row.collection, row.status) for row in rows]
+    assert ("Ann", "page search", "sample", 200) in told
+    assert ("Bob", "page delete_collection", "public", 403) in told
+    assert "private" not in str([vars(row) for row in rows])
+
+
+def test_a_login_that_is_over_shows_nothing(
+    become: Become, page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become("Ann")
+    monkeypatch.setattr("app.state.session_token", lambda: "")
+    test = page("search", q="table games").run()
+    assert ["login is over" in error.value for error in test.error] == [True]
+    assert not test.markdown
