@@ -64,6 +64,14 @@ NEEDED: dict[tuple[str, str], str] = {
     ("get", "/api/v1/classifiers/{name}"): "read",
     ("post", "/api/v1/pictures/ask"): "read",
     ("get", "/api/v1/adapters"): "read",
+    ("post", "/api/v1/imagine"): "read",
+    ("get", "/api/v1/imagine"): "read",
+    ("get", "/api/v1/imagine/{job_id}"): "read",
+    ("delete", "/api/v1/imagine/{job_id}"): "read",
+    ("get", "/api/v1/imagine/{job_id}/events"): "read",
+    ("get", "/api/v1/imagine/{job_id}/pictures/{number}"): "read",
+    ("get", "/api/v1/imagine/{job_id}/conditions/{number}"): "read",
+    ("post", "/api/v1/imagine/{job_id}/cancel"): "read",
     ("get", "/v1/models"): "read",
     ("get", "/v1/models/{model}"): "read",
     ("post", "/v1/chat/completions"): "read",
@@ -116,6 +124,8 @@ def request(
     elif path.endswith("/completions"):
         message = {"role": "user", "content": "Xyzzy plugh?"}
         how["json"] = {"model": f"ragcore/{collection}", "messages": [message]}
+    elif path.endswith("/imagine") and method == "post":
+        how["json"] = {"prompt": "x", "steps": 0}
     elif path.endswith("/images/generations"):
         how["json"] = {"prompt": "x", "size": "no size"}
     elif path.endswith("/embeddings"):
