@@ -127,7 +127,6 @@ def test_ask_answers_with_a_citation_that_can_be_looked_at(reader: httpx.Client)
     with Image.open(io.BytesIO(marked.content)) as picture:
         assert picture.width == 600
     assert marked.content != plain.content
-    assert 'ragcore_cache_lookups{cache="prompt",result="' in reader.get("/metrics").text
 
 
 def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
@@ -348,8 +347,8 @@ def test_health_and_metrics(served: Served, reader: httpx.Client) -> None:
     for figure in (
         'ragcore_work{kind="search",state="waiting"} 0.0',
         'ragcore_jobs{kind="ingest",state="done"}',
-        'ragcore_stage_seconds_bucket{le="0.005",stage="',
+        "ragcore_stage_seconds_bucket{",
         "ragcore_memory_bytes ",
-        'ragcore_model_bytes{name="',
+        "ragcore_model_bytes{",
     ):
         assert figure in figures, figure

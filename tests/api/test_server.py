@@ -14,10 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -29,24 +27,21 @@ from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTES = 300
 
 
 @contextmanager
-def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`ragcore serve` at work, and where."""
     environment = {**os.environ, "RAGCORE_HOME": str(home), "RAGCORE_WORKERS": "1"}
-    environment |= {"RAGCORE_OCR": "off", "RAGCORE_LOG_FORMAT": "json", "RAGCORE_LOG_LEVEL": "info"}
+    environment["RAGCORE_OCR"] = "off"
     command = [sys.executable, "-m", "ragcore.cli.main", "serve", "--port", "0", *arguments]
-    log = log_of(home)
-    with log.open("w") as out:
-        process = subprocess.Popen(command, env=environment, stderr=out)
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"serving on (http://\S+?:\d+) ", line)
+        assert found, line
         end = time.monotonic() + 900
-        while not (found := re.search(r"serving on (http://\S+?:\d+) ", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, "not listening"
-            time.sleep(0.1)
         while True:  # the models are being loaded
             assert process.poll() is None
             try:
@@ -60,10 +55,6 @@ def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[byte
     finally:
         process.kill()
         process.wait()
-
-
-def log_of(home: Path) -> Path:
-    return home.parent / f"{home.name}.log"
 
 
 def curl_lines() -> list[str]:
@@ -97,78 +88,17 @@ def test_the_journey_of_the_docs_and_the_end(tmp_path: Path, starter_weights: We
         assert json.loads(said[9])["ragcore"]["citations"]
         assert base64.b64decode(json.loads(said[10])["data"][0]["b64_json"]).startswith(b"\x89PNG")
         assert json.loads(said[11]) == {"deleted": "trip", "documents": 2}
-        by_the_clients_code(url)
-        end_in_the_middle(process, url)
-    everything_arrives(tmp_path / "home")
-    the_log_tells(log_of(tmp_path / "home").read_text())
 
-
-def by_the_clients_code(url: str) -> None:
-    """The journey of the docs by OpenAI's client."""
-    text = (ROOT / "docs" / "api.md").read_text("utf-8")
-    code = next(
-        block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "OpenAI" in block
-    )
-    code = code.replace("http://localhost:8765", url).replace("data/sample", f"{ROOT}/data/sample")
-    told: dict[str, Any] = {}
-    exec(compile(code, "docs/api.md", "exec"), told)
-    assert "table games" in told["found"]["hits"][0]["text"]
-    assert told["done"].model_extra["ragcore"]["citations"]
-    assert told["picture"].startswith(b"\x89PNG")
-
-
-def end_in_the_middle(process: subprocess.Popen[bytes], url: str) -> None:
-    """SIGTERM during an ingest and an answer: neither breaks off, the stream of events ends."""
-    collection = f"{url}/api/v1/collections/last"
-    httpx.post(f"{url}/api/v1/collections", json={"name": "last"})
-    files = [
-        ("files", (f"note-{n:03}.txt", f"Note {n}: the tide gauge reads {n} cm.\n".encode() * 40))
-        for n in range(NOTES)
-    ]
-    job = httpx.post(f"{collection}/uploads", files=files, timeout=60).json()
-    question = {"question": "Are we allowed to play foosball during working hours?"}
-    handbooks = f"{url}/api/v1/collections/handbooks/ask"
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(httpx.post, handbooks, json=question, timeout=120)
-        with httpx.stream("GET", url + job["location"] + "/events", timeout=120) as stream:
-            lines = stream.iter_lines()
-            while '"stage": "wait"' in (line := next(lines)) or '"done": 0' in line or not line:
-                continue
+        # An open stream of events does not hold the end up.
+        httpx.post(f"{url}/api/v1/collections", json={"name": "last"})
+        files = [("files", ("n.txt", b"note"))]
+        job = httpx.post(f"{url}/api/v1/collections/last/uploads", files=files).json()
+        with httpx.stream("GET", url + job["location"] + "/events") as stream:
+            next(stream.iter_lines())
             process.send_signal(signal.SIGTERM)
-            for _ in lines:
-                pass
-        assert process.wait(90) in (0, -signal.SIGTERM)
-        answer = asked.result()
-    assert answer.status_code in (200, 503)
-    assert answer.json()["answer" if answer.status_code == 200 else "detail"]
-
-
-def everything_arrives(home: Path) -> None:
-    """What the server left is handed to the next: nothing is lost, nothing is there twice."""
-    with Library(Settings(home=home, workers=1, ocr="off")) as library:
-        first = library.jobs.recent(1, collection="last")[0]
-        if first.state != "done":  # a quick machine had finished
-            assert first.state == "interrupted"
-            (again,) = library.resume_interrupted()
-            assert library.jobs.wait(again).state == "done"
-        rows, total = library.documents("last", limit=2 * NOTES)
-        assert total == NOTES
-        assert sorted(row.name for row in rows) == [f"note-{n:03}.txt" for n in range(NOTES)]
-
-
-def the_log_tells(log: str) -> None:
-    """Every line is JSON; requests and jobs are in it, what was asked is not."""
-    lines = [json.loads(line) for line in log.splitlines()]
-    requests = [line for line in lines if line["message"] == "request"]
-    ask = next(line for line in requests if line["route"].endswith("/ask"))
-    assert {"time", "level", "request_id", "key_id", "method", "status", "ms"} <= set(ask)
-    started = next(line for line in requests if line["route"].endswith("/uploads"))
-    job = [line for line in lines if line.get("job_id") == 1]
-    assert [line["message"].split()[0] for line in job] == ["job", "ingested", "job"]
-    assert {line["request_id"] for line in job} == {started["request_id"]}
-    assert "foosball" not in log
-    assert "table games" not in log
-    assert not [line for line in lines if line["level"] == "error"]
+            assert process.wait(60) in (0, -signal.SIGTERM)
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_a_server_for_others_does_not_start_without_a_key(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""Looks into caches are counted."""
+
+from __future__ import annotations
+
+from ragcore import caches
+from ragcore.llm.prompt_cache import Kept, PromptCache
+
+
+class _Cache:
+    def crop(self, length: int) -> None:
+        raise AssertionError(length)
+
+
+def test_hits_and_misses_of_the_prompt_cache_are_told() -> None:
+    before = caches.lookups()
+    cache = PromptCache()
+    tokens = list(range(40))
+    assert cache.take(tokens, None) is None
+    cache.give_back(Kept(tokens[:39], _Cache(), None))
+    assert cache.take(tokens, None) is not None
+    now = caches.lookups()
+    for hit in (False, True):
+        assert now["prompt", hit] == before.get(("prompt", hit), 0) + 1
