@@ -122,8 +122,8 @@ def _done(progress: ProgressCallback | None) -> None:
 def _catalogue(settings: Settings) -> Path:
     if settings.database_url:
         raise UsageError(
-            "the catalogue is in a database server: back it up by that server's own tools, and "
-            f"the folder {settings.home} beside it"
+            "the catalogue is in a database server: back it up by pg_dump, then the folder "
+            f"{settings.home} beside it (see docs/operations.md)"
         )
     path = settings.home / CATALOGUE
     if not path.is_file():

@@ -131,6 +131,7 @@ def _weights_of(store: Any, subject: str, name: str, *, repair: bool, verify: bo
 def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
     from ragcore.catalog import integrity
     from ragcore.catalog.engine import current_revision
+    from ragcore.catalog.postgres import shown
 
     catalog = library.catalog
     wrong = integrity.check_database(catalog)
@@ -138,8 +139,8 @@ def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Find
         yield Finding("catalogue", "problem", f"{problem}; restore it from a backup")
     if wrong:
         return  # nothing below can be trusted
-    shown = catalog.engine.url.render_as_string(hide_password=True)
-    yield Finding("catalogue", "ok", f"{shown}, schema {current_revision(catalog.engine)}")
+    where = shown(catalog.engine.url)
+    yield Finding("catalogue", "ok", f"{where}, schema {current_revision(catalog.engine)}")
     yield from _mendable(
         "lexical index",
         lambda: integrity.check_lexical(catalog),

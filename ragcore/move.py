@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
@@ -161,13 +163,38 @@ def _move_catalogue(
     progress: ProgressCallback | None,
     cancel: CancelToken | None,
 ) -> None:
-    with (
-        closing(Catalog(settings.catalogue_url)) as source,
-        closing(Catalog(wanted.catalogue_url)) as target,
-    ):
+    own = settings.home / "catalogue.db"
+    made = own.with_name("catalogue.db.moving")
+    if not wanted.database_url and not settings.database_url:
+        raise UsageError("the catalogue is in the home folder already")
+    _remove(made)  # of a move that was killed
+    url = wanted.database_url or f"sqlite:///{made}"
+    with closing(Catalog(settings.catalogue_url)) as source, closing(Catalog(url)) as target:
         moved.catalogue = copy_catalogue(source, target, progress=progress, cancel=cancel)
-        moved.database = shown(target.engine.url)
         moved.left.append(shown(source.engine.url))
+        moved.database = shown(target.engine.url)
+    if not wanted.database_url:
+        moved.left += _put_aside(own)
+        made.replace(own)
+        _remove(made)
+        moved.database = wanted.catalogue_url
+
+
+def _put_aside(own: Path) -> list[str]:
+    """Rename the catalogue that the library was in before it moved to a server."""
+    if not own.exists():
+        return []
+    aside = own.with_name(f"{own.name}.before-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    for suffix in ("", "-wal", "-shm"):
+        old = own.with_name(own.name + suffix)
+        if old.exists():
+            old.replace(aside.with_name(aside.name + suffix))
+    return [str(aside)]
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _fill(stores: Stores, row: Collection, space: SpaceRow) -> int:

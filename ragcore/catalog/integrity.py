@@ -26,6 +26,7 @@ from ragcore.catalog.models import (
     SpaceRow,
     Thumbnail,
 )
+from ragcore.catalog.numbers import catch_up, tables_behind
 
 _YOUNG = 3600.0  # seconds: a younger file may belong to an ingest that has not committed yet
 _COUNTED = (
@@ -36,9 +37,9 @@ _COUNTED = (
 
 
 def check_database(catalog: Catalog) -> list[str]:
-    """The database file itself (SQLite): its pages, and its references between tables."""
+    """The database itself: SQLite's pages and references, PostgreSQL's indexes."""
     if catalog.engine.dialect.name != "sqlite":
-        return []
+        return _broken_indexes(catalog)
     try:
         with catalog.read() as session:
             rows = session.scalars(text("PRAGMA quick_check(10)")).all()
@@ -49,6 +50,15 @@ def check_database(catalog: Catalog) -> list[str]:
     if broken:
         problems.append(f"{len(broken)} rows refer to rows that are gone")
     return problems
+
+
+def _broken_indexes(catalog: Catalog) -> list[str]:
+    query = text(
+        "SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid "
+        "WHERE NOT indisvalid AND pg_table_is_visible(indrelid)"
+    )
+    with catalog.read() as session:
+        return [f"index {name} is not valid: REINDEX it" for name in session.scalars(query)]
 
 
 def check_lexical(catalog: Catalog) -> list[str]:
@@ -84,6 +94,10 @@ def check_rows(catalog: Catalog) -> list[str]:
         bare = session.scalar(select(func.count()).select_from(Image).where(~_has_thumbnail()))
         if bare:
             problems.append(f"{bare} pictures have no thumbnail; their files are read again")
+        behind = tables_behind(session.connection())
+        if behind:
+            names = ", ".join(table.name for table in behind)
+            problems.append(f"numbers of {names} would be given a second time")
     return problems
 
 
@@ -102,6 +116,7 @@ def mend_rows(catalog: Catalog) -> None:
                 .scalar_subquery()
             )
             session.execute(update(Document).values({column: counted}))
+        catch_up(session.connection())
 
 
 def check_media(catalog: Catalog, media: Path) -> list[str]:

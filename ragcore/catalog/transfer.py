@@ -15,10 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, text
+from sqlalchemy import Connection, Table, func, insert, select
 
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import Base, Passage
+from ragcore.catalog.numbers import last_id, set_last_id
 from ragcore.catalog.postgres import shown
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import CancelToken, Progress, ProgressCallback
@@ -68,7 +69,7 @@ def copy_catalogue(
                     f"the copy of {table.name} differs from the original ({read.rows} rows, "
                     f"{kept.rows} in the copy); nothing was changed"
                 )
-            _set_next_id(new, table, _next_id(old, table))
+            set_last_id(new, table, last_id(old, table))
             done.rows[table.name] = read.rows
             if table.name == Passage.__tablename__:
                 done.text_sha256 = read.texts.hexdigest()
@@ -164,38 +165,3 @@ def _check_empty(connection: Connection) -> None:
             raise UsageError(
                 f"{shown(connection.engine.url)} holds a library already: give an empty database"
             )
-
-
-def _next_id(connection: Connection, table: Table) -> int:
-    """The highest id that was ever given, also to rows that are gone; 0 for keys of other kinds."""
-    if table.autoincrement_column is None:
-        return 0
-    if connection.dialect.name == "sqlite":
-        found = text("SELECT max(seq) FROM sqlite_sequence WHERE name = :table")
-        return int(connection.scalar(found, {"table": table.name}) or 0)
-    sequence = _sequence(connection, table)
-    given = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
-    return int(connection.scalar(text(given)) or 0)
-
-
-def _set_next_id(connection: Connection, table: Table, highest: int) -> None:
-    """Ids up to this one are never given again."""
-    if not highest:
-        return
-    if connection.dialect.name == "sqlite":
-        values = {"table": table.name, "highest": highest}
-        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :table"), values)
-        connection.execute(
-            text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :highest)"), values
-        )
-        return
-    statement = text("SELECT setval(:sequence, :highest)")
-    sequence = _sequence(connection, table)
-    connection.execute(statement, {"sequence": sequence, "highest": highest})
-
-
-def _sequence(connection: Connection, table: Table) -> str:
-    assert table.autoincrement_column is not None
-    find = text("SELECT pg_get_serial_sequence(:table, :column)")
-    values = {"table": table.name, "column": table.autoincrement_column.name}
-    return str(connection.scalar(find, values))

@@ -12,12 +12,15 @@ import pytest
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
+from ragcore.catalog.transfer import copy_catalogue
 from ragcore.encoders import TextEncoder
 from ragcore.encoders.loader import text_encoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import Page, PassageDraft, Picture, ReadDocument
 from ragcore.weights import WeightStore
+
+from ..postgres_server import PostgresServer
 
 TEXTS = {
     "/docs/handbook/rules.pdf": [
@@ -116,9 +119,45 @@ def _home(request: pytest.FixtureRequest, settings: Settings, _empty_home: Path)
     return settings.home
 
 
+@pytest.fixture(scope="session")
+def _full_database(_full_home: tuple[Path, dict[str, int]], postgres_server: PostgresServer) -> str:
+    """The same library in PostgreSQL, with the same ids."""
+    name = postgres_server.create()
+    source = Catalog(Settings(home=_full_home[0]).catalogue_url)
+    target = Catalog(postgres_server.url(name))
+    copy_catalogue(source, target)
+    source.close()
+    target.close()
+    return name
+
+
+BOTH = ("test_engine", "test_filters", "test_images")  # modules that run in both databases
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "catalog" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in BOTH
+        kinds = ["sqlite", "postgresql"] if both else ["sqlite"]
+        metafunc.parametrize("_catalogue_url", kinds, indirect=True)
+
+
 @pytest.fixture
-def catalog(settings: Settings, _home: Path) -> Iterator[Catalog]:
-    catalog = Catalog(settings.catalogue_url)
+def _catalogue_url(
+    request: pytest.FixtureRequest, settings: Settings, _home: Path
+) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield settings.catalogue_url
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    template = "_full_database" if "library" in request.fixturenames else "_postgres_template"
+    name = server.create(request.getfixturevalue(template))
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def catalog(_catalogue_url: str) -> Iterator[Catalog]:
+    catalog = Catalog(_catalogue_url)
     yield catalog
     catalog.close()
 
