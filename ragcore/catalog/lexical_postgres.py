@@ -83,9 +83,14 @@ def row_count(session: Session, table: str) -> int:
 
 
 def frequencies(session: Session, table: str, stems: Sequence[str]) -> dict[str, int]:
+    # Its stemmer shortens words of two letters as well: they are looked up as words.
+    lexeme = (
+        "CASE WHEN length(stem) < 3 THEN ragcore_query(stem, false) "
+        "ELSE CAST(quote_literal(stem) AS tsquery) END"
+    )
     query = text(
-        f"SELECT stem, (SELECT count(*) FROM {table}_fts WHERE words @@ "
-        "CAST(quote_literal(stem) AS tsquery)) FROM unnest(CAST(:stems AS text[])) AS given(stem)"
+        f"SELECT stem, (SELECT count(*) FROM {table}_fts WHERE words @@ {lexeme}) "
+        "FROM unnest(CAST(:stems AS text[])) AS given(stem)"
     )
     rows = session.execute(query, {"stems": [stem for stem in stems if stem]})
     return {str(row[0]): int(row[1]) for row in rows}

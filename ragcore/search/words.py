@@ -11,6 +11,8 @@ from ragcore.catalog.lexical import QueryWords, is_unspaced
 
 MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
+# Two rules that the index's stemmer has of Porter's later version: -logy is -log, -bly is -ble.
+_LATER = re.compile(r"^(.*[aeiouy][^aeiouy].*)(log|bl)(?:y|ies|i)$")
 _COMPOUND = re.compile(r"[^\W_]+(?:[^\w\s]+[^\W_]+)+|[^\W_]+(?:_+[^\W_]+)+", re.UNICODE)
 
 # Function words of English questions; they rank nothing and match nearly everything.
@@ -45,7 +47,11 @@ def stem(word: str) -> str:
     flat = "".join(
         c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c)
     )
-    return stems.stem(flat, "porter")
+    return flat if len(flat) < 3 else stems.stem(_LATER.sub(_later, flat), "porter")
+
+
+def _later(found: re.Match[str]) -> str:
+    return f"{found[1]}{'log' if found[2] == 'log' else 'ble'}"
 
 
 def matched_words(text: str, words: tuple[str, ...], limit: int = 20) -> tuple[str, ...]:

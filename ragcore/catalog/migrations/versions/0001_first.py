@@ -270,13 +270,19 @@ def _word_functions() -> None:
         "asciiword, word, numword, int, uint, float, sfloat, version WITH ragcore_porter"
     )
     # Only letters, digits and single spaces are left for the parser, so that it finds no hosts,
-    # paths or hyphenated words in them. A tsvector cannot be longer than 1 MB.
+    # paths or hyphenated words in them. A tsvector cannot be longer than 1 MB. FTS5's stemmer has
+    # two rules of Porter's later version: -logy becomes -log, and -bly -ble.
+    plain = (
+        "btrim(lower(regexp_replace(normalize(regexp_replace(normalize(left(line, 250000), NFD), "
+        f"'[\\u0300-\\u036f]+', '', 'g'), NFC) COLLATE {_collation()}, "
+        "'[^[:alnum:]]+', ' ', 'g')))"
+    )
+    begins = "([aeiouy][^aeiouy ][^ ]*)"
     op.execute(
         "CREATE FUNCTION ragcore_fold(line text) RETURNS text "
-        "LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ "
-        "SELECT btrim(lower(regexp_replace(normalize(regexp_replace(normalize(left(line, 250000), "
-        "NFD), '[\\u0300-\\u036f]+', '', 'g'), NFC) "
-        f"COLLATE {_collation()}, '[^[:alnum:]]+', ' ', 'g'))) $$"
+        "LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT regexp_replace(regexp_replace("
+        f"{plain}, '{begins}log(y|ies|i)\\M', '\\1log', 'g'), "
+        f"'{begins}bl(y|ies|i)\\M', '\\1ble', 'g') $$"
     )
     op.execute(
         "CREATE FUNCTION ragcore_count(folded text) RETURNS integer "
