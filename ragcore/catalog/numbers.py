@@ -21,9 +21,8 @@ def tables_behind(connection: Connection) -> list[Table]:
 def catch_up(connection: Connection) -> None:
     """Let every table go on above its highest number."""
     for table in tables_behind(connection):
-        set_last_id(
-            connection, table, connection.scalar(select(func.max(table.autoincrement_column)))
-        )
+        highest = connection.scalar(select(func.max(table.autoincrement_column)))
+        set_last_id(connection, table, highest or 0)
 
 
 def last_id(connection: Connection, table: Table) -> int:

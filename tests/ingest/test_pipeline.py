@@ -25,9 +25,8 @@ TEXTS = {
 
 
 @pytest.fixture
-def library(tmp_path: Path, starter_weights: WeightStore, database_url: str) -> Iterator[Library]:
-    home = tmp_path / "home"
-    settings = Settings(home=home, database_url=database_url, workers=2, ocr="off", threads=2)
+def library(tmp_path: Path, starter_weights: WeightStore) -> Iterator[Library]:
+    settings = Settings(home=tmp_path / "home", workers=2, ocr="off", threads=2)
     with Library(settings) as opened:
         yield opened
 

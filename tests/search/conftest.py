@@ -131,7 +131,7 @@ def _full_database(_full_home: tuple[Path, dict[str, int]], postgres_server: Pos
     return name
 
 
-BOTH = ("test_engine", "test_filters", "test_images")  # modules that run in both databases
+BOTH = ("test_engine",)  # modules that run in both databases
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
