@@ -94,6 +94,14 @@ class Settings(BaseSettings):
     read_timeout: int = Field(
         default=300, gt=0, description="Seconds after which reading one file is given up."
     )
+    ingest_engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="Where files are read and embedded: this machine, or a Ray cluster.",
+    )
+    ray_address: str = Field(
+        default="",
+        description="HOST:PORT of the Ray cluster; empty: the one this machine belongs to.",
+    )
     ocr: Literal["auto", "off", "always"] = Field(
         default="auto", description="Text recognition: scanned pages and pictures, never, or all."
     )

@@ -58,9 +58,7 @@ def words(
             handler.send_header("Content-Length", str(length))
         handler.end_headers()
         for piece in pieces:
-            event = {"choices": [{"delta": {"content": piece}}]}
-            handler.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-            handler.wfile.flush()
+            handler.event({"choices": [{"delta": {"content": piece}}]})
             time.sleep(every)
         if then is None:
             handler.wfile.write(b"data: [DONE]\n\n")
@@ -110,6 +108,10 @@ class Handler(BaseHTTPRequestHandler):
             act = script.pop(0) if len(script) > 1 else script[0]
         self.close_connection = True
         act(self)
+
+    def event(self, value: object) -> None:
+        self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
+        self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
         pass

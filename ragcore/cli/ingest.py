@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
+
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
 from ragcore.cli.output import print_json, progress_line
+from ragcore.errors import UsageError
 from ragcore.library import Library
 
 
@@ -20,6 +24,16 @@ from ragcore.library import Library
     default=None,
     help="Have a model caption pictures that have none.  [default: the setting captions]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    help="Read and embed here, or on a Ray cluster.  [default: the setting ingest_engine]",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="The Ray cluster.  [default: the setting ray_address; else the one of this machine]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def command(
@@ -29,6 +43,8 @@ def command(
     sync: bool,
     password: tuple[str, ...],
     captions: bool | None,
+    engine: str | None,
+    address: str | None,
     as_json: bool,
 ) -> None:
     """Add files and folders to a collection.
@@ -36,13 +52,20 @@ def command(
     Files that have not changed are passed over; a file that cannot be read is reported and the
     others go on. Ctrl-C stops after the batch at hand, and a second run goes on from there.
     """
-    with cancel_on_interrupt() as token, Library() as library:
+    if address and engine == "local":
+        raise UsageError("--address names a Ray cluster: leave it out, or use --engine ray")
+    if address:
+        engine = "ray"
+    # What engines print of their own is no part of the answer.
+    with cancel_on_interrupt() as token, Library() as library, redirect_stdout(sys.stderr):
         report = library.ingest(
             paths,
             collection=collection,
             sync=sync,
             passwords=password,
             captions=captions,
+            engine=engine,
+            address=address,
             progress=progress_line(),
             cancel=token,
         )

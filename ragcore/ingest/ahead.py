@@ -23,11 +23,14 @@ class _End:
     error: BaseException | None = None
 
 
-def ahead(items: Generator[T, None, None], depth: int = 1) -> Generator[T, None, None]:
+def ahead(
+    items: Generator[T, None, None], depth: int = 1, *, patience: float | None = None
+) -> Generator[T | None, None, None]:
     """Yield `items`, which are made in a thread of its own, at most `depth` of them in advance.
 
-    What making them raises is raised here. Leaving the iteration early stops the thread after
-    the item at hand; in any case `items` is closed.
+    None comes whenever nothing was made for `patience` seconds. What making them raises is
+    raised here. Leaving the iteration early stops the thread after the item at hand; in any
+    case `items` is closed.
     """
     made: queue.Queue[_Item[T] | _End] = queue.Queue(depth)
     stop = threading.Event()
@@ -57,7 +60,11 @@ def ahead(items: Generator[T, None, None], depth: int = 1) -> Generator[T, None,
     thread.start()
     try:
         while True:
-            got = made.get()
+            try:
+                got = made.get(timeout=patience)
+            except queue.Empty:
+                yield None
+                continue
             if isinstance(got, _End):
                 if got.error is not None:
                     raise got.error

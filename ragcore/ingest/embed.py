@@ -23,18 +23,29 @@ def passage_input(text: str, heading: str = "", title: str = "") -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedder:
-    """Encoders with the ids of their spaces in the catalogue.
+class SpaceIds:
+    """Where a collection's vectors belong, by ids of the catalogue."""
 
-    A picture encoder is optional: without one, pictures are catalogued but not embedded.
-    """
+    text: int
+    image: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Of one document, float32 [passages, d] and [pictures, d]; None where it has none."""
+
+    passages: FloatArray | None
+    images: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """The encoders of an ingest."""
 
     text: TextEncoder
-    text_space: int
-    image: ImageTextEncoder | None = None
-    image_space: int = 0
+    image: ImageTextEncoder
 
-    def embed(self, results: Sequence[ReadResult]) -> list[NewDocument]:
+    def embed(self, results: Sequence[ReadResult]) -> list[Vectors]:
         """Encode all passages of `results` in one call, and all pictures in another.
 
         Every result has a `document`. The encoder itself sorts by length and makes batches.
@@ -47,23 +58,20 @@ class Embedder:
         pixels = [picture.pixels for result in results for picture in _pictures(result)]
         text_vectors = self.text.encode(texts, kind="passage") if texts else None
         image_vectors = self._encode_images(pixels) if pixels else None
-        documents, text_at, image_at = [], 0, 0
+        found, text_at, image_at = [], 0, 0
         for result in results:
-            assert result.document is not None
-            new = NewDocument(result.file, result.document, result.passages)
             text_end = text_at + len(result.passages)
-            image_end = image_at + len(result.document.pictures)
-            if text_vectors is not None and text_end > text_at:
-                new.passage_vectors = {self.text_space: text_vectors[text_at:text_end]}
-            if image_vectors is not None and image_end > image_at:
-                new.image_vectors = {self.image_space: image_vectors[image_at:image_end]}
+            image_end = image_at + len(_pictures(result))
+            found.append(
+                Vectors(
+                    _rows(text_vectors, text_at, text_end),
+                    _rows(image_vectors, image_at, image_end),
+                )
+            )
             text_at, image_at = text_end, image_end
-            documents.append(new)
-        return documents
+        return found
 
-    def _encode_images(self, pixels: Sequence[np.ndarray | None]) -> FloatArray | None:
-        if self.image is None:
-            return None
+    def _encode_images(self, pixels: Sequence[np.ndarray | None]) -> FloatArray:
         from PIL import Image
 
         images = []
@@ -72,6 +80,22 @@ class Embedder:
                 raise ValueError("a reader returned a picture without its pixels")
             images.append(Image.fromarray(array))
         return self.image.encode_images(images)
+
+
+def new_documents(
+    results: Sequence[ReadResult], vectors: Sequence[Vectors], spaces: SpaceIds
+) -> list[NewDocument]:
+    """What was read and embedded, ready to be stored."""
+    documents = []
+    for result, own in zip(results, vectors, strict=True):
+        assert result.document is not None
+        new = NewDocument(result.file, result.document, result.passages)
+        if own.passages is not None:
+            new.passage_vectors = {spaces.text: own.passages}
+        if own.images is not None:
+            new.image_vectors = {spaces.image: own.images}
+        documents.append(new)
+    return documents
 
 
 @dataclass(slots=True)
@@ -100,3 +124,7 @@ class Batch:
 
 def _pictures(result: ReadResult) -> Sequence:  # type: ignore[type-arg]
     return result.document.pictures if result.document is not None else ()
+
+
+def _rows(vectors: FloatArray | None, start: int, end: int) -> FloatArray | None:
+    return vectors[start:end] if vectors is not None and end > start else None

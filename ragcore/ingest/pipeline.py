@@ -1,7 +1,8 @@
 """The pipeline: discover → read → split → embed → store, with bounded queues between.
 
-Reading and splitting run in processes of their own, a thread gathers what they read into
-batches, embedding runs in the calling thread, storing in one thread beside it. A document is
+An engine reads, splits and embeds (`ragcore.ingest.engines`): in processes of this machine, or
+on the nodes of a Ray cluster. A thread gathers what was read into batches; storing has a
+thread of this process, whatever the engine. A document is
 committed whole (text, lexical entry, pictures and vectors in one transaction), so a crash at
 any instant leaves the catalogue consistent and a second run goes on where the first one ended.
 """
@@ -21,14 +22,16 @@ from ragcore.catalog.documents import known_files, remove_documents, touch_docum
 from ragcore.errors import Cancelled
 from ragcore.ingest.ahead import ahead
 from ragcore.ingest.discover import Discovered, discover
-from ragcore.ingest.embed import Batch, Embedder
+from ragcore.ingest.embed import Batch
+from ragcore.ingest.engines import Engine
 from ragcore.ingest.meter import Meter
-from ragcore.ingest.pool import ReaderPool
 from ragcore.ingest.readers import ReadOptions
 from ragcore.ingest.store import Storer
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallback
+
+_PATIENCE = 0.5  # seconds without a batch after which an engine looks at what it has embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class IngestPipeline:
         catalog: Catalog,
         collection_id: int,
         settings: Settings,
-        make_embedder: Callable[[], Embedder],
+        make_engine: Callable[[], Engine],
         *,
         passwords: Sequence[str] = (),
         progress: ProgressCallback | None = None,
@@ -58,7 +61,7 @@ class IngestPipeline:
         self._catalog = catalog
         self._collection_id = collection_id
         self._settings = settings
-        self._make_embedder = make_embedder
+        self._make_engine = make_engine
         self._options = ReadOptions.from_settings(settings, passwords=passwords)
         self._cancel = cancel or CancelToken()
         self._meter = Meter(progress)
@@ -118,18 +121,16 @@ class IngestPipeline:
         return _Plan(read, unchanged, {known.sha256: known for known in vanished}, gone)
 
     def _read_embed_store(self, plan: _Plan) -> None:
-        embedder = self._make_embedder()
         storer = Storer(self._catalog, self._collection_id, self._settings.media, self._report)
-        pool = ReaderPool(
-            self._settings.workers,
-            self._settings.read_timeout,
-            is_known=lambda file: self._is_known(plan, file),
-        )
-        results = pool.results(self._requests(plan.read))
-        with storer, closing(ahead(self._batches(results, storer))) as batches:
-            for batch in batches:
-                storer.put(embedder.embed(batch))
-                self._check_cancel()
+        with self._make_engine() as engine, storer:
+            results = engine.read(
+                self._requests(plan.read), lambda file: self._is_known(plan, file)
+            )
+            with closing(ahead(self._batches(results, storer), patience=_PATIENCE)) as batches:
+                for documents in engine.embed(batches):
+                    if documents:
+                        storer.put(documents)
+                    self._check_cancel()
 
     def _requests(self, files: Sequence[FileState]) -> Iterator[ReadRequest]:
         for file in files:

@@ -17,7 +17,7 @@ from ragcore.catalog import FileState
 from ragcore.ingest.worker import ReadRequest, ReadResult
 
 
-class _Reader:
+class Reader:
     """One reader process, started when needed and again after it was lost."""
 
     def __init__(self, read_timeout: float) -> None:
@@ -78,7 +78,7 @@ class ReaderPool:
         self._count = max(1, workers or os.cpu_count() or 1)
         self._timeout = read_timeout
         self._stopping = threading.Event()
-        self._readers: list[_Reader] = []
+        self._readers: list[Reader] = []
 
     def results(
         self, requests: Iterable[ReadRequest], *, patience: float = 1.0
@@ -92,7 +92,7 @@ class ReaderPool:
         waiting = iter(requests)
         lock = threading.Lock()
 
-        def serve(reader: _Reader) -> None:
+        def serve(reader: Reader) -> None:
             while not self._stopping.is_set():
                 with lock:
                     request = next(waiting, None)
@@ -114,7 +114,7 @@ class ReaderPool:
             if not self._stopping.is_set():
                 results.put(None)
 
-        self._readers = [_Reader(self._timeout) for _ in range(self._count)]
+        self._readers = [Reader(self._timeout) for _ in range(self._count)]
         threads = [
             threading.Thread(target=serve, args=(reader,), name="ragcore-read", daemon=True)
             for reader in self._readers
@@ -140,7 +140,7 @@ class ReaderPool:
             for thread in threads:
                 thread.join(timeout=10)
 
-    def _hash_or_read(self, reader: _Reader, request: ReadRequest) -> ReadResult:
+    def _hash_or_read(self, reader: Reader, request: ReadRequest) -> ReadResult:
         try:
             with open(request.file.path, "rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,8 @@ from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.encoders import Space
-    from ragcore.ingest.embed import Embedder
+    from ragcore.ingest.embed import SpaceIds
+    from ragcore.ingest.engines import Engine
     from ragcore.ingest.reembed import ReembedReport
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class Ingesting(Teaching, Seeing):
         sync: bool = False,
         passwords: Sequence[str] = (),
         captions: bool | None = None,
+        engine: str | None = None,
+        address: str | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
@@ -45,8 +48,10 @@ class Ingesting(Teaching, Seeing):
 
         `sync` also removes documents whose files are gone from the folders given. `passwords`
         are tried on locked files. `captions` overrides the setting: whether a model captions
-        pictures that have no caption. A file that cannot be read is an entry in the report's
-        `failed`. Raises UsageError for a path that does not exist or is not allowed.
+        pictures that have no caption. `engine` ("local", "ray") and `address` override the
+        settings ingest_engine and ray_address. A file that cannot be read is an entry in the
+        report's `failed`. Raises UsageError for a path that does not exist or is not allowed,
+        RagcoreError if no Ray cluster answers.
         """
         from ragcore.ingest.pipeline import IngestPipeline
 
@@ -57,7 +62,7 @@ class Ingesting(Teaching, Seeing):
             self.catalog,
             row.id,
             self.settings,
-            lambda: self._embedder(row.id, collection),
+            self._engine(row.id, collection, engine, address),
             passwords=passwords,
             progress=progress,
             cancel=cancel,
@@ -200,15 +205,42 @@ class Ingesting(Teaching, Seeing):
             gone = [number for number, path in known.items() if not os.path.lexists(path)]
             return remove_documents(session, row.id, gone) if gone else 0
 
-    def _embedder(self, collection_id: int, collection: str) -> Embedder:
-        from ragcore.ingest.embed import Embedder
+    def _engine(
+        self, collection_id: int, collection: str, name: str | None, address: str | None
+    ) -> Callable[[], Engine]:
+        """What makes the engine when it is needed. Raises UsageError at once if it cannot be."""
+        settings = self.settings
+        name = name or settings.ingest_engine
+        where = settings.ray_address if address is None else address
 
-        text, image = self.text_encoder, self.image_text_encoder
-        return Embedder(
-            text,
-            self._space_id(collection_id, collection, text.space),
-            image,
-            self._space_id(collection_id, collection, image.space),
+        def find_spaces(text: Space, image: Space) -> SpaceIds:
+            return self._space_ids(collection_id, collection, text, image)
+
+        if name == "local":
+            from ragcore.ingest.embed import Embedder
+            from ragcore.ingest.engines import LocalEngine
+
+            return lambda: LocalEngine(
+                settings,
+                lambda: Embedder(self.text_encoder, self.image_text_encoder),
+                find_spaces,
+            )
+        if name != "ray":
+            raise UsageError(f"unknown engine {name!r}: use local or ray")
+        try:
+            from ragcore.ingest.ray_engine import RayEngine
+        except ModuleNotFoundError as error:
+            raise UsageError("Ray is not installed: pip install 'ragcore[ray]'") from error
+        return lambda: RayEngine(settings, find_spaces, where)
+
+    def _space_ids(
+        self, collection_id: int, collection: str, text: Space, image: Space
+    ) -> SpaceIds:
+        from ragcore.ingest.embed import SpaceIds
+
+        return SpaceIds(
+            self._space_id(collection_id, collection, text),
+            self._space_id(collection_id, collection, image),
         )
 
     def _space_id(self, collection_id: int, collection: str, space: Space) -> int:
@@ -261,7 +293,7 @@ class Ingesting(Teaching, Seeing):
         Raises UsageError if those are not the profile's.
         """
         row = self.catalog.collection(collection)
-        self._embedder(row.id, collection)
+        self._space_ids(row.id, collection, self.text_encoder.space, self.image_text_encoder.space)
         return sum(self.reembed(collection).embedded.values())
 
 

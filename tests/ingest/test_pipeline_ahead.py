@@ -76,3 +76,14 @@ def test_making_goes_on_while_items_are_used() -> None:
     for _ in ahead(slow()):
         time.sleep(0.2)
     assert time.monotonic() - started < 3.6, "one after the other it takes four seconds"
+
+
+def test_none_comes_while_the_next_item_takes_long() -> None:
+    def slow() -> Generator[int, None, None]:
+        yield 1
+        time.sleep(0.6)
+        yield 2
+
+    items = list(ahead(slow(), patience=0.1))
+    assert [item for item in items if item is not None] == [1, 2]
+    assert 2 <= items.count(None) <= 8

@@ -1,0 +1,82 @@
+"""Where the stages of an ingest run: in this machine's processes, or elsewhere (`ray_engine`).
+
+The pipeline decides what is read, keeps the account and stores; an engine reads and embeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
+
+from ragcore.catalog import FileState, NewDocument
+from ragcore.ingest.embed import Embedder, SpaceIds, new_documents
+from ragcore.ingest.pool import ReaderPool
+from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.settings import Settings
+
+if TYPE_CHECKING:
+    from ragcore.encoders import Space
+
+# From the encoders' spaces (text, images) to their ids. Raises UsageError for spaces that are
+# not the collection's.
+FindSpaces = Callable[["Space", "Space"], SpaceIds]
+
+
+class Engine(Protocol):
+    """Reads and embeds. A context: entered before the first call, left when all is done.
+
+    `read` and `embed` run side by side, in two threads.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def read(
+        self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
+    ) -> Generator[ReadResult | None, None, None]:
+        """One result a request, in the order in which they are done; None: nothing just now.
+
+        Every file is hashed first; one whose content `is_known` comes back as `same`, unread.
+        """
+        ...
+
+    def embed(
+        self, batches: Iterable[Sequence[ReadResult] | None]
+    ) -> Iterator[Sequence[NewDocument]]:
+        """All documents of the batches, in any order. An empty list now and then is no end."""
+        ...
+
+
+class LocalEngine(Engine):
+    """Reader processes and encoders of this machine."""
+
+    def __init__(
+        self, settings: Settings, make_embedder: Callable[[], Embedder], find_spaces: FindSpaces
+    ) -> None:
+        self._settings = settings
+        self._make_embedder = make_embedder
+        self._find_spaces = find_spaces
+
+    def __enter__(self) -> Self:
+        self._embedder = self._make_embedder()
+        self._spaces = self._find_spaces(self._embedder.text.space, self._embedder.image.space)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """The encoders stay loaded, for searching; readers end with the generator."""
+
+    def read(
+        self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
+    ) -> Generator[ReadResult | None, None, None]:
+        pool = ReaderPool(self._settings.workers, self._settings.read_timeout, is_known)
+        return pool.results(requests)
+
+    def embed(
+        self, batches: Iterable[Sequence[ReadResult] | None]
+    ) -> Iterator[Sequence[NewDocument]]:
+        for batch in batches:
+            if batch is None:
+                yield ()
+            else:
+                yield new_documents(batch, self._embedder.embed(batch), self._spaces)

@@ -1,0 +1,76 @@
+"""What runs on the nodes of a Ray cluster: tasks that read, actors that embed.
+
+Nothing here imports Ray: `ragcore.ingest.ray_engine` wraps both for it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore import __version__
+from ragcore.ingest.pool import Reader
+from ragcore.ingest.worker import ReadRequest, ReadResult
+
+if TYPE_CHECKING:
+    from ragcore.encoders import Space
+    from ragcore.ingest.embed import Embedder, Vectors
+
+_reader: Reader | None = None  # one a worker process of Ray, kept from task to task
+
+
+def read_sent(request: ReadRequest, content: bytes, timeout: float) -> ReadResult:
+    """Read a file whose content was sent, in a process of its own as at home.
+
+    The file's name is kept, so that its suffix and the reasons of failures are the same.
+    """
+    global _reader
+    if _reader is None:
+        _reader = Reader(timeout)
+    with tempfile.TemporaryDirectory(prefix="ragcore-") as folder:
+        path = Path(folder, request.file.name)
+        path.write_bytes(content)
+        here = replace(request, file=replace(request.file, path=str(path)))
+        return replace(_reader.read(here), file=request.file)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an actor says of itself when its models are loaded."""
+
+    version: str
+    device: str
+    text: Space
+    image: Space
+
+
+class EmbeddingActor:
+    """The encoders of one GPU, or of one node without any."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """`settings`: fields of `ragcore.settings.Settings` that choose and place models."""
+        self._fields = dict(settings)
+
+    def open(self) -> Opened:
+        """Load the models. Raises RagcoreError if this node has not what they need."""
+        from ragcore.encoders.device import place
+        from ragcore.encoders.loader import image_text_encoder, text_encoder
+        from ragcore.ingest.embed import Embedder
+        from ragcore.settings import Settings
+
+        if cache := os.environ.get("RAGCORE_WEIGHTS_CACHE"):  # a node may have its own
+            self._fields["weights_cache"] = Path(cache)
+        settings = Settings(**self._fields)
+        text, image = text_encoder(settings), image_text_encoder(settings)
+        text.warm_up()
+        image.warm_up()
+        self._embedder: Embedder = Embedder(text, image)
+        placed = place(settings)
+        return Opened(__version__, f"{placed.device} {placed.precision}", text.space, image.space)
+
+    def embed(self, results: Sequence[ReadResult]) -> list[Vectors]:
+        return self._embedder.embed(results)
