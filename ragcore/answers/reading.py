@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragcore.answers.sentences import sentences, words
 from ragcore.types import Hit
@@ -30,29 +30,52 @@ def closest(
     """
     if not count or len(hits) <= count:
         return list(hits)
-    scores = _shares(question, hits)
-    if encode is not None:
-        cosines = _nearest_sentences(question, hits, encode)
-        scores = [share + NEAR * cosine for share, cosine in zip(scores, cosines, strict=True)]
+    scores = nearness(question, [hit.text for hit in hits], encode=encode)
     order = sorted(range(len(hits)), key=lambda i: -scores[i])
     return [hits[i] for i in order[:count]]
 
 
-def _shares(question: str, hits: Sequence[Hit]) -> list[float]:
-    """Share of the question's words in each passage, weighted by their rarity among these."""
+def nearness(
+    question: str, texts: Sequence[str], *, encode: Encode | None = None
+) -> Sequence[float]:
+    """How near each text is to the question among these: see `closest`."""
+    scores = _shares(question, texts)
+    if encode is None:
+        return scores
+    cosines = _nearest_sentences(question, texts, encode)
+    return [share + NEAR * cosine for share, cosine in zip(scores, cosines, strict=True)]
+
+
+def cached(encode: Encode) -> Encode:
+    """`encode` that remembers every text's vector."""
+    import numpy as np
+
+    known: dict[str, Any] = {}
+
+    def remembered(texts: Sequence[str]) -> Any:
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        if fresh:
+            known.update(zip(fresh, encode(fresh), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return remembered
+
+
+def _shares(question: str, texts: Sequence[str]) -> list[float]:
+    """Share of the question's words in each text, weighted by their rarity among these."""
     asked = set(words(question))
-    held = [asked & set(words(hit.text)) for hit in hits]
+    held = [asked & set(words(text)) for text in texts]
     rarity = {
-        word: math.log(1 + len(hits) / (sum(word in there for there in held) + 0.5))
+        word: math.log(1 + len(texts) / (sum(word in there for there in held) + 0.5))
         for word in sorted(asked)
     }
     whole = sum(rarity.values()) or 1.0
     return [sum(rarity[word] for word in sorted(there)) / whole for there in held]
 
 
-def _nearest_sentences(question: str, hits: Sequence[Hit], encode: Encode) -> list[float]:
+def _nearest_sentences(question: str, passages: Sequence[str], encode: Encode) -> list[float]:
     """Cosine of the question and each passage's nearest sentence."""
-    texts = [[s.text for s in sentences(hit.text)] or [hit.text] for hit in hits]
+    texts = [[s.text for s in sentences(passage)] or [passage] for passage in passages]
     vectors = encode([question, *(text for group in texts for text in group)])
     cosines = vectors[1:] @ vectors[0]
     ends = list(accumulate(map(len, texts)))

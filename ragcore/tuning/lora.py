@@ -13,6 +13,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,15 +86,22 @@ def tune_lora(
     return _Run(recipe, settings, progress, cancel or CancelToken()).go(resume=resume)
 
 
-def _build_if_missing(recipe: LoraRecipe) -> None:
+def _build_if_missing(recipe: LoraRecipe, settings: Settings) -> None:
     """Make the training and dev files where the recipe says how and they are not there."""
     build = recipe.build
     if build is None or recipe.train.exists():
         return
+    from ragcore.encoders.loader import text_encoder
     from ragcore.tuning.grounded_qa import build_dev, build_groups, write_examples
 
+    encoder = text_encoder(settings)
     groups = build_groups(
-        build.train, build.dev, groups=build.groups, seed=build.seed, held_out=build.held_out
+        build.train,
+        build.dev,
+        groups=build.groups,
+        seed=build.seed,
+        held_out=build.held_out,
+        encode=lambda texts: encoder.encode(texts),
     )
     if recipe.dev is not None:
         dev = build_dev(build.dev, contexts=build.dev_contexts, seed=build.seed)
@@ -123,7 +131,7 @@ class _Run:
         from peft import LoraConfig, get_peft_model
 
         r = self.recipe
-        _build_if_missing(r)
+        _build_if_missing(r, self.settings)
         examples = read_examples(r.train)
         dev = read_examples(r.dev)[: r.dev_limit] if r.dev else []
         r.output.mkdir(parents=True, exist_ok=True)
@@ -164,6 +172,7 @@ class _Run:
         if not self.cancel.cancelled:
             self._score(dev)
         adapter = self._export()
+        self._calibrate(adapter)
         p = self.position
         report = LoraReport(
             name=r.name,
@@ -229,7 +238,8 @@ class _Run:
                 group["lr"] = rate
             batch = [next(source) for _ in range(r.packs_per_step * self.world)]
             total = sum(len(a) for pack in batch for a in pack.answers)
-            loss = sum(self._backward(pack, total) for pack in batch[self.rank :: self.world])
+            own = batch[self.rank :: self.world]
+            loss = sum(self._backward(part, total) for part in self._parts(own))
             loss = self._reduce(weights, loss)
             torch.nn.utils.clip_grad_norm_(weights, r.clip_norm)
             self.optimizer.step()
@@ -276,21 +286,30 @@ class _Run:
         distributed.broadcast(clock, 0)
         return float(clock)
 
-    def _backward(self, pack: Pack, total: int) -> float:
+    def _parts(self, packs: list[Pack]) -> list[list[Pack]]:
+        """What goes through the model at once: on a GPU as many packs as `batch_tokens` holds."""
+        limit = self.recipe.batch_tokens if self.model.device.type == "cuda" else 0
+        parts: list[list[Pack]] = []
+        room = 0
+        for pack in packs:
+            if pack.tokens > room:
+                parts.append([])
+                room = limit
+            parts[-1].append(pack)
+            room -= pack.tokens
+        return parts
+
+    def _backward(self, packs: list[Pack], total: int) -> float:
         """Gradient of the mean answer-token loss over the step's `total` answer tokens."""
+        import torch
         from torch.nn import functional
 
-        t = to_tensors(pack, device=self.model.device, dtype=self.model.dtype)
-        output = self.model(
-            input_ids=t.input_ids,
-            position_ids=t.position_ids,
-            attention_mask=t.mask,
-            logits_to_keep=t.keep,
-            use_cache=False,
-            prefix_length=t.prefix_length,
-        )
+        device = self.model.device
+        t = to_tensors(packs, device=device, dtype=self.model.dtype)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = self.model(**t.inputs()).logits[0]
         loss: torch.Tensor = (
-            functional.cross_entropy(output.logits[0].float(), t.targets, reduction="sum") / total
+            functional.cross_entropy(logits.float(), t.targets, reduction="sum") / total
         )
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.item())
@@ -300,9 +319,41 @@ class _Run:
             return
         from ragcore.tuning.lora_scores import score_examples
 
-        self.model.eval()
-        self.dev_scores = score_examples(self.model, self.tokenizer, dev, cancel=self.cancel)
+        with self._answering():
+            self.dev_scores = score_examples(self.model, self.tokenizer, dev, cancel=self.cancel)
         self._log(step=self.position.step, examples=self.position.examples, dev=self.dev_scores)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Within the block the model generates: ordinary attention, no dropout."""
+        implementation = self.model.config._attn_implementation
+        self.model.eval()
+        self.model.set_attn_implementation("sdpa")
+        try:
+            yield
+        finally:
+            self.model.set_attn_implementation(implementation)
+
+    def _calibrate(self, adapter: Path) -> None:
+        """Fit `calibration.json` beside the adapter on the contexts that were kept back."""
+        build = self.recipe.build
+        if build is None or not build.held_out or self.rank or self.cancel.cancelled:
+            return
+        from ragcore.answers.reading import cached
+        from ragcore.encoders.loader import text_encoder
+        from ragcore.tuning import lora_calibration as calibration
+        from ragcore.tuning.grounded_qa import held_out_contexts, read_contexts
+
+        contexts = held_out_contexts(build.train, build.dev, held_out=build.held_out)
+        asked = calibration.questions_among(contexts, read_contexts(build.train))
+        encoder = text_encoder(self.settings)
+        encode = cached(lambda texts: encoder.encode(texts))
+        with self._answering():
+            found, scores = calibration.calibrate(
+                self.model, self.tokenizer, asked, encode, cancel=self.cancel
+            )
+        calibration.write_calibration(found, adapter)
+        self._log(step=self.position.step, held_out=scores, passages=found.passages)
 
     def _tell(self) -> None:
         if self.progress is None or self.rank:

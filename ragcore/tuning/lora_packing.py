@@ -68,7 +68,8 @@ def read_examples(path: Path) -> list[Example]:
     """Read a training file: one JSON object a line with question, passages, answer.
 
     A passage is {"text", "title"?, "page"?}; optional `answers` and `citations` serve scoring.
-    Raises UsageError with the line number of the first line that does not fit.
+    In place of `question` and `answer`, `questions` may hold several such objects about the
+    same passages. Raises UsageError with the line number of the first line that does not fit.
     """
     examples = []
     for number, line in enumerate(open_text(path), 1):
@@ -79,15 +80,7 @@ def read_examples(path: Path) -> list[Example]:
             sources = tuple(
                 Source(p["text"], p.get("title") or "", p.get("page")) for p in row["passages"]
             )
-            examples.append(
-                Example(
-                    row["question"],
-                    sources,
-                    row["answer"],
-                    tuple(row.get("answers", ())),
-                    tuple(row.get("citations", ())),
-                )
-            )
+            examples += [_example(asked, sources) for asked in row.get("questions", [row])]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"{path}, line {number}: needs question, passages and answer ({error})"
@@ -95,6 +88,16 @@ def read_examples(path: Path) -> list[Example]:
     if not examples:
         raise UsageError(f"{path} holds no examples")
     return examples
+
+
+def _example(row: dict[str, Any], sources: tuple[Source, ...]) -> Example:
+    return Example(
+        row["question"],
+        sources,
+        row["answer"],
+        tuple(row.get("answers", ())),
+        tuple(row.get("citations", ())),
+    )
 
 
 def split_prompt(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, str]:
@@ -155,9 +158,20 @@ def make_packs(
     return packs
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where a pack lies in a row of several: [start, start + prefix) is its prefix, its branches
+    follow up to `end`; `mask` [1, 1, end - start - prefix, end - start] is theirs, additive."""
+
+    start: int
+    prefix: int
+    end: int
+    mask: torch.Tensor
+
+
 @dataclass(slots=True)
 class PackTensors:
-    """A pack as the model takes it: [1, T] ids and positions, [1, 1, T, T] additive mask.
+    """Packs as the model takes them: [1, T] ids and positions, one segment for each pack.
 
     `keep` are the positions whose next token is learnt, `targets` those tokens: the output
     layer, a fifth of a small model's work, runs on these alone.
@@ -165,54 +179,74 @@ class PackTensors:
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
-    mask: torch.Tensor
+    segments: tuple[Segment, ...]
     keep: torch.Tensor
     targets: torch.Tensor
-    prefix_length: int
+
+    def inputs(self) -> dict[str, Any]:
+        """Arguments of a causal model whose attention is `register_attention`'s."""
+        return {
+            "input_ids": self.input_ids,
+            "position_ids": self.position_ids,
+            "logits_to_keep": self.keep,
+            "use_cache": False,
+            "segments": self.segments,
+        }
 
 
-def to_tensors(pack: Pack, *, device: Any = "cpu", dtype: Any = None) -> PackTensors:
-    """Lay a pack out as one sequence with restarted positions and a tree-shaped mask."""
+def to_tensors(packs: Sequence[Pack], *, device: Any = "cpu", dtype: Any = None) -> PackTensors:
+    """Lay packs out as one sequence with restarted positions; no pack sees another."""
     import torch
 
-    ids, positions, branch = (
-        list(pack.prefix),
-        list(range(len(pack.prefix))),
-        [0] * len(pack.prefix),
-    )
+    ids: list[int] = []
+    positions: list[int] = []
     keep: list[int] = []
     targets: list[int] = []
-    for number, (question, answer) in enumerate(zip(pack.questions, pack.answers, strict=True), 1):
-        first = len(ids) + len(question) - 1  # the position that predicts the answer's first token
-        keep += range(first, first + len(answer))
-        targets += answer
-        length = len(question) + len(answer)
-        ids += (*question, *answer)
-        positions += range(len(pack.prefix), len(pack.prefix) + length)
-        branch += [number] * length
-    owner = torch.tensor(branch)
-    order = torch.arange(len(ids))
-    seen = (order[:, None] >= order) & ((owner == owner[:, None]) | (owner == 0))
-    dtype = dtype or torch.float32
-    mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+    segments = []
+    for pack in packs:
+        start, prefix = len(ids), len(pack.prefix)
+        ids += pack.prefix
+        positions += range(prefix)
+        owner: list[int] = []
+        for number, (question, answer) in enumerate(zip(pack.questions, pack.answers, strict=True)):
+            first = len(ids) + len(question) - 1  # predicts the answer's first token
+            keep += range(first, first + len(answer))
+            targets += answer
+            length = len(question) + len(answer)
+            ids += (*question, *answer)
+            positions += range(prefix, prefix + length)
+            owner += [number] * length
+        mask = _branch_mask(owner, prefix, dtype or torch.float32).to(device)
+        segments.append(Segment(start, prefix, len(ids), mask))
     return PackTensors(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
-        mask[None, None].to(device),
+        tuple(segments),
         torch.tensor(keep, device=device),
         torch.tensor(targets, device=device),
-        len(pack.prefix),
     )
+
+
+def _branch_mask(owner: Sequence[int], prefix: int, dtype: Any) -> torch.Tensor:
+    """Additive [1, 1, b, prefix + b]: a branch sees the prefix and itself up to its own place."""
+    import torch
+
+    branch = torch.tensor(owner)
+    order = torch.arange(len(owner))
+    own = (order[:, None] >= order) & (branch[:, None] == branch)
+    seen = torch.cat([torch.ones(len(owner), prefix, dtype=torch.bool), own], 1)
+    mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+    return mask[None, None]
 
 
 ATTENTION = "ragcore_shared_prefix"
 
 
 def register_attention() -> str:
-    """Teach transformers the pack's attention; returns its name.
+    """Teach transformers the packs' attention; returns its name.
 
-    The prefix is plain causal attention (no mask, half the work); only the branches need the
-    mask. Same result as dense attention under the whole mask, in about two thirds of its work.
+    A prefix is plain causal attention (no mask, half the work); only its branches need a mask.
+    Same result as dense attention under the whole mask, in about two thirds of its work.
     """
     from torch.nn import functional
     from transformers import AttentionInterface
@@ -225,7 +259,7 @@ def register_attention() -> str:
         attention_mask: torch.Tensor | None,
         dropout: float = 0.0,
         scaling: float | None = None,
-        prefix_length: int = 0,
+        segments: Sequence[Segment] = (),
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
         import torch
@@ -233,33 +267,24 @@ def register_attention() -> str:
         groups = query.shape[1] // key.shape[1]
         if groups > 1:
             key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        p = prefix_length
-        if attention_mask is None:
-            p = query.shape[2]
+        how: dict[str, Any] = {"dropout_p": dropout, "scale": scaling}
         parts = []
-        if p:
+        for s in segments:
+            split = s.start + s.prefix
+            before, own = slice(s.start, split), slice(s.start, s.end)
             parts.append(
                 functional.scaled_dot_product_attention(
-                    query[:, :, :p],
-                    key[:, :, :p],
-                    value[:, :, :p],
-                    dropout_p=dropout,
-                    is_causal=True,
-                    scale=scaling,
+                    query[:, :, before], key[:, :, before], value[:, :, before],
+                    is_causal=True, **how,
                 )
-            )
-        if p < query.shape[2]:
-            assert attention_mask is not None
-            parts.append(
-                functional.scaled_dot_product_attention(
-                    query[:, :, p:],
-                    key,
-                    value,
-                    attn_mask=attention_mask[:, :, p:],
-                    dropout_p=dropout,
-                    scale=scaling,
-                )
-            )
+            )  # fmt: skip
+            if split < s.end:
+                parts.append(
+                    functional.scaled_dot_product_attention(
+                        query[:, :, split : s.end], key[:, :, own], value[:, :, own],
+                        attn_mask=s.mask, **how,
+                    )
+                )  # fmt: skip
         return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
 
     AttentionInterface.register(ATTENTION, attend)

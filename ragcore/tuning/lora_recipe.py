@@ -64,6 +64,9 @@ class LoraRecipe(BaseModel):
 
     packing: Literal["shared-prefix", "none"] = "shared-prefix"
     max_tokens: int = Field(default=1536, ge=64, description="Longer packs lose branches.")
+    batch_tokens: int = Field(
+        default=16384, ge=0, description="Tokens that a GPU takes at once; a CPU: one prompt."
+    )
     gradient_checkpointing: bool = False
     four_bit: bool = Field(default=False, description="Load the base in 4 bits (CUDA only).")
 

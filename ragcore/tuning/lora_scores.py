@@ -1,15 +1,28 @@
-"""Dev scores during a LoRA run: greedy answers, a prompt shared by its questions."""
+"""Scores during a LoRA run: greedy answers, a prompt shared by its questions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ragcore.answers.prompt import ABSTENTION, assemble
 from ragcore.evals.qa_scores import cited, exact_match, token_f1, without_citations
 from ragcore.llm.batch import generate_branches
-from ragcore.tuning.lora_packing import Example, grouped, split_prompt
+from ragcore.tuning.lora_packing import Example, split_prompt
 from ragcore.types import CancelToken
+
+_AT_ONCE = 48  # prompts that a GPU answers together
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer, the probability that it begins as an abstention does, and its own."""
+
+    text: str
+    abstains: float
+    likelihood: float
 
 
 def answer_examples(
@@ -17,27 +30,58 @@ def answer_examples(
     tokenizer: Any,
     examples: Sequence[Example],
     *,
-    max_tokens: int = 40,
+    max_tokens: int = 48,
     cancel: CancelToken | None = None,
-) -> list[tuple[str, float]]:
-    """(answer, probability that it begins as an abstention does) for each example."""
+) -> list[Given]:
+    """What the model answers to each example, greedily."""
     abstains = tokenizer(ABSTENTION, add_special_tokens=False)["input_ids"][0]
-    results: list[tuple[str, float]] = []
-    for group in grouped(examples):
-        parts = [split_prompt(tokenizer, assemble(e.question, e.sources)) for e in group]
-        ids = [tokenizer(tail, add_special_tokens=False)["input_ids"] for _, tail in parts]
-        prefix = tokenizer(parts[0][0], add_special_tokens=False)["input_ids"]
+    parts = [split_prompt(tokenizer, assemble(e.question, e.sources)) for e in examples]
+    prompts = [
+        [i for part in pair for i in tokenizer(part, add_special_tokens=False)["input_ids"]]
+        for pair in parts
+    ]
+    results: dict[int, Given] = {}
+    for rows in _batches(prompts, examples, _AT_ONCE if model.device.type == "cuda" else 0):
+        shared = _shared([prompts[row][:-1] for row in rows])
         found = generate_branches(
             model,
-            prefix,
-            ids,
+            prompts[rows[0]][:shared],
+            [prompts[row][shared:] for row in rows],
             max_tokens=max_tokens,
             eos=tokenizer.eos_token_id,
             watch=[abstains],
             cancel=cancel,
         )
-        results += [(tokenizer.decode(g.tokens).strip(), g.first[0]) for g in found]
-    return results
+        for row, g in zip(rows, found, strict=True):
+            text = tokenizer.decode(g.tokens).strip()
+            results[row] = Given(text, g.first[0], math.exp(g.logprob))
+    return [results[row] for row in range(len(examples))]
+
+
+def _shared(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with."""
+    first, last = min(prompts), max(prompts)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+                min(len(first), len(last)))  # fmt: skip
+
+
+def _batches(
+    prompts: list[list[int]], examples: Sequence[Example], most: int
+) -> Iterator[list[int]]:
+    """Rows that are answered together: `most` of like length, or (0) those with one prefix."""
+    if most:
+        order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+        for start in range(0, len(order), most):
+            yield order[start : start + most]
+        return
+    rows: list[int] = []
+    for row, example in enumerate(examples):
+        if rows and examples[rows[-1]].sources != example.sources:
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
 
 
 def score_examples(
@@ -48,13 +92,8 @@ def score_examples(
     cancel: CancelToken | None = None,
 ) -> dict[str, float]:
     """em, f1 and cited over answerable examples, and both rates of declining, in [0, 1]."""
-    implementation = model.config._attn_implementation
-    model.set_attn_implementation("sdpa")
-    try:
-        answers = answer_examples(model, tokenizer, examples, cancel=cancel)
-    finally:
-        model.set_attn_implementation(implementation)
-    return summarise(examples, [text for text, _ in answers])
+    answers = answer_examples(model, tokenizer, examples, cancel=cancel)
+    return summarise(examples, [given.text for given in answers])
 
 
 def summarise(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, float]:

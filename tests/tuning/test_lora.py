@@ -91,24 +91,14 @@ def test_a_packed_question_gets_the_logits_of_a_prompt_of_its_own(tiny, tokenize
             logits = model(input_ids=torch.tensor([prompt + answer])).logits[0]
             plain.append(logits[len(prompt) - 1 : len(prompt) + len(answer) - 1])
         model.set_attn_implementation(register_attention())
-        packed = []
-        for pack in packs:
-            t = to_tensors(pack)
-            packed.append(
-                model(
-                    input_ids=t.input_ids,
-                    position_ids=t.position_ids,
-                    attention_mask=t.mask,
-                    logits_to_keep=t.keep,
-                    use_cache=False,
-                    prefix_length=t.prefix_length,
-                ).logits[0]
-            )
+        packed = [model(**to_tensors([pack]).inputs()).logits[0] for pack in packs]
+        together = model(**to_tensors(packs).inputs()).logits[0]
     expected = torch.cat(plain)
     assert torch.allclose(torch.cat(packed), expected, atol=2e-4)
+    assert torch.allclose(together, expected, atol=2e-4)
     assert expected.std() > 0.1
     answers = [plain_ids(tokenizer, example)[1] for example in examples]
-    learnt = torch.cat([to_tensors(pack).targets for pack in packs]).tolist()
+    learnt = to_tensors(packs).targets.tolist()
     assert learnt == [token for answer in answers for token in answer]
 
 

@@ -14,8 +14,8 @@ from ragcore.tuning.grounded_qa import (
     build_dev,
     build_groups,
     held_out_contexts,
+    planted,
     read_contexts,
-    read_in_order,
     training_contexts,
     write_examples,
 )
@@ -74,32 +74,49 @@ def test_neighbours_are_the_confusable_ones_and_never_copies() -> None:
 def test_training_set_of_the_shared_data(shared: Path, tmp_path: Path) -> None:
     train = shared / "data/text/qa/train.jsonl.gz"
     dev = shared / "data/text/qa/dev.jsonl.gz"
-    groups = list(build_groups(train, dev, groups=80, seed=3))
-    assert len(groups) == 80
+    groups = list(build_groups(train, dev, groups=120, seed=3))
+    assert len(groups) == 120
     examples = [example for group in groups for example in group]
     declined = sum(e.answer == ABSTENTION for e in examples) / len(examples)
-    assert 0.12 < declined < 0.35
+    assert 0.12 < declined < 0.4
     held_back = {c.text for c in read_contexts(dev)}
     positions = set()
     for example in examples:
-        assert 1 <= len(example.sources) <= 3
+        assert 1 <= len(example.sources) <= 6
         assert not held_back & {s.text for s in example.sources}
         if example.gold:
             assert example.answer.endswith(f"[{example.gold[0]}].")
             positions.add(example.gold[0])
-    assert positions >= {1, 2, 3}
+    assert positions >= {1, 2, 3, 4}
     path = tmp_path / "train.jsonl"
     assert write_examples(examples, path) == len(examples)
-    assert read_examples(path)[:50] == examples[:50]
-    again = [e for g in build_groups(train, dev, groups=80, seed=3) for e in g]
+    assert read_examples(path) == examples
+    again = [e for g in build_groups(train, dev, groups=120, seed=3) for e in g]
     assert again == examples
 
 
-def test_the_passage_with_most_of_the_words_is_read_first() -> None:
-    otter, bank = "The otter eats fish.", "The bank closes at noon."
-    assert read_in_order("What does the otter eat?", [otter, bank])
-    assert not read_in_order("When does the bank close?", [otter, bank])
-    assert read_in_order("Why is the sky blue?", [otter, bank])
+def test_a_passage_stands_where_ask_would_put_it(tmp_path: Path) -> None:
+    train = tmp_path / "train.jsonl"
+    rows = [
+        {"question": f"Where does the {n} sleep?", "answers": [f"in {n} houses"],
+         "context": f"The {n} sleeps in {n} houses. The other animals sleep where the {m} does."}
+        for n, m in (("otter", "heron"), ("heron", "otter"), ("badger", "heron"), ("mole", "otter"))
+    ]  # fmt: skip
+    train.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    examples = [e for g in build_groups(train, None, groups=60, seed=0) for e in g if e.answers]
+    places = [e.gold[0] for e in examples if e.question.startswith("Where does the")]
+    assert places.count(1) > 1.2 * places.count(2) > 0  # the nearest first, guests behind it
+
+
+def test_an_order_in_a_document_is_only_added_text() -> None:
+    rng = random.Random(1)
+    text = "The otter swims. It eats fish. It sleeps at noon."
+    found = {planted(text, rng) for _ in range(40)}
+    assert len(found) > 20
+    for changed in found:
+        kept = [s for s in re.split(r"(?<=[.!?]) ", text) if s in changed]
+        assert len(kept) == 3
+        assert len(changed) > len(text)
 
 
 def test_contexts_kept_for_calibration_are_not_learnt(tmp_path: Path) -> None:
