@@ -16,10 +16,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ragcore.answers.prompt import ABSTENTION, Source
 from ragcore.answers.reading import cached, nearness
+from ragcore.answers.sentences import sentences
 from ragcore.errors import UsageError
 from ragcore.tuning.lora_packing import Example, grouped, open_text
 from ragcore.tuning.neighbours import Neighbours
@@ -264,6 +265,9 @@ def _by_hash(contexts: Sequence[Context]) -> list[Context]:
     return sorted(contexts, key=lambda c: hashlib.sha256(c.text.encode()).digest())
 
 
+_PART = 2500  # groups that are drawn together; parts are made side by side
+
+
 def build_groups(
     train: Path,
     dev: Path | None,
@@ -273,30 +277,69 @@ def build_groups(
     branches: int = 16,
     held_out: int = 0,
     encode: Encode | None = None,
+    processes: int = 1,
 ) -> Iterator[list[Example]]:
     """Yield `groups` groups: a tenth about house rules, the others about each context in turn.
 
     Contexts that also stand in `dev` are left out, whatever their source, and those that
     `held_out_contexts` keeps for calibration. Encyclopaedic and narrative contexts take turns
     as their numbers stand to each other. With `encode` the documents of a prompt stand in the
-    order in which `ask` reads them, else in that of their shared words.
+    order in which `ask` reads them, else in that of their shared words. The groups are the
+    same whatever the number of processes.
     """
-    rng = random.Random(seed)
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     contexts = training_contexts(train, dev, held_out=held_out)
-    kept = cached(encode) if encode is not None else None
-    maker = GroupMaker(contexts, rng, lambda q, texts: nearness(q, texts, encode=kept))
-    share = sum(c.narrative for c in contexts) / len(contexts)
-    waiting: list[list[Example]] = []
-    for number in range(groups):
-        if number % 10 == 9:
-            yield policy_group(rng)
-            continue
-        while not waiting:
-            narrative = rng.random() < share
-            if not maker.left(narrative):
-                maker.refill(narrative)
-            waiting = [g for g in maker.draw(narrative, branches=branches) if g]
-        yield waiting.pop()
+    known = cached(encode) if encode is not None else None
+    if known is not None:  # all at once: one text at a time would take many times longer
+        known([s.text for c in contexts for s in sentences(c.text)])
+        known([question for c in contexts for question, _ in c.questions])
+    parts = [
+        (min(_PART, groups - start), f"{seed} {start}", branches)
+        for start in range(0, groups, _PART)
+    ]
+    _Part.contexts, _Part.near = contexts, lambda q, texts: nearness(q, texts, encode=known)
+    if min(processes, len(parts)) < 2:
+        for part in parts:
+            yield from _Part(*part).groups()
+        return
+    fork = multiprocessing.get_context("fork")  # contexts and vectors are shared, not copied
+    with ProcessPoolExecutor(processes, mp_context=fork) as pool:
+        for made in pool.map(_made_part, parts):
+            yield from made
+
+
+def _made_part(part: tuple[int, str, int]) -> list[list[Example]]:
+    return list(_Part(*part).groups())
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Groups that are drawn together. What all parts share stands in the class."""
+
+    contexts: ClassVar[Sequence[Context]] = ()
+    near: ClassVar[Nearness] = staticmethod(nearness)
+
+    count: int
+    seed: str
+    branches: int
+
+    def groups(self) -> Iterator[list[Example]]:
+        rng = random.Random(self.seed)
+        maker = GroupMaker(self.contexts, rng, type(self).near)
+        share = sum(c.narrative for c in self.contexts) / len(self.contexts)
+        waiting: list[list[Example]] = []
+        for number in range(self.count):
+            if number % 10 == 9:
+                yield policy_group(rng)
+                continue
+            while not waiting:
+                narrative = rng.random() < share
+                if not maker.left(narrative):
+                    maker.refill(narrative)
+                waiting = [g for g in maker.draw(narrative, branches=self.branches) if g]
+            yield waiting.pop()
 
 
 def build_dev(dev: Path, *, contexts: int, seed: int = 0, distractors: int = 3) -> list[Example]:

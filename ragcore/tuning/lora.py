@@ -27,6 +27,7 @@ from ragcore.tuning.lora_packing import (
     make_packs,
     read_examples,
     register_attention,
+    to_batch,
     to_tensors,
 )
 from ragcore.tuning.lora_recipe import LoraRecipe
@@ -102,6 +103,7 @@ def _build_if_missing(recipe: LoraRecipe, settings: Settings) -> None:
         seed=build.seed,
         held_out=build.held_out,
         encode=lambda texts: encoder.encode(texts),
+        processes=os.cpu_count() or 1,
     )
     if recipe.dev is not None:
         dev = build_dev(build.dev, contexts=build.dev_contexts, seed=build.seed)
@@ -144,7 +146,7 @@ class _Run:
         if r.gradient_checkpointing:
             base.gradient_checkpointing_enable()
             base.enable_input_require_grads()
-        base.set_attn_implementation(register_attention())
+        base.set_attn_implementation(self._attention(base))
         config = LoraConfig(
             r=r.rank,
             lora_alpha=r.alpha,
@@ -194,6 +196,15 @@ class _Run:
         (r.output / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw_curves(r.output)
         return report
+
+    def _attention(self, base: Any) -> str:
+        """A GPU takes packs as one padded batch under a mask, a CPU without padding."""
+        import torch
+
+        if base.device.type != "cuda":
+            return register_attention()
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every length, for 0.1 s
+        return "sdpa"
 
     # --- the loop ---
 
@@ -290,13 +301,10 @@ class _Run:
         """What goes through the model at once: on a GPU as many packs as `batch_tokens` holds."""
         limit = self.recipe.batch_tokens if self.model.device.type == "cuda" else 0
         parts: list[list[Pack]] = []
-        room = 0
-        for pack in packs:
-            if pack.tokens > room:
+        for pack in sorted(packs, key=lambda p: p.tokens) if limit else packs:
+            if not parts or (len(parts[-1]) + 1) * pack.tokens > limit:  # padded to the longest
                 parts.append([])
-                room = limit
             parts[-1].append(pack)
-            room -= pack.tokens
         return parts
 
     def _backward(self, packs: list[Pack], total: int) -> float:
@@ -305,11 +313,17 @@ class _Run:
         from torch.nn import functional
 
         device = self.model.device
-        t = to_tensors(packs, device=device, dtype=self.model.dtype)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = self.model(**t.inputs()).logits[0]
+        if device.type == "cuda":
+            base, batch = self.model.get_base_model(), to_batch(packs, device, self.model.dtype)
+            with torch.autocast("cuda", torch.bfloat16):
+                states = base.get_decoder()(**batch.inputs()).last_hidden_state
+                logits = base.get_output_embeddings()(states.flatten(0, 1)[batch.keep])
+            targets = batch.targets
+        else:
+            row = to_tensors(packs, device=device, dtype=self.model.dtype)
+            logits, targets = self.model(**row.inputs()).logits[0], row.targets
         loss: torch.Tensor = (
-            functional.cross_entropy(logits.float(), t.targets, reduction="sum") / total
+            functional.cross_entropy(logits.float(), targets, reduction="sum") / total
         )
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.item())

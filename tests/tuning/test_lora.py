@@ -15,6 +15,7 @@ from ragcore.tuning.lora_packing import (
     read_examples,
     register_attention,
     split_prompt,
+    to_batch,
     to_tensors,
 )
 from ragcore.tuning.lora_recipe import LoraRecipe
@@ -93,9 +94,15 @@ def test_a_packed_question_gets_the_logits_of_a_prompt_of_its_own(tiny, tokenize
         model.set_attn_implementation(register_attention())
         packed = [model(**to_tensors([pack]).inputs()).logits[0] for pack in packs]
         together = model(**to_tensors(packs).inputs()).logits[0]
+        model.set_attn_implementation("sdpa")
+        batch = to_batch(packs, "cpu", torch.float32)
+        states = model.get_decoder()(**batch.inputs()).last_hidden_state
+        padded = model.get_output_embeddings()(states.flatten(0, 1)[batch.keep])
     expected = torch.cat(plain)
     assert torch.allclose(torch.cat(packed), expected, atol=2e-4)
     assert torch.allclose(together, expected, atol=2e-4)
+    assert torch.allclose(padded, expected, atol=2e-4)
+    assert batch.targets.tolist() == to_tensors(packs).targets.tolist()
     assert expected.std() > 0.1
     answers = [plain_ids(tokenizer, example)[1] for example in examples]
     learnt = to_tensors(packs).targets.tolist()
