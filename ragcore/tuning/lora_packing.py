@@ -111,6 +111,21 @@ def split_prompt(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, str]
     return text[:cut], text[cut:]
 
 
+def end_of_turn(tokenizer: Any) -> str:
+    """What the chat template writes at the end of an answer: the token that stops generation.
+
+    Not always `eos_token`: tokenizers converted from other formats may name another one.
+    """
+    said = "an answer"
+    text: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "a question"}, {"role": "assistant", "content": said}],
+        tokenize=False,
+    )
+    after = text[text.rindex(said) + len(said) :].strip()
+    special = (t for t in tokenizer.all_special_tokens if after.startswith(t))
+    return max(special, key=len, default=tokenizer.eos_token)
+
+
 def grouped(examples: Iterable[Example]) -> Iterator[list[Example]]:
     """Neighbours with the same documents in the same order."""
     for _, group in groupby(examples, key=lambda e: e.sources):
@@ -129,7 +144,7 @@ def make_packs(
     A group that is too long is cut into several packs; a prompt too long by itself is left out.
     `shared=False` gives every example a pack of its own.
     """
-    end = tokenizer.eos_token
+    end = end_of_turn(tokenizer)
 
     def ids(text: str) -> tuple[int, ...]:
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

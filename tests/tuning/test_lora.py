@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ragcore.llm.batch import generate_branches
 from ragcore.settings import Settings
 from ragcore.tuning.lora import LoraReport, tune_lora
 from ragcore.tuning.lora_packing import (
+    end_of_turn,
     make_packs,
     read_examples,
     register_attention,
@@ -107,6 +109,13 @@ def test_a_packed_question_gets_the_logits_of_a_prompt_of_its_own(tiny, tokenize
     answers = [plain_ids(tokenizer, example)[1] for example in examples]
     learnt = to_tensors(packs).targets.tolist()
     assert learnt == [token for answer in answers for token in answer]
+
+
+def test_an_answer_ends_as_the_template_ends_a_turn(tokenizer) -> None:
+    assert end_of_turn(tokenizer) == "<|im_end|>"
+    other = copy.deepcopy(tokenizer)
+    other.eos_token = "<|im_start|>"
+    assert end_of_turn(other) == "<|im_end|>"
 
 
 def test_prefix_and_branch_are_the_prompts_own_tokens(tokenizer, rows) -> None:
