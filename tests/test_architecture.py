@@ -43,7 +43,10 @@ HEIGHT = {room: len(FLOORS) - at for at, floor in enumerate(FLOORS) for room in 
 
 # What a room shows its neighbours besides its `__init__`.
 PUBLIC = {
+    "ragcore.answers.citations",
+    "ragcore.answers.confidence",
     "ragcore.answers.prompt",
+    "ragcore.answers.reading",
     "ragcore.answers.sentences",
     "ragcore.diffusion.classifier",
     "ragcore.diffusion.model",

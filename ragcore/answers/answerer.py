@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ragcore.answers.citations import Encode, Rerank, check, without_marks
+from ragcore.answers.citations import Encode, Rerank, check, declines
 from ragcore.answers.confidence import Calibration, Signals, signals
 from ragcore.answers.prompt import ABSTENTION, Source, assemble, assemble_structured
 from ragcore.answers.reading import closest, fit
@@ -420,12 +420,6 @@ def readable(hits: Sequence[Hit]) -> list[Hit]:
 def _source(hit: Hit, question: str) -> Source:
     title = f"{hit.document}, picture" if hit.kind == "image" else hit.document
     return Source(spoken(hit.text, question), title, hit.page)
-
-
-def declines(text: str) -> bool:
-    """Whether an answer says that it does not know."""
-    plain = without_marks(text).lower().replace("’", "'").strip(" .!\"'")
-    return plain in ("", "i don't know", "i do not know") or plain.startswith("i don't know")
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -62,6 +62,12 @@ def without_marks(text: str) -> str:
     return MARK.sub("", text).strip()
 
 
+def declines(text: str) -> bool:
+    """Whether an answer says that it does not know."""
+    plain = without_marks(text).lower().replace("’", "'").strip(" .!\"'")
+    return plain in ("", "i don't know", "i do not know") or plain.startswith("i don't know")
+
+
 def check(
     text: str,
     question: str,

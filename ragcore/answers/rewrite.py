@@ -24,6 +24,7 @@ _CONTINUES = re.compile(
     re.IGNORECASE,
 )
 _TURNS = 4  # earlier questions and answers that are looked at
+_EARLIER = 400  # characters of each
 
 _INSTRUCTION = (
     "Rewrite the last question so that it can be understood without the conversation. "
@@ -61,14 +62,14 @@ def stand_alone(
     if _faithful(written, question, turns):
         return written
     alone = [earlier for earlier in asked if not refers_back(earlier)]
-    return f"{_plain((alone or asked)[-1])} {question}"
+    return f"{_plain((alone or asked)[-1])[:_EARLIER]} {question}"
 
 
 def _ask_model(
     llm: LLM, question: str, turns: Sequence[Message], cancel: CancelToken | None
 ) -> str:
     lines = [
-        f"{'Question' if m.role == 'user' else 'Answer'}: {_plain(m.content)[:400]}" for m in turns
+        f"{'Question' if m.role == 'user' else 'Answer'}: {_plain(m.content)[:_EARLIER]}" for m in turns
     ]
     conversation = neutralise("\n".join([*lines, f"Last question: {_plain(question)}"]))
     messages = [Message("system", _INSTRUCTION), Message("user", conversation)]

@@ -279,7 +279,7 @@ def build_groups(
     encode: Encode | None = None,
     processes: int = 1,
 ) -> Iterator[list[Example]]:
-    """Yield `groups` groups: a tenth about house rules, the others about each context in turn.
+    """Yield `groups` groups: a thirtieth about house rules, the others about each context in turn.
 
     Contexts that also stand in `dev` are left out, whatever their source, and those that
     `held_out_contexts` keeps for calibration. Encyclopaedic and narrative contexts take turns
@@ -331,7 +331,7 @@ class _Part:
         share = sum(c.narrative for c in self.contexts) / len(self.contexts)
         waiting: list[list[Example]] = []
         for number in range(self.count):
-            if number % 10 == 9:
+            if number % 30 == 29:
                 yield policy_group(rng)
                 continue
             while not waiting:

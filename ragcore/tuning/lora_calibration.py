@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.answers.citations import check
+from ragcore.answers.citations import check, declines
 from ragcore.answers.confidence import CALIBRATION, Calibration, Signals, fit, signals
 from ragcore.answers.reading import closest
 from ragcore.tuning.grounded_qa import Context, as_answer
@@ -111,8 +111,6 @@ def calibrate(
 
 def _signals(tokenizer: Any, example: Example, given: Given, encode: Encode) -> Signals | None:
     """As `ask` collects them; None for an answer that is an abstention already."""
-    from ragcore.answers.answerer import declines
-
     if declines(given.text):
         return None
     hits = [

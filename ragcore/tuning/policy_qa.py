@@ -68,6 +68,25 @@ _TOPICS = (
     _topic("Fitness exercises", "are", "do push-ups", "lift weights", "stretch on a mat"),
     _topic("Board games", "are", "play chess", "play Monopoly", "have a game of draughts"),
 )
+# Categories in words of many kinds: a fixed list would be learnt by heart and recited.
+_LEISURE_QUALITIES = ("Leisure", "Fun", "Social", "Idle", "Playful", "Private", "Free-time",
+                      "Spare-time", "Personal", "Non-work", "Sociable", "Light-hearted")  # fmt: skip
+_LEISURE_KINDS = ("activities", "hobbies", "pastimes", "pursuits", "amusements", "diversions",
+                  "entertainments", "games and hobbies", "contests")  # fmt: skip
+_LEISURE_ACTS = (
+    "play darts", "play table tennis", "do a jigsaw puzzle", "watch a match", "knit a scarf",
+    "go bowling", "play billiards", "read a comic", "paint a picture", "do a crossword",
+    "fly a kite", "sing karaoke", "dance", "toss a frisbee", "juggle", "play bingo",
+    "build a model train", "have a round of mini golf", "play air hockey", "shoot some pool",
+    "play a video game", "play dominoes", "have a snowball fight", "play pinball",
+)  # fmt: skip
+
+
+def _leisure(rng: random.Random) -> _Topic:
+    noun = f"{rng.choice(_LEISURE_QUALITIES)} {rng.choice(_LEISURE_KINDS)}"
+    return _Topic(noun, "are", _LEISURE_ACTS)
+
+
 _WHERE = (
     "in the office", "on the premises", "in the reading room", "during the night shift",
     "in the laboratory", "at the front desk", "during meetings", "in the workshop",
@@ -177,6 +196,8 @@ def policy_group(rng: random.Random, *, branches: int = 12) -> list[Example]:
     pairs: list[tuple[str, str, int]] = []
     for number in range(1, count + 1):
         chosen = [topics.pop() for _ in range(rng.randint(1, 4))]
+        if number == 1 and rng.random() < 0.6:
+            chosen[0] = _leisure(rng)
         source, found = _document(chosen, number, rng)
         sources.append(source)
         pairs += [(q, a, number) for q, a in found]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from ragcore.answers import ABSTENTION, Answerer
-from ragcore.answers.answerer import declines, readable
+from ragcore.answers.answerer import readable
+from ragcore.answers.citations import declines
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
 from ragcore.errors import Cancelled, UsageError
@@ -86,7 +88,7 @@ def test_a_picture_is_cited_by_its_caption(llm: LLM, leave: Hit, make_hit: Calla
     said = "A grey heron stands in shallow water beside a red boat."
     picture = replace(make_hit(3, said, document="heron.jpg"), kind="image", page=None, span=None)
     answer = answerer(llm, leave, picture).ask("Where does the grey heron stand?")
-    assert "water" in answer.text
+    assert re.search("water|boat", answer.text)
     assert [(c.image_id, c.passage_id, c.document) for c in answer.citations] == [
         (3, 0, "heron.jpg")
     ]

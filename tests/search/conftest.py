@@ -135,7 +135,7 @@ BOTH = ("test_engine",)  # modules that run in both databases
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "catalog" in metafunc.fixturenames:
+    if "_catalogue_url" in metafunc.fixturenames:
         both = metafunc.module.__name__.rpartition(".")[2] in BOTH
         kinds = ["sqlite", "postgresql"] if both else ["sqlite"]
         metafunc.parametrize("_catalogue_url", kinds, indirect=True)
