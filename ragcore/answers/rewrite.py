@@ -69,7 +69,8 @@ def _ask_model(
     llm: LLM, question: str, turns: Sequence[Message], cancel: CancelToken | None
 ) -> str:
     lines = [
-        f"{'Question' if m.role == 'user' else 'Answer'}: {_plain(m.content)[:_EARLIER]}" for m in turns
+        f"{'Question' if m.role == 'user' else 'Answer'}: {_plain(m.content)[:_EARLIER]}"
+        for m in turns
     ]
     conversation = neutralise("\n".join([*lines, f"Last question: {_plain(question)}"]))
     messages = [Message("system", _INSTRUCTION), Message("user", conversation)]

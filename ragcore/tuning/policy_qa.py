@@ -70,7 +70,7 @@ _TOPICS = (
 )
 # Categories in words of many kinds: a fixed list would be learnt by heart and recited.
 _LEISURE_QUALITIES = ("Leisure", "Fun", "Social", "Idle", "Playful", "Private", "Free-time",
-                      "Spare-time", "Personal", "Non-work", "Sociable", "Light-hearted")  # fmt: skip
+                      "Spare-time", "Personal", "Non-work", "Sociable", "Merry")  # fmt: skip
 _LEISURE_KINDS = ("activities", "hobbies", "pastimes", "pursuits", "amusements", "diversions",
                   "entertainments", "games and hobbies", "contests")  # fmt: skip
 _LEISURE_ACTS = (
