@@ -49,7 +49,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 def test_the_model_reads_the_right_column(llm: LLM, make_hit: Callable[..., Hit]) -> None:
     hit = make_hit(1, COUNTRIES)
     answer = Answerer(llm, lambda _: SearchResult((hit,)), settings=Settings()).ask(
-        "According to the table, what is the area of Finland in square kilometres?"
+        "What is the area of Finland in square kilometres?"
     )
     assert "338,424" in answer.text
     assert answer.citations[0].quote in COUNTRIES

@@ -207,7 +207,7 @@ def test_ids_of_another_collection_do_not_exist_here(served: Served) -> None:
     for scope in SCOPES:
         with served.client(served.keys[scope]) as client:
             for method, path in NEEDED:
-                if "_id}" in path:
+                if "_id}" in path and "/imagine" not in path:  # those are a key's own
                     answer = request(client, method, path, "own", **ids)
                     least = NEEDED[method, path]
                     enough = SCOPES.index(scope) >= SCOPES.index(least)
