@@ -122,8 +122,8 @@ def end_of_turn(tokenizer: Any) -> str:
         tokenize=False,
     )
     after = text[text.rindex(said) + len(said) :].strip()
-    special = (t for t in tokenizer.all_special_tokens if after.startswith(t))
-    return max(special, key=len, default=tokenizer.eos_token)
+    special: Iterator[str] = (t for t in tokenizer.all_special_tokens if after.startswith(t))
+    return max(special, key=len, default=str(tokenizer.eos_token))
 
 
 def grouped(examples: Iterable[Example]) -> Iterator[list[Example]]:
@@ -270,7 +270,11 @@ def to_batch(packs: Sequence[Pack], device: Any, dtype: Any) -> PackBatch:
     import torch
 
     width = -(-max(pack.tokens for pack in packs) // 8) * 8
-    ids, positions, owner, keep, targets = [], [], [], [], []
+    ids: list[list[int]] = []
+    positions: list[list[int]] = []
+    owner: list[list[int]] = []
+    keep: list[int] = []
+    targets: list[int] = []
     for row, pack in enumerate(packs):
         prefix = len(pack.prefix)
         line, places, branch = list(pack.prefix), list(range(prefix)), [0] * prefix
