@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-browser lint format bench constraints clean
+.PHONY: help env demo test test-browser test-cluster lint format bench constraints clean
 
 help:
 	@echo "make env          .venv with everything; .venv/bin/ragcore works after it"
 	@echo "make demo         weights, the sample collection, an answer, a picture, then the page"
 	@echo "make test         style check and all tests"
 	@echo "make test-browser only the journeys through the pages in a real Chromium"
+	@echo "make test-cluster a lost node of a Ray cluster: some minutes, on an idle machine"
 	@echo "make lint         style and types"
 	@echo "make bench        measure speed on this machine"
 	@echo "make constraints  pin the versions that are installed now"
@@ -40,6 +41,9 @@ test: $(READY)
 test-browser: $(READY)
 	@bash scripts/ensure_chromium.sh
 	$(BIN)/python -m pytest -m browser tests/app
+
+test-cluster: $(READY)
+	$(BIN)/python -m pytest -m cluster tests/ingest
 
 lint: $(READY)
 	$(BIN)/ruff check
