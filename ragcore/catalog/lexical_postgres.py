@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 _K1, _B = 1.2, 0.75
+_LONGEST = 2046  # bytes of a lexeme
 
 
 class _Term(NamedTuple):
@@ -92,7 +93,9 @@ def frequencies(session: Session, table: str, stems: Sequence[str]) -> dict[str,
         f"SELECT stem, (SELECT count(*) FROM {table}_fts WHERE words @@ {lexeme}) "
         "FROM unnest(CAST(:stems AS text[])) AS given(stem)"
     )
-    rows = session.execute(query, {"stems": [stem for stem in stems if stem]})
+    # Longer words are in no index: PostgreSQL takes none of more than 2,046 bytes.
+    known = [stem for stem in stems if stem and len(stem.encode()) <= _LONGEST]
+    rows = session.execute(query, {"stems": known})
     return {str(row[0]): int(row[1]) for row in rows}
 
 

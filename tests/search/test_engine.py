@@ -162,7 +162,9 @@ class TestPassages:
             engine.search(SearchQuery(text=text.encode("utf-8", "replace").decode()))
 
     @hypothesis_settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(st.text(min_size=1, max_size=60))
     def test_really_any_string(self, engine: SearchEngine, text: str) -> None:
