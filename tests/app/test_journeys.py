@@ -195,6 +195,7 @@ def test_phone_width_and_dark(server: Server, person: Callable[..., Any], scheme
     assert (red < 80) == (scheme == "dark")
 
 
+@pytest.mark.cluster  # minutes where the processor is shared: `make test-cluster`
 def test_a_killed_server_goes_on_where_it_was(
     server: Server, person: Callable[..., Any], tmp_path: Path
 ) -> None:
