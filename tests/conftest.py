@@ -64,6 +64,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(autouse=True)
+def _circuits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that one test broke, or its port, is another test's healthy server."""
+    monkeypatch.setattr("ragcore.remote._circuits", {})
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings with a home of this test's own, and the user's real weights cache."""

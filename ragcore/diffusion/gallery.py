@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,18 +10,16 @@ from pathlib import Path
 
 from ragcore.diffusion.imaginer import MadePicture
 from ragcore.diffusion.pictures import recipe_values
-from ragcore.errors import RagcoreError, UsageError
-
-_OWNER = re.compile(r"[\w-]{1,80}")
+from ragcore.errors import RagcoreError
 
 
 class Gallery:
     """The newest `most` pictures of an owner, as PNGs with their recipes in a folder."""
 
     def __init__(self, root: Path, owner: str, *, most: int = 60) -> None:
-        if not _OWNER.fullmatch(owner):
-            raise UsageError("a gallery's owner is a name of letters, digits and dashes")
-        self._folder, self._most = root / owner, most
+        # Any name is an owner's; its digest is a folder's name on every system.
+        self._folder = root / hashlib.sha256(owner.encode()).hexdigest()[:32]
+        self._most = most
 
     def add(self, pictures: Sequence[MadePicture]) -> None:
         """Keep these, the last as the newest. Raises RagcoreError if the disk refuses."""
