@@ -12,7 +12,7 @@ from ragcore.diffusion.pictures import VERSION, as_png
 
 
 def made(seed: int) -> MadePicture:
-    recipe = {"version": VERSION, "prompt": "a red heart", "seed": seed}
+    recipe = {"version": VERSION, "prompt": "a red heart", "seed": seed, "controls": []}
     return MadePicture(as_png(np.full((8, 8, 3), 90, np.uint8), recipe), seed, recipe)
 
 
@@ -24,7 +24,8 @@ def test_owners_of_any_name_see_their_own_newest_pictures(tmp_path: Path) -> Non
     assert [picture.seed for picture in eve.pictures()] == [4]
     assert all(path.parent.parent == tmp_path for path in tmp_path.rglob("*.png"))
     ann.clear()
-    assert ann.pictures() == [] and len(eve.pictures()) == 1
+    assert ann.pictures() == []
+    assert len(eve.pictures()) == 1
 
 
 def test_a_broken_file_is_passed_over(tmp_path: Path) -> None:
