@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from ragcore.errors import RagcoreError
 from ragcore.llm import Constraint, Sampling
+from ragcore.llm.base import NO_ADAPTER
 from ragcore.llm.loader import load_llm
+from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.settings import Settings
 from ragcore.types import Message
 
@@ -64,41 +67,54 @@ SCHEMAS: list[dict[str, Any]] = [
 ASK = [Message("user", "Describe the harbour of a small town and its people. Reply in JSON.")]
 
 
+def check(text: str | RagcoreError, schema: dict[str, Any]) -> str | None:
+    """What is wrong with an answer, or None."""
+    if isinstance(text, RagcoreError):
+        return str(text)
+    try:
+        Draft202012Validator(schema).validate(json.loads(text))
+    except ValueError as error:
+        return f"{error}: {text[:80]}"
+    except ValidationError as error:
+        return str(error.message)
+    return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
-    count = parser.parse_args().count
+    parser.add_argument("--batch", type=int, default=20)
+    options = parser.parse_args()
     llm = load_llm(Settings())
-    llm.warm_up()
+    assert isinstance(llm, TransformersLLM)  # batches are what a model in this process does
     valid = characters = 0
     problems: list[str] = []
     started = time.perf_counter()
-    for number in range(count):
-        schema = SCHEMAS[number % len(SCHEMAS)]
-        sampling = Sampling(max_tokens=400, temperature=1.0, seed=number)
-        constraint = Constraint(json_schema=schema)
-        try:
-            text = "".join(llm.stream(ASK, sampling, constraint=constraint, adapter="none"))
-            Draft202012Validator(schema).validate(json.loads(text))
-        except (RagcoreError, ValueError) as error:
-            problems.append(f"schema {number % len(SCHEMAS)}: {error}")
-            continue
-        valid += 1
-        characters += len(text)
-    seconds = time.perf_counter() - started
-    print(
-        json.dumps(
-            {
-                "answers": count,
-                "schemas": len(SCHEMAS),
-                "valid": valid,
-                "characters": characters,
-                "seconds": round(seconds, 1),
-                "problems": problems[:10],
-            },
-            indent=2,
+    for start in range(0, options.count, options.batch):
+        numbers = range(start, min(start + options.batch, options.count))
+        schemas = [SCHEMAS[number % len(SCHEMAS)] for number in numbers]
+        answers = llm.complete_all(
+            [ASK] * len(schemas),
+            [Sampling(max_tokens=400, temperature=1.0, seed=number) for number in numbers],
+            constraints=[Constraint(json_schema=schema) for schema in schemas],
+            adapter=NO_ADAPTER,
         )
-    )
+        for number, text, schema in zip(numbers, answers, schemas, strict=True):
+            if (wrong := check(text, schema)) is not None:
+                problems.append(f"schema {number % len(SCHEMAS)}: {wrong}")
+                continue
+            valid += 1
+            characters += len(str(text))
+        print(f"{numbers.stop} of {options.count}, {valid} valid", file=sys.stderr)
+    found = {
+        "answers": options.count,
+        "schemas": len(SCHEMAS),
+        "valid": valid,
+        "characters": characters,
+        "seconds": round(time.perf_counter() - started, 1),
+        "problems": problems[:10],
+    }
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

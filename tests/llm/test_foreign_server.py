@@ -1,0 +1,80 @@
+"""Against an OpenAI-compatible server that is not ours: `transformers serve`, on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ragcore.errors import Cancelled, RagcoreError
+from ragcore.llm import Sampling
+from ragcore.llm.openai_llm import OpenAILLM
+from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.types import CancelToken, Message
+
+ASK = [Message("system", "You are brief."), Message("user", "Name three colours.")]
+
+
+@pytest.fixture(scope="module")
+def url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("serve")
+    log = folder / "log"
+    command = [Path(sys.executable).with_name("transformers"), "serve", tiny_model,
+               "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]  # fmt: skip
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder)},
+        )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_it_answers_as_the_model_does_in_this_process(
+    url: str, tiny_model: Path, tiny_llm: TransformersLLM
+) -> None:
+    llm = OpenAILLM(model=str(tiny_model), url=url)
+    llm.warm_up()
+    sampling = Sampling(max_tokens=12)
+    pieces = list(llm.stream(ASK, sampling))
+    assert "".join(pieces) == "".join(tiny_llm.stream(ASK, sampling))
+    assert len(pieces) > 3
+
+
+def test_a_cancel_ends_it_and_the_server_answers_the_next(url: str, tiny_model: Path) -> None:
+    llm = OpenAILLM(model=str(tiny_model), url=url)
+    cancel = CancelToken()
+    pieces = llm.stream(ASK, Sampling(max_tokens=1500), cancel=cancel)
+    next(pieces)
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        list(pieces)
+    assert "".join(llm.stream(ASK, Sampling(max_tokens=4)))
+
+
+def test_its_refusal_is_one_line(url: str) -> None:
+    with pytest.raises(RagcoreError) as refused:
+        list(OpenAILLM(model="no/such-model", url=url, attempts=1).stream(ASK))
+    assert "\n" not in str(refused.value)
