@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from ragcore.encoders.device import place
 from ragcore.errors import Cancelled, RagcoreError
 from ragcore.llm import Sampling
 from ragcore.llm.openai_llm import OpenAILLM
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 
 ASK = [Message("system", "You are brief."), Message("user", "Name three colours.")]
@@ -53,13 +55,15 @@ def url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_it_answers_as_the_model_does_in_this_process(
-    url: str, tiny_model: Path, tiny_llm: TransformersLLM
+    url: str, tiny_model: Path, tmp_path: Path
 ) -> None:
+    as_saved = place(Settings(home=tmp_path, precision="float32"))
+    here = TransformersLLM(tiny_model, name="tiny", placement=as_saved)
     llm = OpenAILLM(model=str(tiny_model), url=url)
     llm.warm_up()
     sampling = Sampling(max_tokens=12)
     pieces = list(llm.stream(ASK, sampling))
-    assert "".join(pieces) == "".join(tiny_llm.stream(ASK, sampling))
+    assert "".join(pieces) == "".join(here.stream(ASK, sampling))
     assert len(pieces) > 3
 
 
