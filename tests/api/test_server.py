@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -64,6 +65,17 @@ def curl_lines() -> list[str]:
     return [line for line in block[1].splitlines() if line.startswith("curl ")]
 
 
+def by_openai(url: str) -> dict[str, Any]:
+    """The names that the block for OpenAI's client leaves, run as it stands but for the address."""
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    block = re.search(r"```python\n(.*?)```", text, re.S)
+    assert block
+    code = block[1].replace("http://localhost:8765", url).replace('"data/', f'"{ROOT}/data/')
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/api.md", "exec"), names)
+    return names
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_journey_of_the_docs_and_the_end(tmp_path: Path, starter_weights: WeightStore) -> None:
@@ -88,6 +100,12 @@ def test_the_journey_of_the_docs_and_the_end(tmp_path: Path, starter_weights: We
         assert json.loads(said[9])["ragcore"]["citations"]
         assert base64.b64decode(json.loads(said[10])["data"][0]["b64_json"]).startswith(b"\x89PNG")
         assert json.loads(said[11]) == {"deleted": "trip", "documents": 2}
+
+        told = by_openai(url)
+        assert "table games" in told["found"]["hits"][0]["text"]
+        assert told["done"].choices[0].message.content.startswith("No")
+        assert told["done"].model_extra["ragcore"]["citations"][0]["page"] == 4
+        assert told["picture"].startswith(b"\x89PNG")
 
         # An open stream of events does not hold the end up.
         httpx.post(f"{url}/api/v1/collections", json={"name": "last"})
