@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
 if TYPE_CHECKING:
     from ragcore.llm.adapters import AdapterInfo
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _replace = click.option("--replace", is_flag=True, help="Take the place of one of this name.")
 
 
@@ -29,7 +28,7 @@ def command(context: click.Context) -> None:
 
 
 @command.command("list")
-@_as_json
+@as_json_option
 def list_(as_json: bool) -> None:
     """Every adapter, and the collections that answer with another than the profile's."""
     with Library() as library:
@@ -47,7 +46,7 @@ def list_(as_json: bool) -> None:
 
 @command.command("inspect")
 @click.argument("name")
-@_as_json
+@as_json_option
 def inspect(name: str, as_json: bool) -> None:
     """What is known of an adapter: base model, rank, alpha, layers, size, folder."""
     with Library() as library:
@@ -63,7 +62,7 @@ def inspect(name: str, as_json: bool) -> None:
 @click.argument("folder")
 @click.option("--name", help="Its name here.  [default: the folder's]")
 @_replace
-@_as_json
+@as_json_option
 def add(folder: str, name: str | None, replace: bool, as_json: bool) -> None:
     """Copy an adapter folder in peft's layout (safetensors) into the home folder."""
     path = Path(folder).expanduser()
@@ -75,7 +74,7 @@ def add(folder: str, name: str | None, replace: bool, as_json: bool) -> None:
 @command.command("use")
 @click.argument("name")
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
-@_as_json
+@as_json_option
 def use(name: str, collection: str, as_json: bool) -> None:
     """Answer a collection's questions with an adapter; none: the bare model; default: undo."""
     with Library() as library:
@@ -87,7 +86,7 @@ def use(name: str, collection: str, as_json: bool) -> None:
 @click.argument("parts", nargs=-1, required=True, metavar="NAME=WEIGHT...")
 @click.option("--name", required=True, help="Name of the new adapter.")
 @_replace
-@_as_json
+@as_json_option
 def combine(parts: tuple[str, ...], name: str, replace: bool, as_json: bool) -> None:
     """Add adapters, each times its weight, into a new one. Ranks add up."""
     weights = dict(_weight(part) for part in parts)
@@ -101,7 +100,7 @@ def combine(parts: tuple[str, ...], name: str, replace: bool, as_json: bool) -> 
 @command.command("merge")
 @click.argument("name")
 @click.argument("folder")
-@_as_json
+@as_json_option
 def merge(name: str, folder: str, as_json: bool) -> None:
     """Write base plus adapter as an ordinary model folder (safetensors)."""
     with Library() as library:
@@ -116,7 +115,7 @@ def merge(name: str, folder: str, as_json: bool) -> None:
     "--precision", type=click.Choice(["f16", "f32"]), default="f16", show_default=True,
     help="Number format of the weights.",
 )  # fmt: skip
-@_as_json
+@as_json_option
 def export(name: str, file: str, precision: Any, as_json: bool) -> None:
     """Write base plus adapter as one GGUF file, for llama.cpp."""
     with Library() as library:
@@ -127,7 +126,7 @@ def export(name: str, file: str, precision: Any, as_json: bool) -> None:
 @command.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_as_json
+@as_json_option
 def remove(name: str, yes: bool, as_json: bool) -> None:
     """Delete an adapter of the home folder. Shipped ones stay."""
     with Library() as library:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.types import Answer
@@ -62,7 +62,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     help="Answer only with this confidence or more.  [default: the setting answer_threshold]",
 )
 @click.option("--show-prompt", is_flag=True, help="Print what the model was given, on stderr.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(
     question: str,
     collection: str,

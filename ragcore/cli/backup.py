@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from ragcore.backup import backup
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.settings import Settings
 
 
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(file: Path, as_json: bool) -> None:
     """Write the whole library into one FILE (.tar or .tar.gz), also while it is in use.
 

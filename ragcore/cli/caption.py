@@ -6,14 +6,14 @@ import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.library import Library
 
 
 @click.command("caption")
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @click.option("--model", default="", help="Another model than the profile's: a name or a folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(collection: str, model: str, as_json: bool) -> None:
     """Write captions for the pictures of a collection that have none.
 

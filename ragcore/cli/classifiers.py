@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.library import Library
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("classifiers", invoke_without_command=True)
@@ -22,7 +20,7 @@ def command(context: click.Context) -> None:
 
 
 @command.command("list")
-@_as_json
+@as_json_option
 def list_(as_json: bool) -> None:
     """Every trained classifier: what it labels, its way, its accuracy, its classes."""
     with Library() as library:
@@ -44,7 +42,7 @@ def list_(as_json: bool) -> None:
 
 @command.command("inspect")
 @click.argument("name")
-@_as_json
+@as_json_option
 def inspect(name: str, as_json: bool) -> None:
     """Everything that is known of a classifier: classes, scores, table, doubtful labels."""
     with Library() as library:

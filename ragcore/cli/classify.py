@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -17,7 +17,7 @@ from ragcore.library import Library
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @click.option("--follow", is_flag=True, help="Also label new files as they come in.")
 @click.option("--unfollow", is_flag=True, help="Label new files no longer; nothing else is done.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(name: str, collection: str, follow: bool, unfollow: bool, as_json: bool) -> None:
     """Label everything in a collection by classifier NAME; labels become search filters.
 

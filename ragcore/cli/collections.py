@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-
 
 @click.group("collections", invoke_without_command=True)
-@_as_json
+@as_json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
     """List, make, rename and delete collections."""
@@ -21,7 +19,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 @command.command("list")
-@_as_json
+@as_json_option
 def list_(as_json: bool) -> None:
     """List the collections with what they hold."""
     _list(as_json)
@@ -29,7 +27,7 @@ def list_(as_json: bool) -> None:
 
 @command.command("create")
 @click.argument("name")
-@_as_json
+@as_json_option
 def create(name: str, as_json: bool) -> None:
     """Make an empty collection."""
     with Library() as library:
@@ -40,7 +38,7 @@ def create(name: str, as_json: bool) -> None:
 @command.command("rename")
 @click.argument("name")
 @click.argument("new_name")
-@_as_json
+@as_json_option
 def rename(name: str, new_name: str, as_json: bool) -> None:
     """Give a collection another name."""
     with Library() as library:
@@ -51,7 +49,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 @command.command("delete")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_as_json
+@as_json_option
 def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete a collection with its indexes. The files that it was made from stay."""
     with Library() as library:

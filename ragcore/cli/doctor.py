@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.library import Library
 
 
 @click.command("doctor")
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
 @click.option("--verify", is_flag=True, help="Also check the checksums of all weights.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 @click.pass_context
 def command(ctx: click.Context, repair: bool, verify: bool, as_json: bool) -> None:
     """Check the installation and the library's consistency.

@@ -7,12 +7,11 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("documents")
@@ -28,7 +27,7 @@ def command() -> None:
 @click.option("--order", default="name", show_default=True, help="name, newest, size, pages, …")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first ones.")
-@_as_json
+@as_json_option
 def list_(collection: str, as_json: bool, **how: Any) -> None:
     """List documents: what they are, what was read from them, why one failed."""
     with Library() as library:
@@ -65,7 +64,7 @@ def list_(collection: str, as_json: bool, **how: Any) -> None:
 @command.command("remove")
 @click.argument("documents", nargs=-1, required=True, metavar="ID_OR_PATH...")
 @_collection
-@_as_json
+@as_json_option
 def remove(documents: tuple[str, ...], collection: str, as_json: bool) -> None:
     """Take documents out of a collection, by number or path. Their files stay."""
     with Library() as library:

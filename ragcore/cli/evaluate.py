@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("eval")
@@ -29,7 +27,7 @@ def command() -> None:
     show_default=True,
     help="So many queries are reranked too, which is slow.",
 )
-@_as_json
+@as_json_option
 def retrieval(beir_dir: str, rerank_queries: int, as_json: bool) -> None:
     """Passage search on a folder in BEIR's layout.
 
@@ -47,7 +45,7 @@ def retrieval(beir_dir: str, rerank_queries: int, as_json: bool) -> None:
 
 @command.command("images")
 @click.argument("directory", metavar="DIR")
-@_as_json
+@as_json_option
 def images(directory: str, as_json: bool) -> None:
     """Picture search on a folder of pictures with captions, labels or altered copies.
 
@@ -85,7 +83,7 @@ def images(directory: str, as_json: bool) -> None:
 @click.option(
     "--plot", type=click.Path(dir_okay=False), help="Write the reliability diagram as a picture."
 )
-@_as_json
+@as_json_option
 def qa(
     file: str,
     adapter: str | None,
@@ -125,7 +123,7 @@ def qa(
 @click.option(
     "-k", "k", type=click.IntRange(1), default=4, show_default=True, help="Passages looked at."
 )
-@_as_json
+@as_json_option
 def chat(file: str, collection: str, k: int, as_json: bool) -> None:
     """Follow-up questions: what a search finds for them as asked, rewritten, and by hand.
 
@@ -146,7 +144,7 @@ def chat(file: str, collection: str, k: int, as_json: bool) -> None:
 @click.option("--model", default="", help="Another model than the profile's: a name or a folder.")
 @click.option("--limit", type=click.IntRange(2), help="Only the first pictures.")
 @click.option("--details", type=click.Path(dir_okay=False), help="Write every caption as JSONL.")
-@_as_json
+@as_json_option
 def captions(
     directory: str, model: str, limit: int | None, details: str | None, as_json: bool
 ) -> None:
@@ -203,7 +201,7 @@ def captions(
     help="Weight of the prompt.",
 )
 @click.option("--pictures", type=click.Path(file_okay=False), help="Keep sheets of what was made.")
-@_as_json
+@as_json_option
 def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -> None:
     """Picture making on the icons that the model was trained on.
 
@@ -234,7 +232,7 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another draw of scenes.")
 @click.option("--save", type=click.Path(file_okay=False), help="Keep the probes for Studio here.")
-@_as_json
+@as_json_option
 def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool) -> None:
     """What can be read off a picture's code by a linear model.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.types import Progress
@@ -42,7 +42,7 @@ from ragcore.types import Progress
 @click.option("--sampler", default="dpm++", show_default=True, help="dpm++, ddim or euler.")
 @click.option("--recipe", metavar="FILE", help="Make a PNG of ours again; other options are void.")
 @click.option("-o", "--output", default="imagined.png", show_default=True, help="PNG to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(
     controls: tuple[str, ...],
     ready: bool,

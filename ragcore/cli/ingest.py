@@ -9,7 +9,7 @@ import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -34,7 +34,7 @@ from ragcore.library import Library
     metavar="HOST:PORT",
     help="The Ray cluster.  [default: the setting ray_address; else the one of this machine]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -12,11 +12,10 @@ import click
 
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _UNITS = {"h": dt.timedelta(hours=1), "d": dt.timedelta(days=1), "w": dt.timedelta(weeks=1)}
 
 
@@ -37,7 +36,7 @@ def command() -> None:
 @click.option(
     "--password", is_flag=True, help="Ask for a password too: logs in to the pages by NAME."
 )
-@_as_json
+@as_json_option
 def create(
     name: str,
     scope: str,
@@ -60,7 +59,7 @@ def create(
 
 
 @command.command("list")
-@_as_json
+@as_json_option
 def list_(as_json: bool) -> None:
     """List the keys, those that are over as well."""
     with Library() as library:
@@ -77,7 +76,7 @@ def list_(as_json: bool) -> None:
 @command.command("password")
 @click.argument("which")
 @click.option("--remove", is_flag=True, help="No login by name any more.")
-@_as_json
+@as_json_option
 def password(which: str, remove: bool, as_json: bool) -> None:
     """Ask for a password for the pages, for the key of this number or first letters."""
     with Library() as library:
@@ -90,7 +89,7 @@ def password(which: str, remove: bool, as_json: bool) -> None:
 
 @command.command("renew")
 @click.argument("which")
-@_as_json
+@as_json_option
 def renew(which: str, as_json: bool) -> None:
     """Replace a key by another with the same rights, and print it, for the only time."""
     with Library() as library:
@@ -100,7 +99,7 @@ def renew(which: str, as_json: bool) -> None:
 
 @command.command("revoke")
 @click.argument("which")
-@_as_json
+@as_json_option
 def revoke(which: str, as_json: bool) -> None:
     """End a key, given by its number or its first letters, at once."""
     with Library() as library:
@@ -116,7 +115,7 @@ def revoke(which: str, as_json: bool) -> None:
 @click.option("--key", type=int, help="Only the key of this number.")
 @click.option("--refused", is_flag=True, help="Only who was not let in.")
 @click.option("--forget", help="Delete what is older, as in 365d, instead of showing any.")
-@_as_json
+@as_json_option
 def audit(limit: int, key: int | None, refused: bool, forget: str | None, as_json: bool) -> None:
     """Show who did what over the HTTP API, and how it ended."""
     with Library() as library:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import print_json
+from ragcore.cli.output import as_json_option, print_json
 from ragcore.cli.search import parse_where
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.library import Library
@@ -29,7 +29,7 @@ from ragcore.types import Label
 @click.option("--least", type=float, default=0.0, help="Leave out what is less sure, 0 to 1.")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(
     labels: tuple[str, ...],
     labels_file: Path | None,

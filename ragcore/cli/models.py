@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings, save_setting
 
 if TYPE_CHECKING:
     from ragcore.weights import Profile
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("models")
@@ -25,7 +23,7 @@ def command() -> None:
 
 
 @command.command("list")
-@_as_json
+@as_json_option
 def list_(as_json: bool) -> None:
     """List the profile's models and every known set of weights."""
     from ragcore.weights import WeightStore, load_profile, profile_names
@@ -57,7 +55,7 @@ def list_(as_json: bool) -> None:
 @command.command("pull")
 @click.argument("names", nargs=-1)
 @click.option("--verify", is_flag=True, help="Also check every file's checksum; mend what differs.")
-@_as_json
+@as_json_option
 def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """Fetch weights by name, or all that the profile needs. What is there is not fetched again."""
     from ragcore.weights import WeightStore, load_profile
@@ -80,7 +78,7 @@ def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
 @command.command("use")
 @click.argument("profile", required=False)
 @click.option("-c", "--collection", help="Embed this collection anew with the profile's models.")
-@_as_json
+@as_json_option
 def use(profile: str | None, collection: str | None, as_json: bool) -> None:
     """Choose a profile for good: starter, standard, large, or a TOML file of your own.
 

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 
@@ -29,7 +29,7 @@ from ragcore.settings import Settings
     metavar="PLACE",
     help="Delete the library's vectors from a place that it no longer uses.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(
     database: str | None,
     vectors: str | None,

@@ -20,6 +20,8 @@ import click
 from ragcore import logs
 from ragcore.types import Progress, ProgressCallback
 
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
 
 def quiet_libraries() -> None:
     """Show ragcore's own warnings as lines on stderr, and none of the libraries below it.

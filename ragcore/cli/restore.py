@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from ragcore.backup import restore
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.settings import Settings
 
 
 @click.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Put a library that is there aside first.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(file: Path, replace: bool, as_json: bool) -> None:
     """Put the library of a backup FILE into the home folder. Stop its servers first."""
     settings = Settings()

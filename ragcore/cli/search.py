@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import print_json, shorten
+from ragcore.cli.output import as_json_option, print_json, shorten
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.types import Hit, SearchQuery, SearchResult
@@ -58,7 +58,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 @click.option("--cutoff", type=float, help="Least score shown, 0 to 1; 0 shows everything.")
 @click.option("--same", is_flag=True, help="With --image: find copies of this very picture.")
 @click.option("--rerank/--no-rerank", default=None, help="Override the profile's choice.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(
     text: str,
     image: str | None,

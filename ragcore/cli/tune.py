@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import print_json, progress_line
+from ragcore.cli.output import as_json_option, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 
@@ -19,7 +19,6 @@ _max_minutes = click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
     help="Stop each stage by the clock, in place of the recipe's own limit.",
 )  # fmt: skip
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("tune")
@@ -33,7 +32,7 @@ def command() -> None:
 @command.command("clip")
 @_recipe
 @_fresh
-@_as_json
+@as_json_option
 def clip(recipe: str, fresh: bool, as_json: bool) -> None:
     """Tune an image-text model on pictures with captions."""
     path = _recipe_file(recipe)
@@ -46,7 +45,7 @@ def clip(recipe: str, fresh: bool, as_json: bool) -> None:
 @command.command("lora")
 @_recipe
 @_fresh
-@_as_json
+@as_json_option
 def lora(recipe: str, fresh: bool, as_json: bool) -> None:
     """Train a low-rank adapter of a language model."""
     path = _recipe_file(recipe)
@@ -65,7 +64,7 @@ def lora(recipe: str, fresh: bool, as_json: bool) -> None:
 )  # fmt: skip
 @_max_minutes
 @_fresh
-@_as_json
+@as_json_option
 def diffusion(
     recipe: str, stages: tuple[Any, ...], max_minutes: float | None, fresh: bool, as_json: bool
 ) -> None:
@@ -88,7 +87,7 @@ def diffusion(
 @_recipe
 @_max_minutes
 @_fresh
-@_as_json
+@as_json_option
 def controlnet(recipe: str, max_minutes: float | None, fresh: bool, as_json: bool) -> None:
     """Train a ControlNet over a frozen diffusion model."""
     path = _recipe_file(recipe)
@@ -111,7 +110,7 @@ def controlnet(recipe: str, max_minutes: float | None, fresh: bool, as_json: boo
     help="Train this way instead of the recipe's; may be repeated.",
 )  # fmt: skip
 @_fresh
-@_as_json
+@as_json_option
 def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -> None:
     """Teach categories of your own from labelled pictures or texts."""
     path = _recipe_file(recipe)
@@ -144,7 +143,7 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
 @command.command("projector")
 @_recipe
 @_fresh
-@_as_json
+@as_json_option
 def projector(recipe: str, fresh: bool, as_json: bool) -> None:
     """Teach a language model to answer about pictures."""
     path = _recipe_file(recipe)

@@ -13,7 +13,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +174,34 @@ def make_packs(
 
 
 @dataclass(frozen=True, slots=True)
+class _Row:
+    """A pack as one line of tokens. `owner` is 0 in the prefix and n in its n-th branch; `keep`
+    are the places that predict an answer's token, `targets` those tokens."""
+
+    ids: list[int]
+    positions: list[int]
+    owner: list[int]
+    keep: list[int]
+    targets: list[int]
+
+
+def _laid_out(pack: Pack) -> _Row:
+    """Prefix and branches behind each other; every branch's positions go on from the prefix."""
+    prefix = len(pack.prefix)
+    row = _Row(list(pack.prefix), list(range(prefix)), [0] * prefix, [], [])
+    branches = zip(pack.questions, pack.answers, strict=True)
+    for number, (question, answer) in enumerate(branches, 1):
+        first = len(row.ids) + len(question) - 1  # predicts the answer's first token
+        row.keep.extend(range(first, first + len(answer)))
+        row.targets.extend(answer)
+        length = len(question) + len(answer)
+        row.ids.extend((*question, *answer))
+        row.positions.extend(range(prefix, prefix + length))
+        row.owner.extend([number] * length)
+    return row
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Where a pack lies in a row of several: [start, start + prefix) is its prefix, its branches
     follow up to `end`; `mask` [1, 1, end - start - prefix, end - start] is theirs, additive."""
@@ -213,26 +241,17 @@ def to_tensors(packs: Sequence[Pack], *, device: Any = "cpu", dtype: Any = None)
     """Lay packs out as one sequence with restarted positions; no pack sees another."""
     import torch
 
-    ids: list[int] = []
-    positions: list[int] = []
-    keep: list[int] = []
-    targets: list[int] = []
+    rows = [_laid_out(pack) for pack in packs]
+    starts = list(accumulate((len(row.ids) for row in rows), initial=0))
     segments = []
-    for pack in packs:
-        start, prefix = len(ids), len(pack.prefix)
-        ids += pack.prefix
-        positions += range(prefix)
-        owner: list[int] = []
-        for number, (question, answer) in enumerate(zip(pack.questions, pack.answers, strict=True)):
-            first = len(ids) + len(question) - 1  # predicts the answer's first token
-            keep += range(first, first + len(answer))
-            targets += answer
-            length = len(question) + len(answer)
-            ids += (*question, *answer)
-            positions += range(prefix, prefix + length)
-            owner += [number] * length
-        mask = _branch_mask(owner, prefix, dtype or torch.float32).to(device)
-        segments.append(Segment(start, prefix, len(ids), mask))
+    for start, row in zip(starts, rows, strict=False):
+        prefix = row.owner.count(0)
+        mask = _branch_mask(row.owner[prefix:], prefix, dtype or torch.float32).to(device)
+        segments.append(Segment(start, prefix, start + len(row.ids), mask))
+    ids = [i for row in rows for i in row.ids]
+    positions = [place for row in rows for place in row.positions]
+    keep = [start + at for start, row in zip(starts, rows, strict=False) for at in row.keep]
+    targets = [token for row in rows for token in row.targets]
     return PackTensors(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
@@ -270,28 +289,13 @@ def to_batch(packs: Sequence[Pack], device: Any, dtype: Any) -> PackBatch:
     import torch
 
     width = -(-max(pack.tokens for pack in packs) // 8) * 8
-    ids: list[list[int]] = []
-    positions: list[list[int]] = []
-    owner: list[list[int]] = []
-    keep: list[int] = []
-    targets: list[int] = []
-    for row, pack in enumerate(packs):
-        prefix = len(pack.prefix)
-        line, places, branch = list(pack.prefix), list(range(prefix)), [0] * prefix
-        for number, (question, answer) in enumerate(
-            zip(pack.questions, pack.answers, strict=True), 1
-        ):
-            first = row * width + len(line) + len(question) - 1
-            keep += range(first, first + len(answer))
-            targets += answer
-            length = len(question) + len(answer)
-            line += (*question, *answer)
-            places += range(prefix, prefix + length)
-            branch += [number] * length
-        rest = width - len(line)
-        ids.append(line + [0] * rest)
-        positions.append(places + [0] * rest)
-        owner.append(branch + [-1] * rest)
+    rows = [_laid_out(pack) for pack in packs]
+    rest = [width - len(row.ids) for row in rows]
+    ids = [row.ids + [0] * pad for row, pad in zip(rows, rest, strict=True)]
+    positions = [row.positions + [0] * pad for row, pad in zip(rows, rest, strict=True)]
+    owner = [row.owner + [-1] * pad for row, pad in zip(rows, rest, strict=True)]
+    keep = [number * width + at for number, row in enumerate(rows) for at in row.keep]
+    targets = [token for row in rows for token in row.targets]
     own = torch.tensor(owner, device=device)
     order = torch.arange(width, device=device)
     seen = (order[:, None] >= order) & (

@@ -201,9 +201,8 @@ def test_a_killed_server_goes_on_where_it_was(
     """Killed in the middle of an ingest and started again: the page says so, nothing is lost."""
     folder = tmp_path / "logbook"
     folder.mkdir()
-    words = "the boat left this harbour at dawn and came back with fish when night fell".split()
-    for number in range(FILES):  # common words: a token each, so that a file is two passages
-        text = " ".join(words[(number * 7 + place) % len(words)] for place in range(240))
+    for number in range(FILES):  # common words: some three passages of 128 tokens a file
+        text = " ".join(f"{(number * 7 + at) % 97} boats came back." for at in range(60))
         (folder / f"logbook-{number:03}.txt").write_text(f"Day {number}. {text}")
     page = person()
     page.goto(f"{server.url}/library?view=Add")
