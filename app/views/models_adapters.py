@@ -71,7 +71,7 @@ def _combine(names: list[str]) -> None:
         name = st.text_input("Name of the new adapter", key="adapter-new", max_chars=64)
         if st.form_submit_button("Combine", icon=":material/merge:"):
             weights = {row["Adapter"]: float(row["Weight"]) for row in rows if row["Weight"]}
-            info = library().adapters.combine(weights, name)
+            info = library().combine_adapters(weights, name)
             say_later(f"{plain(info.name)} is made, of rank {info.rank}.")
             st.rerun()
 
@@ -94,9 +94,7 @@ def _write(found: list[AdapterInfo]) -> None:
             return
         path = Path(target).expanduser()
         with st.spinner("Writing …"):
-            store = library().adapters
-            gguf = path.suffix == ".gguf"
-            written = store.export_gguf(name, path) if gguf else store.merge(name, path)
+            written = library().write_adapter(name, path)
         st.success(f"{plain(name)} is written to {plain(str(written))}.")
     if remove:
         library().remove_adapter(name)

@@ -93,7 +93,7 @@ def combine(parts: tuple[str, ...], name: str, replace: bool, as_json: bool) -> 
     if len(weights) < len(parts):
         raise UsageError("name each adapter once")
     with Library() as library:
-        info = library.adapters.combine(weights, name, replace=replace)
+        info = library.combine_adapters(weights, name, replace=replace)
     _made(info, as_json)
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragcore.catalog import permits
 from ragcore.errors import UsageError
 from ragcore.library.parts import Parts
 
 if TYPE_CHECKING:
-    from ragcore.llm.adapters import AdapterStore
+    from ragcore.llm.adapters import AdapterInfo, AdapterStore
+    from ragcore.llm.gguf_export import Precision
 
 _ADAPTER = "adapter"  # key of a collection's settings
 BARE, PROFILES_OWN = "none", "default"  # names that are no adapter's
 
 
 class Adapting(Parts):
-    """The verbs of adapters; what else can be done with them is `AdapterStore`'s."""
+    """The verbs of adapters; what else can be done with them is `AdapterStore`'s.
+
+    Adapters belong to the whole library, and its files are the server's: changes need "admin".
+    """
 
     @cached_property
     def adapters(self) -> AdapterStore:
@@ -32,6 +39,7 @@ class Adapting(Parts):
             return None
         return str(chosen) if chosen else None
 
+    @permits.verb("admin")
     def use_adapter(self, name: str, collection: str) -> None:
         """Answer a collection's questions with an adapter from now on.
 
@@ -45,6 +53,21 @@ class Adapting(Parts):
             self._fitting(name)
         self.catalog.update_collection_settings(collection, **{_ADAPTER: name})
 
+    @permits.verb("admin")
+    def combine_adapters(
+        self, weights: Mapping[str, float], name: str, *, replace: bool = False
+    ) -> AdapterInfo:
+        """See `AdapterStore.combine`."""
+        return self.adapters.combine(weights, name, replace=replace)
+
+    @permits.verb("admin")
+    def write_adapter(self, name: str, target: Path, *, precision: Precision = "f16") -> Path:
+        """Write an adapter with its base as one model: a .gguf file, or else a folder."""
+        if target.suffix == ".gguf":
+            return self.adapters.export_gguf(name, target, precision=precision)
+        return self.adapters.merge(name, target)
+
+    @permits.verb("admin")
     def remove_adapter(self, name: str) -> None:
         """Delete an adapter of the home. Raises UsageError while a collection answers with it."""
         users = [c.name for c in self.catalog.collections() if c.settings.get(_ADAPTER) == name]

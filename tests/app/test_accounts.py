@@ -67,7 +67,9 @@ def test_each_sees_what_is_theirs(become: Become, page: Callable[..., AppTest]) 
     assert "foosball" not in str(told.markdown)
 
 
-def test_a_reader_changes_nothing(become: Become, page: Callable[..., AppTest]) -> None:
+def test_a_reader_changes_nothing(
+    become: Become, page: Callable[..., AppTest], tmp_path: Path
+) -> None:
     become("Bob")
     test = page("library").run()
     assert not test.exception
@@ -85,6 +87,15 @@ def test_a_reader_changes_nothing(become: Become, page: Callable[..., AppTest]) 
     assert [button.label for button in test.sidebar.button] == ["New collection"]
     with pytest.raises(NotPermitted):
         library().delete_collection("public")
+    # Adapters are the whole library's, and writing one out writes the server's files.
+    with pytest.raises(NotPermitted):
+        library().use_adapter("none", "public")
+    with pytest.raises(NotPermitted):
+        library().combine_adapters({"grounded-qa": 1.0}, "mine")
+    with pytest.raises(NotPermitted):
+        library().write_adapter("grounded-qa", tmp_path / "model")
+    with pytest.raises(NotPermitted):
+        library().remove_adapter("grounded-qa")
 
 
 def test_conversations_and_jobs_are_per_person(
