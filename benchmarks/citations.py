@@ -26,7 +26,7 @@ from ragcore.answers.citations import Encode, check
 from ragcore.answers.reading import cached
 from ragcore.encoders.loader import text_encoder
 from ragcore.evals.qa import Question, read_questions
-from ragcore.evals.qa_scores import normalised
+from ragcore.evals.qa_scores import stands_in
 from ragcore.settings import Settings
 from ragcore.tuning.neighbours import Neighbours
 from ragcore.types import Hit
@@ -41,10 +41,6 @@ class Claim:
     sentence: str
     passages: tuple[str, ...]
     holds: bool
-
-
-def stands_in(answer: str, passage: str) -> bool:
-    return f" {normalised(answer)} " in f" {normalised(passage)} "
 
 
 def claims(questions: list[Question], limit: int, seed: int = 0) -> list[Claim]:

@@ -31,6 +31,7 @@ SAMPLING = Sampling(max_tokens=128)
 THRESHOLD = 0.5
 PICTURES = 2  # that are read beside the passages: by their captions, or the text in them
 LEANS = 0.1  # probability of the abstention from which it might be the likeliest text
+SURE = 0.9  # and from which no other answer is worth writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,18 @@ class Answerer:
             self._calibrations[name] = found
         return self._calibrations[name]
 
+    def bars(self, adapter: str | None) -> Callable[[float], bool]:
+        """Whether to write an answer although the abstention, of this probability, might be the
+        likeliest text.
+
+        The abstention is one text and answers are many: it can be the likeliest single one at a
+        third of the probability, and whether it is then hangs on rounding. So it is barred where
+        answering is likelier, all answers together; with a calibration nearly always, because
+        that tells better, and by the one dial, which answers not to give.
+        """
+        limit = SURE if self.calibration(adapter).weights else 0.5
+        return lambda urge: LEANS <= urge < limit
+
     @property
     def prompt_tokens(self) -> int:
         """Tokens that the documents may take: the setting, or what the context leaves."""
@@ -316,17 +329,13 @@ class Run:
         return sum(len(m.content) for m in self.messages)
 
     def second_thought(self, sampling: Sampling) -> Sampling:
-        """Bar the abstention where answering is likelier than that, all answers together.
-
-        The abstention is one text and answers are many: it can be the likeliest single one at a
-        third of the probability, and whether it is then hangs on rounding.
-        """
+        """Bar the abstention where `Answerer.bars` says so."""
         likelihood = getattr(self.answerer.llm, "likelihood", None)
         if likelihood is None:
             return sampling
         first = ABSTENTION.split()[0]
         urge = likelihood(self.messages, first, adapter=self.adapter, cancel=self.cancel)
-        if not leans(urge):
+        if not self.answerer.bars(self.adapter)(urge):
             return sampling
         return replace(sampling, banned_words=(*sampling.banned_words, first))
 
@@ -397,11 +406,6 @@ class Run:
     def _time(self, name: str) -> None:
         spent = sum(self.timings.get(k, 0.0) for k in ("rewrite", "search", "read", "generate"))
         self.timings[name] = max(0.0, time.perf_counter() - self.started - spent)
-
-
-def leans(urge: float) -> bool:
-    """Whether the abstention might be the likeliest text, and answering is likelier yet."""
-    return LEANS <= urge < 0.5
 
 
 def readable(hits: Sequence[Hit]) -> list[Hit]:

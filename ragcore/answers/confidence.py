@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.answers.sentences import words
+from ragcore.answers.tables import told_rows
 from ragcore.errors import RagcoreError
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def signals(
     """Collect the signals. `abstention` and `likelihood` are the probabilities of the
     abstention's first token and of the whole answer."""
     cited = [hits[c.n - 1].text for c in citations]
-    quotes = [c.quote for c in citations]
+    # A row of a table does not say what its columns are; the model was told, and so is this.
+    rows = [told for text in cited for told in told_rows(text, question)]
+    quotes = [*(c.quote for c in citations), *rows]
     asked = set(words(question))
     near = 0.0
     if encode is not None and quotes:

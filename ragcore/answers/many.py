@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ragcore.answers.answerer import Answerer, AnswerEvent, Run, leans
+from ragcore.answers.answerer import Answerer, AnswerEvent, Run
 from ragcore.answers.prompt import ABSTENTION
 from ragcore.types import Answer, CancelToken, Hit, SearchResult
 
@@ -60,7 +60,7 @@ def answer_many(
                 [run.messages for _, run in group],
                 max_tokens=answerer.sampling.max_tokens,
                 watch=ABSTENTION.split()[0],
-                bar=leans,
+                bar=answerer.bars(adapter),
                 adapter=adapter,
                 cancel=cancel,
             )

@@ -29,6 +29,12 @@ def spoken(text: str, question: str) -> str:
     return "\n".join(lines)
 
 
+def told_rows(text: str, question: str) -> list[str]:
+    """The rows that `spoken` makes sentences of."""
+    before = set(text.split("\n"))
+    return [line for line in spoken(text, question).split("\n") if line not in before]
+
+
 def _tables(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Spans of neighbouring lines with equally many cells, the first of them all names."""
     start = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
-from ragcore.evals.qa_scores import exact_match, normalised, token_f1, without_citations
+from ragcore.evals.qa_scores import exact_match, stands_in, token_f1, without_citations
 from ragcore.evals.reliability import calibration_error, draw_reliability
 from ragcore.types import (
     Answer,
@@ -247,12 +247,11 @@ def score(outcome: Outcome, gold: int | None) -> dict[str, float | None]:
     if not question.answers:
         return {"declined_unanswerable": float(answer.abstained)}
     text = "" if answer.abstained else without_citations(answer.text)
-    flat = f" {normalised(text)} "
     scores: dict[str, float | None] = {
         "declined_answerable": float(answer.abstained),
         "em": exact_match(text, question.answers),
         "f1": token_f1(text, question.answers),
-        "contains": float(any(f" {normalised(a)} " in flat for a in question.answers)),
+        "contains": float(any(stands_in(a, text) for a in question.answers)),
     }
     right = [_right(question, c.document, c.page, c.document_id, gold) for c in answer.citations]
     if gold is not None or question.pages:
@@ -274,8 +273,7 @@ def cause(outcome: Outcome) -> str | None:
     question, answer = outcome.question, outcome.answer
     if not question.answers or outcome.scores.get("contains"):
         return None
-    texts = [f" {normalised(hit.text)} " for hit in answer.hits]
-    if not any(f" {normalised(a)} " in text for a in question.answers for text in texts):
+    if not any(stands_in(a, hit.text) for a in question.answers for hit in answer.hits):
         return "retrieval"
     return "abstention" if answer.abstained else "reading"
 

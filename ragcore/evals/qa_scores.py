@@ -28,6 +28,11 @@ def normalised(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
+def stands_in(answer: str, text: str) -> bool:
+    """Whether the text holds the answer's words in a row, after normalisation."""
+    return f" {normalised(answer)} " in f" {normalised(text)} "
+
+
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1.0 if the prediction equals one of the answers after normalisation."""
     return float(any(normalised(prediction) == normalised(a) for a in answers))

@@ -10,6 +10,7 @@ from typing import Any
 from ragcore.answers.prompt import ABSTENTION, assemble
 from ragcore.evals.qa_scores import cited, exact_match, token_f1, without_citations
 from ragcore.llm.batch import generate_branches
+from ragcore.llm.logits import word_tokens
 from ragcore.tuning.lora_packing import Example, split_prompt
 from ragcore.types import CancelToken
 
@@ -31,10 +32,13 @@ def answer_examples(
     examples: Sequence[Example],
     *,
     max_tokens: int = 48,
+    barred: bool = False,
     cancel: CancelToken | None = None,
 ) -> list[Given]:
-    """What the model answers to each example, greedily."""
-    abstains = tokenizer(ABSTENTION, add_special_tokens=False)["input_ids"][0]
+    """What the model answers to each example, greedily; `barred`: and if it may not abstain."""
+    word = ABSTENTION.split()[0]
+    (abstains,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+    forms = [ids[0] for ids in word_tokens(tokenizer, word) if len(ids) == 1]
     parts = [split_prompt(tokenizer, assemble(e.question, e.sources)) for e in examples]
     prompts = [
         [i for part in pair for i in tokenizer(part, add_special_tokens=False)["input_ids"]]
@@ -50,6 +54,7 @@ def answer_examples(
             max_tokens=max_tokens,
             eos=tokenizer.eos_token_id,
             watch=[abstains],
+            bar=lambda _: forms if barred else (),
             cancel=cancel,
         )
         for row, g in zip(rows, found, strict=True):
