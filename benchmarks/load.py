@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from kill9 import write_files
+from load_notes import write_notes
 
 from ragcore.doctor import examine
 from ragcore.library import Library
@@ -93,7 +93,9 @@ class Serving:
             return json.load(reply)
 
 
-def clients(server: Serving, count: int, seconds: int, folder: Path) -> list[dict[str, Any]]:
+def clients(
+    server: Serving, count: int, seconds: int, folder: Path, known: int
+) -> list[dict[str, Any]]:
     """Locust's figures by name of request."""
     command = [
         "locust", "-f", str(HERE / "load_users.py"), "--headless", "--host", server.url,
@@ -101,7 +103,8 @@ def clients(server: Serving, count: int, seconds: int, folder: Path) -> list[dic
         "--only-summary", "--stop-timeout", "170", "--loglevel", "ERROR",
     ]  # fmt: skip
     with (folder / "locust.log").open("wb") as log:
-        subprocess.run(command, stdout=log, stderr=log, check=False)
+        environment = {**os.environ, "LOAD_KNOWN": str(known)}
+        subprocess.run(command, stdout=log, stderr=log, check=False, env=environment)
     with (folder / "load_stats.csv").open() as table:
         return [
             {
@@ -147,11 +150,10 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_files(folder / "files", options.files, seed=1)
         first = folder / "first"
-        first.mkdir()
-        for path in sorted((folder / "files").iterdir())[: options.files // 10]:
-            path.rename(first / path.name)
+        known = options.files // 10
+        write_notes(first, range(known))
+        write_notes(folder / "files", range(known, options.files))
         server = Serving(folder / "home")
         found: dict[str, Any] = {"ready_seconds": round(server.start(), 1)}
         server.call("/api/v1/collections", {"name": "notes"})
@@ -160,13 +162,17 @@ def main() -> int:
         server.call("/api/v1/collections/notes/ingests", {"paths": [str(folder / "files")]})
         result: list[dict[str, Any]] = []
         load = threading.Thread(
-            target=lambda: result.extend(clients(server, options.clients, options.seconds, folder))
+            target=lambda: result.extend(
+                clients(server, options.clients, options.seconds, folder, known)
+            )
         )
         load.start()
         begun, killed = time.monotonic(), False
         while load.is_alive():
             server.watch()
             if options.kill and not killed and time.monotonic() - begun > options.seconds / 2:
+                there = server.call("/api/v1/collections/notes")["documents"]
+                found["documents_at_the_kill"] = there
                 server.kill()
                 found["ready_again_seconds"] = round(server.start(), 1)
                 killed = True
