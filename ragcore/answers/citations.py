@@ -28,7 +28,9 @@ MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _YES_NO = re.compile(r"^(yes|no)\b[,.:]?\s*", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(not|never|cannot|nobody|none|no)\b|n['’]t\b", re.IGNORECASE)
 OVERLAP = 0.6  # share of an answer's words that its source has to contain
-COSINE = 0.55  # else: cosine of answer (with question) and source sentence
+COSINE = 0.55  # else: cosine of answer (with question) and source sentence; and, because the
+SHARED = 0.3  # question alone is near its passage, this share of the answer's words,
+ALONE = 0.4  # or this cosine of the answer without the question
 RELEVANT = 0.0  # and the reranker's logit of the two, where there is one
 
 
@@ -160,13 +162,14 @@ class _Verifier:
         if n not in self._vectors:
             self._vectors[n] = self._encode([p.text for p in self._pieces[n - 1]])
         said = f"{self._question} {sentence}"
-        claim = self._encode([said])[0]
+        claim, alone = self._encode([said, sentence])
         cosines = self._vectors[n] @ claim
         best = int(cosines.argmax())
         piece = self._pieces[n - 1][best]
         score = float(cosines[best])
         figures = {w for w in words(sentence) if w[0].isdigit()}
-        holds = score >= COSINE and figures <= self._words[n - 1][best]
+        own = overlap.score >= SHARED or float(self._vectors[n][best] @ alone) >= ALONE
+        holds = score >= COSINE and own and figures <= self._words[n - 1][best]
         if holds and self._rerank is not None:
             holds = float(self._rerank(said, [piece.text])[0]) >= RELEVANT
         return Support(score, holds, piece.start, piece.end)
