@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from ragcore.diffusion import edge_f1, extract, read_recipe
 from ragcore.diffusion.pictures import square
@@ -27,8 +28,12 @@ AROUND = [2 * math.pi * step / 24 for step in range(25)]
 
 
 def choose(page: Any, label: str, option: str) -> None:
-    page.get_by_label(label, exact=True).last.click()
-    page.get_by_role("option", name=option, exact=True).click()
+    wanted = page.get_by_role("option", name=option, exact=True)
+    for _ in range(20):  # a list that opens while the page is still being drawn closes again
+        page.get_by_label(label, exact=True).last.click()
+        with suppress(TimeoutError):
+            wanted.click(timeout=8_000)
+            break
     settle(page)
 
 
@@ -36,6 +41,7 @@ def opened(page: Any, url: str, part: str) -> None:
     page.goto(url)
     settle(page)
     page.get_by_text(part).first.click()
+    settle(page)
 
 
 def stroke(page: Any, field: Any, points: list[tuple[float, float]]) -> None:
