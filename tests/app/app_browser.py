@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -129,6 +129,19 @@ def settle(page: Any) -> None:
     page.wait_for_timeout(200)
     page.wait_for_selector(IDLE, timeout=WAIT)
     page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=WAIT)
+
+
+def choose(page: Any, label: str, option: str) -> None:
+    """Choose from a list. One that opens while the page is still being drawn closes again."""
+    from playwright.sync_api import TimeoutError
+
+    wanted = page.get_by_role("option", name=option, exact=True)
+    for _ in range(20):
+        page.get_by_label(label, exact=True).last.click()
+        with suppress(TimeoutError):
+            wanted.click(timeout=8_000)
+            break
+    settle(page)
 
 
 def draw_pictures(folder: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from ragcore.library import Library
 from ragcore.settings import Settings
 
-from .app_browser import Server, Watched, chromium, settle
+from .app_browser import Server, Watched, choose, chromium, settle
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "screenshots"
@@ -125,9 +125,7 @@ def draw(page: Any, server: Server) -> None:
     page.goto(f"{server.url}/studio")
     settle(page)
     page.get_by_text("Follow a picture").click()
-    page.get_by_label("Condition", exact=True).click()
-    page.get_by_role("option", name="Scribble").click()
-    settle(page)
+    choose(page, "Condition", "Scribble")
     page.get_by_role("radio", name="Draw it").click()
     settle(page)
     field = page.get_by_label("Drawing field")

@@ -5,19 +5,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import expect
 
 from ragcore.diffusion import edge_f1, extract, read_recipe
 from ragcore.diffusion.pictures import square
 
-from .app_browser import PHONE, Server, chromium, settle
+from .app_browser import PHONE, Server, choose, chromium, settle
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,16 +24,6 @@ pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
 ]
 AROUND = [2 * math.pi * step / 24 for step in range(25)]
-
-
-def choose(page: Any, label: str, option: str) -> None:
-    wanted = page.get_by_role("option", name=option, exact=True)
-    for _ in range(20):  # a list that opens while the page is still being drawn closes again
-        page.get_by_label(label, exact=True).last.click()
-        with suppress(TimeoutError):
-            wanted.click(timeout=8_000)
-            break
-    settle(page)
 
 
 def opened(page: Any, url: str, part: str) -> None:
