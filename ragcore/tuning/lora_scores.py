@@ -37,7 +37,7 @@ def answer_examples(
 ) -> list[Given]:
     """What the model answers to each example, greedily; `barred`: and if it may not abstain."""
     word = ABSTENTION.split()[0]
-    (abstains,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+    abstains = tokenizer(ABSTENTION, add_special_tokens=False)["input_ids"][0]
     forms = [ids[0] for ids in word_tokens(tokenizer, word) if len(ids) == 1]
     parts = [split_prompt(tokenizer, assemble(e.question, e.sources)) for e in examples]
     prompts = [

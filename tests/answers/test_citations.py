@@ -84,6 +84,18 @@ def test_embeddings_support_a_paraphrase(leave: Hit, rules: Hit, starter_weights
     assert not quoted([leave], unrelated, "Are bananas good?", encode=encoder.encode).citations
 
 
+def test_a_question_near_the_passage_does_not_support_any_answer(
+    leave: Hit, starter_weights: object
+) -> None:
+    encode = text_encoder(Settings()).encode
+    question = "Through which office do employees request their days of paid leave a year?"
+    wrong = "The harbour master [1]."
+    near = encode([f"{question} The harbour master.", leave.text])
+    assert near[0] @ near[1] > 0.55, "the pair is near all the same"
+    assert quoted([leave], wrong, question, encode=encode).citations == ()
+    assert quoted([leave], "The personnel office [1].", question, encode=encode).citations
+
+
 def test_a_passage_without_a_span_has_quotes_without_one(leave: Hit) -> None:
     checked = quoted([replace(leave, span=None)], "25 days of paid leave [1].")
     assert checked.citations[0].span is None
