@@ -34,6 +34,7 @@ FLOORS = (
         "ragcore.settings",
         "ragcore.types",
         "ragcore.errors",
+        "ragcore.extensions",
         "ragcore.accounts",
         "ragcore.caches",
         "ragcore.stems",
