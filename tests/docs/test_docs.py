@@ -18,7 +18,8 @@ from ragcore.cli.main import cli
 from ragcore.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "indexes" / "README.md"]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES += [ROOT / "data" / "README.md", ROOT / "indexes" / "README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 
