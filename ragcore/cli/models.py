@@ -26,7 +26,7 @@ def command() -> None:
 @as_json_option
 def list_(as_json: bool) -> None:
     """List the profile's models and every known set of weights."""
-    from ragcore.weights import WeightStore, load_profile, profile_names
+    from ragcore.weights import SAFE_SUFFIXES, WeightStore, load_profile, profile_names
 
     settings = Settings()
     profile = load_profile(settings)
@@ -49,7 +49,13 @@ def list_(as_json: bool) -> None:
         size = f"{one.size / 1e6:.0f} MB"
         optional = ", optional" if one.optional else ""
         click.echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.licence}{optional}")
-        click.echo(f"  {'':<24} {one.about}")
+        if one.about:
+            click.echo(f"  {'':<24} {one.about}")
+        if one.commit:
+            click.echo(f"  {'':<24} commit {one.commit}")
+        for path, digest in one.sha256.items():
+            if Path(path).suffix in SAFE_SUFFIXES:
+                click.echo(f"  {'':<24} sha256 {digest}  {path}")
 
 
 @command.command("pull")

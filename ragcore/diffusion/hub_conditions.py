@@ -194,6 +194,6 @@ def _loaded(kind: Any, folder: Path, what: str) -> Any:
 
     logging.disable_progress_bar()
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelUnavailable(f"{folder} holds no {what} model") from error

@@ -188,7 +188,11 @@ def load_network(kind: Any, folder: Path) -> Any:
         raise ModelUnavailable(f"{folder} holds no {kind.__name__}: train one, or give its folder")
     try:
         return kind.from_pretrained(
-            folder, torch_dtype=torch.float32, local_files_only=True, low_cpu_mem_usage=False
+            folder,
+            torch_dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            low_cpu_mem_usage=False,
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]

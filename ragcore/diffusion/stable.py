@@ -65,14 +65,20 @@ class StableModel:
         """diffusers' own pipeline: its encoders, denoiser, autoencoder, LoRA loading."""
         from diffusers import DiffusionPipeline
 
-        given: dict[str, Any] = {"torch_dtype": self.dtype, "local_files_only": True}
+        given: dict[str, Any] = {
+            "torch_dtype": self.dtype,
+            "local_files_only": True,
+            "use_safetensors": True,
+        }
         if self.variant:
             given["variant"] = self.variant
         if "safety_checker" in self._index:  # its weights are not fetched; see the model's licence
             given |= {"safety_checker": None, "requires_safety_checker": False}
         with self._lock:
             try:
-                pipeline = DiffusionPipeline.from_pretrained(self.folder, **given)
+                pipeline = DiffusionPipeline.from_pretrained(
+                    self.folder, trust_remote_code=False, **given
+                )
             except (OSError, ValueError, KeyError, AttributeError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise ModelUnavailable(f"{self.folder} cannot be loaded: {reason}") from error
@@ -138,6 +144,8 @@ class StableModel:
                         folder,
                         torch_dtype=self.dtype,
                         local_files_only=True,
+                        trust_remote_code=False,
+                        use_safetensors=True,
                         **({"variant": self.variant} if self.variant else {}),
                     )
                 except (OSError, ValueError) as error:

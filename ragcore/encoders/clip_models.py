@@ -63,7 +63,11 @@ def find_clip(name: str, *, settings: Settings) -> ClipSource:
         return starter_source(settings)
     for prefix in ("local-dir:", "local:"):
         if name.startswith(prefix):
-            return _folder_source(name, Path(name.removeprefix(prefix)).expanduser())
+            from ragcore.weights import refuse_remote_code
+
+            folder = Path(name.removeprefix(prefix)).expanduser()
+            refuse_remote_code(folder, name)
+            return _folder_source(name, folder)
     if name.startswith(("hub:", "hf-hub:")):
         from ragcore.weights import WeightStore
 

@@ -129,12 +129,16 @@ class AdapterStore:
             raise UsageError(f"{target} is not empty")
         info = self.inspect(name)
         source = resolve_model(base or info.base, self._settings)
-        model = attach(
-            AutoModelForCausalLM.from_pretrained(source, dtype="auto"), info.folder, name
+        loaded = AutoModelForCausalLM.from_pretrained(
+            source, dtype="auto", local_files_only=True, trust_remote_code=False
         )
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, local_files_only=True, trust_remote_code=False
+        )
+        model = attach(loaded, info.folder, name)
         with _swapped(target) as work:
             model.merge_and_unload(safe_merge=True).save_pretrained(str(work))
-            AutoTokenizer.from_pretrained(source).save_pretrained(str(work))
+            tokenizer.save_pretrained(str(work))
         return target
 
     def export_gguf(
@@ -185,7 +189,9 @@ def attach(model: Any, folder: Path, name: str) -> Any:
                 model.load_adapter(str(folder), inner, is_trainable=False)
             model.base_model.set_adapter(inner, inference_mode=True)
         else:
-            model = PeftModel.from_pretrained(model, str(folder), inner, is_trainable=False)
+            model = PeftModel.from_pretrained(
+                model, str(folder), inner, is_trainable=False, local_files_only=True
+            )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ModelUnavailable(f"adapter {name} does not fit the model: {reason}") from error

@@ -32,7 +32,7 @@ def export_gguf(model: Path, target: Path, *, precision: Precision = "f16") -> P
     config = _config(model)
     if target.exists():
         raise UsageError(f"{target} exists")
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     partial = target.with_name(f".{target.name}.partial")
     writer = gguf.GGUFWriter(partial, "llama")
     try:

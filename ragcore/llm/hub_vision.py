@@ -107,9 +107,15 @@ class HubVisionLLM:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         try:
-            self._processor = AutoProcessor.from_pretrained(self._folder)
+            self._processor = AutoProcessor.from_pretrained(
+                self._folder, local_files_only=True, trust_remote_code=False
+            )
             model = AutoModelForImageTextToText.from_pretrained(
-                self._folder, dtype=self._placement.dtype
+                self._folder,
+                dtype=self._placement.dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ModelUnavailable(f"{self.name} cannot be loaded: {_reason(error)}") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import ModelUnavailable, UsageError
-from ragcore.weights import ModelRef, WeightStore, load_profile
+from ragcore.weights import ModelRef, WeightStore, load_profile, refuse_remote_code
 
 if TYPE_CHECKING:
     from ragcore.llm.base import LLM
@@ -84,6 +84,7 @@ def resolve_model(name: str, settings: Settings) -> Path:
     """The folder of a model given as a path or as a name of the weights registry."""
     path = Path(name).expanduser()
     if (path / "config.json").exists():
+        refuse_remote_code(path, name)
         return path
     if path.is_absolute() or name.startswith("."):
         raise UsageError(f"{name} holds no model (config.json is missing)")
@@ -93,6 +94,7 @@ def resolve_model(name: str, settings: Settings) -> Path:
 def _named_picture_llm(model: str, settings: Settings) -> ModelRef:
     path = Path(model.removeprefix("local:")).expanduser()
     if path.is_dir():
+        refuse_remote_code(path, str(path))
         name = f"local:{path.absolute()}"
         kind = "projector" if (path / "projector.json").is_file() else "image-text-to-text"
         return ModelRef(name, kind)

@@ -82,7 +82,9 @@ class TransformersLLM(Batches):
         if self._context_length is None:
             from transformers import AutoConfig
 
-            config = AutoConfig.from_pretrained(self._folder)
+            config = AutoConfig.from_pretrained(
+                self._folder, local_files_only=True, trust_remote_code=False
+            )
             self._context_length = int(getattr(config, "max_position_embeddings", 4096))
         return self._context_length
 
@@ -240,7 +242,9 @@ class TransformersLLM(Batches):
             if self._tokenizer is None:
                 from transformers import AutoTokenizer
 
-                self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
+                self._tokenizer = AutoTokenizer.from_pretrained(
+                    self._folder, local_files_only=True, trust_remote_code=False
+                )
             return self._tokenizer
 
     @property
@@ -409,7 +413,12 @@ class TransformersLLM(Batches):
 
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                self._folder, dtype=self.placement.dtype, attn_implementation="sdpa"
+                self._folder,
+                dtype=self.placement.dtype,
+                attn_implementation="sdpa",
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
             )
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]

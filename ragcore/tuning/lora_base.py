@@ -32,8 +32,12 @@ def load_base(name: str, settings: Settings, *, four_bit: bool = False) -> tuple
         from transformers import BitsAndBytesConfig
 
         options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, **options)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, **options
+    )
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     if tokenizer.chat_template is None:
         raise UsageError(f"{name} has no chat template; take an instruction-tuned model")
     return model.to("cuda") if cuda and not four_bit else model, tokenizer

@@ -1,13 +1,17 @@
 """Where model files come from: registry, providers, cache, profiles."""
 
+from ragcore.weights.code_scan import refuse_remote_code
 from ragcore.weights.profiles import ModelRef, Profile, load_profile, profile_names
+from ragcore.weights.providers.local import SAFE_SUFFIXES
 from ragcore.weights.store import WeightStatus, WeightStore
 
 __all__ = [
+    "SAFE_SUFFIXES",
     "ModelRef",
     "Profile",
     "WeightStatus",
     "WeightStore",
     "load_profile",
     "profile_names",
+    "refuse_remote_code",
 ]

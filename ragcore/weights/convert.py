@@ -78,9 +78,17 @@ def gguf_llama(source: Path, target: Path, report: Reporter) -> None:
     (gguf,) = source.glob("*.gguf")
     total = gguf.stat().st_size
     report.bytes("convert", 0, total)
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(
+        source, gguf_file=gguf.name, local_files_only=True, trust_remote_code=False
+    )
     report.bytes("convert", total // 4, total)
-    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf.name, dtype=torch.float32)
+    read = AutoModelForCausalLM.from_pretrained(
+        source,
+        gguf_file=gguf.name,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
     report.bytes("convert", total * 3 // 4, total)
     config = read.config
     for leftover in ("quantization_config", "_name_or_path"):

@@ -6,15 +6,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.types import CancelToken, ProgressCallback
 from ragcore.weights.cache import WeightCache, read_manifest
+from ragcore.weights.code_scan import refuse_remote_code
 from ragcore.weights.convert import conversion
 from ragcore.weights.hashing import CHECKSUMS, read_checksums, sha256_of
+from ragcore.weights.pins import HubPins
 from ragcore.weights.providers import Reporter, provider_for
 from ragcore.weights.providers.local import SAFE_SUFFIXES
 from ragcore.weights.registry import Entry, find_entry, registry
@@ -28,7 +30,11 @@ State = Literal["ready", "missing", "damaged"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightStatus:
-    """One line of `ragcore models list`. `size` is bytes on disk, or to download if missing."""
+    """One line of `ragcore models list`. `size` is bytes on disk, or to download if missing.
+
+    `commit` is that of a hub model; `sha256` the recorded checksums by path, empty for a folder of
+    the user's own and for what is not here.
+    """
 
     name: str
     state: State
@@ -39,6 +45,8 @@ class WeightStatus:
     task: str
     optional: bool
     path: Path | None = None
+    commit: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 class WeightStore:
@@ -53,6 +61,7 @@ class WeightStore:
         self._entries = registry() if entries is None else entries
         self._root = settings.weights_cache
         self._cache = WeightCache(settings.weights_cache)
+        self._pins = HubPins(settings.weights_cache / ".hub")
 
     def ensure(
         self,
@@ -63,19 +72,16 @@ class WeightStore:
         """The local folder of `name`, fetched, checked and converted if it is not there yet.
 
         Progress counts bytes; its stage is `name`. Raises UsageError for an unknown name,
-        ModelUnavailable (with what to do) if it cannot be had, Cancelled.
+        ModelUnavailable (with what to do) if it cannot be had or asks for code of its own,
+        Cancelled.
         """
         entry = self._entry(name)
-        if (found := self.find(name)) is not None:
-            if entry.provider == "hub":
-                self._pin(entry, found.name)
-            return found
         report = Reporter(name, progress, cancel)
+        if (found := self.find(name)) is not None:
+            return self._checked(entry, found, report)
         if entry.provider != "wheel":
             fetched = provider_for(entry.provider).fetch(entry, self._root, report)
-            if entry.provider == "hub":
-                self._pin(entry, fetched.revision)
-            return fetched.folder
+            return self._checked(entry, fetched.folder, report)
         with self._cache.writing(entry, report) as work:
             if self._cache.whole(entry):  # another process made it while we waited
                 return self._cache.folder(entry)
@@ -106,14 +112,20 @@ class WeightStore:
         if folder is None or not folder.is_dir():
             raise ModelUnavailable(f"{name} is not on this machine; run `ragcore models pull`")
         try:
-            expected = _expected_checksums(entry, folder)
+            expected = self._pins.files(entry) or _expected_checksums(entry, folder)
         except (OSError, ValueError, KeyError):
             return ("manifest",)
         return tuple(path for path, digest in expected.items() if _differs(folder / path, digest))
 
     def status(self, names: Iterable[str] = ()) -> list[WeightStatus]:
-        """The state of all registry entries, or of `names`. Compares sizes, not checksums."""
-        return [self._status(self._entry(name)) for name in (tuple(names) or self._entries)]
+        """The state of `names`; without any, of all registry entries and of the hub models that
+        were used besides. Compares sizes, not checksums."""
+        wanted = tuple(names)
+        if not wanted:
+            known = {entry.repo for entry in self._entries.values()}
+            used = [one for one in self._pins.names() if one[4:].partition("@")[0] not in known]
+            wanted = (*self._entries, *used)
+        return [self._status(self._entry(name)) for name in wanted]
 
     def remove(self, name: str) -> int:
         """Delete `name` from the weights cache; return the bytes freed (0: it was not there).
@@ -190,27 +202,17 @@ class WeightStore:
     def _entry(self, name: str) -> Entry:
         """The entry, a hub model without a revision at the commit that was fetched first."""
         entry = find_entry(name, self._entries)
-        if entry.provider == "hub" and not entry.revision:
-            try:
-                commit = json.loads(self._pin_note(entry).read_text("utf-8"))["commit"]
-                return replace(entry, revision=str(commit))
-            except (OSError, ValueError, KeyError):
-                pass
+        if entry.provider == "hub" and not entry.revision and (commit := self._pins.commit(entry)):
+            return replace(entry, revision=commit)
         return entry
 
-    def _pin(self, entry: Entry, commit: str) -> None:
-        """Note the commit of a hub model, so that it stays the same from now on."""
-        if entry.revision:
-            return
-        note = self._pin_note(entry)
-        try:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(json.dumps({"repo": entry.repo, "commit": commit}), "utf-8")
-        except OSError:
-            pass  # a read-only cache: the hub's own cache remembers its main branch
-
-    def _pin_note(self, entry: Entry) -> Path:
-        return self._root / ".hub" / f"{entry.repo.replace('/', '--')}.json"
+    def _checked(self, entry: Entry, folder: Path, report: Reporter) -> Path:
+        """The folder, refused if it asks for code; a hub model's commit and hashes are noted."""
+        if entry.provider in ("hub", "local"):
+            refuse_remote_code(folder, entry.name)
+        if entry.provider == "hub":
+            self._pins.note(entry, folder, report, _expected_checksums(entry, folder))
+        return folder
 
     def _status(self, entry: Entry) -> WeightStatus:
         folder = self.find(entry.name)
@@ -227,7 +229,15 @@ class WeightStore:
             task=entry.task,
             optional=entry.optional,
             path=folder,
+            commit=folder.name if folder and entry.provider == "hub" else "",
+            sha256=self._recorded(entry, folder) if folder else {},
         )
+
+    def _recorded(self, entry: Entry, folder: Path) -> Mapping[str, str]:
+        try:
+            return self._pins.files(entry) or _expected_checksums(entry, folder)
+        except (OSError, ValueError, KeyError):
+            return {}
 
 
 def _converted(entry: Entry, source: Path, target: Path, report: Reporter) -> Path:

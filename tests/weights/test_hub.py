@@ -99,7 +99,32 @@ def test_the_first_commit_stays(hub_cache: Path, store: WeightStore, tmp_path: P
     assert store.ensure("named") == first
     assert store.revision("hub:owner/model") == COMMIT[:8]
     note = json.loads((tmp_path / "weights" / ".hub" / "owner--model.json").read_text())
-    assert note == {"repo": "owner/model", "commit": COMMIT}
+    assert (note["repo"], note["commit"]) == ("owner/model", COMMIT)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in MODEL.items()}
+    assert note["files"] == hashes
+    (status,) = [one for one in store.status() if one.name == "named"]
+    assert (status.commit, status.sha256) == (COMMIT, hashes)
+
+
+def test_a_hub_model_without_a_name_is_listed_with_what_was_first_used(
+    hub_cache: Path, store: WeightStore
+) -> None:
+    snapshot = add_snapshot(hub_cache, "owner/other", COMMIT, MODEL)
+    store.ensure(f"hub:owner/other@{COMMIT}")
+    listed = {one.name: one for one in store.status()}
+    assert listed[f"hub:owner/other@{COMMIT}"].commit == COMMIT
+    # A small file, whose name in the hub's cache is no SHA-256, is compared as well.
+    (snapshot / "config.json").resolve().write_bytes(b"[]")
+    assert "config.json" in store.verify(f"hub:owner/other@{COMMIT}")
+
+
+def test_a_file_that_is_damaged_at_first_use_is_not_noted(
+    hub_cache: Path, store: WeightStore
+) -> None:
+    snapshot = add_snapshot(hub_cache, "owner/model", COMMIT, MODEL)
+    (snapshot / "model.safetensors").resolve().write_bytes(b"weightz")
+    with pytest.raises(ModelUnavailable, match=r"model\.safetensors is damaged"):
+        store.ensure("named")
 
 
 DOWNLOAD = """

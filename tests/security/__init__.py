@@ -1,0 +1,1 @@
+"""Attacks on running servers, on the library and on files: each is refused in its own way."""
