@@ -261,7 +261,14 @@ class Run:
         """Rewrite, search, and put the prompt together within its budget."""
         llm = self.answerer.llm
         if history:
-            alone = stand_alone(llm, self.question, history, cancel=self.cancel)
+
+            def passages(text: str) -> Sequence[Hit]:
+                query = SearchQuery(
+                    text=text, kind="passages", k=k, where=where, collection=collection
+                )
+                return self.answerer._search(query).hits
+
+            alone = stand_alone(llm, self.question, history, find=passages, cancel=self.cancel)
             self._time("rewrite")
             if alone != self.question:
                 self.question = alone

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
 from ragcore.evals.qa_scores import normalised
-from ragcore.types import CancelToken, Message, Progress, ProgressCallback, SearchQuery
+from ragcore.types import CancelToken, Hit, Message, Progress, ProgressCallback, SearchQuery
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
@@ -28,8 +28,8 @@ class Turn:
     evidence: str
 
 
-Rewrite = Callable[[str, Sequence[Message]], str]
-Find = Callable[[str], Sequence[str]]
+Find = Callable[[str], Sequence[Hit]]
+Rewrite = Callable[[str, Sequence[Message], Find], str]
 
 
 def evaluate_chat(
@@ -43,52 +43,62 @@ def evaluate_chat(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
-    """Search for every follow-up of a JSONL file of conversations: as it was asked, as the model
-    rewrites it, and as a person wrote it out.
+    """Search for every follow-up of a JSONL file of conversations: as it was asked, as it is
+    rewritten, and as a person wrote it out.
 
-    A line is {"turns": [{"question", "stands_alone", "answer", "evidence"}, …]}; every turn but
-    the first is a follow-up. The history holds the questions before it with their answers as the
+    A line is {"turns": [{"question", "stands_alone", "answer", "evidence"}, …]}. A turn after
+    the first is a follow-up, or, where both questions are the same, a change of subject that
+    must not be rewritten. The history holds the questions before it with their answers as the
     file has them. A search has found it when one of its first `k` passages holds the evidence.
     `rewrite` and `find` replace the profile's model and the collection.
 
-    Returns found_as_asked, found_rewritten, found_by_hand (shares in [0, 1]), `lost` (found as
-    asked and not when rewritten), rewritten (share that was changed at all),
-    seconds_per_rewriting, counts and what was missed. Raises UsageError for a file of another
-    layout.
+    Returns found_as_asked, found_rewritten, found_by_hand (shares of the follow-ups in [0, 1]),
+    `lost` (follow-ups found as asked and not when rewritten), rewritten (share of them that was
+    changed at all), wrong_rewritings (share of the changes of subject that was changed),
+    seconds_per_rewriting, counts, what was missed and what was wrongly rewritten. Raises
+    UsageError for a file of another layout.
     """
     chains = read_chains(file)
-    follow_ups = [(chain[:n], turn) for chain in chains for n, turn in enumerate(chain) if n]
+    turns = [(chain[:n], turn) for chain in chains for n, turn in enumerate(chain) if n]
     rewrite = rewrite or _rewrite(settings)
     find = find or _find(settings, collection, k)
     found: dict[str, list[bool]] = {"as_asked": [], "rewritten": [], "by_hand": []}
-    changed, spent, misses = [], 0.0, []
-    for number, (before, turn) in enumerate(follow_ups, 1):
+    changed, spent, misses, wrong = [], 0.0, [], []
+    for number, (before, turn) in enumerate(turns, 1):
         if cancel is not None and cancel.cancelled:
             raise Cancelled("the evaluation was cancelled")
         started = time.perf_counter()
-        written = rewrite(turn.question, _history(before))
+        written = rewrite(turn.question, _history(before), find)
         spent += time.perf_counter() - started
+        if progress is not None:
+            progress(Progress("follow-ups", number, len(turns)))
+        if turn.stands_alone == turn.question:
+            if written != turn.question:
+                wrong.append({"question": turn.question, "rewritten": written})
+            continue
         changed.append(written != turn.question)
         for name, text in (
             ("as_asked", turn.question),
             ("rewritten", written),
             ("by_hand", turn.stands_alone),
         ):
-            found[name].append(_holds(find(text), turn.evidence))
+            found[name].append(_holds([hit.text for hit in find(text)], turn.evidence))
         if not found["rewritten"][-1]:
             misses.append({"question": turn.question, "rewritten": written})
-        if progress is not None:
-            progress(Progress("follow-ups", number, len(follow_ups)))
-    count = len(follow_ups)
+    count = len(changed)
+    alone = len(turns) - count
     lost = sum(a and not b for a, b in zip(found["as_asked"], found["rewritten"], strict=True))
     return {
-        **{f"found_{name}": round(sum(values) / count, 4) for name, values in found.items()},
+        **{f"found_{name}": _share(sum(values), count) for name, values in found.items()},
         "lost": lost,
-        "rewritten": round(sum(changed) / count, 4),
-        "seconds_per_rewriting": round(spent / count, 3),
+        "rewritten": _share(sum(changed), count),
+        "wrong_rewritings": _share(len(wrong), alone),
+        "seconds_per_rewriting": round(spent / len(turns), 3),
         "conversations": len(chains),
         "follow_ups": count,
+        "changes_of_subject": alone,
         "missed": misses,
+        "wrong": wrong,
     }
 
 
@@ -121,6 +131,10 @@ def _history(turns: Sequence[Turn]) -> list[Message]:
     ]
 
 
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
+
+
 def _holds(passages: Sequence[str], evidence: str) -> bool:
     wanted = f" {normalised(evidence.replace('-', ' '))} "
     return any(wanted in f" {normalised(text.replace('-', ' '))} " for text in passages)
@@ -131,7 +145,7 @@ def _rewrite(settings: Settings) -> Rewrite:
     from ragcore.llm.loader import load_llm
 
     llm = load_llm(settings)
-    return lambda question, history: stand_alone(llm, question, history)
+    return lambda question, history, find: stand_alone(llm, question, history, find=find)
 
 
 def _find(settings: Settings, collection: str, k: int) -> Find:
@@ -141,8 +155,8 @@ def _find(settings: Settings, collection: str, k: int) -> Find:
     catalog = Catalog(settings.catalogue_url)
     engine = SearchEngine(catalog, Stores(catalog, settings), settings)
 
-    def find(text: str) -> list[str]:
+    def find(text: str) -> Sequence[Hit]:
         query = SearchQuery(text=text, kind="passages", k=k, collection=collection)
-        return [hit.text for hit in engine.search(query).hits]
+        return engine.search(query).hits
 
     return find
