@@ -28,9 +28,7 @@ $(READY): pyproject.toml constraints.txt scripts/make_env.sh
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/ragcore models pull
-	@$(BIN)/python -m ragcore.cli.demo
-	@if [ "$(PAGE)" = no ]; then echo "(PAGE=no: the page is not opened)"; else $(BIN)/ragcore ui; fi
+	@$(BIN)/ragcore demo $(if $(filter no,$(PAGE)),--no-page)
 
 test: $(READY)
 	@bash scripts/ensure_chromium.sh

@@ -21,8 +21,9 @@ from urllib.parse import parse_qs
 
 from starlette.websockets import WebSocketDisconnected
 
-from app.login import SESSION, SESSION_COOKIE, Login, Throttle
 from ragcore.catalog.principals import Principal
+
+from .login import SESSION, SESSION_COOKIE, Login, Throttle
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -6,9 +6,8 @@ from html import escape
 from pathlib import Path
 
 import streamlit as st
-
-from app.components import collections, jobs, style, viewer
-from app.state import (
+from ragcore_app.components import collections, jobs, style, viewer
+from ragcore_app.state import (
     apply_pending,
     errors_as_sentences,
     library,
@@ -18,8 +17,8 @@ from app.state import (
     show_notices,
     with_login,
 )
-from app.views import ask, models, search, studio, teach
-from app.views import library as library_page
+from ragcore_app.views import ask, models, search, studio, teach
+from ragcore_app.views import library as library_page
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -13,15 +13,16 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 
-from app.access import Access
-from app.login import Login
-from app.state import close_libraries, open_early, use_login
 from ragcore.catalog import Catalog
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
 from ragcore.errors import UsageError
 from ragcore.logs import adopt_servers
 from ragcore.settings import Settings
+
+from .access import Access
+from .login import Login
+from .state import close_libraries, open_early, use_login
 
 HERE = Path(__file__).parent
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import streamlit as st
 
-from app.access import owner_of
-from app.login import SESSION_COOKIE, Login
 from ragcore.catalog import permits
 from ragcore.catalog.principals import LOCAL, Principal
 from ragcore.errors import RagcoreError
 from ragcore.library import Library
 from ragcore.settings import Settings
+
+from .access import owner_of
+from .login import SESSION_COOKIE, Login
 
 log = logging.getLogger("ragcore.app")
 
@@ -136,7 +137,7 @@ def errors_as_sentences() -> Iterator[None]:
 
 def sentence(message: str) -> str:
     """An error's one line with a capital and a full stop, safe to show as Markdown."""
-    from app.components.text import plain
+    from .components.text import plain
 
     text = " ".join(message.split())
     text = text[:1].upper() + text[1:]

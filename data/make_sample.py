@@ -3,7 +3,7 @@
     python data/make_sample.py [FOLDER]     (default: data/sample)
 
 The result is the same on every run: no dates, no random numbers. Needs reportlab, which the
-extra `dev` has. Photographs are not made here; see `ragcore.cli.demo`.
+extra `dev` has. Photographs are not made here; see `data/README.md`.
 """
 
 from __future__ import annotations

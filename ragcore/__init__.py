@@ -1,8 +1,36 @@
-"""ragcore: one library for a person's documents and pictures."""
+"""ragcore: one library for a person's documents and images.
+
+    from ragcore import Library
+
+    with Library() as library:
+        papers = library.collection("papers")
+        papers.ingest(["~/papers"])
+        print(papers.ask("What causes flutter?").text)
+
+The names in `__all__` are loaded when they are first used: importing ragcore itself is cheap.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from ragcore.library import Collection, Library
+    from ragcore.settings import Settings
+    from ragcore.types import Answer, Hit, SearchQuery
+
+__version__ = "0.1.0"  # pyproject.toml reads it from here
+
+__all__ = ["Answer", "Collection", "Hit", "Library", "SearchQuery", "Settings", "__version__"]
+
+_HOME_OF = {
+    "Answer": "ragcore.types",
+    "Collection": "ragcore.library",
+    "Hit": "ragcore.types",
+    "Library": "ragcore.library",
+    "SearchQuery": "ragcore.types",
+    "Settings": "ragcore.settings",
+}
 
 # Encoders, SQLite, readers and language models share the cores. OpenMP's threads spin for
 # milliseconds while they wait for work, and keep the cores from the others; asleep at once they
@@ -10,3 +38,15 @@ __version__ = "0.1.0"
 # torch is loaded; whoever sets one of the variables decides.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, loaded at its first use (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,6 +20,10 @@ class NotPermitted(UsageError):
     """Whoever asks may not do that (see `ragcore.catalog.permits`)."""
 
 
+class MissingExtra(UsageError):
+    """A part that is not installed was asked for; names the `pip install` that brings it."""
+
+
 class UnreadableFile(RagcoreError):
     """One file cannot be ingested; ingest records it and goes on."""
 

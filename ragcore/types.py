@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -250,6 +251,26 @@ class IngestReport:
     seconds: float = 0.0
     cancelled: bool = False
     warnings: list[FileFailure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentInfo:
+    """A document of a collection. `state`: ready, stale (an old version is searchable, see
+    `error`) or failed. `size` is bytes; `modified_at` is the file's own time."""
+
+    id: int
+    path: str
+    title: str
+    media_type: str
+    state: str
+    error: str
+    warnings: tuple[str, ...]
+    pages: int
+    passages: int
+    images: int
+    size: int
+    modified_at: dt.datetime
+    ingested_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)

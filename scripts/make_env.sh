@@ -31,5 +31,5 @@ fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
 echo "installing packages (some minutes the first time, 7 GB)"
 "${pip[@]}" install --quiet --upgrade "pip>=25"
-"${pip[@]}" install --quiet "${pins[@]}" --editable ".[dev,mcp,milvus,postgres,ray,serve,watch]"
+"${pip[@]}" install --quiet "${pins[@]}" --editable ".[all,dev]"
 echo "ready: $venv/bin/ragcore"

@@ -35,6 +35,7 @@ FLOORS = (
         "ragcore.types",
         "ragcore.errors",
         "ragcore.extensions",
+        "ragcore.extras",
         "ragcore.accounts",
         "ragcore.caches",
         "ragcore.stems",
@@ -70,7 +71,7 @@ MOST_FUNCTION_LINES = 70  # "about 50"
 def room_of(module: str) -> str | None:
     """The room that a module is in; None for packages of others and the top package."""
     parts = module.split(".")
-    if parts[0] == "app":
+    if parts[0] in ("app", "ragcore_app"):  # the folder, and what it is installed as
         return "app"
     return ".".join(parts[:2]) if parts[0] == "ragcore" and len(parts) > 1 else None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.state import library, say_later, set_later
 from ragcore.types import Hit
+
+from ..state import library, say_later, set_later
 
 CONTEXT = "_context"
 FOLLOW = "_follow"  # the image that was sent to the page Studio

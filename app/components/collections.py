@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.state import library, may
 from ragcore.catalog import DEFAULT_COLLECTION
+
+from ..state import library, may
 
 KEY = "collection"
 
@@ -40,7 +41,7 @@ def empty_state() -> None:
     )
     if st.button("Add files", type="primary", icon=":material/add:"):
         st.session_state["_go"] = "library"
-        from app.state import set_later
+        from ..state import set_later
 
         set_later(view="Add")
         st.rerun()

@@ -7,10 +7,11 @@ from html import escape
 
 import streamlit as st
 
-from app.components import actions, viewer
-from app.components.text import marked_html, plain, shorten, type_name
-from app.state import library
 from ragcore.types import Hit
+
+from ..state import library
+from . import actions, viewer
+from .text import marked_html, plain, shorten, type_name
 
 _LIKE, _SAME, _ASK = "More like this", "Near-duplicates", "Ask about it"
 _FOLLOW = "Use as control"

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from app.components.text import count_name, day_name, plain, size_name, time_name
-from app.state import errors_as_sentences, library, say_later
 from ragcore.ingest.jobs import JobInfo
+
+from ..state import errors_as_sentences, library, say_later
+from .text import count_name, day_name, plain, size_name, time_name
 
 _EVERY = 1.0  # seconds between two looks at a running job
 _SEEN = "_seen_jobs"

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from app.components.text import plain, time_name
-from app.state import errors_as_sentences, library
 from ragcore.llm.picture_llm import PictureAnswer
+
+from ..state import errors_as_sentences, library
+from .text import plain, time_name
 
 _PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
 _SAID = "picture-said"  # (question, answer) of the picture at hand

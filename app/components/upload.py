@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.text import plain, shorten
+from .text import plain, shorten
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "bmp")
 

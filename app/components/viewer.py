@@ -6,10 +6,11 @@ from html import escape
 
 import streamlit as st
 
-from app.components import actions
-from app.components.text import count_name, day_name, plain, size_name, type_name
-from app.state import errors_as_sentences, library
 from ragcore.types import Hit
+
+from ..state import errors_as_sentences, library
+from . import actions
+from .text import count_name, day_name, plain, size_name, type_name
 
 _OPEN = "_open"
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import collections, picture_question, viewer
-from app.components.actions import CONTEXT
-from app.components.text import plain, shorten, time_name
-from app.state import errors_as_sentences, library, owner, say_later
 from ragcore.answers.chat import Reply, hit_from
 from ragcore.catalog.conversations import ConversationInfo, TurnInfo
 from ragcore.errors import UsageError
+
+from ..components import collections, picture_question, viewer
+from ..components.actions import CONTEXT
+from ..components.text import plain, shorten, time_name
+from ..state import errors_as_sentences, library, owner, say_later
 
 _EVERY = 0.25  # seconds between two looks at an answer that is being written
 _KEY = "talk"

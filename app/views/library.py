@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components import collections
-from app.components.text import plain
-from app.state import errors_as_sentences, library, may, say_later, set_later
-from app.views import (
+from ..components import collections
+from ..components.text import plain
+from ..state import errors_as_sentences, library, may, say_later, set_later
+from . import (
     library_add,
     library_documents,
     library_duplicates,
     library_labels,
     library_map,
 )
-from app.views import library_overview as overview
+from . import library_overview as overview
 
 _VIEWS = {
     "Documents": library_documents.show,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components import collections, jobs
-from app.components.text import count_name, plain
-from app.state import errors_as_sentences, library, may, say_later, set_later, with_login
 from ragcore.catalog import DEFAULT_COLLECTION
+
+from ..components import collections, jobs
+from ..components.text import count_name, plain
+from ..state import errors_as_sentences, library, may, say_later, set_later, with_login
 
 
 def show(collection: str) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.components import viewer
-from app.components.text import count_name, plain, size_name, type_name
-from app.state import errors_as_sentences, library, may, say_later
+from ..components import viewer
+from ..components.text import count_name, plain, size_name, type_name
+from ..state import errors_as_sentences, library, may, say_later
 
 if TYPE_CHECKING:
     from ragcore.catalog.models import Document

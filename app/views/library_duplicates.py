@@ -6,10 +6,11 @@ from functools import partial
 
 import streamlit as st
 
-from app.components import viewer
-from app.components.text import count_name, plain, shorten
-from app.state import errors_as_sentences, library, say_later
 from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
+
+from ..components import viewer
+from ..components.text import count_name, plain, shorten
+from ..state import errors_as_sentences, library, say_later
 
 _SHOWN = 10
 _WIDEST = 8

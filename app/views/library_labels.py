@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 
 import streamlit as st
 
-from app.components import hits
-from app.components.text import count_name, plain
-from app.state import errors_as_sentences, library
 from ragcore.types import Labelled
+
+from ..components import hits
+from ..components.text import count_name, plain
+from ..state import errors_as_sentences, library
 
 _SHOWN = 24
 _EXAMPLE = "dog, cat, person, car, food, building, landscape"

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app.components import viewer
-from app.components.text import shorten, type_name
-from app.state import library
 from ragcore.search.projection import CollectionMap, MapPoint
+
+from ..components import viewer
+from ..components.text import shorten, type_name
+from ..state import library
 
 _MOST_GROUPS = 8
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.text import size_name, type_name
-from app.state import errors_as_sentences, library, may, say_later, set_later
+from ..components.text import size_name, type_name
+from ..state import errors_as_sentences, library, may, say_later, set_later
 
 _BARS = 12
 

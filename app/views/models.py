@@ -6,10 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.text import count_name, plain, size_name
-from app.state import errors_as_sentences, library, may, say_later
-from app.views import models_adapters
 from ragcore.settings import Settings
+
+from ..components.text import count_name, plain, size_name
+from ..state import errors_as_sentences, library, may, say_later
+from . import models_adapters
 
 
 def show() -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.components.text import plain, size_name
-from app.state import errors_as_sentences, library, say_later
 from ragcore.library.adapting import BARE, PROFILES_OWN
 from ragcore.llm.adapters import AdapterInfo
+
+from ..components.text import plain, size_name
+from ..state import errors_as_sentences, library, say_later
 
 _NAMES = {PROFILES_OWN: "as the profile says", BARE: "none: the bare model"}
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import collections, hits
-from app.components.text import count_name, plain, shorten, type_name
-from app.state import errors_as_sentences, library
 from ragcore.types import Hit, SearchQuery, SearchResult
+
+from ..components import collections, hits
+from ..components.text import count_name, plain, shorten, type_name
+from ..state import errors_as_sentences, library
 
 _FIRST, _MORE, _MOST = 20, 40, 200
 _KINDS = {"All": "all", "Passages": "passages", "Pictures": "images"}

@@ -9,15 +9,16 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import actions, collections
-from app.components.compare import compare
-from app.components.text import plain
-from app.state import errors_as_sentences, library, owner, say_later, set_later
-from app.views import studio_codes, studio_controls, studio_form, studio_grid, studio_lessons
-from app.views.studio_work import Making
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.diffusion import ImagineRequest, MadePicture
 from ragcore.diffusion.pictures import as_png
+
+from ..components import actions, collections
+from ..components.compare import compare
+from ..components.text import plain
+from ..state import errors_as_sentences, library, owner, say_later, set_later
+from . import studio_codes, studio_controls, studio_form, studio_grid, studio_lessons
+from .studio_work import Making
 
 _WORK, _HISTORY, _GRID = "_studio_work", "_studio_history", "_studio_grid"
 _KEPT = 60  # pictures of the history

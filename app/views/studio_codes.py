@@ -6,10 +6,10 @@ import io
 
 import streamlit as st
 
-from app.components import collections
-from app.components.text import plain
-from app.state import errors_as_sentences, library
-from app.views.studio_lessons import enlarged
+from ..components import collections
+from ..components.text import plain
+from ..state import errors_as_sentences, library
+from .studio_lessons import enlarged
 
 _PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
 _REACH = 3.0  # standard deviations that a slider goes to either side

@@ -8,12 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import collections, upload
-from app.components.sketch import drawn, sketch
-from app.components.text import plain, shorten
-from app.state import errors_as_sentences, library, set_later
 from ragcore.diffusion import CONDITIONS, ControlRequest
 from ragcore.errors import RagcoreError, UsageError
+
+from ..components import collections, upload
+from ..components.sketch import drawn, sketch
+from ..components.text import plain, shorten
+from ..state import errors_as_sentences, library, set_later
 
 PLACES = 3  # for controls on the page
 _FILE, _COLLECTION, _DRAW, _GIVEN = "A file", "The collection", "Draw it", "From the recipe"

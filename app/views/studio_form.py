@@ -6,13 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import upload
-from app.components.text import plain
-from app.state import errors_as_sentences, library, say_later, set_later
-from app.views import studio_controls, studio_loras
 from ragcore.diffusion import GuideRequest, ImagineRequest
 from ragcore.diffusion.request import MOST_COUNT, MOST_GUIDE, MOST_SCALE, MOST_STEPS, SAMPLERS
 from ragcore.errors import UsageError
+
+from ..components import upload
+from ..components.text import plain
+from ..state import errors_as_sentences, library, say_later, set_later
+from . import studio_controls, studio_loras
 
 _START = "studio-start"
 _MOST_SEED = 2**53 - 1  # what a browser's numbers hold

@@ -6,9 +6,9 @@ import io
 
 import streamlit as st
 
-from app.components import collections
-from app.components.text import plain
-from app.state import errors_as_sentences, library
+from ..components import collections
+from ..components.text import plain
+from ..state import errors_as_sentences, library
 
 _PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
 _WAYS = {

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components.text import plain, shorten
-from app.state import errors_as_sentences, library, say_later, set_later
 from ragcore.diffusion import LoraRequest
+
+from ..components.text import plain, shorten
+from ..state import errors_as_sentences, library, say_later, set_later
 
 
 def show() -> None:

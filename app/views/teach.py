@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.components import collections
-from app.components.text import count_name, plain
-from app.state import errors_as_sentences, library, say_later, set_later
-from app.views import teach_label, teach_results, teach_train
 from ragcore.catalog.browse import Statistics
 from ragcore.errors import UsageError
 from ragcore.types import HitKind
+
+from ..components import collections
+from ..components.text import count_name, plain
+from ..state import errors_as_sentences, library, say_later, set_later
+from . import teach_label, teach_results, teach_train
 
 _VIEWS = ("Label", "Train", "Results", "Use")
 _KINDS: dict[str, HitKind] = {"Pictures": "image", "Passages": "passage"}

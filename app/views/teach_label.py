@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.components.text import count_name, plain, shorten
-from app.state import errors_as_sentences, library, say_later
 from ragcore.types import SearchQuery
 
+from ..components.text import count_name, plain, shorten
+from ..state import errors_as_sentences, library, say_later
+
 if TYPE_CHECKING:
-    from app.views.teach import Lesson
+    from .teach import Lesson
 
 _NEXT, _SEARCH, _ALL, _DONE = "Next to label", "Search", "All", "Labelled"
 _PAGE = 12
@@ -81,7 +82,7 @@ def _classes(lesson: Lesson, counts: Counter[str]) -> str:
 
 
 def _change(lesson: Lesson, counts: Counter[str]) -> None:
-    from app.views.teach import split_classes
+    from .teach import split_classes
 
     with st.form(f"teach-change-{lesson.name}", border=False):
         text = st.text_area("One a line", "\n".join(lesson.classes), key="teach-change-text")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.components.text import plain, shorten, size_name, time_name
-from app.state import library
-from app.views import teach_label
+from ..components.text import plain, shorten, size_name, time_name
+from ..state import library
+from . import teach_label
 
 if TYPE_CHECKING:
-    from app.views.teach import Lesson
+    from .teach import Lesson
 
 _SHOWN = 24
 _DROPPED = "_teach_right"

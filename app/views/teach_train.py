@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.components.jobs import cancel
-from app.components.text import count_name, plain, time_name
-from app.state import errors_as_sentences, library, say_later, set_later
 from ragcore.ingest.jobs import JobInfo
 
+from ..components.jobs import cancel
+from ..components.text import count_name, plain, time_name
+from ..state import errors_as_sentences, library, say_later, set_later
+
 if TYPE_CHECKING:
-    from app.views.teach import Lesson
+    from .teach import Lesson
 
 _EVERY = 0.7  # seconds between two looks at a running job
 _NAMES = {"features": "Features", "lora": "LoRA", "full": "Full"}

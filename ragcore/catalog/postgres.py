@@ -14,6 +14,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
 from ragcore.errors import DatabaseUnavailable, RagcoreError, UsageError
+from ragcore.extras import require_extra
 
 OLDEST = 140000  # as in server_version_num: virtually everything that is still maintained
 LOCK_SECONDS = 120  # as long as a writer of SQLite waits for another one
@@ -53,20 +54,16 @@ def make_postgres(url: URL) -> Engine:
         raise UsageError(
             f"database_url: {url.drivername} is not supported, postgresql+psycopg:// is"
         )
-    try:
-        engine = create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=20,
-            connect_args={"connect_timeout": 30, "application_name": "ragcore"}
-            if "connect_timeout" not in url.query
-            else {},
-        )
-    except ImportError:
-        raise RagcoreError(
-            "a catalogue in PostgreSQL needs the driver psycopg: pip install 'ragcore[postgres]'"
-        ) from None
+    require_extra("postgres", "catalogs in PostgreSQL")
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=20,
+        connect_args={"connect_timeout": 30, "application_name": "ragcore"}
+        if "connect_timeout" not in url.query
+        else {},
+    )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _translate, retval=True)

@@ -1,22 +1,19 @@
-"""What `make demo` shows: `python -m ragcore.cli.demo [data/sample]`.
-
-Gathers photographs from installed packages, ingests them with the sample documents, asks one
-question, finds one picture by words and another by an altered copy of itself.
-"""
+"""`ragcore demo`: the sample collection, one answer, images found in two ways, then the pages."""
 
 from __future__ import annotations
 
-import sys
+import shutil
 from collections.abc import Sequence
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ragcore.cli.output import progress_line, quiet_libraries, shorten
-from ragcore.errors import RagcoreError, UsageError
-from ragcore.library import Library
+from ragcore.cli.output import progress_line, shorten
+from ragcore.extras import install_hint, missing_modules
+from ragcore.library import Collection, Library
 from ragcore.types import SearchQuery
 
 if TYPE_CHECKING:
@@ -26,45 +23,74 @@ COLLECTION = "sample"
 QUESTION = "Are we allowed to play foosball during working hours?"
 WORDS = "a flower"
 
-# (package, file inside it); the pictures' licences are in data/README.md.
-PHOTOGRAPHS: Sequence[tuple[str, str]] = (
-    ("skimage", "data/astronaut.png"),
-    ("skimage", "data/chelsea.png"),
-    ("skimage", "data/coffee.png"),
-    ("skimage", "data/coins.png"),
-    ("skimage", "data/hubble_deep_field.jpg"),
-    ("skimage", "data/moon.png"),
-    ("skimage", "data/rocket.jpg"),
-    ("sklearn", "datasets/images/flower.jpg"),
-    ("sklearn", "datasets/images/china.jpg"),
-    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+# Photographs of packages that ragcore requires, beside those of its own (data/README.md has the
+# licences): (file name here, package, file inside it).
+FROM_PACKAGES: Sequence[tuple[str, str, str]] = (
+    ("photo-08.jpg", "sklearn", "datasets/images/flower.jpg"),
+    ("photo-09.jpg", "sklearn", "datasets/images/china.jpg"),
 )
 
 
-def gather_photographs(folder: Path) -> list[Path]:
-    """Copy the photographs into `folder` as photo-NN.jpg; return those that could be had.
+@click.command("demo")
+@click.option("--page/--no-page", default=True, help="Open the browser pages at the end.")
+@click.option("--remove", is_flag=True, help="Remove the demo's documents and files again.")
+@click.pass_context
+def command(ctx: click.Context, page: bool, remove: bool) -> None:
+    """Show what ragcore does, on sample documents and photographs that come with it.
 
-    One that is there already is left as it is; one whose package is not installed is left out.
+    Ingests them into the collection "sample", asks a question, finds an image by words and
+    another by an altered copy of it, then opens the browser pages (Ctrl-C stops them).
     """
-    from PIL import Image
+    with Library() as library:
+        folder = library.settings.home / "demo"
+        if remove:
+            _remove(library, folder)
+            return
+        _fetch_models(library)
+        show(library.collection(COLLECTION), folder)
+    click.echo(f"The files are in {folder}; `ragcore demo --remove` removes them again")
+    if not page:
+        return
+    if missing_modules("ui"):
+        click.echo(f"5. Open the browser pages: they need {install_hint('ui')}")
+        return
+    from ragcore.cli.ui import command as ui
 
-    folder.mkdir(parents=True, exist_ok=True)
-    gathered = []
-    for number, (package, name) in enumerate(PHOTOGRAPHS, 1):
-        target = folder / f"photo-{number:02d}.jpg"
+    click.echo("5. Open the browser pages; Ctrl-C stops them")
+    ctx.invoke(ui)
+
+
+def _fetch_models(library: Library) -> None:
+    from ragcore.weights import WeightStore, load_profile
+
+    settings = library.settings
+    profile = load_profile(settings)
+    click.echo(f"Models of profile {profile.name}, in {settings.weights_cache}")
+    WeightStore(settings).pull_profile(profile, progress_line())
+
+
+def copy_files(folder: Path) -> list[Path]:
+    """Copy the sample into `folder`: documents/, photographs/. Returns the photographs' paths.
+
+    Files that exist already are left alone, so that a second demo ingests nothing again.
+    """
+    documents = resources.files("ragcore_sample")
+    photographs = resources.files("ragcore.cli").joinpath("photographs")
+    found = {folder / "documents" / one.name: one for one in documents.iterdir() if one.is_file()}
+    found |= {folder / "photographs" / one.name: one for one in photographs.iterdir()}
+    for name, package, inside in FROM_PACKAGES:
         spec = find_spec(package)
-        origin = Path(spec.origin).parent / name if spec and spec.origin else None
+        if spec is not None and spec.origin is not None:
+            found[folder / "photographs" / name] = Path(spec.origin).parent / inside
+    for target, source in found.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            if origin is None or not origin.is_file():
-                continue
-            with Image.open(origin) as picture:
-                picture.convert("RGB").save(target, quality=92)
-        gathered.append(target)
-    return gathered
+            target.write_bytes(source.read_bytes())
+    return sorted(path for path in found if path.parent.name == "photographs")
 
 
 def altered(picture: Image) -> Image:
-    """The picture as somebody else might have it: mirrored, cut, smaller, pale."""
+    """The image as somebody else might have it: mirrored, cropped, smaller, pale."""
     from PIL import Image, ImageEnhance, ImageOps
 
     width, height = picture.size
@@ -76,59 +102,60 @@ def altered(picture: Image) -> Image:
     return ImageEnhance.Color(ImageEnhance.Brightness(changed).enhance(1.15)).enhance(0.5)
 
 
-def show(sample: Path, library: Library) -> None:
-    """The whole demonstration. Raises UsageError if `sample` is no folder."""
-    if not sample.is_dir():
-        raise UsageError(f"no sample collection at {sample}: run this in the project's folder")
-    local = sample.parent / "local"
-    photographs = gather_photographs(local / "pictures")
-    click.echo(f"1. Ingest {sample} and {len(photographs)} photographs (collection {COLLECTION!r})")
-    report = library.ingest(
-        [sample, local / "pictures"], collection=COLLECTION, progress=progress_line()
+def show(collection: Collection, folder: Path) -> None:
+    """The printed part of the demonstration, on copies of the sample in `folder`."""
+    from PIL import Image
+
+    photographs = copy_files(folder)
+    documents = folder / "documents"
+    count = sum(1 for _ in documents.iterdir())
+    click.echo(
+        f"1. Ingest {count} documents and drawings and {len(photographs)} photographs "
+        f"(collection {collection.name!r})"
     )
-    for failure in report.failed:
-        click.echo(f"   {failure.path}: {failure.error}", err=True)
+    report = collection.ingest([documents, folder / "photographs"], progress=progress_line())
+    for problem in (*report.failed, *report.warnings):
+        click.echo(f"   {Path(problem.path).name}: {problem.error}")
     click.echo(
         f"   {report.added} files added, {report.unchanged} unchanged: {report.passages} passages, "
-        f"{report.images} pictures in {report.seconds:.1f} s"
+        f"{report.images} images in {report.seconds:.1f} s"
     )
     click.echo(f"2. Ask: {QUESTION}")
-    answer = library.ask(QUESTION, collection=COLLECTION)
+    answer = collection.ask(QUESTION)
     click.echo(f"   {answer.text}")
     for citation in answer.citations:
         place = f"{citation.document}, page {citation.page}"
         click.echo(f'   [{citation.n}] {place}: "{shorten(citation.quote, 120)}"')
-    click.echo(f"3. Find a picture by words: {WORDS}")
-    _show_pictures(library, SearchQuery(text=WORDS, kind="images", k=3, collection=COLLECTION))
-    if photographs:
-        from PIL import Image
-
-        copy = local / "altered-copy.jpg"
-        with Image.open(photographs[1]) as original:
-            altered(original).save(copy, quality=70)
-        click.echo(f"4. Find {photographs[1].name} by an altered copy of it ({copy})")
-        same = SearchQuery(image=copy, kind="images", k=1, same_picture=True, collection=COLLECTION)
-        _show_pictures(library, same)
+    click.echo(f"3. Find an image by words: {WORDS}")
+    _show_images(collection, SearchQuery(text=WORDS, kind="images", k=3))
+    original = photographs[1]
+    copy = folder / "altered-copy.jpg"
+    with Image.open(original) as picture:
+        altered(picture).save(copy, quality=70)
+    click.echo(f"4. Find {original.name} by an altered copy of it ({copy})")
+    _show_images(collection, SearchQuery(image=copy, kind="images", k=1, same_picture=True))
 
 
-def _show_pictures(library: Library, query: SearchQuery) -> None:
-    found = library.search(query)
+def _show_images(collection: Collection, query: SearchQuery) -> None:
+    found = collection.search(query)
     for hit in found.hits:
         click.echo(f"   {hit.score:.2f}  {hit.path}")
     if not found.hits:
         click.echo("   nothing fits")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    quiet_libraries()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        with Library() as library:
-            show(Path(given[0] if given else "data/sample"), library)
-    except RagcoreError as error:
-        click.echo(f"demo: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-
-
-if __name__ == "__main__":
-    main()
+def _remove(library: Library, folder: Path) -> None:
+    """Remove the demo's files and documents; the collection too, unless it has others."""
+    existed = folder.exists()
+    shutil.rmtree(folder, ignore_errors=True)
+    if COLLECTION not in {row.name for row in library.collections()}:
+        done = f"removed {folder}" if existed else "there is no demo to remove"
+        click.echo(done)
+        return
+    count = library.forget_missing([folder], collection=COLLECTION)
+    left = library.statistics(COLLECTION).documents
+    if not left:
+        library.delete_collection(COLLECTION)
+    kept = f"; {left} other documents of collection {COLLECTION!r} stay" if left else ""
+    click.echo(f"removed {folder} and {count} documents{kept}")
+    click.echo(f"The models stay in {library.settings.weights_cache}")

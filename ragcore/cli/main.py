@@ -13,6 +13,7 @@ from ragcore.errors import Cancelled, RagcoreError, UsageError
 
 # Commands by name, and the module that has it: loaded when used, so that help is instant.
 COMMANDS = {
+    "demo": ("ragcore.cli.demo", "Show what ragcore does, on sample files that come with it."),
     "ingest": ("ragcore.cli.ingest", "Add files and folders to a collection."),
     "search": ("ragcore.cli.search", "Find passages and pictures by words, a picture or both."),
     "ask": ("ragcore.cli.ask", "Answer a question from the documents, with citations."),

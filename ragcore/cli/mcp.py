@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 from ragcore.library import Library
 
 
@@ -18,9 +18,8 @@ def command(collections: tuple[str, ...], write: bool) -> None:
 
     It is started by the assistant's program, not by hand.
     """
-    try:
-        from ragcore.mcp import make_server
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed: pip install 'ragcore[mcp]'") from None
+    require_extra("mcp", "tools for assistants")
+    from ragcore.mcp import make_server
+
     with Library() as library:
         make_server(library, collections=collections, write=write).run("stdio")

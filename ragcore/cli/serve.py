@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 
 
 @click.command("serve")
@@ -36,10 +36,8 @@ def command(
     log_requests: bool,
 ) -> None:
     """Serve the library over HTTP. Ctrl-C stops; an ingest goes on at the next start."""
-    try:
-        from ragcore.api import is_loopback, serve
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed: pip install 'ragcore[serve]'") from None
+    require_extra("serve", "HTTP servers")
+    from ragcore.api import is_loopback, serve
     from ragcore.library import Library
 
     if log_requests:

@@ -7,6 +7,7 @@ import webbrowser
 
 import click
 
+from ragcore.extras import require_extra
 from ragcore.settings import Settings
 
 
@@ -29,7 +30,8 @@ from ragcore.settings import Settings
 @click.option("--login", is_flag=True, help="Log in on this computer too (behind a proxy).")
 def command(port: int, address: str, base_path: str, browser: bool, login: bool) -> None:
     """Open the library in a browser. Ctrl-C stops; an ingest goes on at the next start."""
-    from app.server import is_loopback, serve
+    require_extra("ui", "the browser pages")
+    from ragcore_app.server import is_loopback, serve
 
     settings = Settings()
     if browser:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import asdict
-from importlib.util import find_spec
 from types import FrameType
 
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 from ragcore.library import Library
 from ragcore.types import IngestReport
 
@@ -32,8 +31,7 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
 
     Ctrl-C ends it after the batch at hand. It may run beside `ragcore serve` and `ragcore ui`.
     """
-    if find_spec("watchfiles") is None:
-        raise UsageError("watchfiles is not installed: pip install 'ragcore[watch]'")
+    require_extra("watch", "watched folders")
     from ragcore.library.watching import Watcher
 
     def told(report: IngestReport) -> None:

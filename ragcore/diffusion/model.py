@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.extras import require_extra
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,7 @@ class LatentModel:
     """
 
     def __init__(self, folder: Path, text_folder: Path, *, device: str = "cpu") -> None:
+        require_extra("diffusion", "generated images")
         self.folder, self.device = folder, device
         self.card = read_card(folder)
         self._text_folder = text_folder

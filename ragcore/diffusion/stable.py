@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion.model import ModelCard
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.extras import require_extra
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class StableModel:
         classifier: Path | None = None,
         variant: str | None = None,
     ) -> None:
+        require_extra("diffusion", "generated images")
         try:
             self._index = json.loads((folder / _INDEX).read_text("utf-8"))
         except (OSError, ValueError) as error:

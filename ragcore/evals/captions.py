@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.image_sets import detect
+from ragcore.extras import require_extra
 from ragcore.image_metrics import caption_bleu
 from ragcore.image_sets import Captioned, read_captioned
 from ragcore.tuning.caption_questions import make_questions
@@ -50,6 +51,7 @@ def evaluate_captions(
     from ragcore.llm.loader import load_picture_llm
     from ragcore.llm.picture_llm import BEAMS, ProjectedLLM
 
+    require_extra("train", "caption scores")
     layout, listing = detect(directory)
     if layout != "captions":
         raise UsageError(f"{directory} holds no captions: expected NAME.jsonl with NAME.zip")

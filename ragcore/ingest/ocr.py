@@ -14,6 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import RagcoreError
+from ragcore.extras import install_hint, missing_modules
 from ragcore.ingest.readers import layout
 from ragcore.ingest.readers.clean import PageBuilder
 from ragcore.ingest.readers.layout import Line
@@ -55,6 +56,9 @@ def _get_engine(threads: int) -> Any:
     global _engine
     with _lock:
         if _engine is None:
+            if missing_modules("ocr"):
+                hint = install_hint("ocr")
+                raise OcrUnavailable(f"text recognition is not installed: {hint}")
             try:
                 from rapidocr import EngineType, RapidOCR
 

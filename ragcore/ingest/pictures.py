@@ -113,13 +113,10 @@ def _prepare(max_megapixels: int) -> None:
 
 @lru_cache(maxsize=1)
 def _register_formats() -> None:
+    import pillow_heif
     from PIL import Image
 
     Image.init()
-    try:
-        import pillow_heif
-    except ImportError:  # HEIC files are then refused as unknown, the rest goes on
-        return
     pillow_heif.register_heif_opener(thumbnails=False)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.library.adapting import Adapting
+from ragcore.library.collection import Collection
 from ragcore.library.imagining import Imagining
 from ragcore.library.ingesting import Ingesting
 from ragcore.library.teaching import Teaching
@@ -27,7 +28,7 @@ from ragcore.types import (
 if TYPE_CHECKING:
     from ragcore.answers import Answerer, AnswerEvent
     from ragcore.answers.chat import Chat
-    from ragcore.catalog.models import Collection
+    from ragcore.catalog.models import Collection as CollectionRow
 
 
 class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
@@ -38,19 +39,27 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
 
     Example:
         >>> with Library() as library:                                   # doctest: +SKIP
-        ...     library.ingest(["~/papers"], collection="papers")
-        ...     result = library.search(SearchQuery(text="wing flutter", collection="papers"))
-        ...     print(library.ask("What causes flutter?", collection="papers").text)
+        ...     papers = library.collection("papers")
+        ...     papers.ingest(["~/papers"])
+        ...     result = papers.search("wing flutter")
+        ...     print(papers.ask("What causes flutter?").text)
     """
 
     # --- collections -----------------------------------------------------------
 
-    def collections(self) -> Sequence[Collection]:
+    def collections(self) -> Sequence[CollectionRow]:
         """All collections by name."""
         return self.catalog.collections()
 
+    def collection(self, name: str) -> Collection:
+        """A handle on one collection: ingest, search, ask and documents without naming it again.
+
+        The collection need not exist yet; ingesting creates it.
+        """
+        return Collection(self, name)
+
     @permits.verb("write")
-    def create_collection(self, name: str, *, exist_ok: bool = False) -> Collection:
+    def create_collection(self, name: str, *, exist_ok: bool = False) -> CollectionRow:
         """Raises UsageError for a bad or taken name."""
         return self.catalog.create_collection(name, exist_ok=exist_ok)
 

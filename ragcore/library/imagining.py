@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ragcore.catalog import permits
 from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 from ragcore.library.parts import Parts
 from ragcore.types import CancelToken
 
@@ -139,6 +140,7 @@ class Imagining(Parts):
 
         Raises UsageError for an unknown class or a model without a latent space of its own.
         """
+        require_extra("diffusion", "generated images")
         from ragcore.diffusion import strawmen
 
         classifier = strawmen.ImageNetClassifier(self.settings)

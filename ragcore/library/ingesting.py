@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
 from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 from ragcore.ingest.jobs import JobInfo
 from ragcore.library.seeing import Seeing
 from ragcore.library.teaching import Teaching
@@ -227,10 +228,9 @@ class Ingesting(Teaching, Seeing):
             )
         if name != "ray":
             raise UsageError(f"unknown engine {name!r}: use local or ray")
-        try:
-            from ragcore.ingest.ray_engine import RayEngine
-        except ModuleNotFoundError as error:
-            raise UsageError("Ray is not installed: pip install 'ragcore[ray]'") from error
+        require_extra("ray", "ingests on a cluster")
+        from ragcore.ingest.ray_engine import RayEngine
+
         return lambda: RayEngine(settings, find_spaces, where)
 
     def _space_ids(

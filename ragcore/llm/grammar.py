@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.extras import require_extra
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ _LIFT = 60.0  # logits added to closing tokens: more than any model's own prefer
 
 def check_constraint(constraint: Constraint) -> None:
     """Raises UsageError unless exactly one kind is given and it is well formed."""
+    require_extra("grammar", "answers of a given form")
     kinds = (constraint.json_schema, constraint.regex, constraint.choices)
     if sum(kind is not None for kind in kinds) != 1:
         raise UsageError("a constraint is exactly one of json_schema, regex, choices")
@@ -41,6 +43,7 @@ def check_constraint(constraint: Constraint) -> None:
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raises UsageError unless `schema` is a JSON Schema (draft 2020-12)."""
+    require_extra("grammar", "answers of a given form")
     from jsonschema import Draft202012Validator, SchemaError
 
     try:

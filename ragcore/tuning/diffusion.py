@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.extras import require_extra
 from ragcore.tuning.diffusion_autoencoder import autoencoder_work
 from ragcore.tuning.diffusion_classifier import classifier_work
 from ragcore.tuning.diffusion_data import IconSet, Part, read_icons, split, style_words
@@ -64,6 +65,7 @@ def tune_diffusion(
     wrong recipe or data, or a checkpoint of another recipe; Cancelled if `cancel` was set (what
     was done is kept).
     """
+    require_extra("diffusion", "image generators")
     if unknown := [name for name in stages if name not in STAGES]:
         raise UsageError(f"unknown stage {unknown[0]!r}: use {', '.join(STAGES)}")
     read = read_recipe(recipe, DiffusionRecipe)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 from ragcore.tuning.lora_base import fingerprint, load_base, load_start
 from ragcore.tuning.lora_curves import draw_curves
 from ragcore.tuning.lora_packing import (
@@ -82,6 +83,7 @@ def tune_lora(
     A cancelled run keeps its checkpoint and is taken up again by the next call. Raises
     UsageError for a recipe or data that do not fit, ModelUnavailable for a missing base.
     """
+    require_extra("train", "training runs")
     if not isinstance(recipe, LoraRecipe):
         recipe = LoraRecipe.load(Path(recipe))
     return _Run(recipe, settings, progress, cancel or CancelToken()).go(resume=resume)

@@ -8,15 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ragcore.extras import require_extra
+
 LOG = "log.jsonl"
 CURVES = "curves.png"
 CHECKPOINT = "checkpoint.pt"
 
 
 class RunFolder:
-    """Where a run writes. Made when first written to; every file is replaced atomically."""
+    """Where a run writes. Made when first written to; every file is replaced atomically.
+
+    Raises MissingExtra without the libraries that training needs, before anything is trained.
+    """
 
     def __init__(self, path: Path) -> None:
+        require_extra("train", "training runs")
         self.path = path
 
     def log(self, **values: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ragcore.errors import RagcoreError, UsageError, VectorsUnavailable
+from ragcore.extras import install_hint, require_extra
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +134,9 @@ class MilvusConnection:
             return self._client
 
     def _connect(self) -> Any:
-        try:
-            from pymilvus import MilvusClient
-        except ImportError:
-            raise RagcoreError(
-                "vectors in Milvus need pymilvus: pip install 'ragcore[milvus]'"
-            ) from None
+        require_extra("milvus", "vectors in Milvus")
+        from pymilvus import MilvusClient
+
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # every failure is told once, here
         uri = _enter_lite(self.address) if self.lite else self.address
         try:
@@ -169,7 +167,7 @@ def _enter_lite(path: str) -> str:
         from milvus_lite.server_manager import server_manager_instance
     except ImportError:
         raise RagcoreError(
-            "vectors in a folder of Milvus Lite need it: pip install 'ragcore[milvus]' (there is "
+            f"vectors in a folder of Milvus Lite need it: {install_hint('milvus')} (there is "
             "none for Windows: use a server)"
         ) from None
     logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)

@@ -21,9 +21,9 @@ from .app_browser import DESKTOP, PASSWORD, WAIT, Server, Watched, chromium, dra
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 # What the main script does around a page, without the frame that tests do not need.
 PAGE = """
-from app.components import jobs, viewer
-from app.state import apply_pending, errors_as_sentences, show_notices
-from app.views import {name} as page
+from ragcore_app.components import jobs, viewer
+from ragcore_app.state import apply_pending, errors_as_sentences, show_notices
+from ragcore_app.views import {name} as page
 apply_pending()
 show_notices()
 with errors_as_sentences():
@@ -46,7 +46,7 @@ def filled_home(
         report = library.ingest([files], collection="sample")
         assert not report.failed
     yield root / "home"
-    from app.state import close_libraries
+    from ragcore_app.state import close_libraries
 
     close_libraries()
 
@@ -61,7 +61,7 @@ def home(filled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def own_home(filled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the filled home, for tests that change it."""
-    from app.state import close_libraries
+    from ragcore_app.state import close_libraries
 
     close_libraries()  # so that the copy is whole
     copy = tmp_path / "copied"
@@ -86,7 +86,7 @@ def page() -> Callable[..., AppTest]:
 
 @pytest.fixture(scope="module")
 def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    from app.state import close_libraries
+    from ragcore_app.state import close_libraries
 
     close_libraries()
     folder = tmp_path_factory.mktemp("journeys")

@@ -7,6 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ragcore_app.access import BROWSER_COOKIE, Access, owner_of
+from ragcore_app.login import SESSION_COOKIE, Login, Throttle
+from ragcore_app.server import check_exposure, is_loopback, serve
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -15,9 +18,6 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.access import BROWSER_COOKIE, Access, owner_of
-from app.login import SESSION_COOKIE, Login, Throttle
-from app.server import check_exposure, is_loopback, serve
 from ragcore.catalog import Catalog
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
@@ -139,7 +139,7 @@ def test_a_key_logs_in_too(login: Login, accounts: Keys) -> None:
 def test_a_login_ends_with_its_account(
     login: Login, accounts: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.login._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("ragcore_app.login._LOOK_EVERY", 0.0)
     (ann,) = accounts.all()
     for end in (
         lambda: accounts.set_password(str(ann.id), "another one"),
@@ -177,7 +177,7 @@ def test_wrong_passwords_are_slowed_down(login: Login) -> None:
 
 def test_the_pause_doubles_and_is_short_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("app.login.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("ragcore_app.login.time", SimpleNamespace(monotonic=lambda: clock[0]))
     throttle = Throttle()
 
     def wait_then_try(host: str) -> float:

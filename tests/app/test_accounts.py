@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ragcore_app.login import Login
+from ragcore_app.state import library, owner, use_login
 from streamlit.testing.v1 import AppTest
 
-from app.login import Login
-from app.state import library, owner, use_login
 from ragcore.catalog import permits
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
@@ -43,7 +43,7 @@ def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
         def log_in(name: str) -> None:
             entered = login.enter(name, PASSWORDS[name])
             assert entered is not None
-            monkeypatch.setattr("app.state.session_token", lambda: entered[0])
+            monkeypatch.setattr("ragcore_app.state.session_token", lambda: entered[0])
 
         yield log_in
         use_login(None)
@@ -145,7 +145,7 @@ def test_a_login_that_is_over_shows_nothing(
     become: Become, page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     become("Ann")
-    monkeypatch.setattr("app.state.session_token", lambda: "")
+    monkeypatch.setattr("ragcore_app.state.session_token", lambda: "")
     test = page("search", q="table games").run()
     assert ["login is over" in error.value for error in test.error] == [True]
     assert not test.markdown

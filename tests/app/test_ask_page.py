@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ragcore_app.state import library
 from streamlit.testing.v1 import AppTest
-
-from app.state import library
 
 Page = Callable[..., AppTest]
 QUESTION = "Are we allowed to play table games during working hours?"

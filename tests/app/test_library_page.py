@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ragcore_app.state import close_libraries, library
 from streamlit.testing.v1 import AppTest
 
-from app.state import close_libraries, library
 from ragcore.catalog.models import Job
 from ragcore.library import Library
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-
-from app.components.text import (
+from ragcore_app.components.text import (
     count_name,
     marked_html,
     plain,

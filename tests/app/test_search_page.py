@@ -125,7 +125,7 @@ def test_pictures_by_words_and_more_like_this(page: Page, home: Path) -> None:
 
 
 def test_a_passage_is_kept_for_a_question(page: Page) -> None:
-    from app.components.actions import CONTEXT
+    from ragcore_app.components.actions import CONTEXT
 
     with Library(Settings()) as library:
         hit = library.search("table games", collection="sample", kind="passages").hits[0]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from ragcore_app.state import library
+from ragcore_app.views.studio_work import Making
 from streamlit.testing.v1 import AppTest
 
-from app.state import library
-from app.views.studio_work import Making
 from ragcore.diffusion import (
     ControlRequest,
     GuideRequest,
@@ -294,14 +294,14 @@ def test_settings_that_have_no_place_here_are_said(page: Page) -> None:
 
 @pytest.mark.usefixtures("own_home")
 def test_the_history_outlives_the_page(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.views.studio.owner", lambda: "somebody")
+    monkeypatch.setattr("ragcore_app.views.studio.owner", lambda: "somebody")
     first = made(page("studio"), studio_steps=2, studio_count=2)
     pictures = [picture.png for picture in first.session_state["_studio_history"]]
     again = page("studio").run()
     assert [picture.png for picture in again.session_state["_studio_history"]] == pictures
-    monkeypatch.setattr("app.views.studio.owner", lambda: "another")
+    monkeypatch.setattr("ragcore_app.views.studio.owner", lambda: "another")
     assert page("studio").run().session_state["_studio_history"] == []
-    monkeypatch.setattr("app.views.studio.owner", lambda: "somebody")
+    monkeypatch.setattr("ragcore_app.views.studio.owner", lambda: "somebody")
     again.button(key="studio-clear").click().run()
     assert page("studio").run().session_state["_studio_history"] == []
 

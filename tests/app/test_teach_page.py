@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ragcore_app.state import library
 from streamlit.testing.v1 import AppTest
-
-from app.state import library
 
 Page = Callable[..., AppTest]
 
@@ -95,7 +94,7 @@ def test_pictures_are_found_by_words_and_doubtful_labels_are_changed(page: Page)
     item = int(ticks[0].removeprefix("tick-"))
     library().give_label("shapes", "image", [item], "round", collection="sample")
 
-    from app.views import teach, teach_results
+    from ragcore_app.views import teach, teach_results
 
     doubtful = {
         "name": "x", "item": item, "label": "round", "proposed": "angular", "probability": 0.9,

@@ -109,7 +109,7 @@ def test_a_wrong_password(postgres_server: PostgresServer, url: str) -> None:
 
 def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(RagcoreError, match=r"pip install 'ragcore\[postgres\]'"):
+    with pytest.raises(RagcoreError, match=r'pip install "ragcore\[postgres\]"'):
         Catalog("postgresql://host/db")
 
 

@@ -193,9 +193,9 @@ def test_commands(home: Path, pictures: Path) -> None:
 def test_the_page_ask_takes_a_picture(
     home: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.state import close_libraries
+    from ragcore_app.state import close_libraries
 
-    page = "from app.components import picture_question as page\npage.show()\n"
+    page = "from ragcore_app.components import picture_question as page\npage.show()\n"
     test = AppTest.from_string(page, default_timeout=120).run()
     try:
         data = (pictures / "red.png").read_bytes()

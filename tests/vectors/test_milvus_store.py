@@ -165,5 +165,5 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pymilvus_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(RagcoreError, match=r"pip install 'ragcore\[milvus\]'"):
+    with pytest.raises(RagcoreError, match=r'pip install "ragcore\[milvus\]"'):
         MilvusConnection("http://127.0.0.1:1").read("list_collections")

@@ -18,7 +18,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     try:
         text = ocr.text_in_picture(loaded.image, options=options)
     except ocr.OcrUnavailable as error:
-        warnings = (f"text in the picture was not looked for: {error}",)
+        warnings = (f"text in the image was not read: {error}",)
     picture = pictures.describe(loaded, text=text, caption=loaded.made_from)
     pages = (Page(number=1, text=text, ocr=True),) if text else ()
     return ReadDocument(

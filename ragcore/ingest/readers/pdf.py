@@ -1,7 +1,8 @@
-"""PDF: pypdf for locks, metadata and page labels; PDFium for text, outline and pictures."""
+"""PDF, read by PDFium: text, outline, metadata, page labels and images."""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import re
 from collections import Counter
@@ -21,6 +22,10 @@ from ragcore.types import Page, Picture, ReadDocument
 
 _OCR_DPI = 200
 _MARGIN = 0.12  # of the page's height, above and below: where running headers stand
+_DATE = re.compile(
+    r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?"
+    r"(?:(?P<zone>[Zz+-])(?:(?P<hours>\d\d)'?(?:(?P<minutes>\d\d)'?)?)?)?"
+)
 _UNTITLED = re.compile(
     r"^(untitled|title|document\d*|microsoft (word|powerpoint).*|"
     r".*\.(docx?|pptx?|tex|dvi|indd|qxd))?$",
@@ -42,7 +47,7 @@ class _PageWork:
 
 @dataclass(slots=True)
 class _Facts:
-    """What pypdf knows of the file."""
+    """What the file says of itself."""
 
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -54,10 +59,10 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
 
     Raises `UnreadableFile` for locked, cut off and damaged files.
     """
-    document, password = open_pdf(path, options.passwords)
+    document, _ = open_pdf(path, options.passwords)
     warnings: list[str] = []
     try:
-        facts = _facts(path, password)
+        facts = _facts(document)
         works: list[_PageWork] = []
         pictures: list[pdf_pictures.Found] = []
         count = len(document)
@@ -122,33 +127,56 @@ def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | No
     raise UnreadableFile("locked: give --password")
 
 
-def _facts(path: Path, password: str | None) -> _Facts:
-    """Metadata and labels; a file whose structure pypdf cannot follow simply has none."""
-    import pypdf
-
+def _facts(document: Any) -> _Facts:
+    """Metadata and page labels, as far as PDFium can follow the file's structure."""
     facts = _Facts()
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
-        reader = pypdf.PdfReader(path, strict=False, password=password)
-        info = reader.metadata
-        if info is not None:
-            title = one_line(str(info.title or ""))[:300]
-            facts.title = "" if _UNTITLED.match(title) else title
-            for key in ("author", "subject", "keywords"):
-                value = one_line(str(getattr(info, key, None) or ""))
-                if value:
-                    facts.metadata[key] = value[:500]
-            created = info.creation_date
-            if created is not None:
-                facts.metadata["created"] = created.isoformat()
-        root: Any = reader.trailer["/Root"]
-        if root.get("/Lang"):
-            facts.metadata["language"] = str(root["/Lang"])[:35]
-        if "/PageLabels" in root:
-            facts.labels = [one_line(label) for label in reader.page_labels]
-    except Exception:  # any damage here costs only the metadata
-        logging.getLogger(__name__).debug("no metadata from %s", path, exc_info=True)
+        title = one_line(document.get_metadata_value("Title"))[:300]
+        facts.title = "" if _UNTITLED.match(title) else title
+        for key in ("Author", "Subject", "Keywords"):
+            if value := one_line(document.get_metadata_value(key)):
+                facts.metadata[key.lower()] = value[:500]
+        if created := _date(document.get_metadata_value("CreationDate")):
+            facts.metadata["created"] = created
+        if language := one_line(_language(document)):
+            facts.metadata["language"] = language[:35]
+        labels = [one_line(document.get_page_label(index)) for index in range(len(document))]
+        facts.labels = labels if any(labels) else []
+    except Exception:  # any damage here, such as half a character, costs only the metadata
+        logging.getLogger(__name__).debug("metadata not read", exc_info=True)
     return facts
+
+
+def _date(value: str) -> str:
+    """A PDF date, D:YYYYMMDDHHmmSS+hh'mm' with everything after the year optional, as ISO 8601.
+
+    "" for anything else.
+    """
+    found = _DATE.match(value.strip())
+    if found is None:
+        return ""
+    year, month, day, hour, minute, second = (
+        int(part or default)
+        for part, default in zip(found.groups()[:6], (1, 1, 1, 0, 0, 0), strict=True)
+    )
+    shift = dt.timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
+    try:
+        zone = dt.timezone(-shift if found["zone"] == "-" else shift) if found["zone"] else None
+        return dt.datetime(year, month, day, hour, minute, second, tzinfo=zone).isoformat()
+    except ValueError:
+        return ""
+
+
+def _language(document: Any) -> str:
+    """The language that the file is declared to be in, such as "en-US"; "" if there is none."""
+    import ctypes
+
+    from pypdfium2 import raw
+
+    size = raw.FPDFCatalog_GetLanguage(document, None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    raw.FPDFCatalog_GetLanguage(document, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
+    return buffer.raw[: max(0, size - 2)].decode("utf-16-le", "replace")
 
 
 def _read_page(

@@ -7,10 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from ragcore.errors import RagcoreError, UnreadableFile
+from ragcore.errors import MissingExtra, RagcoreError, UnreadableFile
+from ragcore.extras import require_extra
 from ragcore.ingest.readers.options import ReadOptions
 from ragcore.ingest.readers.sniff import FileType, Kind, sniff
 from ragcore.types import ReadDocument
+
+# Formats whose libraries are an extra; the core reads the others.
+_OFFICE: dict[Kind, str] = {
+    "docx": "Word documents",
+    "pptx": "presentations",
+    "xlsx": "Excel sheets",
+    "epub": "EPUB books",
+}
 
 Reader = Callable[[Path, FileType, ReadOptions], ReadDocument]
 
@@ -52,9 +61,13 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
                 "raise the setting max_file_mb"
             )
         file_type = sniff(path)
+        if file_type.kind in _OFFICE:
+            require_extra("office", _OFFICE[file_type.kind])
         module = importlib.import_module(f"ragcore.ingest.readers.{_READERS[file_type.kind]}")
         reader = cast(Reader, module.read)
         document = reader(path, file_type, options)
+    except MissingExtra as error:
+        raise UnreadableFile(str(error)) from error
     except RagcoreError:
         raise
     except FileNotFoundError as error:
@@ -63,8 +76,6 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
         raise UnreadableFile("no permission to read the file") from error
     except MemoryError as error:
         raise UnreadableFile("reading it takes more memory than there is") from error
-    except ImportError as error:
-        raise UnreadableFile(f"its reader is not installed: {error}") from error
     except RecursionError as error:
         raise UnreadableFile("the file is nested too deeply") from error
     except Exception as error:

@@ -1,0 +1,132 @@
+"""`Collection`: a library's verbs bound to one collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.errors import UsageError
+from ragcore.types import (
+    Answer,
+    CancelToken,
+    DocumentInfo,
+    IngestReport,
+    Message,
+    ProgressCallback,
+    SearchKind,
+    SearchQuery,
+    SearchResult,
+)
+
+if TYPE_CHECKING:
+    from ragcore.library.facade import Library
+
+_PAGE = 500  # documents that one database query returns
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One collection of a library, by name; made by `library.collection("papers")`.
+
+    The collection need not exist yet: the first `ingest` creates it. Every other verb raises
+    UsageError while there is none of this name.
+
+    Example:
+        >>> papers = Library().collection("papers")                      # doctest: +SKIP
+        ... papers.ingest(["~/papers"])
+        ... papers.ask("What causes flutter?").text
+    """
+
+    library: Library
+    name: str
+
+    def ingest(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        sync: bool = False,
+        passwords: Sequence[str] = (),
+        captions: bool | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> IngestReport:
+        """Add files and folders; see `Library.ingest`."""
+        return self.library.ingest(
+            paths,
+            collection=self.name,
+            sync=sync,
+            passwords=passwords,
+            captions=captions,
+            progress=progress,
+            cancel=cancel,
+        )
+
+    def search(
+        self,
+        query: SearchQuery | str,
+        *,
+        k: int | None = None,
+        kind: SearchKind | None = None,
+        where: Mapping[str, str] | None = None,
+    ) -> SearchResult:
+        """Find passages and images; a plain string is `SearchQuery(text=…)`.
+
+        `k`, `kind` and `where` replace the query's own. Raises UsageError for an empty query,
+        k < 1, an unknown filter, or a query that names another collection.
+        """
+        if isinstance(query, str):
+            query = SearchQuery(text=query)
+        elif query.collection not in (DEFAULT_COLLECTION, self.name):
+            raise UsageError(f"the query names collection {query.collection!r}, not {self.name!r}")
+        changes: dict[str, Any] = {"k": k, "kind": kind, "where": where}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        return self.library.search(replace(query, collection=self.name, **changes))
+
+    def ask(
+        self,
+        question: str,
+        *,
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        schema: Mapping[str, Any] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Answer:
+        """Answer from the `k` best passages, with citations, or abstain; see `Library.ask`."""
+        return self.library.ask(
+            question,
+            collection=self.name,
+            k=k,
+            where=where,
+            history=history,
+            schema=schema,
+            cancel=cancel,
+        )
+
+    def documents(self) -> Iterator[DocumentInfo]:
+        """All documents by name, read from the database in pages while iterating."""
+        done, total = 0, 1
+        while done < total:
+            rows, total = self.library.documents(self.name, limit=_PAGE, offset=done)
+            if not rows:
+                return
+            done += len(rows)
+            for row in rows:
+                yield DocumentInfo(
+                    id=row.id,
+                    path=row.path,
+                    title=row.title,
+                    media_type=row.media_type,
+                    state=row.state,
+                    error=row.error,
+                    warnings=tuple(row.warnings),
+                    pages=row.page_count,
+                    passages=row.passage_count,
+                    images=row.image_count,
+                    size=row.size,
+                    modified_at=row.modified_at,
+                    ingested_at=row.ingested_at,
+                )
