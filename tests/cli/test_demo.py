@@ -33,7 +33,7 @@ def test_the_demo_shows_and_is_removed(home: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "streamlit", None)
     output = run()
     assert "17 files added, 0 unchanged" in output
-    assert "staff-handbook.pdf, page 4" in output
+    assert "Brightwater Instruments Staff Handbook, page 4: " in output
     words, same = output.split("3. ")[1].split("4. ")
     assert words.splitlines()[1].endswith("photo-08.jpg")  # the flower
     assert same.splitlines()[1].endswith("photo-02.jpg")  # the cat
