@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ragcore.cli.output import progress_line, shorten
+from ragcore.errors import RagcoreError
 from ragcore.extras import install_hint, missing_modules
 from ragcore.library import Collection, Library
 from ragcore.types import SearchQuery
@@ -74,19 +74,31 @@ def copy_files(folder: Path) -> list[Path]:
 
     Files that exist already are left alone, so that a second demo ingests nothing again.
     """
-    documents = resources.files("ragcore_sample")
-    photographs = resources.files("ragcore.cli").joinpath("photographs")
+    documents = _package_folder("ragcore_sample")
+    photographs = _package_folder("ragcore.cli") / "photographs"
     found = {folder / "documents" / one.name: one for one in documents.iterdir() if one.is_file()}
     found |= {folder / "photographs" / one.name: one for one in photographs.iterdir()}
     for name, package, inside in FROM_PACKAGES:
-        spec = find_spec(package)
-        if spec is not None and spec.origin is not None:
-            found[folder / "photographs" / name] = Path(spec.origin).parent / inside
+        found[folder / "photographs" / name] = _package_folder(package) / inside
     for target, source in found.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             target.write_bytes(source.read_bytes())
     return sorted(path for path in found if path.parent.name == "photographs")
+
+
+def _package_folder(package: str) -> Path:
+    """Where a package's files are, without importing it.
+
+    importlib.resources (3.11) fails for a package without `__init__.py` that is installed editable:
+    its path has an entry that is no folder.
+    """
+    spec = find_spec(package)
+    places = spec.submodule_search_locations if spec is not None else None
+    for place in places or ():
+        if Path(place).is_dir():
+            return Path(place)
+    raise RagcoreError(f"the package {package} is missing: install ragcore again")
 
 
 def altered(picture: Image) -> Image:
