@@ -36,7 +36,8 @@ def refuse(status: int, message: str = "not now", **headers: str) -> Act:
 
 
 def silence(seconds: float) -> Act:
-    return lambda handler: time.sleep(seconds)
+    """Say nothing for so long, or until the server is closed."""
+    return lambda handler: handler.pause(seconds)
 
 
 def hang_up(handler: Handler) -> None:
@@ -59,7 +60,7 @@ def words(
         handler.end_headers()
         for piece in pieces:
             handler.event({"choices": [{"delta": {"content": piece}}]})
-            time.sleep(every)
+            handler.pause(every)
         if then is None:
             handler.wfile.write(b"data: [DONE]\n\n")
         else:
@@ -79,6 +80,7 @@ class FlakyServer(ThreadingHTTPServer):
         self.times: list[float] = []
         self.bodies: list[Any] = []
         self.lock = threading.Lock()
+        self.over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -109,6 +111,15 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         act(self)
 
+    def end_headers(self) -> None:
+        # Said aloud: a client that took the connection for one to use again would now and then
+        # send its next request into the closing of this one.
+        self.send_header("Connection", "close")
+        super().end_headers()
+
+    def pause(self, seconds: float) -> None:
+        self.server.over.wait(seconds)
+
     def event(self, value: object) -> None:
         self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
         self.wfile.flush()
@@ -124,5 +135,6 @@ def serving(*script: Act) -> Iterator[FlakyServer]:
     try:
         yield server
     finally:
+        server.over.set()
         server.shutdown()
         server.server_close()

@@ -8,17 +8,17 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.waiting import wait_until
+
 HOME = Path(os.environ.get("RAGCORE_MILVUS_SERVER") or Path(sys.prefix) / "milvus-server")
 MISSING = f"needs the Milvus server in {HOME} (scripts/ensure_milvus.sh puts it there)"
 TOKEN = "root:Milvus"  # of a new server with access control
-STARTED_WITHIN = 120.0  # seconds
 _PORTS = ("etcd", "peer", "root_coord", "proxy", "proxy_internal", "query_coord", "query_node")
 _PORTS += ("index_coord", "index_node", "data_coord", "data_node", "metrics")
 
@@ -75,12 +75,14 @@ class MilvusServer:
                 stdout=file,
                 stderr=file,
             )
-        end = time.monotonic() + STARTED_WITHIN
-        while not self._healthy():
-            if self._process.poll() is not None or time.monotonic() > end:
-                self.kill()
-                raise RuntimeError(f"Milvus did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.1)
+        process = self._process
+        try:
+            wait_until(lambda: self._healthy() or process.poll() is not None, "Milvus' start")
+            if process.poll() is not None:
+                raise RuntimeError("Milvus ended as soon as it was started")
+        except (AssertionError, RuntimeError) as error:
+            self.kill()
+            raise RuntimeError(f"{error}: {log.read_text()[-2000:]}") from None
 
     def kill(self) -> None:
         """As a crash would: SIGKILL."""

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
+from tests.waiting import wait_until
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 SECRET = "The safe in the cellar opens with the number 4711 turned to the left.\n"
@@ -52,10 +52,7 @@ def running(library: Library, **options: object) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([door],), daemon=True)
     thread.start()
-    end = time.monotonic() + 300
-    while not server.started and time.monotonic() < end:
-        time.sleep(0.02)
-    assert server.started
+    wait_until(lambda: server.started, "the server's start")
     yield f"http://127.0.0.1:{door.getsockname()[1]}"
     app.state.work.stop()
     server.should_exit = True

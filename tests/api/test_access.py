@@ -18,10 +18,12 @@ from ragcore.api.server import check_exposure, is_loopback
 from ragcore.catalog import permits
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import SCOPES, Keys
+from ragcore.catalog.models import AuditEntry
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.types import SearchQuery
+from tests.waiting import wait_until
 
 from .conftest import SECRET, Served, running
 
@@ -275,10 +277,13 @@ def test_the_audit_tells_who_did_what(served: Served, reader: httpx.Client) -> N
     )
     with served.client("rc_wrong") as stranger:
         stranger.get("/api/v1/models", headers={"X-Request-Id": "audited-2"})
-    import time
+    audit = Audit(served.library.catalog)
 
-    time.sleep(1.2)  # entries are written every half second
-    entries = {one.request_id: one for one in Audit(served.library.catalog).recent(50)}
+    def written() -> dict[str, AuditEntry]:
+        found = {one.request_id: one for one in audit.recent(50)}
+        return found if {"audited-1", "audited-2"} <= set(found) else {}
+
+    entries = wait_until(written, "the writing of the audit log")
     entry = entries["audited-1"]
     assert (entry.status, entry.collection) == (404, "foreign")
     assert entry.action.endswith("/search")

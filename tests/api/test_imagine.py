@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +16,7 @@ from ragcore.catalog.keys import Keys
 from ragcore.diffusion import read_recipe
 from ragcore.library import Library
 from ragcore.settings import Settings
+from tests.waiting import wait_until
 
 from ..diffusion.tiny import SIZE, make_model, make_profile
 from .conftest import running
@@ -75,11 +75,11 @@ def start(client: httpx.Client, **body: Any) -> str:
 
 
 def finished(client: httpx.Client, location: str) -> dict[str, Any]:
-    until = time.monotonic() + 300
-    while (job := client.get(location).json())["state"] in ("queued", "running"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return job
+    def ended() -> dict[str, Any]:
+        job: dict[str, Any] = client.get(location).json()
+        return {} if job["state"] in ("queued", "running") else job
+
+    return wait_until(ended, "the job's end", every=0.05)
 
 
 def test_progress_previews_and_the_picture(ann: httpx.Client, library: Library) -> None:
@@ -119,10 +119,7 @@ def test_progress_previews_and_the_picture(ann: httpx.Client, library: Library) 
 
 def test_cancel_in_mid_run_and_forget(ann: httpx.Client) -> None:
     location = start(ann, steps=1000)
-    until = time.monotonic() + 300
-    while ann.get(location).json()["step"] < 2:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: ann.get(location).json()["step"] >= 2, "the second step")
     assert ann.post(f"{location}/cancel").status_code == 202
     job = finished(ann, location)
     assert job["state"] == "cancelled"

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,16 +42,15 @@ def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
         line = process.stderr.readline()
         found = re.search(r"serving on (http://\S+?:\d+) ", line)
         assert found, line
-        end = time.monotonic() + 900
-        while True:  # the models are being loaded
+
+        def ready() -> bool:  # the models are being loaded
             assert process.poll() is None
             try:
-                if httpx.get(f"{found[1]}/readyz", timeout=10).status_code == 200:
-                    break
+                return httpx.get(f"{found[1]}/readyz", timeout=10).status_code == 200
             except httpx.TransportError:
-                pass
-            assert time.monotonic() < end, "not ready"
-            time.sleep(0.5)
+                return False
+
+        wait_until(ready, "the loading of the models", seconds=3 * PATIENCE, every=0.2)
         yield process, found[1]
     finally:
         process.kill()

@@ -3,7 +3,6 @@ their scope allows."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +14,13 @@ from streamlit.testing.v1 import AppTest
 from ragcore.catalog import permits
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
+from ragcore.catalog.models import AuditEntry
 from ragcore.catalog.permits import Permit
 from ragcore.errors import NotPermitted, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.types import SearchQuery
+from tests.waiting import wait_until
 
 PASSWORDS = {"Ann": "open sesame", "Bob": "abracadabra"}
 Become = Callable[[str], None]
@@ -133,8 +134,12 @@ def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., Ap
         library().delete_collection("public")
     with Library() as other:
         entries = Audit(other.catalog)
-        time.sleep(1.2)  # written every half second
-        rows = entries.recent(20)
+
+        def written() -> list[AuditEntry]:
+            rows = list(entries.recent(20))
+            return rows if any("delete_collection" in row.action for row in rows) else []
+
+        rows = wait_until(written, "the writing of the audit log")
     told = [(row.who.split(" ")[0], row.action, row.collection, row.status) for row in rows]
     assert ("Ann", "page search", "sample", 200) in told
     assert ("Bob", "page delete_collection", "public", 403) in told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +9,20 @@ import pytest
 from ragcore_app.state import library
 from streamlit.testing.v1 import AppTest
 
+from ragcore_app.state import library
+from tests.waiting import wait_until
+
 Page = Callable[..., AppTest]
 QUESTION = "Are we allowed to play table games during working hours?"
 
 
-def answered(test: AppTest, seconds: float = 240) -> AppTest:
+def answered(test: AppTest) -> AppTest:
     """Run the page until nothing is being written any more."""
-    until = time.monotonic() + seconds
-    while any(button.label == "Stop" for button in test.button):
-        assert time.monotonic() < until, "no answer in time"
-        time.sleep(0.3)
-        test.run()
+
+    def ended() -> bool:
+        return not any(button.label == "Stop" for button in test.run().button)
+
+    wait_until(ended, "the answer", every=0.3)
     return test
 
 

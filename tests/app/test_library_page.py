@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +11,13 @@ from streamlit.testing.v1 import AppTest
 
 from ragcore.catalog.models import Job
 from ragcore.library import Library
+from tests.waiting import wait_until
 
 Page = Callable[..., AppTest]
 
 
-def wait_for_jobs(seconds: float = 240) -> None:
-    until = time.monotonic() + seconds
-    while any(job.running for job in library().jobs.recent()):
-        assert time.monotonic() < until, "the job did not end in time"
-        time.sleep(0.2)
+def wait_for_jobs() -> None:
+    wait_until(lambda: not any(job.running for job in library().jobs.recent()), "the job's end")
 
 
 def texts(test: AppTest) -> str:

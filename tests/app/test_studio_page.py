@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from ragcore.diffusion import (
 from ragcore.types import SearchQuery
 from tests.diffusion.tiny import make_model, make_profile
 from tests.diffusion.tiny_stable import make_lora, make_stable
+from tests.waiting import wait_until
 
 Page = Callable[..., AppTest]
 
@@ -42,10 +42,7 @@ def _with_pictures(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def finish(test: AppTest) -> Making:
     """Wait for what is being made, and draw the page once more."""
     work: Making = test.session_state["_studio_work"]
-    until = time.monotonic() + 300
-    while work.running:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: not work.running, "the end of what is made")
     test.run()
     return work
 
@@ -143,14 +140,9 @@ def test_a_picture_of_the_collection_is_followed(page: Page) -> None:
 def test_cancel_in_mid_run() -> None:
     work = Making(library(), [ImagineRequest(prompt="sun", steps=1000, seed=1)])
     work.start()
-    until = time.monotonic() + 300
-    while work.number < 2:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: work.number >= 2, "the second step", every=0.005)
     work.cancel()
-    while work.running:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: not work.running, "the cancel")
     assert work.cancelled
     assert not work.error
     assert work.number < 1000
@@ -162,10 +154,7 @@ def test_what_is_kept_is_found(page: Page) -> None:
     test = made(page("studio", collection="sample"), studio_prompt="blue bird", studio_steps=2)
     test.button(key="studio-keep-new-0").click().run()
     assert not test.exception
-    until = time.monotonic() + 300
-    while any(job.running for job in library().jobs.recent()):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_until(lambda: not any(job.running for job in library().jobs.recent()), "the job's end")
     seed = test.session_state["_studio_history"][0].seed
     query = SearchQuery(text="blue bird", kind="images", collection="sample", cutoff=0, k=20)
     found = [hit for hit in library().search(query).hits if f"blue-bird-{seed}" in hit.document]

@@ -17,6 +17,7 @@ from ragcore.catalog.documents import store_document
 from ragcore.catalog.lexical import QueryWords, check_lexical, search_lexical
 from ragcore.catalog.models import AuditEntry, Change, Document, Embedding, Passage
 from ragcore.errors import DatabaseUnavailable, RagcoreError, UsageError
+from tests.waiting import PATIENCE, wait_until
 
 from ..postgres_server import PostgresServer, running_server
 from .conftest import make_document
@@ -182,9 +183,9 @@ def test_writers_go_on_after_a_restart(
     stored = threading.Event()
 
     def outage() -> None:
-        stored.wait(30)
+        stored.wait(PATIENCE)
         mortal.kill()
-        time.sleep(0.5)
+        wait_until(lambda: "does not answer" in caplog.text, "a writer's notice of the outage")
         mortal.start()
 
     thread = threading.Thread(target=outage)

@@ -20,6 +20,7 @@ from ragcore.catalog.models import Embedding
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
+from tests.waiting import wait_until
 
 from .conftest import Run
 
@@ -282,8 +283,9 @@ def test_ctrl_c_stops_after_the_batch_and_the_next_run_goes_on(
     process = subprocess.Popen(command, env=environment, stdout=-1, stderr=-1)
     with Library(Settings(home=tmp_path / "home")) as library:
         library.create_collection("default", exist_ok=True)
-        while not library.statistics().documents and process.poll() is None:
-            time.sleep(0.1)
+        wait_until(
+            lambda: library.statistics().documents or process.poll() is not None, "a document"
+        )
     process.send_signal(signal.SIGINT)
     printed, complaint = process.communicate(timeout=300)
     assert process.returncode == 1

@@ -7,7 +7,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from tests.waiting import wait_until
 
 HEAD = "127.0.0.2"  # not .1, which Ray silently turns into this machine's outer address
 NODES = ("127.0.0.3", "127.0.0.4")
@@ -102,9 +103,14 @@ class RayCluster:
         return self.folder / f"{node}.log"
 
     def _is_up(self, node: str, seconds: float = 180) -> bool:
-        deadline = time.monotonic() + seconds
-        while self._started[node].poll() is None and time.monotonic() < deadline:
-            if "Ray runtime started" in self._log(node).read_text():
-                return True
-            time.sleep(0.2)
-        return False
+        def told() -> bool:
+            return "Ray runtime started" in self._log(node).read_text()
+
+        try:
+            wait_until(
+                lambda: told() or self._started[node].poll() is not None,
+                f"the start of {node}", seconds=seconds, every=0.2,
+            )  # fmt: skip
+        except AssertionError:
+            return False
+        return told()

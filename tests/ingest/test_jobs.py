@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.ingest.jobs import Jobs
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Progress, ProgressCallback
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -34,19 +35,15 @@ def jobs(catalog: Catalog) -> Iterator[Jobs]:
 
 def until_cancelled(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
     """Work that ends only when it is told to."""
-    for done in range(10_000):
+    steps = itertools.count()
+
+    def stopped() -> bool:
+        done = next(steps)
         progress(Progress("read", done, 10_000, current=f"/{done}"))
-        if cancel.cancelled:
-            raise Cancelled("stopped")
-        time.sleep(0.02)
-    return {}
+        return cancel.cancelled
 
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.05)
+    wait_until(stopped, "the cancel")
+    raise Cancelled("stopped")
 
 
 def test_job_that_ends_well_leaves_its_report(jobs: Jobs) -> None:
@@ -80,7 +77,7 @@ def test_job_that_fails_says_why(jobs: Jobs, error: Exception, shown: str) -> No
 
 def test_progress_can_be_read_while_it_runs(jobs: Jobs) -> None:
     job = jobs.start("ingest", "", {}, until_cancelled)
-    wait_for(lambda: jobs.get(job).progress.get("done", 0) > 0)
+    wait_until(lambda: jobs.get(job).progress.get("done", 0) > 0)
     assert jobs.get(job).running
     jobs.cancel(job)
     assert jobs.wait(job, 120).state == "cancelled"
@@ -110,13 +107,14 @@ def test_closing_interrupts_but_a_persons_cancel_stays_one(catalog: Catalog) -> 
 
 def test_job_of_a_killed_process_is_found_interrupted(settings: Settings, jobs: Jobs) -> None:
     program = f"""
-import os, time
+import threading
 from ragcore.catalog import Catalog
 from ragcore.ingest.jobs import Jobs
+never = threading.Event()
 catalog = Catalog({settings.catalogue_url!r})
-Jobs(catalog).start("ingest", "papers", {{"paths": []}}, lambda p, c: time.sleep(60))
+Jobs(catalog).start("ingest", "papers", {{"paths": []}}, lambda p, c: never.wait())
 print("started", flush=True)
-time.sleep(60)
+never.wait()
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -173,14 +171,14 @@ def test_a_third_job_waits_for_its_turn_and_can_be_cancelled_there(jobs: Jobs) -
             return until_cancelled(progress, cancel)
 
     first, second = (jobs.start("ingest", "", {}, work) for _ in range(2))
-    wait_for(lambda: len(begun) == 2)
+    wait_until(lambda: len(begun) == 2)
     third, fourth = (jobs.start("ingest", "", {}, work) for _ in range(2))
-    wait_for(lambda: jobs.get(third).progress.get("stage") == "wait")
+    wait_until(lambda: jobs.get(third).progress.get("stage") == "wait")
     jobs.cancel(third)
     assert jobs.wait(third, 120).state == "cancelled"
     assert len(begun) == 2
     jobs.cancel(first)
-    wait_for(lambda: len(begun) == 3)
+    wait_until(lambda: len(begun) == 3)
     for job in (second, fourth):
         jobs.cancel(job)
         assert jobs.wait(job, 120).state == "cancelled"

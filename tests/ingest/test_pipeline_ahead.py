@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from ragcore.ingest.ahead import ahead
+from tests.waiting import PATIENCE, wait_until
 
 
 class Source:
@@ -17,6 +18,8 @@ class Source:
 
     def __init__(self, count: int, *, fail_at: int = -1) -> None:
         self.made = 0
+        self.taken = 0  # how many their user has asked for
+        self.lead = 0  # the most that were made beyond those
         self.closed = False
         self.thread = ""
         self._count, self._fail_at = count, fail_at
@@ -28,6 +31,7 @@ class Source:
                 if number == self._fail_at:
                     raise LookupError("no more numbers")
                 self.made += 1
+                self.lead = max(self.lead, self.made - self.taken)
                 yield number
         finally:
             self.closed = True
@@ -49,9 +53,11 @@ def test_items_come_in_order_from_another_thread() -> None:
 def test_no_more_than_the_depth_is_made_in_advance(depth: int) -> None:
     source = Source(1000)
     with closing(ahead(source.items(), depth)) as numbers:
-        assert next(numbers) == 0
-        time.sleep(0.4)
-        assert source.made <= depth + 2, "one taken, the waiting ones, one in hand"
+        for taken in range(1, 11):
+            source.taken = taken
+            assert next(numbers) == taken - 1
+            wait_until(lambda: source.made - source.taken > depth, "the making of what waits")
+    assert source.lead == depth + 1, "the waiting ones, and one in hand"
     assert source.closed
     assert threads() == []
 
@@ -67,23 +73,28 @@ def test_errors_are_raised_where_the_items_are_used() -> None:
 
 
 def test_making_goes_on_while_items_are_used() -> None:
-    def slow() -> Generator[int, None, None]:
-        for number in range(10):
-            time.sleep(0.2)
-            yield number
-
-    started = time.monotonic()
-    for _ in ahead(slow()):
-        time.sleep(0.2)
-    assert time.monotonic() - started < 3.6, "one after the other it takes four seconds"
+    source = Source(10)
+    for used in ahead(source.items()):
+        assert used is not None
+        following = min(used + 2, 10)
+        wait_until(lambda: source.made >= following, "the making of the next one")  # noqa: B023
 
 
 def test_none_comes_while_the_next_item_takes_long() -> None:
+    enough = threading.Event()
+
     def slow() -> Generator[int, None, None]:
         yield 1
-        time.sleep(0.6)
+        enough.wait(PATIENCE)
         yield 2
 
-    items = list(ahead(slow(), patience=0.1))
+    items: list[int | None] = []
+    times: list[float] = []
+    for item in ahead(slow(), patience=0.1):
+        items.append(item)
+        times.append(time.monotonic())
+        if items.count(None) == 3:
+            enough.set()
     assert [item for item in items if item is not None] == [1, 2]
-    assert 2 <= items.count(None) <= 8
+    assert items[1:4] == [None] * 3
+    assert times[3] - times[0] >= 0.29, "each after its patience"

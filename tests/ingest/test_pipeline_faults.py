@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +65,7 @@ def first_reader_gets(number: signal.Signals) -> Iterator[None]:
             for process in readers():
                 process.send_signal(number)
                 return
-            time.sleep(0.005)
+            stop.wait(0.005)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from ragcore.catalog.models import Document, Embedding, Image, Passage, SpaceRow
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
+from tests.waiting import PATIENCE, wait_until
 
 from ..encoders.small_models import save_clip, save_text_encoder
 from .ray_cluster import NODES, RayCluster
@@ -158,17 +158,17 @@ def assert_same(local: dict[str, Any], remote: dict[str, Any]) -> None:
 
 def wait_for_documents(of: Settings, run: subprocess.Popen[str], count: int) -> int:
     """How many documents are stored, as soon as there are `count`."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
+
+    def stored() -> int:
         if run.poll() is not None:
             raise AssertionError(f"it ended too early: {run.communicate()}")
-        if (of.home / "catalogue.db").exists():
-            with Library(of) as library, library.catalog.read() as session:
-                found = len(session.scalars(select(Document.id)).all())
-            if found >= count:
-                return found
-        time.sleep(0.1)
-    raise AssertionError(f"no {count} documents were stored in time")
+        if not (of.home / "catalogue.db").exists():
+            return 0
+        with Library(of) as library, library.catalog.read() as session:
+            found = len(session.scalars(select(Document.id)).all())
+        return found if found >= count else 0
+
+    return wait_until(stored, f"the storing of {count} documents", seconds=2 * PATIENCE, every=0.1)
 
 
 def test_what_cannot_be_is_said_in_one_line(

@@ -8,20 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ragcore.errors import UsageError
 from ragcore.library import Library
-from ragcore.library.watching import Pending, Watcher
+from ragcore.library.watching import Pending, Watcher, signature
 from ragcore.settings import Settings
 from ragcore.types import IngestReport, SearchQuery
 from ragcore.weights import WeightStore
-
-WAIT = 90.0  # seconds at most; a quiet machine needs two or three
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -38,11 +36,34 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+class CountingWatcher(Watcher):
+    """Counts how often it has looked at what changed."""
+
+    looks = 0
+
+    def _follow(self) -> None:
+        super()._follow()
+        self.looks += 1
+
+    def waits_for(self, path: Path) -> bool:
+        """Whether it has noticed how this file looks now, and waits for it to be whole."""
+        one = self._pending._waiting.get(str(path))
+        return one is not None and one.signature == signature(str(path))
+
+
 @pytest.fixture
-def watching(library: Library, folder: Path) -> Iterator[list[IngestReport]]:
-    """A watcher of the folder at work; what it told."""
+def watcher(request: pytest.FixtureRequest, library: Library, folder: Path) -> CountingWatcher:
+    settle = getattr(request, "param", 0.4)
+    return CountingWatcher(library, [folder], collection="live", settle=settle)
+
+
+@pytest.fixture
+def watching(
+    library: Library, watcher: CountingWatcher, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[IngestReport]]:
+    """The watcher at work; what it told."""
     told: list[IngestReport] = []
-    watcher = Watcher(library, [folder], collection="live", settle=0.4, told=told.append)
+    monkeypatch.setattr(watcher, "_told", told.append)
     thread = threading.Thread(target=watcher.run)
     thread.start()
     wait_until(lambda: len(told) == 1)
@@ -50,15 +71,8 @@ def watching(library: Library, folder: Path) -> Iterator[list[IngestReport]]:
     told.clear()
     yield told
     watcher.stop()
-    thread.join(240)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT
-    while not true():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.1)
 
 
 def names(library: Library) -> list[str]:
@@ -111,21 +125,21 @@ def test_a_burst_is_one_ingest_and_hidden_files_are_none(
     for number in range(30):
         (folder / f"note{number:02}.txt").write_text(f"Note {number} is about pears.\n")
         (folder / f".hidden{number}").write_text("not to be read")
-        time.sleep(0.01)
     wait_until(lambda: sum(report.added for report in watching) == 30)
     assert len(names(library)) == 31
     assert len(watching) <= 3
     assert all("hidden" not in name for name in names(library))
 
 
+@pytest.mark.parametrize("watcher", [3.0], indirect=True)  # a busy machine pauses in writing
 def test_a_file_that_is_still_written_is_waited_for(
-    library: Library, folder: Path, watching: list[IngestReport]
+    folder: Path, watcher: CountingWatcher, watching: list[IngestReport]
 ) -> None:
     with (folder / "long.txt").open("w") as out:
         for number in range(12):
             out.write(f"Line {number} of a report on rivers.\n")
             out.flush()
-            time.sleep(0.15)
+            wait_until(lambda: watcher.waits_for(folder / "long.txt"))
     wait_until(lambda: len(watching) > 0)
     assert [(report.added, report.updated) for report in watching] == [(1, 0)]
 
@@ -142,10 +156,15 @@ def test_a_half_file_is_read_again(
 
 
 def test_a_root_that_is_taken_away_takes_nothing_with_it(
-    library: Library, folder: Path, tmp_path: Path, watching: list[IngestReport]
+    library: Library,
+    folder: Path,
+    tmp_path: Path,
+    watcher: CountingWatcher,
+    watching: list[IngestReport],
 ) -> None:
     folder.rename(tmp_path / "unplugged")
-    time.sleep(2)
+    seen = watcher.looks
+    wait_until(lambda: watcher.looks > seen + 10)  # what is gone was due in six
     assert names(library) == ["first.txt"]
     (tmp_path / "unplugged").rename(folder)
     (folder / "second.txt").write_text("Back again with more about ferries.\n")

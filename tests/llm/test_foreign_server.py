@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from ragcore.llm.openai_llm import OpenAILLM
 from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
+from tests.waiting import wait_until
 
 ASK = [Message("system", "You are brief."), Message("user", "Name three colours.")]
 
@@ -41,13 +41,16 @@ def url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder)},
         )
     try:
-        for _ in range(600):
+
+        def answers() -> bool:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
             except OSError:
                 assert server.poll() is None, log.read_text()
-                time.sleep(0.2)
+                return False
+            return True
+
+        wait_until(answers, "the server's start", every=0.2)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.terminate()

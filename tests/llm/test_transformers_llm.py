@@ -14,6 +14,7 @@ from ragcore.llm import Sampling
 from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
+from tests.waiting import wait_until
 
 ASK = [Message("user", "Name three colours and say where each is found in nature.")]
 LONG = [Message("system", "word " * 300), *ASK]
@@ -168,10 +169,7 @@ def test_idle_model_is_unloaded_and_comes_back(tiny_model: Path, settings: Setti
     llm = TransformersLLM(tiny_model, name="tiny", placement=place(settings), idle_seconds=0.3)
     before = text_of(llm)
     assert llm.memory() > 0
-    deadline = time.monotonic() + 120
-    while llm.memory() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert llm.memory() == 0
+    wait_until(lambda: not llm.memory(), "the unloading")
     assert text_of(llm) == before
 
 

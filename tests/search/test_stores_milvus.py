@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ragcore.search import Stores
 from ragcore.settings import Settings
 from ragcore.vectors import MilvusPlace
 from tests.milvus_server import TOKEN, MilvusServer
+from tests.waiting import PATIENCE, wait_until
 
 from .test_stores import right, several_processes
 
@@ -123,14 +123,13 @@ def test_several_processes_at_once(catalog: Catalog, space: SpaceRow, served: Se
 
 
 def as_soon_as_it_answers(search: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 60
-    while True:
+    def found() -> list[Any]:
         try:
-            return search()
+            return [search()]
         except VectorsUnavailable:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
+            return []
+
+    return wait_until(found, "the server's return", every=0.2)[0]
 
 
 def test_server_killed_and_started_again(
@@ -179,17 +178,16 @@ def test_server_killed_and_started_again(
         for thread in threads:
             thread.start()
         try:
-            assert written.wait(60)
+            assert written.wait(PATIENCE)
             milvus.kill()
-            while not failures and not wrong:
-                time.sleep(0.1)
+            wait_until(lambda: failures or wrong, "a search's notice of the outage")
             milvus.start()
-            threads[1].join(timeout=120)
+            threads[1].join(timeout=PATIENCE)
             sample = vectors[::20]
             found = as_soon_as_it_answers(lambda: stores.get(1, space).search(sample, 1))
         finally:
             done.set()
-        threads[0].join(timeout=60)
+        threads[0].join(timeout=PATIENCE)
     assert not wrong
     assert all("\n" not in str(error) for error in failures)
     assert stores.get(1, space).ids().tolist() == right(catalog, space)
