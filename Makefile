@@ -1,21 +1,23 @@
 # Two commands: `make demo` and `make test`. Everything lives in .venv; the second run is quick.
 # PYTHON=python3.11 chooses the interpreter that .venv is made with; `make demo PAGE=no` ends
-# after the printed part; `make test TESTS=tests/weights` runs a part of the tests.
+# after the printed part; `make test TESTS=tests/weights` runs a part of the tests, and
+# `make test WORKERS=4` has four processes run them (docs/testing.md).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-browser test-cluster lint format bench constraints clean
+.PHONY: help env demo test test-all durations lint format bench constraints clean
 
 help:
 	@echo "make env          .venv with everything; .venv/bin/ragcore works after it"
 	@echo "make demo         weights, the sample collection, an answer, a picture, then the page"
-	@echo "make test         style check and all tests"
-	@echo "make test-browser only the journeys through the pages in a real Chromium"
-	@echo "make test-cluster a Ray cluster of three nodes, one of them lost: two minutes on an idle machine"
+	@echo "make test         style, types and the fast tests: ten minutes on two idle cores"
+	@echo "make test-all     style, types and every test; SHARD=2/6 runs the second of six parts"
 	@echo "make lint         style and types"
 	@echo "make bench        measure speed on this machine"
 	@echo "make constraints  pin the versions that are installed now"
@@ -30,23 +32,28 @@ $(READY): pyproject.toml constraints.txt scripts/make_env.sh
 demo: $(READY)
 	@$(BIN)/ragcore demo $(if $(filter no,$(PAGE)),--no-page)
 
-test: $(READY)
-	@bash scripts/ensure_chromium.sh
-	@bash scripts/ensure_milvus.sh $(VENV)
-	$(BIN)/ruff check
-	$(BIN)/python -m pytest $(TESTS)
-
-test-browser: $(READY)
-	@bash scripts/ensure_chromium.sh
-	$(BIN)/python -m pytest -m browser tests/app
-
-test-cluster: $(READY)
-	$(BIN)/python -m pytest -m cluster tests/ingest
-
+# What both tiers run before their tests: style and types.
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+test: lint
+	@bash scripts/ensure_chromium.sh
+	$(PYTEST) -m "not full" $(TESTS)
+
+# SHARD=2/6 runs the second of six parts, cut by the durations in tests/.durations.
+SHARD :=
+SPLIT := $(if $(SHARD),--group $(word 1,$(subst /, ,$(SHARD))) --splits $(word 2,$(subst /, ,$(SHARD))))
+
+test-all: lint
+	@bash scripts/ensure_chromium.sh
+	@bash scripts/ensure_milvus.sh $(VENV)
+	$(PYTEST) -m "full or not full" $(SPLIT) $(TESTS)
+
+# Written anew after tests were added or have become slower: one run of everything.
+durations: $(READY)
+	$(PYTEST) -m "full or not full" --store-durations --clean-durations
 
 format: $(READY)
 	$(BIN)/ruff check --fix

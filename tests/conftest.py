@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ragcore.ingest.pool import Reader
+from ragcore.ingest.worker import ReadRequest, ReadResult, read_file
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 from tests import milvus_server
@@ -20,6 +22,8 @@ KEPT_VARIABLES = ("RAGCORE_WEIGHTS_CACHE", "RAGCORE_SHARED")
 NO_SHARED = "needs the data folder ../shared (or RAGCORE_SHARED), which is not here"
 NO_GPU = "needs a CUDA GPU"
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is one process a core already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -30,7 +34,29 @@ def shared_folder() -> Path | None:
     return folder if (folder / "data").is_dir() else None
 
 
+# Tests that share a server, or a library that takes long to fill, run in one xdist worker; so do
+# the tests of one file, which share what they have made.
+GROUPS = {
+    "tests/api": "api",
+    "tests/app": "app",
+    "tests/catalog": "catalog",
+    "tests/cli": "cli",
+    "tests/search": "search",
+}
+
+
+def group_of(item: pytest.Item) -> str:
+    """Name of the xdist group that a test belongs to."""
+    path = item.path.relative_to(REPOSITORY)
+    return GROUPS.get(path.parent.as_posix(), path.with_suffix("").as_posix())
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+        if item.get_closest_marker("shared"):
+            item.add_marker("full")
     missing = []
     if shared_folder() is None:
         missing.append(("shared", NO_SHARED))
@@ -55,13 +81,59 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"left out {count}: {reason.removeprefix('Skipped: ')}")
 
 
+# What is about the way to the models and back is tested on tiny ones.
+ON_TINY_MODELS = ("answers", "api", "app", "cli", "library", "mcp")
+
+
+@pytest.fixture(scope="session")
+def tiny_profile(tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore) -> Path:
+    """A profile of one tiny model for each part, made once a run."""
+    from .tiny_models import save_tiny_models
+
+    return save_tiny_models(tmp_path_factory.mktemp("tiny"), starter_weights)
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests see no RAGCORE_* variable of the person who runs them, nor their real home."""
+def _no_settings_from_outside(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Tests see no RAGCORE_* variable of the person who runs them, nor their real home.
+
+    Tests of the folders `ON_TINY_MODELS` use these unless they are marked `starter_models`.
+    """
     for name in list(os.environ):
         if name.startswith("RAGCORE_") and name not in KEPT_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
+    folder = request.path.relative_to(REPOSITORY / "tests").parts[0]
+    if folder in ON_TINY_MODELS and not request.node.get_closest_marker("starter_models"):
+        monkeypatch.setenv("RAGCORE_PROFILE", str(request.getfixturevalue("tiny_profile")))
+
+
+class ReaderInThisProcess(Reader):
+    """Reads files in the thread that asks: no process is started, no time limit kept.
+
+    PDFium is not made for threads: PDF files are still read in a process of their own.
+    """
+
+    def read(self, request: ReadRequest) -> ReadResult:
+        if request.file.path.casefold().endswith(".pdf"):
+            return super().read(request)
+        return read_file(request)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _readers_in_this_process() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ragcore.ingest.pool.Reader", ReaderInThisProcess)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _reader_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real reader processes, for the tests that are about them (`reader_processes`)."""
+    if request.node.get_closest_marker("reader_processes"):
+        monkeypatch.setattr("ragcore.ingest.pool.Reader", Reader)
 
 
 @pytest.fixture(autouse=True)

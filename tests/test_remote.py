@@ -110,7 +110,7 @@ def test_a_silent_server_costs_the_time_out_and_no_more() -> None:
 
 def test_an_answer_that_never_ends_is_given_up() -> None:
     patience = Patience(read=2, total=0.6, attempts=3, first_pause=0.01)
-    with serving(words(*"abcdefghijklmnopqrstuvwxyz", every=1)) as server:
+    with serving(words(*(10 * "abcdefghijklmnopqrstuvwxyz"), every=0.1)) as server:
         started = time.monotonic()
         with pytest.raises(ModelUnavailable, match=r"over 0\.6 s"):
             list(asked(server, patience).lines("/x", {}))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -40,9 +41,15 @@ def leave() -> Hit:
 
 
 @pytest.fixture(scope="session")
-def llm(starter_weights: WeightStore) -> LLM:
+def llm(tiny_profile: Path) -> LLM:
+    """A tiny model, for tests of what happens to whatever a model says."""
+    return load_llm(Settings(profile=str(tiny_profile)))
+
+
+@pytest.fixture(scope="session")
+def starter_llm(starter_weights: WeightStore) -> LLM:
     """The starter model with the shipped adapter, as `ask` uses it."""
-    return load_llm(Settings())
+    return load_llm(Settings(profile="starter"))
 
 
 @pytest.fixture

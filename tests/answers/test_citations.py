@@ -74,6 +74,7 @@ def test_numbers_beyond_the_documents_are_ignored(leave: Hit) -> None:
     assert [c.n for c in checked.citations] == [1]
 
 
+@pytest.mark.starter_models
 def test_embeddings_support_a_paraphrase(leave: Hit, rules: Hit, starter_weights) -> None:
     encoder = text_encoder(Settings())
     text = "Staff receive about five weeks of holidays annually [1]."
@@ -144,6 +145,7 @@ def test_words_are_stems_and_numbers_as_written() -> None:
     assert words("The Permitted activities of 3.5 days") == ["permit", "activ", "3.5", "day"]
 
 
+@pytest.mark.starter_models
 def test_a_reranker_can_object_to_what_only_embeddings_support(
     leave: Hit, starter_weights: object
 ) -> None:

@@ -46,9 +46,10 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert spoken(text, "What is the area of Finland?") == text
 
 
-def test_the_model_reads_the_right_column(llm: LLM, make_hit: Callable[..., Hit]) -> None:
+@pytest.mark.full
+def test_the_model_reads_the_right_column(starter_llm: LLM, make_hit: Callable[..., Hit]) -> None:
     hit = make_hit(1, COUNTRIES)
-    answer = Answerer(llm, lambda _: SearchResult((hit,)), settings=Settings()).ask(
+    answer = Answerer(starter_llm, lambda _: SearchResult((hit,)), settings=Settings()).ask(
         "What is the area of Finland in square kilometres?"
     )
     assert "338,424" in answer.text

@@ -81,7 +81,7 @@ def try_out(url: str, key: str, collection: str, mode: GenerationMode) -> tuple[
     return tried, impossible
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_what_is_described_is_what_is_answered(served: Served, mode: GenerationMode) -> None:
     key = served.all["admin"]

@@ -16,7 +16,7 @@ from .app_browser import DESKTOP, PASSWORD, PHONE, WAIT, Server, chromium, draw_
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
 ]
 FILES = 300  # more than one batch: the first is stored while the encoder has the next

@@ -21,7 +21,7 @@ from .app_browser import PHONE, Server, choose, chromium, settle
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
 ]
 AROUND = [2 * math.pi * step / 24 for step in range(25)]

@@ -133,7 +133,7 @@ def test_writing_in_a_read_session_is_noticed(catalog: Catalog, collection: int)
         assert session.scalar(select(func.count()).select_from(Document)) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_killed_writer_leaves_whole_documents(
     url: str, catalog: Catalog, collection: int, text_space: int
 ) -> None:

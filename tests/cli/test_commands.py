@@ -270,7 +270,7 @@ def test_evaluation_of_a_tiny_collection(run: Run, tmp_path: Path) -> None:
     assert "ndcg@10" in run("eval", "retrieval", str(folder)).out
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_ctrl_c_stops_after_the_batch_and_the_next_run_goes_on(
     tmp_path: Path, starter_weights: WeightStore
 ) -> None:

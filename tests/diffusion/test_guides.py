@@ -25,6 +25,7 @@ def settings(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Set
     return Settings(home=folder / "home", profile=str(make_profile(folder, tiny_folder)))
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("starter_weights")
 def test_a_step_along_the_gradient_looks_more_like_the_words(
     settings: Settings, tiny_model: LatentModel

@@ -150,7 +150,7 @@ def test_a_small_captioned_set_with_the_starter_model(
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.full
 def test_starter_clip_on_flickr8k_dev(shared: Path, starter_weights) -> None:
     result = evaluate_images(shared / "data/images/flickr8k", settings=Settings())
     assert result["images"] == 1000
@@ -163,7 +163,7 @@ def test_starter_clip_on_flickr8k_dev(shared: Path, starter_weights) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.full
 def test_starter_clip_zero_shot(shared: Path, starter_weights) -> None:
     result = evaluate_images(shared / "data/images/cifar10", settings=Settings())
     assert result["zeroshot@1"] >= 0.59

@@ -128,7 +128,7 @@ def test_cancel(beir: Path, settings: Settings, starter_weights: WeightStore) ->
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "least"), [("cranfield", 0.57), ("med", 0.79)])
 def test_known_collections(
     shared: Path, settings: Settings, starter_weights: WeightStore, name: str, least: float

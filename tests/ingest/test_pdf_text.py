@@ -165,7 +165,7 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.full
 def test_shared_files_and_their_evidence(shared: Path) -> None:
     folder = shared / "data/text/pdf"
     documents = {}

@@ -21,6 +21,7 @@ from ragcore.settings import Settings
 from ragcore.types import IngestReport
 from ragcore.weights import WeightStore
 
+pytestmark = pytest.mark.reader_processes
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -153,7 +154,7 @@ def test_same_folder_twice_at_once_is_stored_once(library: Library, tmp_path: Pa
     assert_consistent(library)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_processes_ingest_into_one_home(settings: Settings, tmp_path: Path) -> None:
     folders = [write_notes(tmp_path / topic, 40, topic) for topic in ("oak", "elm")]
     environment = {**os.environ, "RAGCORE_HOME": str(settings.home), "RAGCORE_OCR": "off"}
@@ -174,7 +175,7 @@ def test_two_processes_ingest_into_one_home(settings: Settings, tmp_path: Path) 
         assert_consistent(library)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_killed_ingest_loses_nothing_and_doubles_nothing(starter_weights: WeightStore) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "kill9.py"), "--files", "120"]
     done = subprocess.run(

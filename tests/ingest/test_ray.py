@@ -115,7 +115,7 @@ def files(samples: dict[str, Path], tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.cluster
+@pytest.mark.full
 def test_stopped_gone_on_with_and_a_node_lost_it_stores_what_one_machine_does(
     cluster: RayCluster, profile: Path, files: Path, tmp_path: Path
 ) -> None:

@@ -125,7 +125,7 @@ def test_hash_distance_takes_the_nearer_side() -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.full
 def test_originals_of_shared_copies(shared) -> None:
     """Of 24 altered copies, against their originals and unrelated photographs."""
     from ragcore.evals.image_sets import read_copies

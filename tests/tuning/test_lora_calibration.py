@@ -63,7 +63,7 @@ def test_questions_stand_beside_the_nearest_passages_and_are_read_nearest_first(
             assert example.answer.endswith("[1].")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_calibration_of_the_starter_model(starter_weights: WeightStore, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

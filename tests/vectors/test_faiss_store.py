@@ -224,7 +224,7 @@ def test_failed_save_keeps_the_last_state(saved: Path, monkeypatch: pytest.Monke
     assert len(list(saved.glob("g-*"))) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_killed_while_saving(tmp_path: Path) -> None:
     """SIGKILL at many moments of add-and-save: what is opened is always one of the saved states."""
     script = textwrap.dedent(
