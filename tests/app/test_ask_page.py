@@ -9,7 +9,6 @@ import pytest
 from ragcore_app.state import library
 from streamlit.testing.v1 import AppTest
 
-from ragcore_app.state import library
 from tests.waiting import wait_until
 
 Page = Callable[..., AppTest]
