@@ -36,6 +36,10 @@ class DatabaseUnavailable(RagcoreError):
     """The catalogue's server is gone, starting, or too busy; the same may work in a moment."""
 
 
+class SearchTimeout(RagcoreError):
+    """A statement of a search took longer than `search_timeout`."""
+
+
 class VectorsUnavailable(RagcoreError):
     """The vector store's server is gone or starting; the same may work in a moment."""
 

@@ -114,6 +114,12 @@ class Settings(BaseSettings):
         description="If given, only files under these folders are ingested or served; in the "
         "variable, folders are separated as in PATH.",
     )
+    search_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="Seconds that one database statement of a search may take.",
+    )
     answer_threshold: float = Field(
         default=0.5,
         ge=0,

@@ -18,6 +18,7 @@ from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.errors import UsageError
 from ragcore.llm.base import Constraint, Sampling
+from ragcore.llm.schema import check_schema
 from ragcore.types import Answer, CancelToken, Citation, Hit, Message, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MAX_QUESTION = 4000  # characters
 PROMPT_TOKENS = 1600  # of documents: what a small model reads well, and quickly on a CPU
 SAMPLING = Sampling(max_tokens=128)
+STRUCTURED_TOKENS = 768  # that an answer by a JSON Schema may have at least
 THRESHOLD = 0.5
 PICTURES = 2  # that are read beside the passages: by their captions, or the text in them
 LEANS = 0.1  # probability of the abstention from which it might be the likeliest text
@@ -141,15 +143,15 @@ class Answerer:
         adapter: str | None = None,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
-        from ragcore.llm.grammar import check_schema
-
-        check_schema(schema)
+        limit = replace(
+            self._sampling, max_tokens=max(STRUCTURED_TOKENS, self._sampling.max_tokens)
+        )
+        check_schema(schema, limit.max_tokens)
         run = Run(self, question, adapter or "none", cancel)
         yield from run.find(collection, k, where or {}, history, schema=schema)
         if not run.hits:
             yield run.abstain("null")
             return
-        limit = replace(self._sampling, max_tokens=max(768, self._sampling.max_tokens))
         for piece in run.generate(limit, Constraint(json_schema=dict(schema))):
             yield AnswerEvent("text", piece)
         yield run.json_answer()

@@ -20,6 +20,7 @@ from ragcore.errors import (
     ModelUnavailable,
     NotPermitted,
     RagcoreError,
+    SearchTimeout,
     UnreadableFile,
     UsageError,
     VectorsUnavailable,
@@ -123,7 +124,7 @@ def problem_of(error: Exception) -> Problem:
         return Problem(400, message)
     if isinstance(error, UnreadableFile):
         return Problem(422, message)
-    if isinstance(error, Cancelled | ModelUnavailable | VectorsUnavailable):
+    if isinstance(error, Cancelled | ModelUnavailable | SearchTimeout | VectorsUnavailable):
         return Problem(503, message, headers={"Retry-After": "5"})
     if isinstance(error, OperationalError | DatabaseUnavailable):
         reason = error.orig if isinstance(error, OperationalError) else error

@@ -11,7 +11,14 @@ from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ragcore.catalog.engine import make_engine, read_session, reading, write_session, writing
+from ragcore.catalog.engine import (
+    limited,
+    make_engine,
+    read_session,
+    reading,
+    write_session,
+    writing,
+)
 from ragcore.catalog.models import (
     Change,
     Collection,
@@ -39,13 +46,21 @@ class Catalog:
         ...     session.scalars(select(Document)).all()
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, search_timeout: float = 10.0) -> None:
+        """`search_timeout`: seconds that one statement of a search may take."""
         self.engine: Engine = make_engine(url)
         self._reading, self._writing = reading(self.engine), writing(self.engine)
+        self.search_engine: Engine = limited(self.engine, search_timeout)
+        self._searching = limited(self._reading, search_timeout)
 
     def read(self) -> AbstractContextManager[Session]:
         """A session that sees one consistent state."""
         return read_session(self._reading)
+
+    def search(self) -> AbstractContextManager[Session]:
+        """As `read`, for statements that a caller shapes: each raises SearchTimeout when it
+        takes too long."""
+        return read_session(self._searching)
 
     def write(self) -> AbstractContextManager[Session]:
         """A session whose changes are committed together when it is left."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
@@ -17,6 +20,8 @@ from ragcore.catalog import postgres
 from ragcore.errors import RagcoreError, UsageError
 
 BUSY_SECONDS = 120
+_DEADLINE = "ragcore_deadline"  # of a connection's statement, on the monotonic clock
+_LOOK_EVERY = 100_000  # instructions of SQLite's machine between two looks at the clock: some ms
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -59,11 +64,17 @@ def _make_sqlite(url: URL) -> Engine:
     engine = create_engine(url, **timeout)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "before_cursor_execute", _set_deadline)
+    event.listen(engine, "handle_error", _translate_sqlite, retval=True)
     return engine
 
 
-def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+def _configure_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below, not by the driver
+    info = record.info
+    connection.set_progress_handler(
+        lambda: time.monotonic() > info.get(_DEADLINE, math.inf), _LOOK_EVERY
+    )
     for pragma in (
         f"busy_timeout={BUSY_SECONDS * 1000}",
         "journal_mode=WAL",
@@ -85,6 +96,18 @@ def _begin_sqlite(connection: Connection) -> None:
     # A writer takes the lock at once: upgrading a read transaction could fail half-way.
     write = connection.get_execution_options().get("ragcore_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _set_deadline(connection: Connection, *_: Any) -> None:
+    seconds = connection.get_execution_options().get(postgres.SECONDS)
+    connection.info[_DEADLINE] = math.inf if seconds is None else time.monotonic() + seconds
+
+
+def _translate_sqlite(context: ExceptionContext) -> BaseException | None:
+    code = getattr(context.original_exception, "sqlite_errorcode", None)
+    if code != sqlite3.SQLITE_INTERRUPT or context.connection is None:
+        return None
+    return postgres.timed_out(context.connection.get_execution_options().get(postgres.SECONDS))
 
 
 def head_revision() -> str:
@@ -145,6 +168,11 @@ def reading(engine: Engine) -> Engine:
     if engine.dialect.name == "sqlite":
         return engine
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def limited(engine: Engine, seconds: float) -> Engine:
+    """An engine each of whose statements is given up after `seconds`: it raises SearchTimeout."""
+    return engine.execution_options(**{postgres.SECONDS: seconds})
 
 
 def writing(engine: Engine) -> Engine:

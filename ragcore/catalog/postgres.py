@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
-from ragcore.errors import DatabaseUnavailable, RagcoreError, UsageError
+from ragcore.errors import DatabaseUnavailable, RagcoreError, SearchTimeout, UsageError
 from ragcore.extras import require_extra
 
 OLDEST = 140000  # as in server_version_num: virtually everything that is still maintained
@@ -41,6 +41,8 @@ _REFUSALS = (
 )
 _TEMPORARY = {"40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03"}
 _BUSY = "55P03"
+_CANCELED = "57014"
+SECONDS = "ragcore_seconds"  # execution option: how long one statement may take
 
 
 def make_postgres(url: URL) -> Engine:
@@ -125,6 +127,17 @@ def _configure(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get("ragcore_write", False):
         lock_writers(connection)
+    seconds = connection.get_execution_options().get(SECONDS)
+    if seconds is not None:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
+
+
+def timed_out(seconds: float) -> SearchTimeout:
+    """What is raised in place of the driver's error when a statement took too long."""
+    return SearchTimeout(
+        f"the search took longer than {seconds:g} s (setting search_timeout): narrow it by a "
+        "filter, or search for fewer words"
+    )
 
 
 def _translate(context: ExceptionContext) -> BaseException | None:
@@ -136,6 +149,9 @@ def _translate(context: ExceptionContext) -> BaseException | None:
     engine = context.engine
     where = shown(engine.url) if engine is not None else "the catalogue's server"
     state = getattr(error, "sqlstate", None)
+    limit = context.connection.get_execution_options().get(SECONDS) if context.connection else None
+    if state == _CANCELED and limit is not None:
+        return timed_out(limit)
     if state == _BUSY:
         return DatabaseUnavailable(
             f"another process has been writing to the catalogue for {LOCK_SECONDS} s; try again"

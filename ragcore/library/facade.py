@@ -162,8 +162,10 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         `schema` is a JSON Schema that the answer's text must follow. `history` are earlier
         turns; a follow-up is rewritten to stand alone. `adapter` replaces the collection's, and
         `threshold` in [0, 1] the setting `answer_threshold`. Raises UsageError for an empty
-        question.
+        question, or a schema that `check_schema` refuses.
         """
+        if schema is not None:
+            self.check_schema(schema)  # before any model is loaded
         return self._answerer.ask(
             question,
             collection=collection,
@@ -175,6 +177,14 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
             threshold=threshold,
             cancel=cancel,
         )
+
+    def check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Raises UsageError for a JSON Schema that an answer cannot be made to follow: malformed,
+        beyond the limits of size, nesting and repetition, or with a reference out of itself."""
+        from ragcore.answers import STRUCTURED_TOKENS
+        from ragcore.llm import check_schema
+
+        check_schema(schema, STRUCTURED_TOKENS)
 
     @permits.verb("read")
     def ask_stream(

@@ -57,7 +57,7 @@ class Parts:
 
     @cached_property
     def catalog(self) -> Catalog:
-        return Catalog(self.settings.catalogue_url)
+        return Catalog(self.settings.catalogue_url, search_timeout=self.settings.search_timeout)
 
     @cached_property
     def jobs(self) -> Jobs:

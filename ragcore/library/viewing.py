@@ -22,16 +22,16 @@ class Viewing(Parts):
         self, collection: str = DEFAULT_COLLECTION, **how: Any
     ) -> tuple[Sequence[Document], int]:
         """One page of the documents and their number in all; see `browse.list_documents`."""
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.list_documents(session, self.catalog.collection(collection).id, **how)
 
     def document(self, document_id: int) -> Document:
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.get_document(session, document_id)
 
     def page(self, document_id: int, number: int) -> DocumentPage:
         """One page's text. Raises UsageError if there is no such page."""
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.get_page(session, document_id, number)
 
     def page_picture(
@@ -46,7 +46,7 @@ class Viewing(Parts):
         """A page as PNG, with the part of `span` (in the document's text) on it marked."""
         from ragcore.ingest.page_view import page_picture
 
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             document = browse.get_document(session, document_id)
             page = browse.get_page(session, document_id, number) if document.page_count else None
         return page_picture(document, page, span=span, width=width, password=password)
@@ -57,13 +57,13 @@ class Viewing(Parts):
         """Where on a PDF's page the part of `span` (in the document's text) stands."""
         from ragcore.ingest.page_view import page_boxes
 
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             document = browse.get_document(session, document_id)
             page = browse.get_page(session, document_id, number)
         return page_boxes(document, page, span, password=password)
 
     def image(self, image_id: int) -> browse.ImageInfo:
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.get_image(session, image_id)
 
     def image_bytes(self, image_id: int) -> bytes:
@@ -77,13 +77,13 @@ class Viewing(Parts):
 
     def thumbnail(self, image_id: int) -> bytes:
         """WebP, at most 320 pixels a side."""
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.thumbnail(session, image_id)
 
     def facets(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, int]]:
         """Counts of documents by type, year of the file's time, and folder."""
         collection_id = self.catalog.collection(collection).id
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             counts = browse.facets(session, collection_id)
             return {**counts, "folder": browse.folders(session, collection_id)}
 
@@ -105,7 +105,7 @@ class Viewing(Parts):
         self, collection: str = DEFAULT_COLLECTION, **how: Any
     ) -> Sequence[browse.ImageInfo]:
         """A collection's images, newest first; see `browse.list_images`."""
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.list_images(session, self.catalog.collection(collection).id, **how)
 
     def image_view(self, image_id: int, *, side: int = 1600) -> bytes:
@@ -118,9 +118,9 @@ class Viewing(Parts):
 
     def thumbnails(self, image_ids: Sequence[int]) -> dict[int, bytes]:
         """WebP of each image that exists, by id."""
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.thumbnails(session, image_ids)
 
     def statistics(self, collection: str = DEFAULT_COLLECTION) -> browse.Statistics:
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             return browse.statistics(session, self.catalog.collection(collection).id)

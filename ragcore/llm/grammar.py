@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 import threading
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.extras import require_extra
+from ragcore.llm.patterns import check_pattern, matches
+from ragcore.llm.schema import MAX_CHARACTERS, check_schema, verify_json
 
 if TYPE_CHECKING:
     import torch
@@ -24,42 +27,47 @@ if TYPE_CHECKING:
 
 MAX_STRING = 300  # characters of a string whose schema sets no maxLength
 MAX_ITEMS = 12  # items of an array whose schema sets no maxItems
+MAX_CHOICES = 1_000
+_MOST_CHARS_A_TOKEN = 8  # a string with more characters than this for each token is cut anyway
 LANDING = 0.6  # share of the budget after which closing tokens are preferred
 _CLOSING = re.compile(r'^[\s"\]}0-9]*["\]}][\s"\]}]*$')
 _LIFT = 60.0  # logits added to closing tokens: more than any model's own preference
 
 
-def check_constraint(constraint: Constraint) -> None:
-    """Raises UsageError unless exactly one kind is given and it is well formed."""
+def check_constraint(constraint: Constraint, max_tokens: int | None = None) -> None:
+    """Raises UsageError unless exactly one kind is given, well formed and within the limits.
+
+    `max_tokens`: tokens that the answer may have.
+    """
     require_extra("grammar", "answers of a given form")
     kinds = (constraint.json_schema, constraint.regex, constraint.choices)
     if sum(kind is not None for kind in kinds) != 1:
         raise UsageError("a constraint is exactly one of json_schema, regex, choices")
-    if constraint.choices is not None and not all(constraint.choices or ("",)):
-        raise UsageError("choices must be given, and none may be empty")
+    if constraint.choices is not None:
+        if not all(constraint.choices or ("",)):
+            raise UsageError("choices must be given, and none may be empty")
+        if len(constraint.choices) > MAX_CHOICES:
+            raise UsageError(f"at most {MAX_CHOICES:,} choices are allowed")
+        if sum(map(len, constraint.choices)) > MAX_CHARACTERS:
+            raise UsageError(f"choices may have {MAX_CHARACTERS:,} characters together")
+    if constraint.regex is not None:
+        check_pattern(constraint.regex)
     if constraint.json_schema is not None:
-        check_schema(constraint.json_schema)
+        check_schema(constraint.json_schema, max_tokens)
 
 
-def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raises UsageError unless `schema` is a JSON Schema (draft 2020-12)."""
-    require_extra("grammar", "answers of a given form")
-    from jsonschema import Draft202012Validator, SchemaError
-
-    try:
-        Draft202012Validator.check_schema(dict(schema))
-    except SchemaError as error:
-        where = "/".join(str(part) for part in error.absolute_path)
-        raise UsageError(f"not a JSON Schema{f' at {where}' if where else ''}: {error.message}"
-                         ) from None  # fmt: skip
-
-
-def limited(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema with limits on strings and arrays that have none.
+def limited(schema: Mapping[str, Any], max_tokens: int | None = None) -> dict[str, Any]:
+    """The schema with limits on strings and arrays that have none, or more than fits.
 
     Strings with a pattern or format are left alone: their grammar says when they end.
     """
     result: dict[str, Any] = copy.deepcopy(dict(schema))
+    most = math.inf if max_tokens is None else max_tokens
+
+    def bound(node: dict[str, Any], kind: str, usual: int, fits: float) -> None:
+        least = node.get(f"min{kind}", 0)
+        given = node.get(f"max{kind}", max(usual, least))
+        node[f"max{kind}"] = given if given <= fits else max(int(fits), least)
 
     def visit(node: Any) -> None:
         if isinstance(node, list):
@@ -68,10 +76,10 @@ def limited(schema: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(node, dict):
             return
         kind = node.get("type")
-        if kind == "string" and not {"enum", "const", "pattern", "format", "maxLength"} & set(node):
-            node["maxLength"] = max(MAX_STRING, node.get("minLength", 0))
-        if kind == "array" and "maxItems" not in node:
-            node["maxItems"] = max(MAX_ITEMS, node.get("minItems", 0))
+        if kind == "string" and not {"enum", "const", "pattern", "format"} & set(node):
+            bound(node, "Length", MAX_STRING, _MOST_CHARS_A_TOKEN * most)
+        if kind == "array":
+            bound(node, "Items", MAX_ITEMS, most)
         for key, value in node.items():
             if key not in ("enum", "const", "default", "examples"):
                 visit(value)
@@ -83,19 +91,9 @@ def limited(schema: Mapping[str, Any]) -> dict[str, Any]:
 def verify(text: str, constraint: Constraint) -> None:
     """Raises RagcoreError unless `text` is what the constraint asks for, whole."""
     if constraint.json_schema is not None:
-        from jsonschema import Draft202012Validator
-
-        try:
-            value = json.loads(text)
-        except ValueError:
-            raise RagcoreError(
-                "the answer was cut before its JSON was complete; raise max_tokens"
-            ) from None
-        error = next(Draft202012Validator(constraint.json_schema).iter_errors(value), None)
-        if error is not None:
-            raise RagcoreError(f"the answer does not follow the schema: {error.message}")
+        verify_json(text, constraint.json_schema)
     elif constraint.regex is not None:
-        if re.fullmatch(constraint.regex, text) is None:
+        if not matches(constraint.regex, text, whole=True):
             raise RagcoreError("the answer was cut before it matched; raise max_tokens")
     elif text not in (constraint.choices or ()):
         raise RagcoreError("the answer was cut before a choice was complete; raise max_tokens")
@@ -116,10 +114,10 @@ class GrammarCompiler:
 
     def start(self, constraint: Constraint, max_tokens: int) -> Grammar:
         """A fresh matcher. Raises UsageError for what cannot be compiled."""
-        check_constraint(constraint)
+        check_constraint(constraint, max_tokens)
         try:
             with self._lock:
-                compiled = self._compile(constraint)
+                compiled = self._compile(constraint, max_tokens)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1][:200]
             raise UsageError(f"this constraint cannot be made a grammar: {reason}") from error
@@ -127,9 +125,9 @@ class GrammarCompiler:
         never = control if constraint.json_schema is not None else None
         return Grammar(compiled, self._vocabulary, closing, never, max_tokens)
 
-    def _compile(self, constraint: Constraint) -> Any:
+    def _compile(self, constraint: Constraint, max_tokens: int) -> Any:
         if constraint.json_schema is not None:
-            schema = json.dumps(limited(constraint.json_schema))
+            schema = json.dumps(limited(constraint.json_schema, max_tokens))
             return self._compiler.compile_json_schema(schema, any_whitespace=False)
         if constraint.regex is not None:
             return self._compiler.compile_regex(constraint.regex)

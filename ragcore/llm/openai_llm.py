@@ -108,7 +108,7 @@ class OpenAILLM:
 
         check(sampling)
         if constraint is not None:
-            check_constraint(constraint)
+            check_constraint(constraint, sampling.max_tokens)
         body = self._body(messages, sampling, constraint, adapter)
         text = ""
         for piece in self._cancellable(body, cancel):

@@ -108,12 +108,12 @@ class SearchEngine:
         store = self._store(scope, "image")
         if store is None or not store.count():
             return []
-        with self._catalog.read() as session:
+        with self._catalog.search() as session:
             ids = chosen.ids(session, scope.id, "image")
         found = dict(self._labeller(names).best_stored(store, ids, top))
         scored = [Scored(item, best[0].probability) for item, best in found.items()]
         scored.sort(key=lambda one: (-one.score, one.id))
-        with self._catalog.engine.connect() as connection:
+        with self._catalog.search_engine.connect() as connection:
             hits = image_hits(connection, scored, collection=scope.name)
         return [Labelled(hit, found[hit.id]) for hit in hits]
 
@@ -159,7 +159,7 @@ class SearchEngine:
                 allowed=allowed,
                 reranker=self._reranker(query),
             )
-            with self._catalog.engine.connect() as connection:
+            with self._catalog.search_engine.connect() as connection:
                 return passage_hits(
                     connection, scored, collection=collection.name, words=words.words
                 )
@@ -177,7 +177,7 @@ class SearchEngine:
                 allowed=allowed,
             )
             matched = found_words.words
-        with self._catalog.engine.connect() as connection:
+        with self._catalog.search_engine.connect() as connection:
             return image_hits(connection, scored, collection=collection.name, words=matched)
 
     def _same_picture(
@@ -203,7 +203,7 @@ class SearchEngine:
     def _allowed(self, chosen: Filter, collection_id: int, kind: HitKind) -> IdArray | None:
         if not chosen:
             return None
-        with self._catalog.read() as session:
+        with self._catalog.search() as session:
             return chosen.ids(session, collection_id, kind)
 
     def _store(self, collection: Scope, modality: str) -> VectorStore | None:

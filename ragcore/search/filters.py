@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, exists, or_, select
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from ragcore.catalog.labels import has_label
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage
@@ -24,6 +28,10 @@ FIELDS = (
     "type", "path", "name", "date", "date>=", "date<=", "size>=", "size<=", "page",
     "label", "label_confidence>=", "classifier",
 )  # fmt: skip
+
+MAX_VALUE = 1_000  # characters of a filter's value
+MAX_GLOB = 200  # characters of a value with wildcards
+MAX_WILDCARDS = 8
 
 _TYPES = {  # short names; any other is a media type, its first half, or a file's extension
     "pdf": ("application/pdf",),
@@ -88,6 +96,7 @@ def parse_filter(where: Mapping[str, str]) -> Filter:
 
     - type: a media type ("text/html"), a short name ("pdf", "image") or an extension ("docx")
     - path: a folder or file (absolute, or the last parts of a path), or a glob with * ? [ ]
+      (at most 8 wildcards and 200 characters)
     - name: part of the file name, or a glob
     - date, date>=, date<=: of the file, as YYYY, YYYY-MM or YYYY-MM-DD
     - size>=, size<=: bytes, or with a unit as in 10MB
@@ -107,6 +116,8 @@ def parse_filter(where: Mapping[str, str]) -> Filter:
             raise UsageError(f"unknown filter {name[:60]!r}; known are {', '.join(FIELDS)}")
         if not text:
             raise UsageError(f"the filter {key!r} needs a value")
+        if len(text) > MAX_VALUE:
+            raise UsageError(f"the filter {key!r} takes at most {MAX_VALUE:,} characters")
         if key == "page":
             result.pages = _pages(text)
         elif key == "label":
@@ -134,7 +145,7 @@ def _path(value: str) -> ColumnElement[bool]:
     path = str(Path(value).expanduser()) if value.startswith("~") else value
     absolute = path.startswith("/") or re.match(r"[A-Za-z]:[\\/]", path) is not None
     if _is_glob(path):
-        return Document.path.regexp_match(_regex(path if absolute else f"*/{path}"))
+        return GlobMatch(Document.path, path if absolute else f"*/{path}")
     path = path.rstrip("/") or "/"
     if absolute:
         return or_(Document.path == path, Document.path.startswith(_folder(path), autoescape=True))
@@ -150,16 +161,50 @@ def _folder(path: str) -> str:
 
 def _name(value: str) -> ColumnElement[bool]:
     if _is_glob(value):
-        return Document.name.regexp_match(f"(?i){_regex(value)}")
+        return GlobMatch(Document.name, value, ignore_case=True)
     return Document.name.icontains(value, autoescape=True)
 
 
 def _is_glob(value: str) -> bool:
-    return any(c in value for c in "*?[")
+    """Raises UsageError for a glob with so many wildcards that matching it would take long."""
+    wildcards = sum(c in "*?[" for c in value)
+    if wildcards and len(value) > MAX_GLOB:
+        raise UsageError(f"a glob has at most {MAX_GLOB} characters, this one {len(value):,}")
+    if wildcards > MAX_WILDCARDS:
+        raise UsageError(f"a glob has at most {MAX_WILDCARDS} of * ? [, this one {wildcards:,}")
+    return wildcards > 0
+
+
+class GlobMatch(FunctionElement[bool]):
+    """Whether a column matches a glob as a whole; * also crosses folders.
+
+    Each database gets an expression that its own engine matches without backtracking: Python's
+    `re`, which SQLite calls, by atomic groups; PostgreSQL compiles patterns to an automaton.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: Any, glob: str, *, ignore_case: bool = False) -> None:
+        case = "(?i)" if ignore_case else ""
+        super().__init__(
+            column.regexp_match(f"{case}\\A{fnmatch.translate(glob)}"),
+            column.regexp_match(f"{case}{_regex(glob)}"),
+        )
+
+
+@compiles(GlobMatch, "sqlite")
+def _sqlite_glob(element: GlobMatch, compiler: SQLCompiler, **how: Any) -> str:
+    return str(compiler.process(next(iter(element.clauses)), **how))
+
+
+@compiles(GlobMatch, "postgresql")
+def _postgresql_glob(element: GlobMatch, compiler: SQLCompiler, **how: Any) -> str:
+    return str(compiler.process(list(element.clauses)[1], **how))
 
 
 def _regex(glob: str) -> str:
-    """A regular expression that both Python and PostgreSQL read; * also crosses folders."""
+    """A regular expression of PostgreSQL."""
     out, at = "", 0
     while at < len(glob):
         c, at = glob[at], at + 1

@@ -78,7 +78,7 @@ class LexicalSearch:
         """The best `limit` rows that hold any of the words."""
         if not words.words or (allowed is not None and not len(allowed)):
             return NO_HITS
-        with self.catalog.read() as session:
+        with self.catalog.search() as session:
             stems = {word: stem(word) for word in words.words}
             frequencies = document_frequencies(session, table, list(stems.values()))
             newest, collections = _overview(session, table)

@@ -157,7 +157,7 @@ class PassageSearch:
         """The first ones in the order of what both the fusion and the reranker hold of them."""
         start = time.perf_counter()
         head = scored[:RERANK_DEPTH]
-        with self._catalog.read() as session:
+        with self._catalog.search() as session:
             texts = passage_texts(session, [one.id for one in head])
         head = [one for one in head if one.id in texts]
         logits = reranker.scores(text, [texts[one.id] for one in head])

@@ -34,7 +34,7 @@ def find_same(
     from ragcore.ingest.pictures import phash, turned
 
     hashes = turned(phash(picture))
-    with catalog.read() as session:
+    with catalog.search() as session:
         suggested = set(_like_hash(session, collection_id, hashes))
         if allowed is not None:
             suggested &= set(allowed.tolist())

@@ -43,7 +43,7 @@ _QUERY = (
 
 def find_scope(catalog: Catalog, name: str) -> Scope:
     """Raises UsageError, naming the known collections, if there is none of this name."""
-    with catalog.engine.connect() as connection:
+    with catalog.search_engine.connect() as connection:
         rows = connection.execute(_QUERY, {"collection": name}).all()
     if not rows or not may_see(int(rows[0][0])):
         found = catalog.collection(name)  # raises, unless it was made just now

@@ -198,6 +198,8 @@ async def chat_completions(request: Request, principal: Reader, body: ChatReques
     here = await _collection(request, principal, body.model)
     question, history = _conversation(body.messages)
     asked = _Asked(here, question, history, body)
+    if asked.schema is not None:
+        await work_of(request).quick(library_of(request).check_schema, asked.schema)
     if body.stream and body.ragcore.live and asked.schema is None:
         return await _live(request, asked)
     if body.stream:

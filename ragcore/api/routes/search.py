@@ -134,6 +134,8 @@ async def ask(request: Request, here: ReaderHere, body: AskForm) -> AnswerShape:
     The answer is given up when the connection is closed.
     """
     library = library_of(request)
+    if body.form is not None:
+        await work_of(request).quick(library.check_schema, body.form)
     answer = await work_of(request).answer(
         request,
         here.principal,
