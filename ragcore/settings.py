@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     read_timeout: int = Field(
         default=300, gt=0, description="Seconds after which reading one file is given up."
     )
+    reader_memory_mb: int = Field(
+        default=0,
+        ge=0,
+        description="Memory of one reader process in MiB; 0: a share of the machine's memory or "
+        "of the control group's limit, at most 2048.",
+    )
     ingest_engine: Literal["local", "ray"] = Field(
         default="local",
         description="Where files are read and embedded: this machine, or a Ray cluster.",

@@ -69,7 +69,7 @@ class LocalEngine(Engine):
     def read(
         self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
     ) -> Generator[ReadResult | None, None, None]:
-        pool = ReaderPool(self._settings.workers, self._settings.read_timeout, is_known)
+        pool = ReaderPool(self._settings, is_known)
         return pool.results(requests)
 
     def embed(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UnreadableFile
+from ragcore.files import read_regular
 from ragcore.types import Picture
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def load(
 
 def _file_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError as error:
         raise UnreadableFile(f"no such picture: {path}") from error
     except OSError as error:

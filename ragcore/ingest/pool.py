@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from ragcore.catalog import FileState
+from ragcore.ingest.memory import MOST, reader_limit
 from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.settings import Settings
+
+_LOOK_EVERY = 0.1  # seconds between two looks at a reader's memory
+_FAREWELL = 5.0  # seconds in which a killed reader goes, unless it waits for a dead disk
 
 
 class Reader:
-    """One reader process, started when needed and again after it was lost."""
+    """One reader process, started when needed and again after it was lost.
 
-    def __init__(self, read_timeout: float) -> None:
+    `memory`: bytes that it may use.
+    """
+
+    def __init__(self, read_timeout: float, memory: int = MOST) -> None:
         self._timeout = read_timeout
+        self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -29,20 +39,38 @@ class Reader:
         connection = self._connection or self._start()
         try:
             connection.send(request)
-            if connection.poll(self._timeout):
+            error = self._wait(connection)
+            if not error:
                 result: ReadResult = connection.recv()
                 return result
-            error = f"reading took longer than {self._timeout:g} s (setting read_timeout)"
         except (EOFError, OSError):
             error = "its reader process died: the file is damaged or needs too much memory"
         self.stop()
         return ReadResult(request.file, error=error)
 
+    def _wait(self, connection: Connection) -> str:
+        """Wait for a result; what went wrong, or "" when it has come."""
+        import psutil
+
+        end = time.monotonic() + self._timeout
+        watched = psutil.Process(self._process.pid) if self._process is not None else None
+        while not connection.poll(max(0.0, min(_LOOK_EVERY, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                return f"reading took longer than {self._timeout:g} s (setting read_timeout)"
+            with suppress(psutil.Error):  # it died, which the connection tells
+                if watched is not None and watched.memory_info().rss > self._memory:
+                    return (
+                        f"needs more memory than the {self._memory >> 20} MiB that a reader may "
+                        "use (setting reader_memory_mb)"
+                    )
+        return ""
+
     def _start(self) -> Connection:
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: the reader must not import modules from the folder the user is in.
-            command = [sys.executable, "-P", "-m", "ragcore.ingest.worker", str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", "ragcore.ingest.worker"]
+            command += [str(theirs.fileno()), str(self._memory)]
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
@@ -60,7 +88,8 @@ class Reader:
             self._connection = None
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_FAREWELL)
             self._process = None
 
 
@@ -71,12 +100,11 @@ class ReaderPool:
     At most `4 * workers` results wait to be taken; then reading pauses.
     """
 
-    def __init__(
-        self, workers: int, read_timeout: float, is_known: Callable[[FileState], bool]
-    ) -> None:
+    def __init__(self, settings: Settings, is_known: Callable[[FileState], bool]) -> None:
         self._is_known = is_known
-        self._count = max(1, workers or os.cpu_count() or 1)
-        self._timeout = read_timeout
+        self._count = max(1, settings.workers or os.cpu_count() or 1)
+        self._timeout = settings.read_timeout
+        self._memory = reader_limit(settings, self._count)
         self._stopping = threading.Event()
         self._readers: list[Reader] = []
 
@@ -114,7 +142,7 @@ class ReaderPool:
             if not self._stopping.is_set():
                 results.put(None)
 
-        self._readers = [Reader(self._timeout) for _ in range(self._count)]
+        self._readers = [Reader(self._timeout, self._memory) for _ in range(self._count)]
         threads = [
             threading.Thread(target=serve, args=(reader,), name="ragcore-read", daemon=True)
             for reader in self._readers
@@ -141,12 +169,9 @@ class ReaderPool:
                 thread.join(timeout=10)
 
     def _hash_or_read(self, reader: Reader, request: ReadRequest) -> ReadResult:
-        try:
-            with open(request.file.path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            return ReadResult(request.file, error=f"cannot be read: {error.strerror}")
-        file = replace(request.file, sha256=digest)
-        if self._is_known(file):
-            return ReadResult(file, same=True)
-        return reader.read(replace(request, file=file))
+        hashed = reader.read(replace(request, hash_only=True))
+        if hashed.error:
+            return hashed
+        if self._is_known(hashed.file):
+            return ReadResult(hashed.file, same=True)
+        return reader.read(replace(request, file=hashed.file))

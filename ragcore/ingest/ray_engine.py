@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from ragcore.catalog import FileState, NewDocument
+from ragcore.files import open_regular, read_regular
 from ragcore.ingest.embed import SpaceIds, new_documents
 from ragcore.ingest.engines import Engine, FindSpaces
 from ragcore.ingest.ray_cluster import Cluster
@@ -140,10 +141,10 @@ class RayEngine(Engine):
         path = Path(request.file.path)
         try:
             if request.file.size > request.options.max_file_mb << 20:
-                with path.open("rb") as stream:
+                with open_regular(path) as stream:
                     content, digest = None, hashlib.file_digest(stream, "sha256").hexdigest()
             else:
-                content = path.read_bytes()
+                content = read_regular(path)
                 digest = hashlib.sha256(content).hexdigest()
         except OSError as error:
             return ReadResult(request.file, error=f"cannot be read: {error.strerror}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ragcore.types import Page, PassageDraft, ReadDocument
@@ -21,8 +21,6 @@ _LEAD_TOKENS = 40
 _SHORT_TOKENS = 40  # a rest of a section below this joins the passage before it
 _HEADING_TOKENS = 24  # what stands under a heading and has less than this is a heading, too
 _TABLE_CELL = re.compile(r" \| |\t")
-
-TokenCount = Callable[[str], int]
 
 
 def document_text(pages: Sequence[Page]) -> str:
@@ -71,18 +69,50 @@ def approximate_tokens(text: str) -> int:
     return count
 
 
+def approximate_reach(text: str, start: int, end: int, limit: float) -> int:
+    """The furthest place up to `end` so that the text from `start` has at most `limit` tokens by
+    `approximate_tokens`; at least one character on. Reads no further than that."""
+    at, count = start, 0
+    # Whole words at a time while they fit surely: most of a part is counted at one go.
+    while (ahead := text.rfind(" ", at, min(end, at + int(limit - count)))) > at:
+        count += approximate_tokens(text[at:ahead])
+        at = ahead
+    for match in _TOKEN.finditer(text, at, end):
+        cost = approximate_tokens(match.group())
+        if count + cost > limit:
+            if count:
+                return match.start()
+            return max(start + 1, match.start() + int(limit * (match.end() - match.start()) / cost))
+        count += cost
+    return end
+
+
 _COMMON = "the of and to is that for with are this by be from or which it not"
 _ENGLISH = frozenset(_COMMON.split())
 _FOREIGN_FACTOR = 1.4  # measured: German 1.26, French 1.42, Latin 1.57
 
 
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """`approximate_tokens`, times a factor."""
+
+    factor: float = 1.0
+
+    def __call__(self, text: str) -> int:
+        return round(self.factor * approximate_tokens(text))
+
+    def reach(self, text: str, start: int, end: int, limit: int) -> int:
+        """See `approximate_reach`."""
+        return approximate_reach(text, start, end, limit / self.factor)
+
+
 def token_counter(text: str) -> TokenCount:
-    """`approximate_tokens`, raised for a text that is not in English: an English vocabulary
-    breaks its short words, too."""
+    """What counts the tokens of `text`: more for one that is not in English, because an English
+    vocabulary breaks its short words, too."""
     words = re.findall(r"[^\W\d_]+", text[:200_000].lower())
     if len(words) < 50 or sum(word in _ENGLISH for word in words) > 0.06 * len(words):
-        return approximate_tokens
-    return lambda part: round(_FOREIGN_FACTOR * approximate_tokens(part))
+        return TokenCount()
+    return TokenCount(_FOREIGN_FACTOR)
 
 
 def split(
@@ -90,14 +120,13 @@ def split(
     *,
     target_tokens: int = TARGET_TOKENS,
     max_tokens: int = MAX_TOKENS,
-    count: TokenCount | None = None,
 ) -> list[PassageDraft]:
     """The passages of `document`, in order, covering all of its text.
 
     A passage is closed at a heading, and at a paragraph's end once it holds about
     `target_tokens`; a paragraph above `max_tokens` is cut between sentences, a table or listing
-    between lines, and only a sentence longer than that between words. `count` measures text in
-    tokens (default: what `token_counter` estimates). Offsets hold exactly:
+    between lines, and only a sentence longer than that between words. Tokens are counted as
+    `token_counter` estimates. Offsets hold exactly:
     `passage.text == document_text(pages)[start:end]`.
 
     Raises `ValueError` unless 0 < target_tokens <= max_tokens.
@@ -105,7 +134,7 @@ def split(
     if not 0 < target_tokens <= max_tokens:
         raise ValueError("target_tokens must be above 0 and at most max_tokens")
     text = document_text(document.pages)
-    count = count or token_counter(text)
+    count = token_counter(text)
     starts = page_starts(document.pages)
     numbers = [page.number for page in document.pages]
     packer = _Packer(target_tokens, max_tokens)
@@ -263,7 +292,7 @@ def _is_listing(text: str, lines: Sequence[tuple[int, int]]) -> bool:
 # A sentence ends at . ! ? … (with closing quotes or brackets) before space and something that
 # can begin a sentence, and at CJK full stops.
 _SENTENCE_END = re.compile(
-    r"(?:[.!?…]+[\"'”’»)\]]*(?=\s+[\"'“‘«(\[]*[^\Wa-zà-öø-ÿ_]|\s+[•\-–—*])|[。！？]+[」』）]*)"
+    r"(?:(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s++[\"'“‘«(\[]*[^\Wa-zà-öø-ÿ_]|\s++[•\-–—*])|[。！？]+[」』）]*)"
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|cf|Fig|Figs|Eq|Eqs|Sec|Tab|No|Nr|"
@@ -314,14 +343,8 @@ _SOFT_BREAKS = (re.compile(r"[;:,)\]}]\s|\n|\f"), re.compile(r"\s"))
 
 
 def _cut(text: str, start: int, end: int, limit: int, count: TokenCount) -> int:
-    """The furthest good place to end a part that begins at `start` (bisection on `count`)."""
-    low, high = start + 1, end
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count(text[start:middle]) <= limit:
-            low = middle
-        else:
-            high = middle - 1
+    """The furthest good place to end a part that begins at `start`."""
+    low = count.reach(text, start, end, limit)
     if low >= end:
         return end
     earliest = start + (low - start) // 2

@@ -1,47 +1,73 @@
 """A reader process: takes files one by one over a connection, sends back what it read.
 
-Run as `python -m ragcore.ingest.worker FD`. A file that crashes or hangs a parser takes down
-this process only; see `ragcore.ingest.pool`. It is no multiprocessing child, so that calling
-`Library.ingest` needs no `if __name__ == "__main__"` guard in the caller's script.
+Run as `python -m ragcore.ingest.worker FD MEMORY`, the memory in bytes. A file that crashes or
+hangs a parser takes down this process only; see `ragcore.ingest.pool`. It is no multiprocessing
+child, so that calling `Library.ingest` needs no `if __name__ == "__main__"` guard in the caller's
+script.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.errors import UnreadableFile
+from ragcore.files import open_regular
 from ragcore.types import FileState, PassageDraft, ReadDocument
 
 if TYPE_CHECKING:
     from ragcore.ingest.readers import ReadOptions
 
-_MEMORY_LIMIT = 12 << 30  # address space; a backstop behind the readers' own limits
+_LIBRARIES = 256 << 20  # bytes of a reader that are code, and not counted as data
+_BLOCK = 2**20
+_OOM_SCORE = "800"  # of 1000: where memory runs out, a reader goes before its parent
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """`file` carries its hash already."""
+    """`hash_only`: find the file's hash. Without it, `file` carries its hash already."""
 
     file: FileState
     options: ReadOptions
+    hash_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """Exactly one of: `same` (its hash is known), `error`, or `document` with `passages`."""
+    """Exactly one of: `same` (its hash is known), `error`, or `document` with `passages`; none of
+    them where only the hash was wanted."""
 
     file: FileState
     document: ReadDocument | None = None
     passages: Sequence[PassageDraft] = ()
     same: bool = False
     error: str = ""
+
+
+def hash_file(request: ReadRequest) -> ReadResult:
+    """The file with its hash. Never raises for a bad file."""
+    file, limit = request.file, request.options.max_file_mb
+    digest = hashlib.sha256()
+    try:
+        with open_regular(file.path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            while size <= limit << 20 and (block := stream.read(_BLOCK)):
+                digest.update(block)
+                size = max(size, stream.tell())
+        if size > limit << 20:
+            reason = f"{size / 2**20:.0f} MiB is over the limit of {limit} MiB"
+            return ReadResult(file, error=f"{reason}: raise the setting max_file_mb")
+    except OSError as error:
+        return ReadResult(file, error=f"cannot be read: {error.strerror}")
+    return ReadResult(replace(file, sha256=digest.hexdigest()))
 
 
 def read_file(request: ReadRequest) -> ReadResult:
@@ -68,21 +94,26 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def _limit_memory() -> None:
+def _limit_memory(limit: int) -> None:
+    """Let allocations beyond `limit` bytes fail, and this process be the first to be ended."""
+    with suppress(OSError):  # not on this system
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     try:
         import resource
     except ImportError:  # not on this system
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _MEMORY_LIMIT)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = max(_LIBRARIES, limit - _LIBRARIES)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
 def main() -> None:
     """Serve requests until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is one process a core already
-    _limit_memory()
+    _limit_memory(int(sys.argv[2]))
     sys.stdout = sys.stderr
     connection = Connection(int(sys.argv[1]))
     while True:
@@ -91,7 +122,7 @@ def main() -> None:
         except (EOFError, OSError):
             return
         try:
-            connection.send(read_file(request))
+            connection.send(hash_file(request) if request.hash_only else read_file(request))
         except OSError:
             return
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse
 from ragcore.errors import UsageError
+from ragcore.files import read_regular
 from ragcore.library.parts import Parts
 from ragcore.types import Box
 
@@ -71,7 +72,7 @@ class Viewing(Parts):
         info = self.image(image_id)
         path = self.settings.media / info.media if info.media else Path(info.path)
         try:
-            return path.read_bytes()
+            return read_regular(path)
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -13,7 +13,9 @@ from ragcore.types import Page
 # zero-width spaces and byte-order marks are layout, not text.
 _DROPPED = re.compile(r"[\x00-\x08\x0b\x0e-\x1b\x7f­​⁠﻿￾￿\ud800-\udfff]")
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_TRAILING = re.compile(r"[ \t]+(?=\n|$)")
+# Runs are matched whole, from their start: tried from each of their characters, a long one would
+# take time by the square of its length.
+_TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|$)")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _LIGATURES = re.compile("[ﬀ-ﬆﬓ-ﬗﭐ-﷿ﹰ-ﻼ]+")
@@ -34,7 +36,9 @@ def clean(text: str) -> str:
 _SYMBOL_BULLET = re.compile(r"^[\uf0a7\uf0b7\uf0a8\uf06e\uf0d8\uf0fc\uf076\uf02d]\s*")
 
 
-_LEADERS = re.compile(r"\s*(?:\.\s?){5,}|\s*…{3,}")  # the dotted lines of tables of contents
+_LEADERS = re.compile(
+    r"(?<!\s)\s*+(?:(?:\.\s?){5,}+|…{3,}+)"
+)  # the dotted lines of tables of contents
 
 
 def plain_letters(text: str) -> str:

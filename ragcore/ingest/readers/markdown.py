@@ -16,7 +16,7 @@ _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)",
 _FIELD = re.compile(
     r"^(title|author|date|description|lang|language|tags)\s*:\s*(\S.*)$", re.M | re.I
 )
-_LARGEST = 8_000_000  # characters; beyond it the text is kept as it stands
+_LARGEST = 2_000_000  # characters; beyond it the text is kept as it stands
 
 
 def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:

@@ -23,7 +23,7 @@ class ReadOptions:
     max_file_mb: int = 512
     max_megapixels: int = 100
     max_unpacked_mb: int = 1024
-    max_characters: int = 50_000_000
+    max_characters: int = 10_000_000
     max_pictures: int = 200
     max_pages: int = 20_000
     passwords: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from ragcore.ingest.readers import layout, pdf_pictures
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.layout import Block
 from ragcore.ingest.readers.options import ReadOptions
+from ragcore.ingest.readers.pdf_limits import check_streams
 from ragcore.ingest.readers.pdf_text import TextLayer, page_lines
 from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, Picture, ReadDocument
@@ -59,6 +60,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
 
     Raises `UnreadableFile` for locked, cut off and damaged files.
     """
+    check_streams(path, max_megapixels=options.max_megapixels)
     document, _ = open_pdf(path, options.passwords)
     warnings: list[str] = []
     try:

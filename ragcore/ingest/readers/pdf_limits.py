@@ -1,0 +1,101 @@
+"""PDF streams that would inflate to more than a reader has: found before PDFium opens the file.
+
+PDFium inflates a page's content as a whole and makes objects of it that take some ten times as
+much memory. Deflate can shrink a thousandfold, so only streams above a size need to be looked
+at; they are inflated here in small blocks that are thrown away.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ragcore.errors import UnreadableFile
+from ragcore.files import open_regular
+
+MAX_CONTENT = 64 << 20  # bytes of one inflated stream: page content, forms, fonts, objects
+_RATIO = 1_000  # Deflate's most
+_BLOCK = 1 << 18
+_HEAD = 1_000  # bytes before a stream in which its dictionary is looked for
+_STREAM = re.compile(rb"(?<!end)stream\r?\n")
+_FLATE = re.compile(rb"/(?:FlateDecode|Fl)\b")
+_NUMBER = rb"/%s\s+(\d{1,9})\b"
+_WIDTH, _HEIGHT, _BITS = (
+    re.compile(_NUMBER % name) for name in (rb"Width", rb"Height", rb"BitsPerComponent")
+)
+
+
+def check_streams(path: Path, *, max_megapixels: int) -> None:
+    """Raises UnreadableFile for a stream that inflates to more than its limit: 64 MiB, or for
+    an image what its pixels take, at most those of `max_megapixels` in four 8-bit channels."""
+    with open_regular(path) as file:
+        try:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (ValueError, OSError):  # empty, or on no disk: the reader says what is wrong
+            return
+        with data:
+            for head, start, end in _streams(data):
+                _check(data, head, start, end, max_megapixels)
+
+
+def _streams(data: mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
+    """(dictionary, start, end) of each stream; the dictionary may have more before it."""
+    for match in _STREAM.finditer(data):
+        start = match.end()
+        end = data.find(b"endstream", start)
+        head = data[max(0, match.start() - _HEAD) : match.start()]
+        yield head[head.rfind(b"obj") + 1 :], start, end if end >= 0 else len(data)
+
+
+def _check(data: mmap.mmap, head: bytes, start: int, end: int, max_megapixels: int) -> None:
+    layers = len(_FLATE.findall(head))
+    limit = _limit(head, max_megapixels)
+    if not layers or (end - start) * _RATIO**layers <= limit:
+        return
+    total = 0
+    for block in _inflated(_slices(data, start, end), layers):
+        total += len(block)
+        if total > limit:
+            raise UnreadableFile(
+                f"a stream in the PDF inflates to more than {limit >> 20} MiB: it is damaged, or "
+                "made to use up memory"
+            )
+
+
+def _limit(head: bytes, max_megapixels: int) -> int:
+    if not re.search(rb"/Subtype\s*/Image\b", head):
+        return MAX_CONTENT
+    width, height, bits = (found.search(head) for found in (_WIDTH, _HEIGHT, _BITS))
+    if not width or not height:
+        return MAX_CONTENT
+    pixels = int(width[1]) * int(height[1])
+    bytes_needed = pixels * 4 * (int(bits[1]) if bits else 8) // 8 + int(height[1])
+    return max(MAX_CONTENT, min(bytes_needed, max_megapixels * 4_000_000))
+
+
+def _slices(data: mmap.mmap, start: int, end: int) -> Iterator[bytes]:
+    for at in range(start, end, _BLOCK):
+        yield data[at : min(end, at + _BLOCK)]
+
+
+def _inflated(blocks: Iterator[bytes], layers: int) -> Iterator[bytes]:
+    for _ in range(layers):
+        blocks = _inflate(blocks)
+    return blocks
+
+
+def _inflate(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """What is inflated, in small blocks; ends where the data is no more Deflate's."""
+    unpacker = zlib.decompressobj()
+    try:
+        for block in blocks:
+            while block:
+                yield unpacker.decompress(block, _BLOCK)
+                block = unpacker.unconsumed_tail
+            if unpacker.eof:
+                return
+    except zlib.error:  # damaged, encrypted, or another filter first: PDFium reads it, or not
+        return
