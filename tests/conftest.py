@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragcore.ingest.pool import Reader
-from ragcore.ingest.worker import ReadRequest, ReadResult, read_file
+from ragcore.ingest.worker import ReadRequest, ReadResult, carry_out
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 from tests import milvus_server
@@ -119,7 +119,7 @@ class ReaderInThisProcess(Reader):
     def read(self, request: ReadRequest) -> ReadResult:
         if request.file.path.casefold().endswith(".pdf"):
             return super().read(request)
-        return read_file(request)
+        return carry_out(request)
 
 
 @pytest.fixture(scope="session", autouse=True)

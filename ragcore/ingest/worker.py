@@ -52,6 +52,11 @@ class ReadResult:
     error: str = ""
 
 
+def carry_out(request: ReadRequest) -> ReadResult:
+    """What is asked for: the file's hash, or its text and passages."""
+    return hash_file(request) if request.hash_only else read_file(request)
+
+
 def hash_file(request: ReadRequest) -> ReadResult:
     """The file with its hash. Never raises for a bad file."""
     file, limit = request.file, request.options.max_file_mb
@@ -122,7 +127,7 @@ def main() -> None:
         except (EOFError, OSError):
             return
         try:
-            connection.send(hash_file(request) if request.hash_only else read_file(request))
+            connection.send(carry_out(request))
         except OSError:
             return
 

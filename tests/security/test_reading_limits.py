@@ -20,6 +20,8 @@ from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
 from ragcore.types import Page, ReadDocument
 
+pytestmark = pytest.mark.reader_processes
+
 
 def file_at(path: Path) -> FileState:
     return FileState(str(path), path.name, 10, 1)
@@ -223,7 +225,9 @@ def test_the_largest_texts_are_read_in_half_a_minute(tmp_path: Path, name: str) 
         if name == "nested.md":
             file.write(nested_list(3_000))
         else:
-            file.write("[" + ",".join(f'{{"id":{i},"text":"row {i} of it"}}' for i in range(2_700_000)))
+            file.write(
+                "[" + ",".join(f'{{"id":{i},"text":"row {i} of it"}}' for i in range(2_700_000))
+            )
             file.write("]")
     before = os.times()
     result, _, peak = reading(path, timeout=300)
