@@ -35,6 +35,7 @@ FLOORS = (
         "ragcore.settings",
         "ragcore.types",
         "ragcore.errors",
+        "ragcore.files",
         "ragcore.extensions",
         "ragcore.extras",
         "ragcore.accounts",

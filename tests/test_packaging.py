@@ -35,6 +35,7 @@ BROUGHT_BY = {
     "pillow": "pillow-heif",
     "psutil": "peft",
     "pydantic": "pydantic-settings",
+    "regex": "transformers",
     "safetensors": "transformers",
     "scikit-learn": "sentence-transformers",
     "scipy": "sentence-transformers",
