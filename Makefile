@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgrou
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all durations lint format bench constraints clean
+.PHONY: help env demo test test-all durations lint format bench constraints release clean
 
 help:
 	@echo "make env          .venv with everything; .venv/bin/ragcore works after it"
@@ -20,12 +20,13 @@ help:
 	@echo "make test-all     style, types and every test; SHARD=2/6 runs the second of six parts"
 	@echo "make lint         style and types"
 	@echo "make bench        measure speed on this machine"
-	@echo "make constraints  pin the versions that are installed now"
+	@echo "make constraints  renew requirements.lock (UPGRADE=all, or UPGRADE=\"NAME NAME\")"
+	@echo "make release      sdist, wheels, checksums and bill of materials in dist/"
 	@echo "make clean        remove .venv, caches and build results"
 
 env: $(READY)
 
-$(READY): pyproject.toml constraints.txt scripts/make_env.sh
+$(READY): pyproject.toml requirements.lock scripts/make_env.sh
 	@bash scripts/make_env.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
@@ -62,9 +63,11 @@ format: $(READY)
 bench: $(READY)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-constraints: $(READY)
-	@bash scripts/pin_versions.sh "$(BIN)/python" > constraints.new && mv constraints.new constraints.txt
-	@touch $(READY)
+constraints:
+	@bash scripts/lock.sh "$(BIN)/uv" $(UPGRADE)
+
+release: $(READY)
+	@$(BIN)/python scripts/release.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,26 +10,36 @@ venv=$2
     exit 1
 }
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    echo "making $venv"
+    echo "creating $venv"
     "$python" -m venv --clear "$venv" || {
-        echo "$python cannot make environments; on Debian: apt-get install python3-venv" >&2
+        echo "$python cannot create environments; on Debian: apt-get install python3-venv" >&2
         exit 1
     }
 fi
 
-# The pins were made on 64-bit Linux with Python 3.11; elsewhere pip chooses by pyproject.toml.
-pins=()
-here=$("$venv/bin/python" -c \
-    'import platform, sys; print(sys.platform, platform.machine(), *sys.version_info[:2])')
-if [[ $here == "linux x86_64 3 11" ]]; then
-    pins=(--constraint constraints.txt)
-else
-    echo "on $here versions are not pinned"
-fi
-
 # Installing needs nothing of what a person has set for running.
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
+projects=()
+for project in . packages/*/; do
+    [[ ! -f $project/pyproject.toml ]] || projects+=("$project")
+done
+
+# The lock is for 64-bit Linux and Python 3.11; elsewhere pip chooses by pyproject.toml.
+here=$("$venv/bin/python" -c \
+    'import platform, sys; print(sys.platform, platform.machine(), *sys.version_info[:2])')
 echo "installing packages (some minutes the first time, 7 GB)"
-"${pip[@]}" install --quiet --upgrade "pip>=25"
-"${pip[@]}" install --quiet "${pins[@]}" --editable ".[all,dev]"
+if [[ $here == "linux x86_64 3 11" ]]; then
+    # Modules are compiled when they are first imported: most never are.
+    "${pip[@]}" install --quiet --no-compile --require-hashes --requirement requirements.lock
+    for project in "${projects[@]}"; do
+        "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable "$project"
+    done
+else
+    echo "on $here versions are not pinned"
+    "${pip[@]}" install --quiet --upgrade "pip>=25"
+    for project in "${projects[@]:1}"; do
+        "${pip[@]}" install --quiet --no-deps --editable "$project"
+    done
+    "${pip[@]}" install --quiet --editable ".[all,dev]"
+fi
 echo "ready: $venv/bin/ragcore"
