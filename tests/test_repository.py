@@ -46,7 +46,7 @@ def test_the_citation_is_valid_and_of_this_version() -> None:
     assert set(citation) <= CITATION_ALLOWED
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] in {"software", "dataset"}
-    assert all(author.get("name") or author.get("family-names") for author in citation["authors"])
+    assert citation["authors"] == project()["authors"]
     assert citation["version"] == ragcore.__version__
     assert citation["license"] == project()["license"]
 
