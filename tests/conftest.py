@@ -93,6 +93,20 @@ def tiny_profile(tmp_path_factory: pytest.TempPathFactory, starter_weights: Weig
     return save_tiny_models(tmp_path_factory.mktemp("tiny"), starter_weights)
 
 
+def on_tiny_models(request: pytest.FixtureRequest) -> bool:
+    folder = request.path.relative_to(REPOSITORY / "tests").parts[0]
+    return folder in ON_TINY_MODELS and not request.node.get_closest_marker("starter_models")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _models_of_the_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a module's fixtures make, they make with the models that its tests use."""
+    with pytest.MonkeyPatch.context() as patch:
+        if on_tiny_models(request):
+            patch.setenv("RAGCORE_PROFILE", str(request.getfixturevalue("tiny_profile")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -105,8 +119,7 @@ def _no_settings_from_outside(
         if name.startswith("RAGCORE_") and name not in KEPT_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
-    folder = request.path.relative_to(REPOSITORY / "tests").parts[0]
-    if folder in ON_TINY_MODELS and not request.node.get_closest_marker("starter_models"):
+    if on_tiny_models(request):
         monkeypatch.setenv("RAGCORE_PROFILE", str(request.getfixturevalue("tiny_profile")))
 
 

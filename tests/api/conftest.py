@@ -20,7 +20,7 @@ from ragcore.api import create_app
 from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
-from ragcore.weights import WeightStore
+from ragcore.weights import load_profile
 from tests.waiting import wait_until
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
@@ -61,13 +61,14 @@ def running(library: Library, **options: object) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def make_settings(starter_weights: WeightStore) -> Callable[[Path], Settings]:
+def make_settings(tiny_profile: Path) -> Callable[..., Settings]:
     """Settings of a home, with the weights that are here, whatever tests do to the variables."""
     kept = os.environ.get("RAGCORE_WEIGHTS_CACHE")
-    cache = {"weights_cache": kept} if kept else {}
+    usual = {"weights_cache": kept} if kept else {}
+    usual |= {"profile": str(tiny_profile)}
 
     def make(home: Path, **more: object) -> Settings:
-        return Settings(home=home, ocr="off", workers=1, ui_upload_mb=2, **cache, **more)
+        return Settings(home=home, ocr="off", workers=1, ui_upload_mb=2, **{**usual, **more})
 
     return make
 
@@ -85,15 +86,17 @@ def api_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def served(
-    api_files: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    make_settings: Callable[..., Settings],
-) -> Iterator[Served]:
-    """A server that asks for keys."""
-    home = tmp_path_factory.mktemp("api-home")
-    library = Library(make_settings(home, api_rate=0))
+def encoder_name(served: Served) -> str:
+    """What the profile calls the text encoder."""
+    reference = load_profile(served.library.settings).text_encoder
+    assert reference is not None
+    return reference.name
+
+
+@contextmanager
+def serving_files(api_files: Path, settings: Settings) -> Iterator[Served]:
+    """A server that asks for keys, over a library with two collections."""
+    library = Library(settings)
     secret = api_files.parent / "secret"
     secret.mkdir(exist_ok=True)
     (secret / "safe.txt").write_text(SECRET)
@@ -105,6 +108,38 @@ def served(
     every = {s: keys.create(f"every {s}", scope=s)[0] for s in SCOPES}
     with running(library, keys_needed=True) as url:
         yield Served(url, library, own, every)
+
+
+@pytest.fixture(scope="session")
+def served(
+    api_files: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_settings: Callable[..., Settings],
+) -> Iterator[Served]:
+    """A server on tiny models."""
+    settings = make_settings(tmp_path_factory.mktemp("api-home"), api_rate=0)
+    with serving_files(api_files, settings) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def answering(
+    api_files: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_settings: Callable[..., Settings],
+) -> Iterator[Served]:
+    """The same on the starter profile's models, whose answers mean something."""
+    home = tmp_path_factory.mktemp("answering-home")
+    settings = make_settings(home, api_rate=0, profile="starter")
+    with serving_files(api_files, settings) as served:
+        yield served
+
+
+@pytest.fixture
+def asker(answering: Served) -> Iterator[httpx.Client]:
+    """A client that may read `own` where real models answer."""
+    with answering.client(answering.keys["read"]) as client:
+        yield client
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ragcore.llm.openai_llm import OpenAILLM
 from ragcore.settings import Settings
 from ragcore.types import Message
 
-from .conftest import Served
+from .conftest import Served, encoder_name
 
 KEY = "TEST_SERVER_KEY"
 
@@ -32,7 +32,7 @@ def profile(served: Served, tmp_path: Path) -> Path:
     options = f'url = "{served.url}/v1", key_variable = "{KEY}"'
     path.write_text(
         'name = "served"\n'
-        '[text_encoder]\nweights = "minilm-l6-v2"\nkind = "openai"\n'
+        f'[text_encoder]\nweights = "{encoder_name(served)}"\nkind = "openai"\n'
         f'options = {{ {options}, query_input_type = "query" }}\n'
         '[image_text_encoder]\nweights = "starter-clip"\nkind = "open_clip"\n'
         f'[llm]\nweights = "ragcore/own"\nkind = "openai"\noptions = {{ {options} }}\n'

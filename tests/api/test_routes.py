@@ -48,7 +48,7 @@ def test_collections_tell_what_they_hold(reader: httpx.Client) -> None:
 
 
 def test_search_by_words(reader: httpx.Client) -> None:
-    body = {"text": "playing foosball in working hours", "limit": 3}
+    body = {"text": "table games during working hours", "limit": 3}
     found = reader.post(f"{OWN}/search", json=body).json()
     assert found["hits"][0]["document"] == HANDBOOK
     assert found["hits"][0]["kind"] == "passage"
@@ -113,17 +113,31 @@ def test_pictures_are_labelled_page_by_page(reader: httpx.Client) -> None:
     assert reader.post(f"{OWN}/label", json={"labels": ["sun"]}).status_code == 422
 
 
-def test_ask_answers_with_a_citation_that_can_be_looked_at(reader: httpx.Client) -> None:
-    answer = reader.post(f"{OWN}/ask", json={"question": QUESTION, "show_prompt": True}).json()
+@pytest.mark.full
+def test_ask_answers_with_a_citation_that_can_be_looked_at(asker: httpx.Client) -> None:
+    answer = asker.post(f"{OWN}/ask", json={"question": QUESTION, "show_prompt": True}).json()
     assert not answer["abstained"]
     citation = answer["citations"][0]
     assert citation["document"] == HANDBOOK
     assert QUESTION in answer["prompt"]
     start, end = citation["span"]
     page = f"{OWN}/documents/{citation['document_id']}/pages/{citation['page']}"
-    text = reader.get(page).json()
+    text = asker.get(page).json()
     assert text["text"][start - text["start"] : end - text["start"]] == citation["quote"]
     params = {"start": start, "end": end, "width": 600}
+    marked = asker.get(f"{page}/picture", params=params)
+    plain = asker.get(f"{page}/picture", params={"width": 600})
+    assert marked.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(marked.content)) as picture:
+        assert picture.width == 600
+    assert marked.content != plain.content
+
+
+def test_a_page_is_drawn_with_a_part_of_it_marked(reader: httpx.Client) -> None:
+    hit = reader.post(f"{OWN}/search", json={"text": "table games"}).json()["hits"][0]
+    page = f"{OWN}/documents/{hit['document_id']}/pages/{hit['page']}"
+    start = reader.get(page).json()["start"]
+    params = {"start": start + 10, "end": start + 60, "width": 600}
     marked = reader.get(f"{page}/picture", params=params)
     plain = reader.get(f"{page}/picture", params={"width": 600})
     assert marked.headers["content-type"] == "image/png"
@@ -138,15 +152,18 @@ def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
     assert answer["citations"] == []
 
 
-def test_ask_in_events(reader: httpx.Client) -> None:
-    with reader.stream("POST", f"{OWN}/ask/stream", json={"question": QUESTION}) as answer:
+@pytest.mark.parametrize("models", ["tiny", pytest.param("starter", marks=pytest.mark.full)])
+def test_ask_in_events(request: pytest.FixtureRequest, models: str) -> None:
+    client: httpx.Client = request.getfixturevalue("reader" if models == "tiny" else "asker")
+    with client.stream("POST", f"{OWN}/ask/stream", json={"question": QUESTION}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         told = events(answer.iter_lines())
     names = [name for name, _ in told]
     assert names[0] == "hits"
     assert names[-1] == "answer"
     assert names.count("text") > 2
-    assert told[-1][1]["citations"]
+    assert told[-1][1]["abstained"] == (not told[-1][1]["citations"])
+    assert models == "tiny" or told[-1][1]["citations"]
 
 
 def test_ask_for_a_form(reader: httpx.Client) -> None:
@@ -169,18 +186,19 @@ def test_an_asker_who_goes_away_stops_the_answer(served: Served, reader: httpx.C
     assert threading.active_count() <= before + 16
 
 
-def test_an_asker_who_hangs_up_is_not_answered(served: Served, reader: httpx.Client) -> None:
+@pytest.mark.full
+def test_an_asker_who_hangs_up_is_not_answered(answering: Served, asker: httpx.Client) -> None:
     def answers() -> float:
-        counted = re.findall(r"^ragcore_answers_total\S* (\S+)$", reader.get("/metrics").text, re.M)
+        counted = re.findall(r"^ragcore_answers_total\S* (\S+)$", asker.get("/metrics").text, re.M)
         return sum(map(float, counted))
 
     before = answers()
     body = {"question": "What must visitors to the staff's workshops wear?", "k": 6}
-    with served.client(served.keys["read"]) as hasty, pytest.raises(httpx.ReadTimeout):
+    with answering.client(answering.keys["read"]) as hasty, pytest.raises(httpx.ReadTimeout):
         hasty.post(f"{OWN}/ask", json=body, timeout=0.2)
     # The next one is answered after it, by the same worker: then it is over, if it ever began.
-    reader.post(f"{OWN}/ask", json={"question": QUESTION}).raise_for_status()
-    wait_until(lambda: nothing_is_answered(reader), "the end of the answers", every=0.1)
+    asker.post(f"{OWN}/ask", json={"question": QUESTION}).raise_for_status()
+    wait_until(lambda: nothing_is_answered(asker), "the end of the answers", every=0.1)
     assert answers() == before + 1
 
 

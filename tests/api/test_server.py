@@ -77,6 +77,7 @@ def by_openai(url: str) -> dict[str, Any]:
 
 @pytest.mark.full
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.starter_models
 def test_the_journey_of_the_docs_and_the_end(tmp_path: Path, starter_weights: WeightStore) -> None:
     with serving(tmp_path / "home") as (process, url):
         said = []

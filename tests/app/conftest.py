@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ragcore_app.state import close_libraries
 from streamlit.testing.v1 import AppTest
 
 from ragcore.catalog.keys import Keys
@@ -33,22 +35,40 @@ with errors_as_sentences():
 """
 
 
-@pytest.fixture(scope="session")
-def filled_home(
-    tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore
-) -> Iterator[Path]:
+def fill(root: Path, profile: str) -> Path:
     """A home with the collection "sample": the sample documents and four drawn pictures."""
-    root = tmp_path_factory.mktemp("app")
     files = root / "files"
     shutil.copytree(SAMPLE, files / "documents")
     draw_pictures(files / "pictures")
-    with Library(Settings(home=root / "home")) as library:
+    with Library(Settings(home=root / "home", profile=profile)) as library:
         report = library.ingest([files], collection="sample")
         assert not report.failed
-    yield root / "home"
-    from ragcore_app.state import close_libraries
+    return root / "home"
 
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory, tiny_profile: Path) -> Iterator[Path]:
+    yield fill(tmp_path_factory.mktemp("app"), str(tiny_profile))
     close_libraries()
+
+
+@pytest.fixture(scope="session")
+def starter_home(
+    tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore
+) -> Iterator[Path]:
+    yield fill(tmp_path_factory.mktemp("app"), "starter")
+    close_libraries()
+
+
+@pytest.fixture
+def filled_home(request: pytest.FixtureRequest) -> Path:
+    """The home that was filled by the models that the test uses."""
+    home: Path = request.getfixturevalue(kind_of(request) + "_home")
+    return home
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    return "starter" if request.node.get_closest_marker("starter_models") else "tiny"
 
 
 @pytest.fixture
@@ -61,8 +81,6 @@ def home(filled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def own_home(filled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the filled home, for tests that change it."""
-    from ragcore_app.state import close_libraries
-
     close_libraries()  # so that the copy is whole
     copy = tmp_path / "copied"
     shutil.copytree(filled_home, copy)
@@ -84,14 +102,11 @@ def page() -> Callable[..., AppTest]:
     return make
 
 
-@pytest.fixture(scope="module")
-def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    from ragcore_app.state import close_libraries
-
-    close_libraries()
-    folder = tmp_path_factory.mktemp("journeys")
-    shutil.copytree(filled_home, folder / "home")
-    with Library(Settings(home=folder / "home")) as library:
+@contextmanager
+def serving(home: Path, folder: Path, profile: str) -> Iterator[Server]:
+    """The pages, served to Ann, Bob and Eve from a copy of that home."""
+    shutil.copytree(home, folder / "home")
+    with Library(Settings(home=folder / "home", profile=profile)) as library:
         note = folder / "notice.txt"
         note.write_text("The reading room opens at nine. Dogs may come in on a lead.\n")
         library.ingest([note], collection="visitors")
@@ -99,7 +114,10 @@ def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name in ("Ann", "Eve"):
             keys.create(name, scope="admin", password=PASSWORD)
         keys.create("Bob", scope="read", collections=["visitors"], password=PASSWORD)
-    server = Server(folder / "home", folder / "server.log", "--login", RAGCORE_ALLOWED_ROOTS="/")
+    server = Server(
+        folder / "home", folder / "server.log", "--login",
+        RAGCORE_ALLOWED_ROOTS="/", RAGCORE_PROFILE=profile,
+    )  # fmt: skip
     server.start()
     yield server
     server.stop()
@@ -107,7 +125,30 @@ def server(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert "Traceback" not in log, log
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def tiny_server(
+    tiny_home: Path, tiny_profile: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with serving(tiny_home, tmp_path_factory.mktemp("journeys"), str(tiny_profile)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def starter_server(
+    starter_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with serving(starter_home, tmp_path_factory.mktemp("journeys"), "starter") as server:
+        yield server
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Server:
+    """The server of the models that the test uses; all journeys share it."""
+    served: Server = request.getfixturevalue(kind_of(request) + "_server")
+    return served
+
+
+@pytest.fixture(scope="session")
 def chrome() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

@@ -29,6 +29,8 @@ def buttons(test: AppTest, start: str) -> list[str]:
     return [str(b.key) for b in test.button if b.key and str(b.key).startswith(start)]
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_question_answer_citation_rating_export_delete(page: Page, own_home: Path) -> None:
     test = page("ask").run()
     assert test.title[0].value == "Ask your documents"

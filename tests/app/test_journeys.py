@@ -1,6 +1,7 @@
-"""Whole journeys in a real browser, on the real server with real models.
+"""Whole journeys in a real browser, on the real server.
 
-One server with a login serves all of them; every browser context is another browser.
+One server with a login serves all of them; every browser context is another browser. Two of them
+are in the fast tier, on tiny models; the others want the starter's, or much time.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from .app_browser import DESKTOP, PASSWORD, PHONE, WAIT, Server, chromium, draw_
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.full,
     pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
 ]
 FILES = 300  # more than one batch: the first is stored while the encoder has the next
 QUESTION = "Are we allowed to play table games during working hours?"
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_login(server: Server, chrome: Any) -> None:
     context = chrome.new_context(viewport=DESKTOP)
     page = context.new_page()
@@ -82,7 +84,7 @@ def test_upload_progress_search_by_words_and_picture(
     page.get_by_text("2 files added").first.wait_for(timeout=WAIT)
 
     page.get_by_role("link", name="Search").click()
-    page.get_by_label("Search", exact=True).fill("bird at the weir")
+    page.get_by_label("Search", exact=True).fill("heron at the weir")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="heron.txt").first.click()
     dialog = page.get_by_role("dialog")
@@ -90,7 +92,7 @@ def test_upload_progress_search_by_words_and_picture(
     assert "<script>" in dialog.inner_text(), "shown, not run"
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-    assert "q=bird" in page.url
+    assert "q=heron" in page.url
 
     page.goto(server.url)
     settle(page)
@@ -100,6 +102,8 @@ def test_upload_progress_search_by_words_and_picture(
     expect(first).to_contain_text("red-circle", timeout=WAIT)
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_ask_stop_follow_up_citation(server: Server, person: Callable[..., Any]) -> None:
     page, other = person("Ann"), person("Eve")
     page.goto(f"{server.url}/ask")
@@ -132,6 +136,8 @@ def test_ask_stop_follow_up_citation(server: Server, person: Callable[..., Any])
     assert "How is the drift" not in other.locator("body").inner_text()
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_cancel_an_ingest_then_delete(
     server: Server, person: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -161,6 +167,8 @@ def test_cancel_an_ingest_then_delete(
     page.get_by_text("No document fits that.").wait_for()
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_by_keyboard_alone(server: Server, person: Callable[..., Any]) -> None:
     page = person()
     page.goto(f"{server.url}/?q=table+games")
@@ -180,6 +188,8 @@ def test_by_keyboard_alone(server: Server, person: Callable[..., Any]) -> None:
     dialog.wait_for(state="hidden")
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_width_and_dark(server: Server, person: Callable[..., Any], scheme: str) -> None:
     page = person(viewport=PHONE, color_scheme=scheme, has_touch=True)
@@ -195,6 +205,8 @@ def test_phone_width_and_dark(server: Server, person: Callable[..., Any], scheme
     assert (red < 80) == (scheme == "dark")
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_a_killed_server_goes_on_where_it_was(
     server: Server, person: Callable[..., Any], tmp_path: Path
 ) -> None:

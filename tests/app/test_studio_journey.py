@@ -21,7 +21,6 @@ from .app_browser import PHONE, Server, choose, chromium, settle
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.full,
     pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)"),
 ]
 AROUND = [2 * math.pi * step / 24 for step in range(25)]
@@ -74,6 +73,8 @@ def controls(png: bytes) -> list[tuple[str, np.ndarray]]:
     ]
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_a_drawn_scribble_is_followed(server: Server, person: Callable[..., Any]) -> None:
     page = person()
     opened(page, f"{server.url}/studio", "Follow a picture")
@@ -139,6 +140,8 @@ def test_colour_regions_are_drawn_with_fill(server: Server, person: Callable[...
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_a_found_picture_is_followed_kept_and_found(
     server: Server, person: Callable[..., Any]
 ) -> None:
@@ -176,6 +179,8 @@ def test_a_found_picture_is_followed_kept_and_found(
     expect(page.get_by_text(f"green-ladder-{seed}").first).to_be_visible()
 
 
+@pytest.mark.full
+@pytest.mark.starter_models
 def test_preview_cancel_and_settings_from_a_file(
     server: Server, person: Callable[..., Any], tmp_path: Path
 ) -> None:

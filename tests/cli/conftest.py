@@ -15,7 +15,6 @@ from PIL import Image, ImageDraw
 from ragcore.cli.main import main
 from ragcore.library import Library
 from ragcore.settings import Settings
-from ragcore.weights import WeightStore
 
 NOTES = {
     "heron.txt": "The grey heron stands motionless in shallow water and waits for fish.\n",
@@ -77,12 +76,14 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _stocked_home(
-    notes: Path, tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore
+    notes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_profile: Path
 ) -> Path:
     home = tmp_path_factory.mktemp("home")
     kept = os.environ.get("RAGCORE_WEIGHTS_CACHE")
     cache = {"weights_cache": kept} if kept else {}
-    with Library(Settings(home=home, ocr="off", workers=1, **cache)) as library:
+    with Library(
+        Settings(home=home, profile=str(tiny_profile), ocr="off", workers=1, **cache)
+    ) as library:
         library.ingest([notes], collection="notes")
     return home
 

@@ -1,4 +1,4 @@
-"""What the commands do and print. Real models, real files."""
+"""What the commands do and print."""
 
 from __future__ import annotations
 
@@ -169,6 +169,7 @@ def test_documents_are_listed_and_removed(
     assert run("doctor").code == 0
 
 
+@pytest.mark.starter_models
 def test_models_are_listed(run: Run) -> None:
     listed = run("models", "list", "--json").json
     assert listed["profile"] == "starter"
@@ -179,11 +180,13 @@ def test_models_are_listed(run: Run) -> None:
     assert "minilm-l6-v2" in run("models", "list").out
 
 
+@pytest.mark.starter_models
 def test_pulling_what_is_there_is_quick(run: Run) -> None:
     pulled = run("models", "pull", "minilm-l6-v2", "--json").json["weights"]
     assert Path(pulled["minilm-l6-v2"], "model.safetensors").is_file()
 
 
+@pytest.mark.starter_models
 def test_profile_is_chosen_for_good(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

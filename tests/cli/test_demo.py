@@ -13,6 +13,8 @@ from ragcore.cli import demo
 from ragcore.cli.main import cli
 from ragcore.weights import WeightStore
 
+pytestmark = pytest.mark.starter_models
+
 
 @pytest.fixture
 def home(starter_weights: WeightStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -49,6 +51,7 @@ def test_the_demo_shows_and_is_removed(home: Path, monkeypatch: pytest.MonkeyPat
     assert run("--remove") == "there is no demo to remove\n"
 
 
+@pytest.mark.full
 def test_other_documents_of_the_collection_stay(home: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("Mine.\n")

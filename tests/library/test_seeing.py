@@ -31,16 +31,17 @@ COLOURS = ("red", "green", "blue")
 
 @pytest.fixture(scope="module")
 def profile(
-    starter_weights: WeightStore, tmp_path_factory: pytest.TempPathFactory
+    tiny_profile: Path, starter_weights: WeightStore, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """The starter's encoders with small models that answer."""
+    """The tiny encoders, with a model that answers and has a name of its own."""
     folder = tmp_path_factory.mktemp("seeing")
     base = save_small_llm(folder / "llm", starter_weights)
     save_projector(folder / "small-eyes", base)
     path = folder / "small.toml"
     path.write_text(
-        'name = "small"\n[text_encoder]\nweights = "minilm-l6-v2"\nkind = "sentence-transformers"\n'
-        '[image_text_encoder]\nweights = "starter-clip"\nkind = "open_clip"\n'
+        f'name = "small"\n[text_encoder]\nweights = "local:{tiny_profile.parent}/text"\n'
+        'kind = "sentence-transformers"\n'
+        f'[image_text_encoder]\nweights = "local:{tiny_profile.parent}/clip"\nkind = "open_clip"\n'
         '[llm]\nweights = "local:llm"\nkind = "transformers"\n'
         '[picture_llm]\nweights = "local:small-eyes"\nkind = "projector"\n'
     )

@@ -22,7 +22,7 @@ from tests.tuning.classifier_samples import draw_classes, recipe, save_timm
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, starter_weights: object) -> Path:
-    """A home with 24 drawn pictures of three colours and a text, by the starter models; the
+    """A home with 24 drawn pictures of three colours and a text, by tiny models; the
     colours are taught on five pictures each."""
     root = tmp_path_factory.mktemp("teaching")
     draw_classes(root / "files")
