@@ -18,6 +18,8 @@ from ragcore.catalog.models import Document, Embedding, Passage
 
 from .conftest import make_document
 
+pytestmark = pytest.mark.full
+
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -170,6 +170,7 @@ def test_long_and_odd_texts_are_taken(catalog: Catalog, collection: int) -> None
 # --- the server goes and comes back --------------------------------------------
 
 
+@pytest.mark.full
 def test_writers_go_on_after_a_restart(
     served: Catalog,
     mortal: PostgresServer,
@@ -212,6 +213,7 @@ def test_writers_go_on_after_a_restart(
     assert any("the catalogue is back after" in line for line in said), said
 
 
+@pytest.mark.full
 def test_a_search_says_so_and_works_again(served: Catalog, mortal: PostgresServer) -> None:
     collection = served.create_collection("papers").id
     with served.write() as session:
@@ -237,6 +239,7 @@ def test_a_search_says_so_and_works_again(served: Catalog, mortal: PostgresServe
     assert look() == 1
 
 
+@pytest.mark.full
 def test_patience_ends(
     served: Catalog, mortal: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +256,7 @@ def test_patience_ends(
         mortal.start()
 
 
+@pytest.mark.full
 def test_the_audit_log_is_written_later(served: Catalog, mortal: PostgresServer) -> None:
     audit = Audit(served)
     mortal.kill()

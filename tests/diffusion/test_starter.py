@@ -42,6 +42,7 @@ def test_it_is_small_and_in_half_precision() -> None:
     assert "CC BY 4.0" in (FOLDER / "README.md").read_text("utf-8")
 
 
+@pytest.mark.full
 def test_words_decide_the_colour(maker: Imaginer) -> None:
     def colour(prompt: str) -> np.ndarray:
         made = maker.imagine(
@@ -55,6 +56,7 @@ def test_words_decide_the_colour(maker: Imaginer) -> None:
     assert blue[2] - blue[0] > red[2] - red[0] + 40
 
 
+@pytest.mark.full
 def test_edges_are_followed(maker: Imaginer) -> None:
     if "canny" not in maker.model.control_kinds:
         pytest.skip("these weights have no ControlNet yet")

@@ -68,6 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightSto
     return folder
 
 
+@pytest.mark.full
 def test_each_stage_learns_and_logs(trained: Path) -> None:
     for stage, name in (("autoencoder", "l1"), ("denoiser", "loss")):
         rows = [json.loads(line) for line in (trained / "run" / stage / "log.jsonl").open()]
@@ -77,6 +78,7 @@ def test_each_stage_learns_and_logs(trained: Path) -> None:
         assert list((trained / "run" / stage).glob("strip-*.png")), stage
 
 
+@pytest.mark.full
 def test_what_was_trained_makes_pictures(trained: Path, starter_weights: WeightStore) -> None:
     model = LatentModel(trained / "run" / "model", starter_weights.ensure("minilm-l6-v2"))
     imaginer = Imaginer(model)
@@ -86,6 +88,7 @@ def test_what_was_trained_makes_pictures(trained: Path, starter_weights: WeightS
     assert made.pictures[0].png.startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 def test_one_stage_by_the_clock(trained: Path) -> None:
     before = (trained / "run" / "denoiser" / "log.jsonl").read_text()
     long = recipe(
@@ -108,6 +111,7 @@ def test_one_stage_by_the_clock(trained: Path) -> None:
     assert (trained / "run" / "denoiser" / "log.jsonl").read_text() == before
 
 
+@pytest.mark.full
 def test_a_stage_needs_the_autoencoder(trained: Path, tmp_path: Path) -> None:
     values = recipe(trained).model_dump(mode="json") | {"output": str(tmp_path / "none")}
     with pytest.raises(UsageError, match="train the stage autoencoder first"):
@@ -158,6 +162,7 @@ def test_another_recipe_does_not_go_on(trained: Path) -> None:
         tune_diffusion(other, settings=Settings(home=trained / "home"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("zeros", [True, False])
 def test_controlnet(trained: Path, starter_weights: WeightStore, zeros: bool) -> None:
     values = {

@@ -43,6 +43,7 @@ def test_marks_are_no_part_of_the_answer() -> None:
     assert normalised("The Cat's  hat!") == "cats hat"
 
 
+@pytest.mark.full
 def test_gold_passages_with_distractors_through_the_real_model(
     tmp_path: Path, settings: Settings, starter_weights
 ) -> None:

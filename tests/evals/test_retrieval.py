@@ -107,6 +107,7 @@ def test_whole_evaluation(beir: Path, settings: Settings, starter_weights: Weigh
     assert not settings.home.exists(), "an evaluation leaves the home alone"
 
 
+@pytest.mark.full
 def test_an_optional_reranker_stands_beside_the_default(
     beir: Path, settings: Settings, starter_weights: WeightStore
 ) -> None:

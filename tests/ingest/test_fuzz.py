@@ -15,6 +15,8 @@ from ragcore.types import ReadDocument
 
 from .ingest_samples import WRITERS
 
+pytestmark = pytest.mark.full
+
 CASES = 20  # a type: 220 in all
 SECONDS = 30  # for one file; sound ones take well under one
 

@@ -92,6 +92,7 @@ def test_dead_reader_costs_one_file(library: Library, tmp_path: Path) -> None:
     assert_consistent(library)
 
 
+@pytest.mark.full
 def test_hanging_reader_is_given_up_after_its_time(settings: Settings, tmp_path: Path) -> None:
     folder = write_notes(tmp_path / "notes", 6)
     hasty = settings.model_copy(update={"read_timeout": 8})
@@ -109,6 +110,7 @@ def test_readers_end_with_the_run(library: Library, tmp_path: Path) -> None:
     assert readers() == []
 
 
+@pytest.mark.full
 def test_two_ingests_and_a_search_at_once(library: Library, tmp_path: Path) -> None:
     library.ingest([write_notes(tmp_path / "first", 5, "penguin")])
     done = threading.Event()
@@ -138,6 +140,7 @@ def test_two_ingests_and_a_search_at_once(library: Library, tmp_path: Path) -> N
     assert_consistent(library)
 
 
+@pytest.mark.full
 def test_same_folder_twice_at_once_is_stored_once(library: Library, tmp_path: Path) -> None:
     folder = write_notes(tmp_path / "notes", 80)
     reports: list[IngestReport] = []

@@ -21,6 +21,8 @@ from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.full
+
 ASK = [Message("system", "You are brief."), Message("user", "Name three colours.")]
 
 

@@ -79,6 +79,7 @@ def test_regular_expression_and_choices(tiny_llm: TransformersLLM) -> None:
     assert "".join(tiny_llm.stream(ASK, warm, constraint=choice)) in (choice.choices or ())
 
 
+@pytest.mark.full
 def test_real_model_fills_a_schema(real_llm: TransformersLLM) -> None:
     schema = {
         "type": "object",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ragcore.llm import Sampling
 from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.types import Message
@@ -16,6 +18,7 @@ def ngrams(tokens: list[int], size: int) -> list[tuple[int, ...]]:
     return [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
 
 
+@pytest.mark.full
 def test_no_repeat_ngram(real_llm: TransformersLLM) -> None:
     free = ngrams(tokens_of(real_llm), 3)
     assert len(set(free)) < len(free)  # greedy repeats itself here
@@ -23,6 +26,7 @@ def test_no_repeat_ngram(real_llm: TransformersLLM) -> None:
     assert len(set(strict)) == len(strict)
 
 
+@pytest.mark.full
 def test_penalties_make_more_different_tokens(real_llm: TransformersLLM) -> None:
     free = len(set(tokens_of(real_llm)))
     assert len(set(tokens_of(real_llm, repetition_penalty=1.5))) > free
@@ -30,6 +34,7 @@ def test_penalties_make_more_different_tokens(real_llm: TransformersLLM) -> None
     assert len(set(tokens_of(real_llm, presence_penalty=20.0))) > free
 
 
+@pytest.mark.full
 def test_banned_and_boosted_words(real_llm: TransformersLLM) -> None:
     question = [Message("user", "What is the capital of France?")]
 

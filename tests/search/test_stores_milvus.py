@@ -24,6 +24,8 @@ from tests.waiting import PATIENCE, wait_until
 
 from .test_stores import right, several_processes
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 def space(catalog: Catalog, library: dict[str, int]) -> SpaceRow:

@@ -164,6 +164,7 @@ def _parameters(model: Path, settings: Settings) -> list:
     return list(load_clip(f"local:{model}", settings=settings).model.parameters())
 
 
+@pytest.mark.full
 def test_starter_clip_is_trained_from_cached_features(
     pictures: Path, tmp_path: Path, starter_weights: WeightStore
 ) -> None:

@@ -20,6 +20,8 @@ from tests.milvus_server import TOKEN, MilvusServer
 
 from .conformance import Conformance, D, Opener, exactly, recall, unit
 
+pytestmark = pytest.mark.full
+
 
 class _Milvus(Conformance):
     exact = False
