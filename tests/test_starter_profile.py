@@ -47,7 +47,7 @@ def best(library: Library, query: SearchQuery) -> str:
 
 
 def test_search_finds_other_words_for_the_same(library: Library) -> None:
-    query = SearchQuery(text="playing foosball at the office", collection="sample", cutoff=0)
+    query = SearchQuery(text="playing foosball in working hours", collection="sample", cutoff=0)
     hit = library.search(query).hits[0]
     assert (hit.document, hit.page) == (HANDBOOK, 4)
     assert "table games" in hit.text
@@ -74,7 +74,9 @@ def test_an_altered_copy_is_found(library: Library, photographs: Path, tmp_path:
 
 def test_words_decide_what_is_made(library: Library) -> None:
     def color(prompt: str) -> np.ndarray:
-        request = ImagineRequest(prompt, style="twemoji", seed=0, count=2, steps=12, scale=6.0)
+        request = ImagineRequest(
+            prompt=prompt, style="twemoji", seed=0, count=2, steps=12, scale=6.0
+        )
         made = [Image.open(io.BytesIO(one.png)) for one in library.imagine(request).pictures]
         stack = np.stack([np.asarray(image.convert("RGB"), float) for image in made])
         return np.asarray(stack[stack.min(axis=-1) < 200].mean(axis=0))

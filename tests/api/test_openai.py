@@ -8,7 +8,11 @@ import pytest
 
 from .conftest import Served, encoder_name
 
-QUESTION = "Are we allowed to play foosball during working hours?"
+# The tiny models find texts by their words.
+ASKED = {
+    "tiny": "Are we allowed to play table games during working hours?",
+    "starter": "Are we allowed to play foosball during working hours?",
+}
 MODEL = "ragcore/own"
 
 
@@ -47,7 +51,7 @@ def test_chat_answers_with_citations(chatting: openai.OpenAI, models: str) -> No
         model=MODEL,
         messages=[
             {"role": "system", "content": "You are a pirate."},
-            {"role": "user", "content": QUESTION},
+            {"role": "user", "content": ASKED[models]},
         ],
     )
     assert done.choices[0].message.content
@@ -63,7 +67,7 @@ def test_chat_in_pieces(chatting: openai.OpenAI, models: str, live: bool) -> Non
     chunks = list(
         chatting.chat.completions.create(
             model=MODEL,
-            messages=[{"role": "user", "content": QUESTION}],
+            messages=[{"role": "user", "content": ASKED[models]}],
             stream=True,
             stream_options={"include_usage": True},
             extra_body={"ragcore": {"live": live}},

@@ -20,6 +20,7 @@ from .sse import events
 OWN = "/api/v1/collections/own"
 HANDBOOK = "Brightwater Instruments Staff Handbook"
 QUESTION = "Are we allowed to play foosball during working hours?"
+SAME_WORDS = "Are we allowed to play table games during working hours?"  # for the tiny models
 
 
 def documents(client: httpx.Client, collection: str = "own") -> dict[str, int]:
@@ -155,7 +156,8 @@ def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
 @pytest.mark.parametrize("models", ["tiny", pytest.param("starter", marks=pytest.mark.full)])
 def test_ask_in_events(request: pytest.FixtureRequest, models: str) -> None:
     client: httpx.Client = request.getfixturevalue("reader" if models == "tiny" else "asker")
-    with client.stream("POST", f"{OWN}/ask/stream", json={"question": QUESTION}) as answer:
+    question = SAME_WORDS if models == "tiny" else QUESTION
+    with client.stream("POST", f"{OWN}/ask/stream", json={"question": question}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         told = events(answer.iter_lines())
     names = [name for name, _ in told]
@@ -173,13 +175,13 @@ def test_ask_for_a_form(reader: httpx.Client) -> None:
         "required": ["allowed"],
         "additionalProperties": False,
     }
-    answer = reader.post(f"{OWN}/ask", json={"question": QUESTION, "form": form}).json()
+    answer = reader.post(f"{OWN}/ask", json={"question": SAME_WORDS, "form": form}).json()
     assert re.fullmatch(r'\{\s*"allowed"\s*:\s*(true|false)\s*\}', answer["answer"])
 
 
 def test_an_asker_who_goes_away_stops_the_answer(served: Served, reader: httpx.Client) -> None:
     before = threading.active_count()
-    body = {"question": QUESTION}
+    body = {"question": SAME_WORDS}
     with reader.stream("POST", f"{OWN}/ask/stream", json=body) as answer:
         next(answer.iter_lines())
     wait_until(lambda: nothing_is_answered(reader), "the end of the answer", every=0.1)
@@ -308,14 +310,23 @@ def test_collections_are_made_renamed_and_deleted(admin: httpx.Client) -> None:
     assert admin.post("/api/v1/collections", json={"name": "../up"}).status_code == 400
     renamed = admin.patch("/api/v1/collections/letters", json={"name": "post"})
     assert renamed.json()["name"] == "post"
-    adapted = admin.patch("/api/v1/collections/post", json={"adapter": "grounded-qa"})
-    assert adapted.json()["adapter"] == "grounded-qa"
+    adapted = admin.patch("/api/v1/collections/post", json={"adapter": "none"})
+    assert adapted.json()["adapter"] == "none"
     unknown = admin.patch("/api/v1/collections/post", json={"adapter": "nothing"})
     assert unknown.status_code == 400
     undone = admin.patch("/api/v1/collections/post", json={"adapter": "default"})
     assert undone.json()["adapter"] is None
     assert admin.delete("/api/v1/collections/post").json() == {"deleted": "post", "documents": 0}
     assert admin.get("/api/v1/collections/post").status_code == 404
+
+
+@pytest.mark.full
+def test_a_collection_chooses_an_adapter(answering: Served) -> None:
+    with answering.client(answering.all["admin"]) as admin:
+        admin.post("/api/v1/collections", json={"name": "adapted"}).raise_for_status()
+        adapted = admin.patch("/api/v1/collections/adapted", json={"adapter": "grounded-qa"})
+        assert adapted.json()["adapter"] == "grounded-qa"
+        admin.delete("/api/v1/collections/adapted").raise_for_status()
 
 
 def test_errors_are_problem_documents(reader: httpx.Client) -> None:
