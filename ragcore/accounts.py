@@ -1,4 +1,4 @@
-"""Passwords are kept as scrypt hashes, and sessions as signed tokens (standard library only)."""
+"""Passwords are kept as scrypt hashes, and sessions as signed tokens."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import hashlib
 import hmac
 import os
 import secrets
-import time
 from pathlib import Path
 
+from itsdangerous import BadSignature, TimestampSigner
+
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.private_files import private_folder
 
 MIN_LENGTH = 8
+_LONGEST_TOKEN = 200  # ours have some 80 characters
 # RFC 7914's interactive setting, doubled: 32 MiB and about 0.1 s a guess.
 _N, _R, _P, _MEMORY = 2**15, 8, 1, 64 * 1024 * 1024
 
@@ -44,36 +47,41 @@ def verify_password(password: str, hashed: str) -> bool:
     return hmac.compare_digest(given, wanted)
 
 
-class Tokens:
-    """Tokens that say whose browser this is, signed with a key kept in a file.
+class SignedTokens:
+    """Secrets for browsers' cookies, signed with a key that is kept in a file.
 
-    A token ends with its time, or when the key file is deleted.
+    The signature tells a cookie of ours from any other before the catalogue is asked or anything
+    is remembered of it. The secret itself is stored nowhere: `digest` is. Tokens of one `purpose`
+    are none of another.
     """
 
-    def __init__(self, key_file: Path) -> None:
-        self._key = _key(key_file)
+    def __init__(self, key_file: Path, purpose: str) -> None:
+        self._signer = TimestampSigner(
+            _key(key_file), salt=f"ragcore {purpose}", digest_method=hashlib.sha256
+        )
 
-    def issue(self, subject: str, seconds: int) -> str:
-        """A new token for `subject` (without points), good for `seconds`."""
-        body = f"{int(time.time()) + seconds}.{subject}.{secrets.token_urlsafe(12)}"
-        return f"{body}.{self._sign(body)}"
+    def issue(self, subject: str = "") -> str:
+        """A new token of 256 random bits, perhaps for a subject (letters and digits)."""
+        return self._signer.sign(f"{subject}~{secrets.token_urlsafe(32)}").decode()
 
-    def subject(self, token: str) -> str | None:
-        """Whose token this is; None for one that was not issued here, or whose time is over."""
-        body, _, signature = token.rpartition(".")
-        if not hmac.compare_digest(self._sign(body).encode(), signature.encode()):
+    def digest(self, token: str, seconds: int, subject: str = "") -> str | None:
+        """The SHA-256 of a token's secret, in hex; None for one that was not issued here, for
+        another subject, or longer ago than `seconds`."""
+        if not 0 < len(token) <= _LONGEST_TOKEN:
             return None
-        expires, subject, _nonce = body.split(".")
-        return subject if int(expires) > time.time() else None
-
-    def _sign(self, body: str) -> str:
-        return _encode(hmac.digest(self._key, body.encode(), "sha256"))
+        try:
+            secret = self._signer.unsign(token.encode("utf-8", "replace"), max_age=seconds)
+        except BadSignature:  # SignatureExpired is one
+            return None
+        if secret.partition(b"~")[0] != subject.encode():
+            return None
+        return hashlib.sha256(secret).hexdigest()
 
 
 def _key(file: Path) -> bytes:
     """The secret of this home, made at first use and readable by its owner only."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent)
         try:
             handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with os.fdopen(handle, "wb") as out:

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from ragcore import __version__
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.private_files import private_folder
 from ragcore.settings import Settings
 from ragcore.types import Progress, ProgressCallback
 
@@ -102,7 +103,7 @@ def restore(
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".ragcore-restore-") as folder:
         unpacked = Path(folder) / "home"
-        unpacked.mkdir()
+        private_folder(unpacked)
         files, size = _unpack(archive, unpacked, progress)
         aside = _put_aside(home) if taken else None
         if home.is_dir():
@@ -270,10 +271,10 @@ def _extract(source: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
     path = (folder / member.name).resolve()
     if not path.is_relative_to(folder.resolve()) or not member.isreg():
         raise ValueError(f"{member.name!r} does not belong into a backup")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     digest = hashlib.sha256()
     with _open(source, member) as opened, path.open("xb") as out:
-        os.chmod(path, 0o600 if member.mode & 0o077 == 0 else 0o644)
+        os.chmod(path, 0o600)
         while block := opened.read(_BLOCK):
             digest.update(block)
             out.write(block)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ragcore import __version__
 from ragcore.errors import RagcoreError
 from ragcore.library import Library
+from ragcore.private_files import exposed, make_private
 
 State = Literal["ok", "note", "warning", "problem", "repaired"]
 
@@ -64,7 +65,7 @@ def examine(library: Library, *, repair: bool = False, verify: bool = False) -> 
         diagnosis.device = library.machine.device()
     except RagcoreError as error:
         add(Finding("device", "problem", str(error)))
-    for check in (_weights, _catalogue):
+    for check in (_weights, _files, _catalogue):
         for finding in _guarded(check, library, repair=repair, verify=verify):
             add(finding)
     return diagnosis
@@ -126,6 +127,21 @@ def _weights_of(store: Any, subject: str, name: str, *, repair: bool, verify: bo
     if status.state == "missing":
         return Finding(subject, "warning", f"{name} is not here yet: `ragcore models pull`")
     return Finding(subject, "ok", f"{name}, {status.size / 1e6:.0f} MB")
+
+
+def _files(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+    """Whether other users of this computer can read what the home holds."""
+    home = library.settings.home
+
+    def check() -> list[str]:
+        open_ = exposed(home)
+        return (
+            [f"{len(open_)} files and folders of {home} are open to other users"] if open_ else []
+        )
+
+    yield from _mendable(
+        "rights of files", check, lambda: make_private(home), repair, good="all yours alone"
+    )
 
 
 def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
@@ -212,6 +228,7 @@ def _mendable(
     repair: bool,
     *,
     quiet: bool = False,
+    good: str = "agrees with the catalogue",
 ) -> Iterator[Finding]:
     wrong = check()
     if wrong and repair:
@@ -225,4 +242,4 @@ def _mendable(
         hint = "" if repair else " (--repair mends it)"
         yield Finding(subject, "problem", f"{problem}{hint}")
     if not wrong and not quiet:
-        yield Finding(subject, "ok", "agrees with the catalogue")
+        yield Finding(subject, "ok", good)

@@ -7,9 +7,14 @@ Messages are one line and say what to do.
 
 from __future__ import annotations
 
+from ragcore.redaction import redact
+
 
 class RagcoreError(Exception):
-    """Something that was rightly asked for could not be done."""
+    """Something that was rightly asked for could not be done. Its text shows no secrets."""
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class UsageError(RagcoreError, ValueError):

@@ -18,7 +18,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from ragcore.redaction import redact
 from ragcore.settings import Settings
+from ragcore.shown import visible_json, visible_lines, visible_name
 
 OWN = "ragcore"
 _SERVERS = ("uvicorn", "streamlit")  # what runs our pages and routes
@@ -51,7 +53,7 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = as_json(record) if self._as_json else as_text(record)
+            line = redact(as_json(record) if self._as_json else as_text(record))
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
         except Exception:
@@ -69,7 +71,7 @@ def as_json(record: logging.LogRecord) -> str:
     }
     if record.exc_info and record.exc_info[0] is not None:
         told["trace"] = "".join(traceback.format_exception(*record.exc_info))
-    return json.dumps(told, ensure_ascii=False, default=str)
+    return visible_json(json.dumps(told, ensure_ascii=False, default=str))
 
 
 def as_text(record: logging.LogRecord) -> str:
@@ -78,8 +80,8 @@ def as_text(record: logging.LogRecord) -> str:
     told = [f"{name}={value}" for name, value in _fields(record).items() if value not in (None, "")]
     if record.levelno >= logging.ERROR and record.exc_info and record.exc_info[0] is not None:
         trace = "".join(traceback.format_exception(*record.exc_info))
-        return "\n".join((" ".join([line, *told]), trace.rstrip()))
-    return " ".join([line, *told])
+        return f"{visible_name(' '.join([line, *told]))}\n{visible_lines(trace.rstrip())}"
+    return visible_name(" ".join([line, *told]))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

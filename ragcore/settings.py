@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from ragcore.errors import UsageError
+from ragcore.private_files import private_folder, write_private
+from ragcore.redaction import remember, remember_url
 
 
 def _default_home() -> Path:
@@ -51,6 +54,10 @@ class Settings(BaseSettings):
             raise UsageError(f"setting {name}: {problem['msg']}") from None
         except (SettingsError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"the settings cannot be read: {error}") from None
+        remember_url(self.database_url)
+        remember_url(self.vectors)
+        remember(self.vectors_token)
+        remember(self.vectors_token.partition(":")[2])
 
     home: Path = Field(
         default_factory=_default_home,
@@ -62,6 +69,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="",
+        repr=False,
         description="SQLAlchemy URL of the catalogue; empty: SQLite inside `home`.",
     )
     vectors: str = Field(
@@ -70,7 +78,9 @@ class Settings(BaseSettings):
         "as in `http://host:19530`, or a Milvus Lite folder whose name ends in `.db`.",
     )
     vectors_token: str = Field(
-        default="", description="What Milvus lets us in by: `user:password` or an API key."
+        default="",
+        repr=False,
+        description="What Milvus lets us in by: `user:password` or an API key.",
     )
     profile: str = Field(
         default="starter",
@@ -143,6 +153,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest file that the browser pages and the API take, in MiB.",
     )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed; in the variable, separated by commas.",
+    )
     api_rate: int = Field(
         default=600, ge=0, description="Requests a minute that one API key may make; 0: any number."
     )
@@ -161,6 +176,22 @@ class Settings(BaseSettings):
         return (
             [part for part in roots.split(os.pathsep) if part] if isinstance(roots, str) else roots
         )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, given: Any) -> Any:
+        return [one.strip() for one in given.split(",")] if isinstance(given, str) else given
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, given: list[str]) -> list[str]:
+        networks = [one for one in given if one]
+        for one in networks:
+            try:
+                ipaddress.ip_network(one)
+            except ValueError:
+                raise ValueError(f"{one!r} is no address or network such as 10.0.0.0/8") from None
+        return networks
 
     @field_validator("allowed_roots")
     @classmethod
@@ -218,8 +249,8 @@ def save_setting(home: Path, name: str, value: str | int | bool) -> Path:
     if not found:
         text = f"{line}\n{text}"
     tomllib.loads(text)
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home)
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(text, "utf-8")
+    write_private(partial, text)
     partial.replace(path)
     return path

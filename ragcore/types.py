@@ -251,6 +251,7 @@ class IngestReport:
     seconds: float = 0.0
     cancelled: bool = False
     warnings: list[FileFailure] = field(default_factory=list)
+    skipped_links: int = 0  # links in folders that lead out of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

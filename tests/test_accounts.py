@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.accounts import Tokens, hash_password, verify_password
+from ragcore.accounts import SignedTokens, hash_password, verify_password
 from ragcore.errors import UsageError
 
 
@@ -30,26 +30,23 @@ def test_short_passwords_are_refused() -> None:
 
 
 def test_tokens(tmp_path: Path) -> None:
-    tokens = Tokens(tmp_path / "ui.key")
-    token = tokens.issue("7-abc", 60)
-    assert tokens.subject(token) == "7-abc"
-    assert Tokens(tmp_path / "ui.key").subject(token) == "7-abc", "after a restart too"
-    assert Tokens(tmp_path / "other.key").subject(token) is None
-    assert tokens.subject(tokens.issue("7-abc", -1)) is None, "its time is over"
-    later = str(int(token.split(".")[0]) + 1000)
-    changed = [token.replace(token.split(".")[0], later), token.replace("7-abc", "8-abc")]
-    for wrong in (
-        "",
-        ".",
-        "..",
-        "a.b.c",
-        "99999999999.x.",
-        "\u00e9.\u00e9.\u00e9.\u00e9",
-        *changed,
-    ):
-        assert tokens.subject(wrong) is None, "not as it was signed"
+    tokens = SignedTokens(tmp_path / "ui.key", "session")
+    token = tokens.issue()
+    digest = tokens.digest(token, 60)
+    assert digest is not None
+    assert len(digest) == 64
+    assert token not in digest
+    assert SignedTokens(tmp_path / "ui.key", "session").digest(token, 60) == digest, "restarted"
+    assert SignedTokens(tmp_path / "ui.key", "device").digest(token, 60) is None
+    assert SignedTokens(tmp_path / "other.key", "session").digest(token, 60) is None
+    assert tokens.digest(token, -1) is None, "its time is over"
+    mine = tokens.issue("ann")
+    assert tokens.digest(mine, 60, "ann")
+    assert tokens.digest(mine, 60, "bob") is None
+    for wrong in ("", ".", "..", "a.b.c", "é.é.é", token[:-1], f"x{token}", "a" * 10_000):
+        assert tokens.digest(wrong, 60) is None, "not as it was signed"
 
 
 def test_the_key_is_its_owners_alone(tmp_path: Path) -> None:
-    Tokens(tmp_path / "home" / "ui.key")
+    SignedTokens(tmp_path / "home" / "ui.key", "session")
     assert (tmp_path / "home" / "ui.key").stat().st_mode & 0o077 == 0

@@ -40,6 +40,10 @@ FLOORS = (
         "ragcore.extras",
         "ragcore.accounts",
         "ragcore.caches",
+        "ragcore.origins",
+        "ragcore.private_files",
+        "ragcore.redaction",
+        "ragcore.shown",
         "ragcore.stems",
     ),
 )

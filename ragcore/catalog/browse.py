@@ -19,7 +19,7 @@ from ragcore.catalog.models import (
     SpaceRow,
     Thumbnail,
 )
-from ragcore.catalog.permits import may_see
+from ragcore.catalog.permits import may, may_see
 from ragcore.errors import UsageError
 
 ORDERS = {
@@ -79,14 +79,16 @@ def list_documents(
 ) -> tuple[Sequence[Document], int]:
     """One page of a collection's documents, and how many there are in all.
 
-    `search` is looked for in name, title and path. Raises UsageError for an unknown `order`.
+    `search` is looked for in name, title and, for who may write, path. Raises UsageError for an
+    unknown `order`.
     """
     if order not in ORDERS:
         raise UsageError(f"documents are ordered by {', '.join(ORDERS)}, not by {order!r}")
     here: list[ColumnElement[bool]] = [Document.collection_id == collection_id]
     if search:
+        where = Document.path if may("write") else Document.name  # readers see no paths
         here.append(
-            Document.path.icontains(search, autoescape=True)
+            where.icontains(search, autoescape=True)
             | Document.title.icontains(search, autoescape=True)
         )
     if state:

@@ -27,7 +27,7 @@ from ragcore.catalog.models import (
     Embedding,
     SpaceRow,
 )
-from ragcore.catalog.permits import may_see, sees_everything
+from ragcore.catalog.permits import may_see, sees_everything, visible
 from ragcore.catalog.retry import until_available
 from ragcore.errors import NotPermitted, UsageError
 
@@ -107,23 +107,28 @@ class Catalog:
         try:
             with self.write() as session:
                 found = session.scalar(select(Collection).where(Collection.name == name))
+                if not sees_everything() and (found is None or not may_see(found.id)):
+                    # The same for a name that is free and one that is somebody else's.
+                    raise NotPermitted(
+                        "only who may see every collection may make one "
+                        f"(no collection named {name!r})"
+                    )
                 if found is None:
-                    if not sees_everything():
-                        raise NotPermitted(
-                            "only who may see every collection may make one "
-                            f"(no collection named {name!r})"
-                        )
                     found = Collection(name=name, settings={})
                     session.add(found)
-                elif not exist_ok or not may_see(found.id):
+                elif not exist_ok:
                     raise UsageError(f"there is already a collection named {name!r}")
                 return found
         except IntegrityError:  # another process made it first
             return self.collection(name)
 
     def rename_collection(self, name: str, new_name: str) -> None:
+        """Raises UsageError for a bad or taken name, NotPermitted for who may not see every
+        collection: whether a name is free would tell of the others."""
         check_name(new_name)
         wanted = self.collection(name)
+        if not sees_everything():
+            raise NotPermitted("only who may see every collection may rename one")
         try:
             with self.write() as session:
                 session.execute(
@@ -150,8 +155,9 @@ class Catalog:
             row.settings = {key: value for key, value in merged.items() if value is not None}
 
     def document_counts(self) -> dict[int, int]:
-        """Number of documents by collection id."""
-        query = select(Document.collection_id, func.count()).group_by(Document.collection_id)
+        """Number of documents by id of the collections that may be seen."""
+        query = select(Document.collection_id, func.count()).where(visible(Document.collection_id))
+        query = query.group_by(Document.collection_id)
         with self.read() as session:
             return dict(session.execute(query).all())
 

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import postgres
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.private_files import private_file, private_folder
+from ragcore.redaction import mask_url
 
 BUSY_SECONDS = 120
 _DEADLINE = "ragcore_deadline"  # of a connection's statement, on the monotonic clock
@@ -38,7 +40,7 @@ def make_engine(url: str) -> Engine:
     if kind in ("postgresql", "postgres"):
         engine, where = postgres.make_postgres(parsed), postgres.shown(parsed)
     elif kind == "sqlite":
-        engine, where = _make_sqlite(parsed), parsed.render_as_string()
+        engine, where = _make_sqlite(parsed), mask_url(parsed.render_as_string())
     else:
         raise UsageError(f"database_url: a catalogue is in SQLite or PostgreSQL, not in {kind}")
     try:
@@ -59,7 +61,9 @@ def make_engine(url: str) -> Engine:
 def _make_sqlite(url: URL) -> Engine:
     timeout = {}
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(url.database)
+        private_folder(path.parent)
+        private_file(path)  # its write-ahead log has the rights of the database itself
         timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
     engine = create_engine(url, **timeout)
     event.listen(engine, "connect", _configure_sqlite)
@@ -159,7 +163,10 @@ def _migration(engine: Engine) -> Iterator[Connection]:
             yield connection
         return
     path = engine.url.database
-    with FileLock(f"{path}.lock") if path else nullcontext(), engine.connect() as connection:
+    with (
+        FileLock(f"{path}.lock", mode=0o600) if path else nullcontext(),
+        engine.connect() as connection,
+    ):
         yield connection
 
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import secrets
+from collections.abc import Collection as Collection_
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
 
 from ragcore.accounts import hash_password, verify_password
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import ApiKey, ApiKeyCollection, Collection, now
 from ragcore.catalog.permits import SCOPES
 from ragcore.errors import UsageError
+from ragcore.shown import check_shown
 
 __all__ = ["SCOPES", "KeyInfo", "Keys"]
 
@@ -29,9 +32,9 @@ _NOTE_USE_EVERY = dt.timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as it is known; `collections` is None for all of them. `state`: live, expired,
-    revoked. `password`: whether its holder may log in by name. `stamp` changes with the key and
-    with the password: a login that was made under another one is over."""
+    """A key as it is known; `collections` is None for all of them. `state`: live, disabled,
+    expired, revoked. `password`: whether its holder may log in by name. `stamp` changes with the
+    key and with the password: a login that was made under another one is over."""
 
     id: int
     name: str
@@ -67,7 +70,7 @@ class Keys:
         Raises UsageError for a bad name, scope, lifetime or password, an unknown collection, or a
         name that somebody else logs in by.
         """
-        name = " ".join(name.split())
+        name = check_shown(" ".join(name.split()), "a key's name")
         if not 1 <= len(name) <= 100:
             raise UsageError("a key needs a name of 1 to 100 characters: who or what uses it")
         if scope not in SCOPES:
@@ -131,6 +134,10 @@ class Keys:
         found = self._infos(ApiKey.id == key_id)
         return found[0] if found and found[0].state == "live" else None
 
+    def named(self, which: str) -> KeyInfo:
+        """The live key of this number or prefix. Raises UsageError unless there is exactly one."""
+        return self._meant(which)
+
     def all(self) -> list[KeyInfo]:
         """Every key, oldest first, those that are over as well."""
         return self._infos()
@@ -141,9 +148,30 @@ class Keys:
     def revoke(self, which: str) -> KeyInfo:
         """End a key, given by its number or its first letters, at once and for good.
 
-        Raises UsageError unless exactly one live key is meant.
+        Raises UsageError unless exactly one live or disabled key is meant.
         """
-        return self._change(self._meant(which), revoked_at=now())
+        return self._change(self._meant(which, "live", "disabled"), revoked_at=now())
+
+    def disable(self, which: str) -> KeyInfo:
+        """Let an account do nothing until it is enabled again: its key, its sessions, what it is
+        being answered and its jobs end within a second. Raises UsageError as `revoke`."""
+        return self._change(self._meant(which), disabled_at=now())
+
+    def enable(self, which: str) -> KeyInfo:
+        """Let a disabled account in again; who was logged in logs in anew.
+
+        Raises UsageError unless exactly one disabled key is meant.
+        """
+        info = self._meant(which, "disabled")
+        if info.password:
+            self._check_free(info.name, but=info.id)
+        return self._change(info, disabled_at=None)
+
+    def live_among(self, key_ids: Collection_[int]) -> set[int]:
+        """Those of these keys that are live."""
+        wanted = sorted(set(key_ids))
+        infos = self._infos(ApiKey.id.in_(wanted)) if wanted else []
+        return {info.id for info in infos if info.state == "live"}
 
     def renew(self, which: str) -> tuple[str, KeyInfo]:
         """Give an account another key; the old one and its logins end at once.
@@ -166,15 +194,17 @@ class Keys:
         hashed = hash_password(password) if password is not None else ""
         return self._change(info, password_hash=hashed)
 
-    def _meant(self, which: str) -> KeyInfo:
+    def _meant(self, which: str, *states: str) -> KeyInfo:
+        wanted = states or ("live",)
         meant = [
             info
             for info in self._infos()
-            if info.state == "live" and (str(info.id) == which or info.prefix == which)
+            if info.state in wanted and (str(info.id) == which or info.prefix == which)
         ]
         if len(meant) != 1:
             raise UsageError(
-                f"no live key {which[:40]!r}: give a number or prefix from `ragcore keys list`"
+                f"no {wanted[0]} key {which[:40]!r}: give a number or prefix from "
+                "`ragcore keys list`"
             )
         return meant[0]
 
@@ -210,12 +240,23 @@ class Keys:
         return [_info(row, named.get(row.id, [])) for row in rows]
 
 
-def _info(row: ApiKey, named: Sequence[tuple[int, str]]) -> KeyInfo:
-    state = "live"
-    if row.expires_at is not None and row.expires_at <= now():
-        state = "expired"
+def is_live(session: Session, key_id: int | None) -> bool:
+    """Whether work may still be done for this account; None: for nobody's, always."""
+    if key_id is None:
+        return True
+    row = session.get(ApiKey, key_id)
+    return row is not None and _state(row) == "live"
+
+
+def _state(row: ApiKey) -> str:
     if row.revoked_at is not None:
-        state = "revoked"
+        return "revoked"
+    if row.expires_at is not None and row.expires_at <= now():
+        return "expired"
+    return "live" if row.disabled_at is None else "disabled"
+
+
+def _info(row: ApiKey, named: Sequence[tuple[int, str]]) -> KeyInfo:
     everything = row.all_collections
     return KeyInfo(
         id=row.id,
@@ -224,7 +265,7 @@ def _info(row: ApiKey, named: Sequence[tuple[int, str]]) -> KeyInfo:
         scope=row.scope,
         collections=None if everything else tuple(name for _, name in named),
         collection_ids=None if everything else frozenset(one for one, _ in named),
-        state=state,
+        state=_state(row),
         created_at=row.created_at,
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,

@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ragcore.catalog.models import GivenLabel, Image, ItemLabel, Passage
+from ragcore.catalog.permits import visible
 from ragcore.errors import UsageError
+from ragcore.shown import check_shown
 
 if TYPE_CHECKING:
     from ragcore.types import HitKind, IdArray
@@ -72,7 +74,7 @@ def give_label(
 
 def check_label(label: str) -> str:
     """The label without needless space. Raises UsageError if it is empty or too long."""
-    label = " ".join(label.split())
+    label = check_shown(" ".join(label.split()), "a label")
     if not label:
         raise UsageError("a label needs a name")
     if len(label) > MAX_LABEL:
@@ -163,13 +165,14 @@ def item_ids(
 
 
 def labels_of(session: Session, kind: HitKind, item_ids: Sequence[int]) -> dict[int, list[Told]]:
-    """What classifiers say of items, by id, the surest first."""
+    """What classifiers say of items that may be seen, by id, the surest first."""
     column = _column(ItemLabel, kind)
     found: dict[int, list[Told]] = {}
     for at in range(0, len(item_ids), _IN):
         part = [int(item) for item in item_ids[at : at + _IN]]
         query = select(column, ItemLabel.classifier, ItemLabel.label, ItemLabel.confidence)
-        rows = session.execute(query.where(column.in_(part)).order_by(ItemLabel.confidence.desc()))
+        here = (column.in_(part), visible(ItemLabel.collection_id))
+        rows = session.execute(query.where(*here).order_by(ItemLabel.confidence.desc()))
         for item, classifier, label, confidence in rows:
             found.setdefault(int(item or 0), []).append(Told(classifier, label, confidence))
     return found

@@ -25,7 +25,7 @@ def exclusive(engine: Engine, name: str) -> Iterator[None]:
             yield
         return
     path = engine.url.database
-    with FileLock(f"{path}.{name}.lock") if path else nullcontext():
+    with FileLock(f"{path}.{name}.lock", mode=0o600) if path else nullcontext():
         yield
 
 

@@ -258,6 +258,7 @@ class Job(Base):
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[str] = mapped_column(Text, default="")
     process: Mapped[str] = mapped_column(_string(100), default="")  # host:pid:start time
+    key_id: Mapped[int | None] = mapped_column(BigInteger)  # the account that started it
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     updated_at: Mapped[dt.datetime] = mapped_column(default=now)
     finished_at: Mapped[dt.datetime | None]
@@ -370,6 +371,7 @@ class ApiKey(Base):
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     expires_at: Mapped[dt.datetime | None]
     revoked_at: Mapped[dt.datetime | None]
+    disabled_at: Mapped[dt.datetime | None]
     last_used_at: Mapped[dt.datetime | None]
 
 
@@ -385,6 +387,26 @@ class ApiKeyCollection(Base):
     collection_id: Mapped[int] = mapped_column(
         ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True
     )
+
+
+class BrowserSession(Base):
+    """Somebody who has logged in to the pages. Only the SHA-256 of the cookie's secret is kept.
+
+    `stamp` is the account's when it began: another key or password ends the session.
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_key", "key_id"), _AUTOINCREMENT)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"))
+    sha256: Mapped[str] = mapped_column(_string(64), unique=True)
+    stamp: Mapped[str] = mapped_column(_string(16))
+    client: Mapped[str] = mapped_column(_string(64), default="")
+    browser: Mapped[str] = mapped_column(_string(200), default="")
+    created_at: Mapped[dt.datetime] = mapped_column(default=now)
+    last_seen_at: Mapped[dt.datetime] = mapped_column(default=now)
+    expires_at: Mapped[dt.datetime]
 
 
 class AuditEntry(Base):

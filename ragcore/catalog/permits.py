@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from sqlalchemy import ColumnElement, true
+
 from ragcore.errors import NotPermitted
 
 P = ParamSpec("P")
@@ -27,11 +29,12 @@ Told = Callable[[str, str, bool], None]  # verb, collection, whether it was perm
 @dataclass(frozen=True, slots=True)
 class Permit:
     """`collection_ids` None: every collection, those to come as well. `told` hears of each verb
-    that the work at hand begins, for an audit."""
+    that the work at hand begins, for an audit. `key_id` is the account that it is done for."""
 
     collection_ids: Set[int] | None = None
     scope: str = "admin"
     told: Told | None = None
+    key_id: int | None = None
 
 
 _EVERYTHING = Permit()
@@ -42,7 +45,14 @@ _within: ContextVar[bool] = ContextVar("ragcore_within_a_verb", default=False)
 @contextmanager
 def only(collection_ids: Set[int] | None, scope: str = "admin") -> Iterator[None]:
     """Within it, only these collections exist for this thread or task; None: all of them."""
-    token = _permit.set(Permit(collection_ids, scope))
+    with within(Permit(collection_ids, scope)):
+        yield
+
+
+@contextmanager
+def within(permit: Permit) -> Iterator[None]:
+    """Within it, `permit` counts for this thread or task and those that copy its context."""
+    token = _permit.set(permit)
     try:
         yield
     finally:
@@ -65,13 +75,41 @@ def sees_everything() -> bool:
     return _permit.get().collection_ids is None
 
 
+def visible(collection_id: ColumnElement[int] | Any) -> ColumnElement[bool]:
+    """The condition on a column of collection ids that the work at hand may see the row."""
+    permitted = _permit.get().collection_ids
+    return true() if permitted is None else collection_id.in_(permitted)
+
+
 def may(scope: str) -> bool:
     """Whether the work at hand has a scope."""
     return SCOPES.index(_permit.get().scope) >= SCOPES.index(scope)
 
 
-def verb(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorates a method that needs a scope: it raises NotPermitted without.
+def account() -> int | None:
+    """The number of the account that the work at hand is done for; None: of nobody's."""
+    return _permit.get().key_id
+
+
+def shown_path(path: str) -> str:
+    """A path of the server as the work at hand may see it: readers see the file's name only."""
+    return path if may("write") else path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def require_everywhere(scope: str) -> None:
+    """Raises NotPermitted unless the work at hand has the scope for every collection: what
+    belongs to none concerns them all."""
+    if not may(scope):
+        raise NotPermitted(f"this needs the scope {scope}; yours is {_permit.get().scope}")
+    if not sees_everything():
+        raise NotPermitted(
+            f"this needs the scope {scope} for all collections; yours is limited to some"
+        )
+
+
+def verb(scope: str, *, everywhere: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a method that needs a scope, with `everywhere` for all collections: it raises
+    NotPermitted without.
 
     Verbs that another verb calls are part of it: neither asked for nor told.
     """
@@ -84,13 +122,15 @@ def verb(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             permit = _permit.get()
             if permit is _EVERYTHING or _within.get():
                 return method(*args, **named)
-            allowed = may(scope)
+            allowed = may(scope) and (sees_everything() or not everywhere)
             if permit.told is not None:
                 given = signature.bind(*args, **named)
                 given.apply_defaults()
                 permit.told(method.__name__, _collection(method.__name__, given.arguments), allowed)
-            if not allowed:
+            if not may(scope):
                 raise NotPermitted(f"this needs the scope {scope}; yours is {permit.scope}")
+            if everywhere:
+                require_everywhere(scope)
             token = _within.set(True)
             try:
                 return method(*args, **named)

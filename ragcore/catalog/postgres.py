@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from ragcore.errors import DatabaseUnavailable, RagcoreError, SearchTimeout, UsageError
 from ragcore.extras import require_extra
+from ragcore.redaction import mask_url
 
 OLDEST = 140000  # as in server_version_num: virtually everything that is still maintained
 LOCK_SECONDS = 120  # as long as a writer of SQLite waits for another one
@@ -100,9 +101,7 @@ def lock_writers(connection: Connection) -> None:
 
 def shown(url: URL) -> str:
     """The URL as it may be printed: without any password."""
-    secret = [name for name in url.query if "password" in name.lower()]
-    text = url.update_query_dict(dict.fromkeys(secret, "***")).render_as_string()
-    return text.replace("%2A", "*").replace("%2F", "/")
+    return mask_url(url.render_as_string().replace("%2F", "/"))
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ class Principal:
 
     def permit(self, told: Told | None = None) -> Permit:
         """What the library may do for them."""
-        return Permit(self.collection_ids, self.scope, told)
+        return Permit(self.collection_ids, self.scope, told, self.key_id)
 
 
 LOCAL = Principal("local", "admin")  # whoever sits at this computer, where keys are not asked for

@@ -11,6 +11,7 @@ from pathlib import Path
 from ragcore.diffusion.imaginer import MadePicture
 from ragcore.diffusion.pictures import recipe_values
 from ragcore.errors import RagcoreError
+from ragcore.private_files import private_folder, write_private
 
 
 class Gallery:
@@ -24,11 +25,11 @@ class Gallery:
     def add(self, pictures: Sequence[MadePicture]) -> None:
         """Keep these, the last as the newest. Raises RagcoreError if the disk refuses."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder)
             for picture in pictures:
                 path = self._folder / f"{time.time_ns():020}-{picture.seed}.png"
                 part = path.with_suffix(".part")
-                part.write_bytes(picture.png)
+                write_private(part, picture.png)
                 part.replace(path)
             for path in self._files()[self._most :]:
                 path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.encoders.backbones import Backbone, Modality, Tower
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
+from ragcore.private_files import make_private, private_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,8 @@ class ClassifierCard:
     """What is known of a classifier. `space` is the embedding space of its backbone.
 
     `temperature` divides the logits; `lora` has rank and alpha of way "lora"; `scores` are
-    those of the kept way on held-out examples, `made_at` an ISO time in UTC.
+    those of the kept way on held-out examples, `made_at` an ISO time in UTC. `collection_id` is
+    the collection that it was trained on and belongs to; None: it is everybody's.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ClassifierCard:
     data: str = ""
     licence: str = "unknown: that of the data is not recorded, and weights follow their data"
     made_at: str = ""
+    collection_id: int | None = None
 
     @property
     def key(self) -> str:
@@ -136,13 +139,14 @@ def save_classifier(
 
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    private_folder(part)
     halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in weights.items()}
     save_file(halves, part / WEIGHTS)
     (part / CARD).write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False), "utf-8")
     for name, source in beside.items():
         if source.is_file():
             shutil.copyfile(source, part / name)
+    make_private(part)
     old = folder.with_name(f".{folder.name}.gone")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

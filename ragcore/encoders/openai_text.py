@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.encoders.base import Space, TextKind
 from ragcore.encoders.options import reject_unknown, space_name, valid_text
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.redaction import remember
 from ragcore.remote import Patience, Refused, Server
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ class OpenAITextEncoder:
 
     def _headers(self) -> dict[str, str]:
         key = os.environ.get(self._key_variable)
+        remember(key or "")
         return {"Authorization": f"Bearer {key}"} if key else {}
 
 

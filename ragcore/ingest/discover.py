@@ -18,11 +18,15 @@ _JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
 
 @dataclass(slots=True)
 class Discovered:
-    """Files found, by absolute path; `folders` were walked; what could not be looked at."""
+    """Files found, by absolute path; `folders` were walked; what could not be looked at.
+
+    `links` counts the symbolic links in walked folders that lead out of them.
+    """
 
     files: dict[str, FileState] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     failed: list[FileFailure] = field(default_factory=list)
+    links: int = 0
 
 
 def discover(
@@ -30,9 +34,9 @@ def discover(
 ) -> Discovered:
     """Find the regular files under `paths`; with `walk=False` only check the paths themselves.
 
-    Hidden files, folders reached through links, and devices are passed over; a file that is
-    named itself is always taken. Raises UsageError for a path that does not exist or lies
-    outside `allowed_roots`.
+    Hidden files, folders reached through links, and devices are passed over; so are links that
+    lead out of the folder they are found in. A file that is named itself is always taken. Raises
+    UsageError for a path that does not exist or lies outside `allowed_roots`.
     """
     found = Discovered()
     given = [Path(os.path.abspath(os.path.expanduser(path))) for path in paths]
@@ -67,14 +71,24 @@ def _inside(path: Path, allowed_roots: Sequence[Path]) -> bool:
 
 
 def _walk(folder: Path, found: Discovered) -> Iterator[Path]:
+    real = folder.resolve()
+
+    def leads_out(path: Path) -> bool:
+        """Whether a path is a link out of the folder; such a one is counted."""
+        out = path.is_symlink() and not path.resolve().is_relative_to(real)
+        found.links += out
+        return out
+
     def failed(error: OSError) -> None:
         found.failed.append(FileFailure(str(error.filename), f"cannot be listed: {error.strerror}"))
 
     for base, folders, files in os.walk(folder, onerror=failed):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not leads_out(Path(base, name))
+        )
         for name in sorted(files):
-            if not passed_over(name):
-                yield Path(base, name)
+            if not passed_over(name) and not leads_out(path := Path(base, name)):
+                yield path
 
 
 def passed_over(name: str) -> bool:

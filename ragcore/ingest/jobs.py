@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog, permits
+from ragcore.catalog.keys import is_live
 from ragcore.catalog.models import Job, now
 from ragcore.errors import Cancelled, DatabaseUnavailable, RagcoreError, UsageError
 from ragcore.logs import about, fields
@@ -51,6 +52,7 @@ class JobInfo:
     updated_at: datetime
     finished_at: datetime | None = field(default=None)
     stopping: bool = False  # asked to cancel, and not there yet
+    key_id: int | None = None  # the account that started it
 
     @property
     def running(self) -> bool:
@@ -69,7 +71,13 @@ class Jobs:
     def start(self, kind: str, collection: str, request: dict[str, Any], work: Work) -> int:
         """Run `work` in a thread of this process; return the job's id at once."""
         token = CancelToken()
-        row = Job(kind=kind, collection=collection, request=request, process=_this_process())
+        row = Job(
+            kind=kind,
+            collection=collection,
+            request=request,
+            process=_this_process(),
+            key_id=permits.account(),
+        )
         with self._lock:  # nobody may find the row before its thread is known
             with self._catalog.write() as session:
                 session.add(row)
@@ -262,9 +270,12 @@ class Jobs:
 
 
 def _note(session: Session, job_id: int, step: Progress) -> bool:
-    """Keep how far a job is; return whether it was asked to stop."""
+    """Keep how far a job is; return whether it must stop: it was asked to, or the account that it
+    is done for is over."""
     row = session.get_one(Job, job_id)
     row.progress, row.updated_at = asdict(step), now()
+    if not row.cancel_requested and not is_live(session, row.key_id):
+        row.cancel_requested = True
     return row.cancel_requested
 
 
@@ -293,4 +304,5 @@ def _info(row: Job) -> JobInfo:
         updated_at=row.updated_at,
         finished_at=row.finished_at,
         stopping=row.state == "running" and row.cancel_requested,
+        key_id=row.key_id,
     )

@@ -82,6 +82,7 @@ class IngestPipeline:
         plan = self._plan(found, sync)
         self._report.unchanged = plan.unchanged
         self._report.failed = list(found.failed)
+        self._report.skipped_links = found.links
         self._meter.total = len(plan.read)
         try:
             if plan.read:

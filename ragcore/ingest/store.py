@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document, store_failure
+from ragcore.private_files import private_folder, write_private
 from ragcore.types import IngestReport, Picture
 
 _WAITING = 2  # batches that may wait to be stored
@@ -101,8 +102,8 @@ class Storer:
         name = f"{digest[:2]}/{digest}"
         target = self._media / name
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(target.parent)
             partial = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}")
-            partial.write_bytes(picture.data)
+            write_private(partial, picture.data)
             partial.replace(target)
         return name

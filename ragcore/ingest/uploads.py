@@ -11,9 +11,13 @@ from typing import BinaryIO
 
 from ragcore.catalog import Catalog, permits
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.private_files import private_folder
 from ragcore.settings import Settings
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
+# Control characters and bidirectional marks too: no name of ours steers a terminal or misleads.
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069/\\:*?\"<>|]+"
+)
 
 
 class Uploads:
@@ -63,9 +67,10 @@ def store_file(folder: Path, name: str, file: BinaryIO, limit: int) -> Path:
         raise UsageError(f"{name} is larger than {limit // 2**20} MiB (setting ui_upload_mb)")
     file.seek(0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         target = _free_name(folder, name, file)
         with target.open("wb") as out:
+            target.chmod(0o600)
             shutil.copyfileobj(file, out, 2**20)
     except OSError as error:
         raise RagcoreError(f"the upload cannot be kept: {error.strerror}") from error

@@ -22,7 +22,8 @@ BARE, PROFILES_OWN = "none", "default"  # names that are no adapter's
 class Adapting(Parts):
     """The verbs of adapters; what else can be done with them is `AdapterStore`'s.
 
-    Adapters belong to the whole library, and its files are the server's: changes need "admin".
+    Adapters belong to no collection and their files are the server's: changes need "admin" for
+    all collections.
     """
 
     @cached_property
@@ -53,21 +54,21 @@ class Adapting(Parts):
             self._fitting(name)
         self.catalog.update_collection_settings(collection, **{_ADAPTER: name})
 
-    @permits.verb("admin")
+    @permits.verb("admin", everywhere=True)
     def combine_adapters(
         self, weights: Mapping[str, float], name: str, *, replace: bool = False
     ) -> AdapterInfo:
         """See `AdapterStore.combine`."""
         return self.adapters.combine(weights, name, replace=replace)
 
-    @permits.verb("admin")
+    @permits.verb("admin", everywhere=True)
     def write_adapter(self, name: str, target: Path, *, precision: Precision = "f16") -> Path:
         """Write an adapter with its base as one model: a .gguf file, or else a folder."""
         if target.suffix == ".gguf":
             return self.adapters.export_gguf(name, target, precision=precision)
         return self.adapters.merge(name, target)
 
-    @permits.verb("admin")
+    @permits.verb("admin", everywhere=True)
     def remove_adapter(self, name: str) -> None:
         """Delete an adapter of the home. Raises UsageError while a collection answers with it."""
         users = [c.name for c in self.catalog.collections() if c.settings.get(_ADAPTER) == name]

@@ -93,8 +93,12 @@ class Imagining(Parts):
         found = sorted((self.settings.home / "picture-loras").glob("*.safetensors"))
         return {path.name: path for path in found}
 
+    @permits.verb("admin", everywhere=True)
     def add_picture_lora(self, name: str, file: BinaryIO) -> Path:
-        """Keep a LoRA's .safetensors file. Raises UsageError for another file or one too large."""
+        """Keep a LoRA's .safetensors file for everybody.
+
+        Raises UsageError for another file or one too large.
+        """
         from ragcore.ingest.uploads import safe_name, store_file
 
         if not name.lower().endswith(".safetensors"):
@@ -119,6 +123,7 @@ class Imagining(Parts):
         pixels = square(picture, side, f"condition {kind}")
         if not model:
             return as_png(self.imaginer.conditions.extract(kind, pixels))
+        permits.require_everywhere("admin")  # it names a folder of the server, or fetches weights
         for does, kinds in MAKES.items():
             if kind in kinds:
                 maker = open_model(does, [WeightStore(self.settings).ensure(model)])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
+from ragcore.catalog.keys import is_live
 from ragcore.errors import UsageError
 from ragcore.extras import require_extra
 from ragcore.ingest.jobs import JobInfo
@@ -166,13 +167,17 @@ class Ingesting(Teaching, Seeing):
     def resume_interrupted(self) -> list[int]:
         """Go on with ingests that a stopped process left; return the new jobs' ids.
 
-        One that was interrupted three times is left to a person: it may be the cause.
+        One that was interrupted three times is left to a person: it may be the cause. So is one of
+        an account that is over meanwhile.
         """
         left = [job for job in self.jobs.recent(50, kind="ingest") if job.state == "interrupted"]
         started = []
         for job in reversed(left):
-            if int(job.request.get("attempt", 1)) < 3:
-                with suppress(UsageError):  # another process was quicker
+            with self.catalog.read() as session:
+                live = is_live(session, job.key_id)
+            if live and int(job.request.get("attempt", 1)) < 3:
+                everybodys = permits.Permit(key_id=job.key_id)
+                with suppress(UsageError), permits.within(everybodys):  # or another was quicker
                     started.append(self.resume_job(job.id))
         return started
 
@@ -191,6 +196,7 @@ class Ingesting(Teaching, Seeing):
         self.uploads.discard(paths)
         return count
 
+    @permits.verb("write")
     def forget_missing(
         self, paths: Iterable[str | Path], *, collection: str = DEFAULT_COLLECTION
     ) -> int:

@@ -13,6 +13,7 @@ from ragcore.settings import Settings
 
 if TYPE_CHECKING:
     from ragcore.catalog.conversations import Conversations
+    from ragcore.catalog.sessions import Sessions
     from ragcore.encoders import ImageTextEncoder, TextEncoder
     from ragcore.ingest.uploads import Uploads
     from ragcore.llm import LLM
@@ -98,6 +99,12 @@ class Parts:
         from ragcore.catalog.conversations import Conversations
 
         return Conversations(self.catalog)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        from ragcore.catalog.sessions import Sessions
+
+        return Sessions(self.catalog)
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -31,6 +31,8 @@ class Seeing(Parts):
         """The profile's model for pictures, or the one named; see `load_picture_llm`."""
         from ragcore.llm.loader import load_picture_llm
 
+        if model:
+            permits.require_everywhere("admin")  # it names a folder, or fetches weights
         return load_picture_llm(self.settings, model)
 
     @permits.verb("read")

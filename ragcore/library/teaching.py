@@ -9,8 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import select
+
 from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.catalog import labels as kept
+from ragcore.catalog.models import Collection, Passage
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library.parts import Parts
 from ragcore.types import CancelToken, ProgressCallback
@@ -34,16 +37,49 @@ class Teaching(Parts):
     # --- classifiers -----------------------------------------------------------
 
     def classifiers(self) -> list[ClassifierCard]:
-        """What is known of each trained classifier, by name."""
+        """What is known of each trained classifier that may be seen, by name.
+
+        One that was trained on a collection belongs to it; others are everybody's to use, and
+        an administrator's of all collections to change.
+        """
         from ragcore.encoders.classifier import list_classifiers
 
-        return list_classifiers(self.settings)
+        return [card for card in list_classifiers(self.settings) if self._may_see(card)]
 
     def classifier(self, name: str) -> ClassifierCard:
         """Raises UsageError, naming the known ones, if there is none of this name."""
-        from ragcore.encoders.classifier import classifier_folder, read_card
+        known = {card.name: card for card in self.classifiers()}
+        if name not in known:
+            names = ", ".join(known)
+            told = f"known: {names}" if names else "none yet; `ragcore tune classifier` makes one"
+            raise UsageError(f"no classifier named {name[:60]!r} ({told})")
+        return known[name]
 
-        return read_card(classifier_folder(name, self.settings))
+    def _may_see(self, card: ClassifierCard) -> bool:
+        return self._owner(card) is None or permits.may_see(self._owner(card) or 0)
+
+    def _owner(self, card: ClassifierCard) -> int | None:
+        """The collection that a classifier belongs to; None: none. 0: one that is gone."""
+        from ragcore.tuning.classifier_collection import COLLECTION
+
+        if card.collection_id is not None or not card.data.startswith(COLLECTION):
+            return card.collection_id
+        # Written before classifiers had owners: by the name of its training data.
+        with self.catalog.read() as session:
+            named = select(Collection.id).where(
+                Collection.name == card.data.removeprefix(COLLECTION)
+            )
+            return session.scalar(named) or 0
+
+    def _check_may_replace(self, name: str, collection_id: int) -> None:
+        """Raises UsageError if a classifier of this name is not the collection's own."""
+        from ragcore.encoders.classifier import list_classifiers
+
+        for card in list_classifiers(self.settings):
+            if card.name != name or self._owner(card) == collection_id:
+                continue
+            if not (permits.may("admin") and permits.sees_everything()):
+                raise UsageError(f"a classifier cannot be named {name!r}: choose another name")
 
     def classifier_results(self, name: str) -> dict[str, Any]:
         """The table, notes, mistakes and doubtful labels of a classifier's training.
@@ -54,6 +90,7 @@ class Teaching(Parts):
 
         from ragcore.encoders.classifier import classifier_folder
 
+        self.classifier(name)
         folder = classifier_folder(name, self.settings)
         told: dict[str, Any] = {}
         for key, file in (("", "results.json"), ("suspicious", "suspicious.json")):
@@ -66,17 +103,27 @@ class Teaching(Parts):
 
     @permits.verb("write")
     def remove_classifier(self, name: str) -> None:
-        """Delete a classifier and what it said. Labels that people gave stay."""
+        """Delete a classifier and what it said. Labels that people gave stay.
+
+        Raises UsageError if there is none, NotPermitted for one that belongs to no collection
+        unless an administrator of all collections asks.
+        """
         from ragcore.encoders.classifier import remove_classifier
 
+        if not self._owner(self.classifier(name)):
+            permits.require_everywhere("admin")
         remove_classifier(name, self.settings)
         with self.catalog.write() as session:
-            kept.forget_told(session, name)
+            if permits.sees_everything():
+                kept.forget_told(session, name)
+            else:
+                for row in self.catalog.collections():
+                    kept.forget_told(session, name, row.id)
         for row in self.catalog.collections():
             if name in row.settings.get(_FOLLOWED, ()):
                 self.follow_classifier(name, collection=row.name, on=False)
 
-    @permits.verb("write")
+    @permits.verb("admin", everywhere=True)
     def tune_classifier(
         self,
         recipe: str | Path | ClassifierRecipe,
@@ -85,7 +132,10 @@ class Teaching(Parts):
         cancel: CancelToken | None = None,
         resume: bool = True,
     ) -> ClassifierReport:
-        """Train a classifier as a recipe says; see `ragcore.tuning.classifier.tune_classifier`."""
+        """Train a classifier as a recipe says; see `ragcore.tuning.classifier.tune_classifier`.
+
+        A recipe reads folders of the server: `start_teaching` is for who may not.
+        """
         from ragcore.tuning.classifier import tune_classifier
 
         return tune_classifier(
@@ -111,6 +161,7 @@ class Teaching(Parts):
         recipe = parse_recipe(
             values | {"data": {"train": f"collection:{collection}"}}, ClassifierRecipe
         )
+        self._check_may_replace(name, self.catalog.collection(collection).id)
         counts = self.given_counts(name, collection=collection)
         if len(counts) < 2:
             raise UsageError("label examples of two classes or more, then train")
@@ -142,6 +193,7 @@ class Teaching(Parts):
         from ragcore.encoders.classifier import Classifier
         from ragcore.ingest.labelling import label_collection
 
+        self.classifier(name)
         row = self.catalog.collection(collection)
         return label_collection(
             self.catalog,
@@ -330,11 +382,14 @@ class Teaching(Parts):
             return kept.item_ids(session, row.id, kind, limit=limit, offset=offset)
 
     def passage_texts(self, passage_ids: Sequence[int]) -> dict[int, str]:
-        """Heading and text of each passage that exists, by id, in the order given."""
+        """Heading and text of each passage that exists and may be seen, by id, in the order
+        given."""
         from ragcore.search.hits import passage_texts
 
+        here = (Passage.id.in_(list(passage_ids)), permits.visible(Passage.collection_id))
         with self.catalog.read() as session:
-            found = passage_texts(session, list(passage_ids))
+            seen = session.scalars(select(Passage.id).where(*here)).all()
+            found = passage_texts(session, seen)
         return {item: found[item] for item in passage_ids if item in found}
 
     def _guesses(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION, browse
+from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
 from ragcore.errors import UsageError
 from ragcore.files import read_regular
 from ragcore.library.parts import Parts
@@ -74,7 +74,8 @@ class Viewing(Parts):
         try:
             return read_regular(path)
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+            shown = permits.shown_path(str(path))
+            raise UsageError(f"{shown} cannot be read: {error.strerror}") from None
 
     def thumbnail(self, image_id: int) -> bytes:
         """WebP, at most 320 pixels a side."""
@@ -82,11 +83,13 @@ class Viewing(Parts):
             return browse.thumbnail(session, image_id)
 
     def facets(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, int]]:
-        """Counts of documents by type, year of the file's time, and folder."""
+        """Counts of documents by type, year of the file's time, and folder; folders of the server
+        for those only who may write."""
         collection_id = self.catalog.collection(collection).id
         with self.catalog.search() as session:
             counts = browse.facets(session, collection_id)
-            return {**counts, "folder": browse.folders(session, collection_id)}
+            below = browse.folders(session, collection_id) if permits.may("write") else {}
+            return {**counts, "folder": below}
 
     def index_overview(self, collection: str = DEFAULT_COLLECTION) -> list[dict[str, Any]]:
         """Each active index: "space", "modality", "dimension", and what its store tells."""

@@ -202,9 +202,13 @@ class Watcher:
                 return not (
                     any(map(passed_over, parts))
                     or any(map(os.path.islink, folders))
-                    or (path.is_symlink() and path.is_dir())
+                    or (path.is_symlink() and (path.is_dir() or _leads_out(path, root)))
                 )
         return False
+
+
+def _leads_out(link: Path, root: Path) -> bool:
+    return not link.resolve().is_relative_to(root.resolve())
 
 
 class _Listener:

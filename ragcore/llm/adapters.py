@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
+from ragcore.private_files import private_folder
 
 if TYPE_CHECKING:
     from ragcore.llm.gguf_export import Precision
@@ -259,7 +260,7 @@ class _swapped:  # noqa: N801 - used like a function
 
     def __enter__(self) -> Path:
         shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True)
+        private_folder(self._work)
         return self._work
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.logits import check
+from ragcore.redaction import remember
 from ragcore.remote import Patience, Server
 from ragcore.types import CancelToken, Message
 
@@ -215,6 +216,7 @@ class OpenAILLM:
 
     def _headers(self) -> dict[str, str]:
         key = os.environ.get(self._key_variable)
+        remember(key or "")
         return {"Authorization": f"Bearer {key}"} if key else {}
 
 

@@ -100,7 +100,8 @@ class Duplicates:
         if len(set(image_ids)) < 2:
             raise UsageError("a decision needs at least two pictures")
         with self._catalog.write() as session:
-            known = set(session.scalars(select(Image.id).where(Image.id.in_(image_ids))))
+            here = (Image.id.in_(image_ids), permits.visible(Image.collection_id))
+            known = set(session.scalars(select(Image.id).where(*here)))
             for first, second in combinations(sorted(known), 2):
                 session.merge(
                     DuplicateDecision(

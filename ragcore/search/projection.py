@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Change, Document, Embedding, Image, Passage
+from ragcore.private_files import private_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +90,7 @@ class MapMaker:
             pass  # none yet, or not readable: it is made anew
         ids, vectors = self._vectors(collection_id, space_id, total)
         xy = lay_out(vectors)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".npz", delete=False) as out:
             np.savez(out, tag=np.array(tag), ids=ids, xy=xy)
         os.replace(out.name, file)

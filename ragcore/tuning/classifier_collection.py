@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 COLLECTION = "collection:"
 
 
+def owner_of(settings: Settings, train: str) -> int | None:
+    """The collection that a classifier belongs to, by the recipe's training data; None: the data
+    is no collection's. Raises UsageError for an unknown collection."""
+    if not train.startswith(COLLECTION):
+        return None
+    catalog = Catalog(settings.catalogue_url)
+    try:
+        return catalog.collection(train.removeprefix(COLLECTION)).id
+    finally:
+        catalog.close()
+
+
 def ticked_examples(
     settings: Settings, collection: str, classifier: str, backbone: str, kind: str = "auto"
 ) -> list[Example]:

@@ -20,6 +20,7 @@ from ragcore.encoders.classifier import (
     softmax,
 )
 from ragcore.tuning import classifier_pictures as pictures
+from ragcore.tuning.classifier_collection import owner_of
 from ragcore.tuning.classifier_head import fit_head
 from ragcore.tuning.classifier_review import proposals
 from ragcore.tuning.classifier_scores import confusion, worst_mistakes
@@ -127,6 +128,7 @@ def _card(run: _Run, way: str, whole: dict[str, Any]) -> ClassifierCard:
         lora={"rank": lora.rank, "alpha": lora.alpha} if way == "lora" else {},
         data=run.recipe.data.train,
         made_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        collection_id=owner_of(run.settings, run.recipe.data.train),
     )
 
 

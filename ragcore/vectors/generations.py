@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 from ragcore.errors import RagcoreError
+from ragcore.private_files import make_private, private_folder
 
 FORMAT = 1
 _POINTER = "CURRENT"
@@ -48,13 +49,14 @@ def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> Generation
 
     Earlier generations, and what crashed writers left, are deleted afterwards.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    private_folder(folder)
+    with FileLock(folder / "lock", mode=0o600):
         name = f"g-{time.time_ns():x}-{uuid.uuid4().hex[:8]}"
         new = folder / name
-        new.mkdir()
+        new.mkdir(mode=0o700)
         try:
             about = write(new)
+            make_private(new)
             files = {path.name: _describe(path) for path in sorted(new.iterdir())}
             manifest = {**about, "format": FORMAT, "generation": name, "files": files}
             _sync(new)
@@ -112,6 +114,7 @@ def _point(folder: Path, manifest: dict[str, Any]) -> None:
         json.dump({"manifest": manifest, "sha256": _digest_json(manifest)}, file)
         file.flush()
         os.fsync(file.fileno())
+    beside.chmod(0o600)
     beside.replace(folder / _POINTER)
     _sync(folder)
 

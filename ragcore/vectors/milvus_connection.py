@@ -15,6 +15,7 @@ from typing import Any
 
 from ragcore.errors import RagcoreError, UsageError, VectorsUnavailable
 from ragcore.extras import install_hint, require_extra
+from ragcore.redaction import mask_url
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class MilvusConnection:
 
     def __init__(self, address: str, token: str = "") -> None:
         self.address = address
+        self.shown = mask_url(address)
         self.lite = "://" not in address
         self.losses = 0  # how often an answer failed to come: what was known may have changed
         self._token = token
@@ -90,7 +92,7 @@ class MilvusConnection:
                 if not failed:
                     log.warning(
                         "Milvus at %s does not answer (%s); trying for %.0f seconds",
-                        *(self.address, reason, patience),
+                        *(self.shown, reason, patience),
                     )
                 failed = True
                 time.sleep(pause)
@@ -98,12 +100,12 @@ class MilvusConnection:
                 continue
             self._away = None
             if failed:
-                log.warning("Milvus at %s answers again", self.address)
+                log.warning("Milvus at %s answers again", self.shown)
             return answer
 
     def _unavailable(self, reason: str) -> VectorsUnavailable:
         return VectorsUnavailable(
-            f"Milvus at {self.address} does not answer: {reason}; nothing is lost, try again "
+            f"Milvus at {self.shown} does not answer: {reason}; nothing is lost, try again "
             "when it is back"
         )
 
@@ -122,7 +124,7 @@ class MilvusConnection:
         told = [_one_line(_told(cause)) for cause in causes]
         if any(words in line.lower() for line in told for words in _REFUSALS):
             raise UsageError(
-                f"Milvus at {self.address} lets nobody in with this token: set `vectors_token` "
+                f"Milvus at {self.shown} lets nobody in with this token: set `vectors_token` "
                 "to user:password or an API key"
             ) from error
         return told[0]

@@ -101,7 +101,7 @@ class MilvusPlace:
     @property
     def shown(self) -> str:
         kind = "Milvus Lite in" if self._connection.lite else "Milvus at"
-        return f"{kind} {self._connection.address}"
+        return f"{kind} {self._connection.shown}"
 
     def open(
         self, key: StoreKey, *, expected: int = 0, lookup: Lookup | None = None

@@ -21,6 +21,7 @@ from ragcore.weights.providers.base import Reporter
 from ragcore.weights.registry import Entry
 
 MANIFEST = ".manifest.json"
+_READABLE = 0o555
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,14 @@ class WeightCache:
             done += size
             report.bytes("check", done, total)
         write_manifest(made, entry, recorded)
-        for folder in (p for p in made.rglob("*") if p.is_dir()):
-            _fsync(folder)
-        _fsync(made)
         target = self.folder(entry)
         target.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (p for p in made.rglob("*") if p.is_dir()):
+            _fsync(folder)
+            folder.chmod(folder.stat().st_mode | _READABLE)
+        for folder in (made, target.parent):  # weights are no secret: users may share a cache
+            folder.chmod(folder.stat().st_mode | _READABLE)
+        _fsync(made)
         if target.exists():  # damaged: `whole` said no, and we hold the lock
             shutil.rmtree(target)
         made.rename(target)

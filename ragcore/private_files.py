@@ -1,0 +1,86 @@
+"""Files of a home are their owner's alone: 0600, folders 0700."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_OTHERS = 0o077
+_FOLDER, _FILE = 0o700, 0o600
+
+
+@contextmanager
+def private_process() -> Iterator[None]:
+    """Within it, everything that this process and its children write is their user's alone.
+
+    For processes of our own, commands and servers: the mask belongs to the whole process.
+    """
+    before = os.umask(_OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder, and those above it that are missing, for this user alone; return it."""
+    missing = []
+    for one in (path, *path.parents):
+        if one.exists():
+            break
+        missing.append(one)
+    for one in reversed(missing):
+        one.mkdir(mode=_FOLDER, exist_ok=True)
+    path.mkdir(exist_ok=True)  # raises what mkdir raises where a file is in the way
+    return path
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file for this user alone, unless there is one."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
+
+
+def write_private(path: Path, data: bytes | str) -> None:
+    """Write a file for this user alone."""
+    content = data.encode() if isinstance(data, str) else data
+    with open(path, "wb", opener=_opener) as out:
+        out.write(content)
+    path.chmod(_FILE)  # one that was there keeps its mode otherwise
+
+
+def make_private(folder: Path) -> None:
+    """Take everything in a folder that was just written, and the folder, from other users."""
+    for path in exposed(folder):
+        path.chmod(_FOLDER if path.is_dir() else _FILE)
+
+
+def exposed(folder: Path) -> list[Path]:
+    """The folder and what is in it, as far as other users have any right to it.
+
+    Links are left out: what they lead to is not ours. Nothing on systems without such rights.
+    """
+    if os.name == "nt" or not folder.is_dir():
+        return []
+    found = [folder] if _open_to_others(folder.lstat().st_mode) else []
+    for base, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(base, name)
+            try:
+                mode = path.lstat().st_mode
+            except OSError:  # a file of a moment
+                continue
+            if not stat.S_ISLNK(mode) and _open_to_others(mode):
+                found.append(path)
+    return found
+
+
+def _open_to_others(mode: int) -> bool:
+    return bool(mode & _OTHERS)
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags, _FILE)
