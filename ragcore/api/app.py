@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from ragcore import __version__
 from ragcore.api import problems
+from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.description import describe
 from ragcore.api.door import Door, Outermost
 from ragcore.api.limits import BodyLimit, RateLimit
@@ -58,15 +59,20 @@ def create_app(
     settings = library.settings
     work, metrics = Work(most_waiting=settings.api_waiting), Metrics()
     audit = Audit(library.catalog) if keys_needed else None
+    keys = Keys(library.catalog) if keys_needed else None
+    watch = AccountsWatch(keys, work) if keys is not None else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if prepare:
             await asyncio.to_thread(library.resume_interrupted)
             library.machine.prepare()
+        watching = asyncio.create_task(watch.run()) if watch is not None else None
         try:
             yield
         finally:
+            if watching is not None:
+                watching.cancel()
             work.cancel()
             if audit is not None:
                 await asyncio.to_thread(audit.close)
@@ -82,17 +88,18 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.library, app.state.work, app.state.metrics = library, work, metrics
-    app.state.pictures = PictureJobs(work)
+    app.state.pictures = PictureJobs(work, watch)
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router)
     app.add_middleware(BodyLimit, upload_bytes=settings.ui_upload_mb * 2**20)
     app.add_middleware(
         Door,
-        keys=Keys(library.catalog) if keys_needed else None,
+        keys=keys,
         hosts=hosts,
         rate=RateLimit(settings.api_rate if keys_needed else 0),
         work=work,
+        watch=watch,
     )
     app.add_middleware(Outermost, metrics=metrics, audit=audit)
 

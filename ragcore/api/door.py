@@ -5,27 +5,34 @@ Plain ASGI middlewares, so that streams flow through them and a closed connectio
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 import uuid
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from contextlib import suppress
+from typing import Any
 
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragcore.api.access import OPEN_PATHS
+from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem, is_openai, problem_of
 from ragcore.api.work import Work
+from ragcore.catalog import permits
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
 from ragcore.catalog.principals import LOCAL, Principal, principal_of
 from ragcore.logs import about, fields
+from ragcore.origins import host_name, same_origin
 
 log = logging.getLogger("ragcore.api.requests")
 
+GRACE = 0.2  # seconds
 _ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
@@ -106,17 +113,63 @@ class Door:
         hosts: Sequence[str],
         rate: RateLimit,
         work: Work,
+        watch: AccountsWatch | None = None,
     ) -> None:
         self._app = app
         self._keys = keys
         self._hosts = frozenset(hosts)
         self._rate = rate
         self._work = work
+        self._watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            scope["state"]["principal"] = await self._principal(scope)
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        principal = scope["state"]["principal"] = await self._principal(scope)
+        with permits.within(principal.permit()):  # for what is shown, too, after the work is done
+            if principal.key_id is None or self._watch is None:
+                await self._app(scope, receive, send)
+            else:
+                await self._while_live(principal.key_id, scope, receive, send)
+
+    async def _while_live(self, key_id: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and break off within a second if the account is over meanwhile."""
+        assert self._watch is not None
+        over, started, finished = asyncio.Event(), False, False
+        end = asyncio.create_task(over.wait())
+        waiting: asyncio.Task[Message] | None = None
+
+        async def next_message() -> Message:
+            # Work that looks whether its asker is there finds that it is not: it is cancelled.
+            nonlocal waiting
+            waiting = waiting or asyncio.ensure_future(receive())
+            await asyncio.wait({waiting, end}, return_when=asyncio.FIRST_COMPLETED)
+            if end.done():
+                return {"type": "http.disconnect"}
+            received, waiting = waiting, None
+            return received.result()
+
+        async def sender(message: Message) -> None:
+            nonlocal started, finished
+            started = True
+            finished = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
+
+        with anyio.CancelScope() as work, self._watch.ending(key_id, over.set):
+            stop = asyncio.create_task(_cancel_after(end, work))
+            try:
+                await self._app(scope, next_message, sender)
+            finally:
+                for task in (end, stop, waiting):
+                    if task is not None:
+                        task.cancel()
+        if not over.is_set() or finished:
+            return
+        if not started:
+            raise Problem(401, "this key is live no longer")
+        with suppress(RuntimeError):  # fewer bytes than were promised: the connection is cut
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _principal(self, scope: Scope) -> Principal:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -141,21 +194,21 @@ class Door:
         return principal
 
     def _check_origin(self, headers: dict[bytes, str]) -> None:
-        host = _host_name(f"//{headers.get(b'host', '')}")
-        if host not in self._hosts:
+        """Raises Problem 403 for other names of this server, and for pages of any other origin:
+        another port of this computer is another program's."""
+        host = headers.get(b"host", "")
+        if host_name(host) not in self._hosts:
             raise Problem(403, "this server answers to its own computer's names only")
-        origin = headers.get(b"origin")
-        if origin is not None and _host_name(origin) not in self._hosts:
-            raise Problem(403, "pages of other sites may not use this server")
-        if headers.get(b"sec-fetch-site") == "cross-site":
-            raise Problem(403, "pages of other sites may not use this server")
+        origin, fetch_site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        # Without keys a header that is not there must not let in what another one refuses.
+        if not (same_origin(host, origin, None) and same_origin(host, None, fetch_site)):
+            raise Problem(403, "pages of other sites and programs may not use this server")
 
 
-def _host_name(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+async def _cancel_after(end: asyncio.Task[Any], work: anyio.CancelScope) -> None:
+    await end
+    await asyncio.sleep(GRACE)  # work that was told ends by itself, and frees what it holds
+    work.cancel()
 
 
 def _request_id(scope: Scope) -> str:

@@ -7,10 +7,11 @@ import datetime as dt
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.problems import Problem, problem_of
 from ragcore.api.work import Work
 from ragcore.catalog.principals import Principal
@@ -52,8 +53,9 @@ class PictureJob:
 class PictureJobs:
     """The jobs of one server. All calls come from its event loop."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, watch: AccountsWatch | None = None) -> None:
         self._work = work
+        self._watch = watch
         self._jobs: dict[str, PictureJob] = {}
 
     def start(self, principal: Principal, steps: int, make: Make) -> PictureJob:
@@ -95,10 +97,14 @@ class PictureJobs:
 
     async def _run(self, job: PictureJob, principal: Principal, make: Make) -> None:
         events: AsyncIterator[Any] = self._work.stream(principal, make)
+        watched: AbstractContextManager[None] = nullcontext()
+        if self._watch is not None and principal.key_id is not None:
+            watched = self._watch.ending(principal.key_id, lambda: self.cancel(job))
         try:
-            async with aclosing(events):  # type: ignore[type-var]  # an asynchronous generator
-                async for event in events:
-                    self._took(job, event)
+            with watched:
+                async with aclosing(events):  # type: ignore[type-var]  # an asynchronous generator
+                    async for event in events:
+                        self._took(job, event)
             job.state = "done"
         except (asyncio.CancelledError, Cancelled):
             job.state = "cancelled"

@@ -25,6 +25,7 @@ from ragcore.errors import (
     UsageError,
     VectorsUnavailable,
 )
+from ragcore.redaction import redact
 
 log = logging.getLogger("ragcore.api")
 
@@ -83,18 +84,19 @@ class Problem(HTTPException):
     def document(self, request_id: str, *, openai: bool = False) -> dict[str, Any]:
         """The body; with the member `error` that OpenAI's clients read, where they call."""
         kind, title = KINDS.get(self.status, ("about", "Error"))
+        detail = redact(str(self.detail))
         found: dict[str, Any] = {
             "type": f"urn:ragcore:problem:{kind}",
             "title": title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": detail,
             "request_id": request_id,
         }
         if self.errors:
             found["errors"] = self.errors
         if openai:
             found["error"] = {
-                "message": self.detail,
+                "message": detail,
                 "type": kind.replace("-", "_"),
                 "param": None,
                 "code": kind.replace("-", "_"),

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from ragcore import logs
 from ragcore.api.app import LOOPBACK_NAMES, create_app
@@ -17,6 +19,7 @@ from ragcore.api.work import Work
 from ragcore.catalog.keys import Keys
 from ragcore.errors import UsageError
 from ragcore.library import Library
+from ragcore.settings import Settings
 
 _TELL = 5  # seconds that remain to tell an asker that the answer is given up
 FINISH = 25  # seconds that answers under way are given when the server is told to stop
@@ -59,6 +62,20 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def server_config(app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """Options of uvicorn. Addresses of clients come from trusted proxies, and from no others."""
+    return {
+        "app": app,
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "timeout_graceful_shutdown": FINISH,
+        "timeout_keep_alive": 30,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies,
+    }
+
+
 def serve(
     library: Library,
     *,
@@ -78,16 +95,8 @@ def serve(
     check_exposure(library, host, keys_needed=keys_needed)
     with _listen(host, port) as door:
         app = create_app(library, keys_needed=keys_needed, hosts=[*LOOPBACK_NAMES, host])
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=FINISH,
-            timeout_keep_alive=30,
-            ssl_certfile=certificate,
-            ssl_keyfile=private_key,
-        )
+        options = server_config(app, library.settings)
+        config = uvicorn.Config(**options, ssl_certfile=certificate, ssl_keyfile=private_key)
         logs.adopt_servers(library.settings)
         listening(int(door.getsockname()[1]))
         with suppress(KeyboardInterrupt):  # the way that it is told to stop, not a failure

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ragcore.catalog.browse import ImageInfo, Statistics
 from ragcore.catalog.models import Collection, Document, DocumentPage
+from ragcore.catalog.permits import shown_path
 from ragcore.ingest.jobs import JobInfo
 from ragcore.types import Answer, Hit, Labelled
 
@@ -107,7 +108,7 @@ class DocumentShape(BaseModel):
             id=row.id,
             name=row.name,
             title=row.title,
-            path=row.path,
+            path=shown_path(row.path),
             media_type=row.media_type,
             size=row.size,
             state=row.state,
@@ -163,7 +164,7 @@ class ImageShape(BaseModel):
             id=info.id,
             document_id=info.document_id,
             document=info.document,
-            path=info.path,
+            path=shown_path(info.path),
             page=info.page,
             width=info.width,
             height=info.height,
@@ -218,13 +219,24 @@ class JobShape(BaseModel):
             id=info.id,
             kind=info.kind,
             state=info.state,
-            progress=info.progress,
-            report=info.report,
+            progress=_with_shown_paths(info.progress),
+            report=_with_shown_paths(info.report),
             error=info.error,
             created_at=info.created_at,
             updated_at=info.updated_at,
             finished_at=info.finished_at,
         )
+
+
+def _with_shown_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """A job's progress or report with paths as the work at hand may see them."""
+    told = dict(values)
+    if "current" in told:
+        told["current"] = shown_path(str(told["current"]))
+    for name in ("failed", "warnings"):
+        if isinstance(told.get(name), list):
+            told[name] = [{**one, "path": shown_path(one["path"])} for one in told[name]]
+    return told
 
 
 class JobList(BaseModel):
@@ -289,7 +301,7 @@ class HitShape(BaseModel):
             score=round(float(hit.score), 4),
             document_id=hit.document_id,
             document=hit.document,
-            path=hit.path,
+            path=shown_path(hit.path),
             text=hit.text,
             page=hit.page,
             page_end=hit.page_end,

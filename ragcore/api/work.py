@@ -58,7 +58,7 @@ class Work:
         """`call()` in a thread, for this principal's collections only."""
 
         def permitted() -> T:
-            with permits.only(principal.collection_ids, principal.scope):
+            with permits.within(principal.permit()):
                 return call()
 
         self._admit(kind)

@@ -81,7 +81,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("post", "/v1/images/generations"): "read",
     ("get", "/healthz"): "open",
     ("get", "/readyz"): "open",
-    ("get", "/metrics"): "read",
+    ("get", "/metrics"): "everywhere",
 }
 NOTHING = 2**40  # an id that nothing has
 
@@ -132,7 +132,9 @@ def request(
         how["json"] = {"prompt": "x", "size": "no size"}
     elif path.endswith("/embeddings"):
         how["json"] = {"model": "none", "input": "x"}
-    elif method == "patch" or (method == "post" and path == "/api/v1/collections"):
+    elif method == "patch":
+        how["json"] = {"adapter": "default"}
+    elif method == "post" and path == "/api/v1/collections":
         how["json"] = {"name": "/"}  # no name that could be given
     return client.request(method.upper(), address, **how)
 

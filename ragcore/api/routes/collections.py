@@ -80,11 +80,15 @@ async def get_collection(request: Request, here: ReaderHere) -> CollectionShape:
 
 @router.patch("/{collection}")
 async def change_collection(request: Request, body: Changes, here: AdminHere) -> CollectionShape:
-    """Give a collection another name, or another adapter. Keys that may see it still may."""
+    """Give a collection another name, or another adapter. Keys that may see it still may.
+
+    Another name needs a key that is not limited to some collections.
+    """
     library = library_of(request)
 
     def change() -> CollectionShape:
         if body.name is not None:
+            everywhere(here.principal, "admin")
             check_name(body.name)
         if body.adapter is not None:
             library.use_adapter(body.adapter, here.name)

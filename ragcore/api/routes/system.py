@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import text
 
-from ragcore.api.access import Reader
+from ragcore.api.access import Admin, everywhere
 from ragcore.api.metrics import CONTENT_TYPE
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import Responses, library_of, metrics_of, work_of
@@ -62,8 +62,12 @@ async def ready(request: Request) -> Readiness:
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)
-async def metrics(request: Request, principal: Reader) -> Response:
-    """Figures in Prometheus' text format; no names of people, files or collections."""
+async def metrics(request: Request, principal: Admin) -> Response:
+    """Figures in Prometheus' text format; no names of people, files or collections.
+
+    They count all collections: it needs a key that is not limited to some.
+    """
+    everywhere(principal, "admin")
     library, work = library_of(request), work_of(request)
     data = await work.quick(metrics_of(request).text, library, work)
     return Response(data, headers={"Content-Type": CONTENT_TYPE})
