@@ -6,12 +6,13 @@ are. Where no login is needed it only hands out the cookie.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
 import secrets
 from asyncio import to_thread
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import suppress
 from html import escape
 from http.cookies import CookieError, SimpleCookie
@@ -22,8 +23,9 @@ from urllib.parse import parse_qs
 from starlette.websockets import WebSocketDisconnected
 
 from ragcore.catalog.principals import Principal
+from ragcore.origins import host_name, same_origin
 
-from .login import SESSION, SESSION_COOKIE, Login, Throttle
+from .login import DEVICE, DEVICE_COOKIE, SESSION, SESSION_COOKIE, Login, Throttle
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,6 +35,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BROWSER_COOKIE = "ragcore_browser"
 LOGIN_PATH, LOGOUT_PATH, HEALTH_PATH = "/login", "/logout", "/_stcore/health"
+_HARMLESS = ("GET", "HEAD", "OPTIONS")  # methods that change nothing here
+_FOREIGN = b"pages of other sites and programs may not use this server"
 _YEAR = 365 * 86400
 _MAX_FORM = 4096
 
@@ -65,10 +69,18 @@ def owner_of(cookies: MutableMapping[str, str] | Any) -> str:
 
 class Access:
     """The middleware. `base_path` is where a reverse proxy shows the pages; without `login`
-    everybody who can reach it is let in."""
+    everybody who can reach it is let in, by one of the names `hosts` (none: by any)."""
 
-    def __init__(self, app: Asgi, *, login: Login | None = None, base_path: str = "") -> None:
+    def __init__(
+        self,
+        app: Asgi,
+        *,
+        login: Login | None = None,
+        base_path: str = "",
+        hosts: Collection[str] = (),
+    ) -> None:
         self._app = app
+        self._hosts = frozenset(hosts)
         self._root = f"/{base_path.strip('/')}/".replace("//", "/")
         self._login = login
         self._throttle = Throttle()
@@ -77,23 +89,83 @@ class Access:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        if not self._from_here(scope):
+            await self._refuse_foreign(scope, receive, send)
+            return
         cookies = _cookies(scope)
+        token = cookies.get(SESSION_COOKIE, "")
         path = "/" + str(scope.get("path", "/")).removeprefix(self._root).lstrip("/")
         login = self._login
         if login and path == LOGIN_PATH:
             await self._ask_in(login, scope, receive, send)
         elif login and path == LOGOUT_PATH:
-            gone = self._cookie(scope, SESSION_COOKIE, "", 0)
-            await _redirect(send, self._root, [gone])
-        elif (
-            login
-            and path != HEALTH_PATH
-            and await to_thread(login.principal, cookies.get(SESSION_COOKIE, "")) is None
-        ):
+            await self._log_out(login, token, scope, send)
+        elif login and path != HEALTH_PATH and await to_thread(login.principal, token) is None:
             await self._refuse(scope, receive, send)
+        elif login and scope["type"] == "websocket":
+            await self._while_logged_in(login, token, scope, receive, send)
         else:
             with suppress(WebSocketDisconnected):  # a page that is closed while written to
                 await self._app(_plain_pages(scope), receive, self._outgoing(scope, cookies, send))
+
+    def _from_here(self, scope: Scope) -> bool:
+        """Whether a request that may change something, or a live connection, is no other site's or
+        program's; and whether the server is called by a name of its own."""
+        headers = {name: value.decode("latin-1") for name, value in scope.get("headers", [])}
+        host = headers.get(b"host", "")
+        if self._hosts and host_name(host) not in self._hosts:
+            return False
+        if scope["type"] == "http" and scope["method"] in _HARMLESS:
+            return True
+        return same_origin(host, headers.get(b"origin"), headers.get(b"sec-fetch-site"))
+
+    async def _refuse_foreign(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _respond(send, 403, _FOREIGN, b"text/plain; charset=utf-8")
+
+    async def _log_out(self, login: Login, token: str, scope: Scope, send: Send) -> None:
+        """End the session on the server; only asked by POST, which other sites cannot send."""
+        if scope["method"] != "POST":
+            allow = [(b"allow", b"POST")]
+            await _respond(send, 405, b"log out by the button on a page", b"text/plain", allow)
+            return
+        await to_thread(login.leave, token)
+        gone = self._cookie(scope, SESSION_COOKIE, "", 0)
+        await _redirect(send, self._root.rstrip("/") + LOGIN_PATH, [gone])
+
+    async def _while_logged_in(
+        self, login: Login, token: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """A live connection, closed when its session is over."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        forget = await to_thread(
+            login.ends_with, token, lambda: loop.call_soon_threadsafe(over.set)
+        )
+        ended = asyncio.create_task(over.wait())
+        waiting: asyncio.Task[Message] | None = None
+
+        async def next_message() -> Message:
+            nonlocal waiting
+            waiting = waiting or asyncio.ensure_future(receive())
+            await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                with suppress(RuntimeError):  # the browser has closed it already
+                    await send({"type": "websocket.close", "code": 1008})
+                return {"type": "websocket.disconnect", "code": 1008}
+            finished, waiting = waiting, None
+            return finished.result()
+
+        try:
+            with suppress(WebSocketDisconnected):
+                await self._app(scope, next_message, send)
+        finally:
+            forget()
+            for task in (ended, waiting):
+                if task is not None:
+                    task.cancel()
 
     def _outgoing(self, scope: Scope, cookies: dict[str, str], send: Send) -> Send:
         """Add headers to every answer; to a page also the cookie and where its server is."""
@@ -154,20 +226,27 @@ class Access:
         form = parse_qs((await _body(receive)).decode("utf-8", "replace"))
         name = " ".join(form.get("name", [""])[0].split())[:100]
         host = str((scope.get("client") or ("?",))[0])
-        wait = math.ceil(self._throttle.take(host, name))
+        device = login.device(_cookies(scope).get(DEVICE_COOKIE, ""), name)
+        wait = math.ceil(self._throttle.take(host, name, device))
         if wait:
             _note(login, host, 429)
             await _page(send, 429, f"Too many tries. Try again in {wait} seconds.", name, wait)
             return
-        entered = await to_thread(login.enter, name, form.get("password", [""])[0])
+        password, browser = form.get("password", [""])[0], _browser(scope)
+        entered = await to_thread(login.enter, name, password, client=host, browser=browser)
         if entered is None:
             _note(login, host, 403)
             await _page(send, 403, "That is not the name and password. Try again.", name)
             return
         token, principal = entered
-        self._throttle.forgive(host, name)
+        self._throttle.forgive(host, name, device)
         _note(login, host, 303, principal)
-        await _redirect(send, self._root, [self._cookie(scope, SESSION_COOKIE, token, SESSION)])
+        known = login.device_cookie(name)
+        cookies = [
+            self._cookie(scope, SESSION_COOKIE, token, SESSION),
+            self._cookie(scope, DEVICE_COOKIE, known, DEVICE),
+        ]
+        await _redirect(send, self._root, cookies)
 
     def _cookie(self, scope: Scope, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
         secure = "; Secure" if scope.get("scheme") in ("https", "wss") else ""
@@ -183,6 +262,11 @@ def _note(login: Login, host: str, status: int, principal: Principal | None = No
         status=status,
         client=host[:64],
     )
+
+
+def _browser(scope: Scope) -> str:
+    """What a browser calls itself."""
+    return str(dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1"))
 
 
 def _cookies(scope: Scope) -> dict[str, str]:

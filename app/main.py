@@ -69,8 +69,9 @@ def _who() -> None:
     with st.sidebar:
         name = who.name.rpartition(" (")[0]
         st.html(
-            f'<p class="rc-about" id="who">{escape(name)} · {who.scope} · '
-            '<a href="logout" target="_self">Log out</a></p>'
+            '<form class="rc-about" id="who" method="post" action="logout">'
+            f"{escape(name)} · {who.scope} · "
+            '<button type="submit" class="rc-link">Log out</button></form>'
         )
 
 

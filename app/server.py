@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import tomllib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.middleware import Middleware
 from ragcore.catalog import Catalog
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
+from ragcore.catalog.sessions import Sessions
 from ragcore.errors import UsageError
 from ragcore.logs import adopt_servers
 from ragcore.settings import Settings
@@ -27,8 +29,10 @@ from .state import close_libraries, open_early, use_login
 HERE = Path(__file__).parent
 
 
-def make_app(*, login: Login | None = None, base_path: str = "") -> st.App:
-    """The ASGI application. Its library is opened and closed with it.
+def make_app(
+    *, login: Login | None = None, base_path: str = "", hosts: Collection[str] = ()
+) -> st.App:
+    """The ASGI application. Its library is opened and closed with it. See `Access`.
 
     What a stopped server left behind goes on and models load before anybody looks; jobs that run
     at the end can be resumed.
@@ -49,7 +53,7 @@ def make_app(*, login: Login | None = None, base_path: str = "") -> st.App:
     return st.App(
         HERE / "main.py",
         lifespan=lifespan,
-        middleware=[Middleware(Access, login=login, base_path=base_path)],
+        middleware=[Middleware(Access, login=login, base_path=base_path, hosts=hosts)],
     )
 
 
@@ -67,18 +71,21 @@ def serve(
         "server.baseUrlPath": base_path,
         "server.maxUploadSize": settings.ui_upload_mb,
     }
+    # Streamlit's server reads this when it starts: addresses of clients come from proxies that
+    # are trusted, and from no others.
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(settings.trusted_proxies)
     if is_loopback(address) and not login:
         # A page elsewhere cannot reach us through a name of its own (DNS rebinding).
-        options["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1", address]
-    if not login and is_loopback(address):
-        make_app(base_path=base_path).run(config=options)
+        hosts = {"localhost", "127.0.0.1", "::1", address}
+        options["server.allowedHosts"] = sorted(hosts)
+        make_app(base_path=base_path, hosts=hosts).run(config=options)
         return
     catalog = Catalog(settings.catalogue_url)
     audit = Audit(catalog)
     try:
         keys = Keys(catalog)
         check_exposure(keys, address)
-        door = Login(keys, settings, audit)
+        door = Login(keys, Sessions(catalog), settings, audit)
         make_app(login=door, base_path=base_path).run(config=options)
     finally:
         audit.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 import streamlit as st
 
@@ -58,8 +59,33 @@ def may(scope: str) -> bool:
     return person().may(scope)
 
 
+def may_everywhere(scope: str) -> bool:
+    """Whether the person who asks has a scope for all collections."""
+    return may(scope) and person().collection_ids is None
+
+
 def with_login() -> bool:
     return _login is not None
+
+
+class Cancellable(Protocol):
+    """Work that goes on in the background of a page."""
+
+    def cancel(self) -> None: ...
+
+
+def end_with_login(work: Cancellable) -> None:
+    """Cancel `work` when the login is over in which it was begun."""
+    if _login is None:
+        return
+    known = weakref.ref(work)
+
+    def end() -> None:
+        there = known()
+        if there is not None:
+            there.cancel()
+
+    weakref.finalize(work, _login.ends_with(session_token(), end))
 
 
 def session_token() -> str:

@@ -9,6 +9,8 @@ _CSS = """
 mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em; padding: 0 .1em; }
 .rc-excerpt { line-height: 1.5; overflow-wrap: anywhere; margin: 0; }
 .rc-about { opacity: .72; font-size: .85rem; margin: 0; overflow-wrap: anywhere; }
+.rc-link { background: none; border: 0; padding: 0; font: inherit; color: inherit;
+  text-decoration: underline; cursor: pointer; }
 .rc-quote { border-left: 3px solid color-mix(in srgb, currentColor 30%, transparent);
   padding-left: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; }
 .rc-previews { display: flex; flex-wrap: wrap; gap: .5rem; }

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from html import escape
 
+from ragcore.shown import visible_name
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&@\"'/])")
 _WORD = re.compile(r"\w+")
 
@@ -25,8 +27,9 @@ TYPES = {
 
 
 def plain(text: str) -> str:
-    """`text` as Markdown that shows exactly these characters, on one line."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """`text` as Markdown that shows exactly these characters, on one line; control characters and
+    bidirectional marks as escapes."""
+    return _MARKDOWN.sub(r"\\\1", visible_name(" ".join(text.split())))
 
 
 def shorten(text: str, width: int) -> str:

@@ -6,6 +6,7 @@ from html import escape
 
 import streamlit as st
 
+from ragcore.catalog import permits
 from ragcore.types import Hit
 
 from ..state import errors_as_sentences, library
@@ -94,7 +95,7 @@ def _page(wanted: dict[str, object]) -> None:
             size_name(document.size),
             count_name(document.page_count, "page"),
             f"changed {day_name(document.modified_at)}",
-            document.path,
+            permits.shown_path(document.path),
         ]
         st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
         if document.page_count:
@@ -141,7 +142,7 @@ def _image_window() -> None:
         facts = [f"{info.width} × {info.height} pixels"]
         if info.page:
             facts.append(f"on page {info.page}")
-        facts.append(info.path)
+        facts.append(permits.shown_path(info.path))
         st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
         if isinstance(wanted["hit"], Hit):
             _why(wanted["hit"])

@@ -16,7 +16,7 @@ from ragcore.errors import UsageError
 from ..components import collections, picture_question, viewer
 from ..components.actions import CONTEXT
 from ..components.text import plain, shorten, time_name
-from ..state import errors_as_sentences, library, owner, say_later
+from ..state import end_with_login, errors_as_sentences, library, owner, say_later
 
 _EVERY = 0.25  # seconds between two looks at an answer that is being written
 _KEY = "talk"
@@ -261,7 +261,7 @@ def _send(
         if talk is None:
             talk = library().conversations.create(owner(), collection=collection, title=question)
             _open_talk(talk.id)
-        library().chat.start(
+        reply = library().chat.start(
             owner(),
             talk.id,
             question,
@@ -269,6 +269,7 @@ def _send(
             standalone=standalone,
             context=st.session_state.get(CONTEXT, ()),
         )
+        end_with_login(reply)
         st.rerun()
 
 

@@ -72,7 +72,7 @@ def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
             "Pictures": row.image_count,
             "Problem": row.error or "; ".join(row.warnings),
             "Added": row.ingested_at,
-            "Folder": row.path.rsplit("/", 1)[0],
+            **({"Folder": row.path.rsplit("/", 1)[0]} if may("write") else {}),
         }
         for row in rows
     ]

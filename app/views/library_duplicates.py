@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from ragcore.catalog import permits
 from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
 
 from ..components import viewer
@@ -61,7 +62,7 @@ def _pictures(collection: str, group: PictureGroup) -> None:
                     plain(shorten(info.path.rsplit("/", 1)[-1], 40)),
                     key=f"twin-{info.id}",
                     type="tertiary",
-                    help=plain(info.path),
+                    help=plain(permits.shown_path(info.path)),
                     on_click=viewer.open_image,
                     args=(info.id,),
                 )

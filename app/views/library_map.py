@@ -11,7 +11,7 @@ from ragcore.search.projection import CollectionMap, MapPoint
 
 from ..components import viewer
 from ..components.text import shorten, type_name
-from ..state import library
+from ..state import library, may
 
 _MOST_GROUPS = 8
 
@@ -63,7 +63,8 @@ def _group(point: MapPoint, colour: str) -> str:
         return type_name(point.media_type)
     if colour == "Document":
         return shorten(point.document, 30)
-    return point.path.rsplit("/", 2)[-2] if point.path.count("/") > 1 else "/"
+    folder = point.path.rsplit("/", 2)
+    return folder[-2] if len(folder) > 2 and may("write") else "/"
 
 
 def _figure(made: CollectionMap, groups: list[str]) -> Any:

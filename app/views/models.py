@@ -6,11 +6,14 @@ from typing import Any
 
 import streamlit as st
 
+from ragcore.redaction import mask_url
 from ragcore.settings import Settings
 
 from ..components.text import count_name, plain, size_name
-from ..state import errors_as_sentences, library, may, say_later
+from ..state import errors_as_sentences, library, may, may_everywhere, say_later
 from . import models_adapters
+
+_SECRET = ("default", "set, not shown")
 
 
 def show() -> None:
@@ -26,7 +29,7 @@ def show() -> None:
             models_adapters.show()
     with errors_as_sentences():
         _weights(machine.weights())
-    if may("admin"):
+    if may_everywhere("admin"):
         _settings(library().settings)
 
 
@@ -114,9 +117,8 @@ def _settings(settings: Settings) -> None:
         rows = []
         for name, field in Settings.model_fields.items():
             value = getattr(settings, name)
-            rows.append(
-                {"Setting": name, "Value": _value(value), "Meaning": field.description or ""}
-            )
+            told = mask_url(_value(value)) if field.repr else _SECRET[bool(value)]
+            rows.append({"Setting": name, "Value": told, "Meaning": field.description or ""})
         st.dataframe(rows, hide_index=True)
 
 

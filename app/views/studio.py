@@ -16,7 +16,7 @@ from ragcore.diffusion.pictures import as_png
 from ..components import actions, collections
 from ..components.compare import compare
 from ..components.text import plain
-from ..state import errors_as_sentences, library, owner, say_later, set_later
+from ..state import end_with_login, errors_as_sentences, library, owner, say_later, set_later
 from . import studio_codes, studio_controls, studio_form, studio_grid, studio_lessons
 from .studio_work import Making
 
@@ -93,6 +93,7 @@ def _seed() -> int:
 
 def _start(requests: list[ImagineRequest], labels: tuple[str, ...] = ()) -> None:
     work = Making(library(), requests, list(labels))
+    end_with_login(work)
     st.session_state[_WORK] = work
     work.start()
     st.rerun()

@@ -9,7 +9,7 @@ import streamlit as st
 from ragcore.diffusion import LoraRequest
 
 from ..components.text import plain, shorten
-from ..state import errors_as_sentences, library, say_later, set_later
+from ..state import errors_as_sentences, library, may_everywhere, say_later, set_later
 
 
 def show() -> None:
@@ -19,9 +19,11 @@ def show() -> None:
         return
     with st.expander("LoRA"), errors_as_sentences():
         round_ = st.session_state.get("_studio_lora_drops", 0)
-        dropped = st.file_uploader(
-            "Add a LoRA (.safetensors)", type=["safetensors"], key=f"studio-lora-drop-{round_}"
-        )
+        dropped = None
+        if may_everywhere("admin"):
+            dropped = st.file_uploader(
+                "Add a LoRA (.safetensors)", type=["safetensors"], key=f"studio-lora-drop-{round_}"
+            )
         if dropped is not None:
             st.session_state["_studio_lora_drops"] = round_ + 1
             path = library().add_picture_lora(dropped.name, dropped)

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ragcore.catalog import Catalog
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
+from ragcore.catalog.sessions import Sessions
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 
@@ -36,7 +37,7 @@ def login(tmp_path: Path) -> Iterator[Login]:
     keys = Keys(catalog)
     keys.create("Ann", scope="read", password=PASSWORD)
     audit = Audit(catalog)
-    yield Login(keys, settings, audit)
+    yield Login(keys, Sessions(catalog), settings, audit)
     audit.close()
     catalog.close()
 
@@ -123,8 +124,13 @@ def test_logging_in_opens_and_logging_out_closes(login: Login) -> None:
     assert browser.get("/media/a.png").text == "picture"
     with browser.websocket_connect("/_stcore/stream") as socket:
         assert socket.receive_text() == "hello"
-    assert browser.get("/logout").status_code == 303
+    kept = browser.cookies[SESSION_COOKIE]
+    assert browser.get("/logout").status_code == 405, "a link or picture elsewhere cannot log out"
+    assert browser.get("/media/a.png").status_code == 200
+    assert browser.post("/logout").status_code == 303
     assert browser.get("/media/a.png").status_code == 401
+    browser.cookies.set(SESSION_COOKIE, kept)
+    assert browser.get("/media/a.png").status_code == 401, "a copy of the cookie is dead too"
 
 
 def test_a_key_logs_in_too(login: Login, accounts: Keys) -> None:

@@ -16,6 +16,7 @@ from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
 from ragcore.catalog.models import AuditEntry
 from ragcore.catalog.permits import Permit
+from ragcore.catalog.sessions import Sessions
 from ragcore.errors import NotPermitted, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -38,7 +39,7 @@ def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
         keys.create("Ann", scope="write", password=PASSWORDS["Ann"])
         keys.create("Bob", scope="read", collections=["public"], password=PASSWORDS["Bob"])
         audit = Audit(library.catalog)
-        login = Login(keys, settings, audit)
+        login = Login(keys, Sessions(library.catalog), settings, audit)
         use_login(login)
 
         def log_in(name: str) -> None:

@@ -65,7 +65,7 @@ def test_two_people(server: Server, person: Callable[..., Any]) -> None:
     settle(bob)
     assert bob.get_by_test_id("stChatMessage").count() == 0
     assert QUESTION not in bob.locator("body").inner_text()
-    bob.get_by_role("link", name="Log out").click()
+    bob.get_by_role("button", name="Log out").click()
     bob.get_by_label("Password").wait_for()
     assert bob.url.endswith("/login")
 
