@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -39,9 +39,9 @@ def list_(as_json: bool) -> None:
         print_json({"adapters": [_row(one) for one in found], "collections": used})
         return
     for one in found:
-        click.echo(_line(one))
+        echo(_line(one))
     for collection, name in used.items():
-        click.echo(f"collection {collection!r} answers with {name}")
+        echo(f"collection {collection!r} answers with {name}")
 
 
 @command.command("inspect")
@@ -55,7 +55,7 @@ def inspect(name: str, as_json: bool) -> None:
         print_json(row)
         return
     for key, value in row.items():
-        click.echo(f"{key:<8} {', '.join(value) if isinstance(value, list) else value}")
+        echo(f"{key:<8} {', '.join(value) if isinstance(value, list) else value}")
 
 
 @command.command("add")
@@ -165,4 +165,4 @@ def _done(result: dict[str, Any], line: str, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        click.echo(line)
+        echo(line)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.types import Answer
@@ -96,15 +96,15 @@ def command(
             threshold=threshold,
         )
     if show_prompt:
-        click.echo(answer.prompt, err=True)
+        echo(answer.prompt, err=True)
     if as_json:
         print_json(answer_json(answer))
         return
-    click.echo(answer.text)
+    echo(answer.text)
     for citation in answer.citations:
         page = f", page {citation.page}" if citation.page is not None else ""
         kind = ", picture" if citation.image_id else ""
-        click.echo(f'  [{citation.n}] {citation.document}{page}{kind}: "{citation.quote}"')
+        echo(f'  [{citation.n}] {citation.document}{page}{kind}: "{citation.quote}"')
 
 
 def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:
@@ -114,8 +114,8 @@ def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:
             if not isinstance(piece, str):
                 answer = piece
             elif not as_json:
-                click.echo(piece, nl=False)
+                echo(piece, nl=False)
     if as_json:
         print_json({"answer": answer.text, "model": answer.model, "seconds": answer.seconds})
         return
-    click.echo(f"\n  by {answer.model}, from the picture alone")
+    echo(f"\n  by {answer.model}, from the picture alone")

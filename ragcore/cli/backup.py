@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ragcore.backup import backup
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.settings import Settings
 
 
@@ -27,6 +27,6 @@ def command(file: Path, as_json: bool) -> None:
              "missing": list(made.missing)}
         )  # fmt: skip
         return
-    click.echo(f"{made.path}: {made.files:,} files, {made.size / 1e6:,.1f} MB")
+    echo(f"{made.path}: {made.files:,} files, {made.size / 1e6:,.1f} MB")
     for name in made.missing:
-        click.echo(f"removed meanwhile: {name}", err=True)
+        echo(f"removed meanwhile: {name}", err=True)

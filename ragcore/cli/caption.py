@@ -6,7 +6,7 @@ import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.library import Library
 
 
@@ -29,4 +29,4 @@ def command(collection: str, model: str, as_json: bool) -> None:
         print_json(report)
         return
     unread = f", {report.unreadable} unreadable" if report.unreadable else ""
-    click.echo(f"{report.captioned} captions by {report.model}{unread}")
+    echo(f"{report.captioned} captions by {report.model}{unread}")

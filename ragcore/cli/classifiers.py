@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.library import Library
 
 
@@ -31,13 +31,13 @@ def list_(as_json: bool) -> None:
     for card in cards:
         what = "pictures" if card.modality == "image" else "texts"
         scores = card.scores
-        click.echo(
+        echo(
             f"{card.name}: {len(card.labels):,} classes of {what}, {card.way}, accuracy "
             f"{scores.get('accuracy', 0):.2f} ({scores.get('low', 0):.2f} to "
             f"{scores.get('high', 1):.2f}), {card.examples:,} examples"
         )
     if not cards:
-        click.echo("no classifiers yet: `ragcore tune classifier RECIPE.toml` makes one")
+        echo("no classifiers yet: `ragcore tune classifier RECIPE.toml` makes one")
 
 
 @command.command("inspect")
@@ -53,16 +53,16 @@ def inspect(name: str, as_json: bool) -> None:
         return
     for key, value in dataclasses.asdict(card).items():
         shown = ", ".join(value) if key == "labels" else value
-        click.echo(f"{key:<16} {shown}")
+        echo(f"{key:<16} {shown}")
     show_table(results.get("rows", []))
     for note in results.get("notes", []):
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     for one in results.get("suspicious", [])[:20]:
-        click.echo(
+        echo(
             f"look again: {one['name']} is labelled {one['label']!r}, looks like "
             f"{one['proposed']!r} ({one['probability']:.2f})"
         )
-    click.echo(f"pictures of the results: {results['folder']}")
+    echo(f"pictures of the results: {results['folder']}")
 
 
 @command.command("remove")
@@ -75,14 +75,14 @@ def remove(name: str, yes: bool) -> None:
         if not yes:
             click.confirm(f"Delete classifier {name!r} and all labels that it gave?", abort=True)
         library.remove_classifier(name)
-    click.echo(f"{name} is deleted")
+    echo(f"{name} is deleted")
 
 
 def show_table(rows: Any) -> None:
     """The ways side by side."""
     if not rows:
         return
-    click.echo(
+    echo(
         f"{'way':<9} {'labels/class':>12} {'accuracy (95 %)':>20} {'macro F1':>8} "
         f"{'ECE':>11} {'weights':>11} {'seconds':>8} {'peak MiB':>8} {'kB on disk':>10}"
     )
@@ -91,7 +91,7 @@ def show_table(rows: Any) -> None:
         interval = f"{row['accuracy']:.3f} ({row['low']:.2f}-{row['high']:.2f})"
         calibration = f"{row['ece_before']:.2f} > {row['ece']:.2f}"
         size = f"{row['bytes'] / 1000:,.0f}" if row["bytes"] else ""
-        click.echo(
+        echo(
             f"{row['way']:<9} {count:>12} {interval:>20} {row['macro_f1']:>8.3f} "
             f"{calibration:>11} {row['trained_weights']:>11,} {row['seconds']:>8,.0f} "
             f"{row['peak_bytes'] / 2**20:>8,.0f} {size:>10}"

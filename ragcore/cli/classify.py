@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -29,7 +29,7 @@ def command(name: str, collection: str, follow: bool, unfollow: bool, as_json: b
     with Library() as library:
         if unfollow:
             library.follow_classifier(name, collection=collection, on=False)
-            click.echo(f"new files of {collection} are no longer labelled by {name}", err=as_json)
+            echo(f"new files of {collection} are no longer labelled by {name}", err=as_json)
             if as_json:
                 print_json({"classifier": name, "followed": library.followed(collection)})
             return
@@ -41,10 +41,10 @@ def command(name: str, collection: str, follow: bool, unfollow: bool, as_json: b
         print_json({**dataclasses.asdict(report), "followed": followed})
         return
     for label, count in sorted(report.labels.items(), key=lambda one: (-one[1], one[0])):
-        click.echo(f"{count:>8,}  {label}")
+        echo(f"{count:>8,}  {label}")
     source = " from the vectors in the catalogue" if report.from_catalogue else ""
-    click.echo(f"{report.labelled:,} newly labelled{source} in {report.seconds:.1f} s")
+    echo(f"{report.labelled:,} newly labelled{source} in {report.seconds:.1f} s")
     if report.unreadable:
-        click.echo(f"{report.unreadable:,} could not be read", err=True)
+        echo(f"{report.unreadable:,} could not be read", err=True)
     if name in followed:
-        click.echo(f"new files of {collection} are labelled as they come in")
+        echo(f"new files of {collection} are labelled as they come in")

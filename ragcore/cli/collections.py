@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -88,16 +88,16 @@ def _list(as_json: bool) -> None:
         return
     for row in rows:
         failed = f", {row['failed']} failed" if row["failed"] else ""
-        click.echo(
+        echo(
             f"{row['name']}: {row['documents']} documents{failed}, {row['passages']} passages, "
             f"{row['images']} pictures"
         )
     if not rows:
-        click.echo("no collections yet: `ragcore ingest FOLDER` makes one")
+        echo("no collections yet: `ragcore ingest FOLDER` makes one")
 
 
 def _done(result: dict[str, object], line: str, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        click.echo(line)
+        echo(line)

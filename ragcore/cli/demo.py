@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ragcore.cli.output import progress_line, shorten
+from ragcore.cli.output import echo, progress_line, shorten
 from ragcore.errors import RagcoreError
 from ragcore.extras import install_hint, missing_modules
 from ragcore.library import Collection, Library
@@ -48,15 +48,15 @@ def command(ctx: click.Context, page: bool, remove: bool) -> None:
             return
         _fetch_models(library)
         show(library.collection(COLLECTION), folder)
-    click.echo(f"The files are in {folder}; `ragcore demo --remove` removes them again")
+    echo(f"The files are in {folder}; `ragcore demo --remove` removes them again")
     if not page:
         return
     if missing_modules("ui"):
-        click.echo(f"5. Open the browser pages: they need {install_hint('ui')}")
+        echo(f"5. Open the browser pages: they need {install_hint('ui')}")
         return
     from ragcore.cli.ui import command as ui
 
-    click.echo("5. Open the browser pages; Ctrl-C stops them")
+    echo("5. Open the browser pages; Ctrl-C stops them")
     ctx.invoke(ui)
 
 
@@ -65,7 +65,7 @@ def _fetch_models(library: Library) -> None:
 
     settings = library.settings
     profile = load_profile(settings)
-    click.echo(f"Models of profile {profile.name}, in {settings.weights_cache}")
+    echo(f"Models of profile {profile.name}, in {settings.weights_cache}")
     WeightStore(settings).pull_profile(profile, progress_line())
 
 
@@ -121,39 +121,39 @@ def show(collection: Collection, folder: Path) -> None:
     photographs = copy_files(folder)
     documents = folder / "documents"
     count = sum(1 for _ in documents.iterdir())
-    click.echo(
+    echo(
         f"1. Ingest {count} documents and drawings and {len(photographs)} photographs "
         f"(collection {collection.name!r})"
     )
     report = collection.ingest([documents, folder / "photographs"], progress=progress_line())
     for problem in (*report.failed, *report.warnings):
-        click.echo(f"   {Path(problem.path).name}: {problem.error}")
-    click.echo(
+        echo(f"   {Path(problem.path).name}: {problem.error}")
+    echo(
         f"   {report.added} files added, {report.unchanged} unchanged: {report.passages} passages, "
         f"{report.images} images in {report.seconds:.1f} s"
     )
-    click.echo(f"2. Ask: {QUESTION}")
+    echo(f"2. Ask: {QUESTION}")
     answer = collection.ask(QUESTION)
-    click.echo(f"   {answer.text}")
+    echo(f"   {answer.text}")
     for citation in answer.citations:
         place = f"{citation.document}, page {citation.page}"
-        click.echo(f'   [{citation.n}] {place}: "{shorten(citation.quote, 120)}"')
-    click.echo(f"3. Find an image by words: {WORDS}")
+        echo(f'   [{citation.n}] {place}: "{shorten(citation.quote, 120)}"')
+    echo(f"3. Find an image by words: {WORDS}")
     _show_images(collection, SearchQuery(text=WORDS, kind="images", k=3))
     original = photographs[1]
     copy = folder / "altered-copy.jpg"
     with Image.open(original) as picture:
         altered(picture).save(copy, quality=70)
-    click.echo(f"4. Find {original.name} by an altered copy of it ({copy})")
+    echo(f"4. Find {original.name} by an altered copy of it ({copy})")
     _show_images(collection, SearchQuery(image=copy, kind="images", k=1, same_picture=True))
 
 
 def _show_images(collection: Collection, query: SearchQuery) -> None:
     found = collection.search(query)
     for hit in found.hits:
-        click.echo(f"   {hit.score:.2f}  {hit.path}")
+        echo(f"   {hit.score:.2f}  {hit.path}")
     if not found.hits:
-        click.echo("   nothing fits")
+        echo("   nothing fits")
 
 
 def _remove(library: Library, folder: Path) -> None:
@@ -162,12 +162,12 @@ def _remove(library: Library, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if COLLECTION not in {row.name for row in library.collections()}:
         done = f"removed {folder}" if existed else "there is no demo to remove"
-        click.echo(done)
+        echo(done)
         return
     count = library.forget_missing([folder], collection=COLLECTION)
     left = library.statistics(COLLECTION).documents
     if not left:
         library.delete_collection(COLLECTION)
     kept = f"; {left} other documents of collection {COLLECTION!r} stay" if left else ""
-    click.echo(f"removed {folder} and {count} documents{kept}")
-    click.echo(f"The models stay in {library.settings.weights_cache}")
+    echo(f"removed {folder} and {count} documents{kept}")
+    echo(f"The models stay in {library.settings.weights_cache}")

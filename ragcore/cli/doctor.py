@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.library import Library
 
 
@@ -32,11 +32,11 @@ def command(ctx: click.Context, repair: bool, verify: bool, as_json: bool) -> No
             }
         )
     else:
-        click.echo("  ".join(f"{name} {value}" for name, value in diagnosis.versions.items()))
+        echo("  ".join(f"{name} {value}" for name, value in diagnosis.versions.items()))
         for name, value in diagnosis.device.items():
-            click.echo(f"  {name:<12} {value}")
+            echo(f"  {name:<12} {value}")
         for finding in diagnosis.findings:
-            click.echo(f"{finding.state:<9} {finding.subject}: {finding.detail}")
-        click.echo("all is well" if diagnosis.healthy else "there are problems")
+            echo(f"{finding.state:<9} {finding.subject}: {finding.detail}")
+        echo("all is well" if diagnosis.healthy else "there are problems")
     if not diagnosis.healthy:
         ctx.exit(1)

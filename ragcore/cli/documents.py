@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -56,9 +56,9 @@ def list_(collection: str, as_json: bool, **how: Any) -> None:
     for row in rows:
         held = f"{row.page_count} pages, {row.passage_count} passages, {row.image_count} pictures"
         state = "" if row.state == "ready" else f"  {row.state}: {row.error}"
-        click.echo(f"{row.id:>6}  {row.path}  ({held}){state}")
+        echo(f"{row.id:>6}  {row.path}  ({held}){state}")
     if total > len(rows):
-        click.echo(f"{len(rows)} of {total}; --limit and --offset show the others")
+        echo(f"{len(rows)} of {total}; --limit and --offset show the others")
 
 
 @command.command("remove")
@@ -73,7 +73,7 @@ def remove(documents: tuple[str, ...], collection: str, as_json: bool) -> None:
     if as_json:
         print_json({"removed": removed})
     else:
-        click.echo(f"{removed} removed from {collection!r}")
+        echo(f"{removed} removed from {collection!r}")
 
 
 def _document_id(library: Library, collection: str, given: str) -> int:

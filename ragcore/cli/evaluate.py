@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 
@@ -112,9 +112,9 @@ def qa(
     if as_json:
         print_json({**result, "base": bare})
         return
-    click.echo(f"{'':<24} {adapter or 'tuned':>12} {'base':>12}")
+    echo(f"{'':<24} {adapter or 'tuned':>12} {'base':>12}")
     for name, value in result.items():
-        click.echo(f"{name:<24} {_value(value):>12} {_value(bare.get(name)):>12}")
+        echo(f"{name:<24} {_value(value):>12} {_value(bare.get(name)):>12}")
 
 
 @command.command("chat")
@@ -269,11 +269,11 @@ def _show(result: Mapping[str, Any], as_json: bool) -> None:
         return
     for name, value in result.items():
         if isinstance(value, Mapping):
-            click.echo(f"{name}:")
+            echo(f"{name}:")
             for inner, number in value.items():
-                click.echo(f"  {inner:<22} {_value(number)}")
+                echo(f"  {inner:<22} {_value(number)}")
         else:
-            click.echo(f"{name:<24} {_value(value)}")
+            echo(f"{name:<24} {_value(value)}")
 
 
 def _value(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.types import Progress
@@ -83,10 +83,10 @@ def command(
         print_json(shown | {"notes": list(made.notes), "seconds": made.seconds})
         return
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     for file in files:
-        click.echo(f"{file['path']}  seed {file['seed']}")
-    click.echo(f"{made.seconds:.1f} s")
+        echo(f"{file['path']}  seed {file['seed']}")
+    echo(f"{made.seconds:.1f} s")
 
 
 def _target(output: str) -> Path:

@@ -9,7 +9,7 @@ import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -73,8 +73,14 @@ def command(
         print_json(report)
     else:
         for failure in report.failed:
-            click.echo(f"{failure.path}: {failure.error}", err=True)
-        click.echo(
+            echo(f"{failure.path}: {failure.error}", err=True)
+        if report.skipped_links:
+            echo(
+                f"{report.skipped_links} links lead out of their folder and were skipped: name "
+                "what they lead to, to ingest it",
+                err=True,
+            )
+        echo(
             f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
             f"{report.renamed} renamed, {report.removed} removed, {len(report.failed)} failed: "
             f"{report.passages} passages and {report.images} pictures in {report.seconds:.1f} s"

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import click
-
+from ragcore.cli.output import echo
 from ragcore.types import CancelToken
 
 
@@ -21,7 +20,7 @@ def cancel_on_interrupt() -> Iterator[CancelToken]:
         if token.cancelled:
             raise KeyboardInterrupt
         token.cancel()
-        click.echo("\nstopping after this batch; Ctrl-C again to stop at once", err=True)
+        echo("\nstopping after this batch; Ctrl-C again to stop at once", err=True)
 
     before = signal.signal(signal.SIGINT, stop)
     try:

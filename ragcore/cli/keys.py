@@ -12,7 +12,7 @@ import click
 
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
@@ -68,9 +68,9 @@ def list_(as_json: bool) -> None:
         print_json({"keys": [_shown(info) for info in infos]})
         return
     for info in infos:
-        click.echo(_about(info))
+        echo(_about(info))
     if not infos:
-        click.echo("no keys yet: `ragcore keys create --name NAME --scope read` makes one")
+        echo("no keys yet: `ragcore keys create --name NAME --scope read` makes one")
 
 
 @command.command("password")
@@ -84,7 +84,7 @@ def password(which: str, remove: bool, as_json: bool) -> None:
     if as_json:
         print_json(_shown(info))
     else:
-        click.echo(f"{info.name}: {'no password' if remove else 'the password is set'}")
+        echo(f"{info.name}: {'no password' if remove else 'the password is set'}")
 
 
 @command.command("renew")
@@ -107,7 +107,63 @@ def revoke(which: str, as_json: bool) -> None:
     if as_json:
         print_json({"revoked": _shown(info)})
     else:
-        click.echo(f"revoked {info.prefix}… ({info.name})")
+        echo(f"revoked {info.prefix}… ({info.name})")
+
+
+@command.command("disable")
+@click.argument("which")
+@as_json_option
+def disable(which: str, as_json: bool) -> None:
+    """Shut an account out for now: key, logins, answers under way and jobs end at once."""
+    with Library() as library:
+        info = Keys(library.catalog).disable(which)
+    _show_state(info, as_json)
+
+
+@command.command("enable")
+@click.argument("which")
+@as_json_option
+def enable(which: str, as_json: bool) -> None:
+    """Let a disabled account in again. Its logins begin anew."""
+    with Library() as library:
+        info = Keys(library.catalog).enable(which)
+    _show_state(info, as_json)
+
+
+@command.command("sessions")
+@as_json_option
+def sessions(as_json: bool) -> None:
+    """List who is logged in to the pages, the one last seen first."""
+    with Library() as library:
+        found = library.sessions.all()
+    if as_json:
+        print_json({"sessions": [asdict(one) for one in found]})
+        return
+    for one in found:
+        echo(
+            f"{one.id}  {one.name} (key {one.key_id})  since {one.created_at:%Y-%m-%d %H:%M}, "
+            f"seen {one.last_seen_at:%Y-%m-%d %H:%M}  {one.client or '-'}  {one.browser or '-'}"
+        )
+    if not found:
+        echo("nobody is logged in")
+
+
+@command.command("end-session")
+@click.argument("numbers", nargs=-1, type=int)
+@click.option("--key", type=int, help="All sessions of the key of this number.")
+@as_json_option
+def end_session(numbers: tuple[int, ...], key: int | None, as_json: bool) -> None:
+    """Log somebody out: end sessions by their numbers, or all of one account."""
+    if not numbers and key is None:
+        raise UsageError("name sessions by their numbers, or an account by --key NUMBER")
+    with Library() as library:
+        for number in numbers:
+            library.sessions.revoke(number)
+        count = len(numbers) + (library.sessions.revoke_all_of(key) if key is not None else 0)
+    if as_json:
+        print_json({"ended": count})
+    else:
+        echo(f"{count} ended")
 
 
 @command.command("audit")
@@ -125,7 +181,7 @@ def audit(limit: int, key: int | None, refused: bool, forget: str | None, as_jso
             if as_json:
                 print_json({"forgotten": count})
             else:
-                click.echo(f"forgot {count} entries")
+                echo(f"forgot {count} entries")
             return
         entries = log.recent(limit, key_id=key, refused=refused)
     if as_json:
@@ -133,7 +189,7 @@ def audit(limit: int, key: int | None, refused: bool, forget: str | None, as_jso
         print_json({"entries": [{f: getattr(entry, f) for f in fields} for entry in entries]})
         return
     for entry in entries:
-        click.echo(
+        echo(
             f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.status}  {entry.who or '-'}  {entry.action}  "
             f"{entry.collection or '-'}  {entry.client}  {entry.request_id}"
         )
@@ -158,8 +214,15 @@ def _show_key(key: str, info: KeyInfo, as_json: bool) -> None:
     if as_json:
         print_json({"key": key, **_shown(info)})
         return
-    click.echo(key)
-    click.echo(f"{_about(info)}\nkeep it now: it is not shown again", err=True)
+    click.echo(key)  # for the only time: `echo` would shorten it
+    echo(f"{_about(info)}\nkeep it now: it is not shown again", err=True)
+
+
+def _show_state(info: KeyInfo, as_json: bool) -> None:
+    if as_json:
+        print_json(_shown(info))
+    else:
+        echo(f"{info.prefix}… ({info.name}) is {info.state}")
 
 
 def _shown(info: KeyInfo) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import as_json_option, print_json
+from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.cli.search import parse_where
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.library import Library
@@ -109,8 +109,8 @@ def _show(found: list[dict[str, Any]], failed: list[dict[str, str]]) -> None:
     for one in found:
         fits = ", ".join(f"{fit['label']} {fit['probability']:.2f}" for fit in one["labels"])
         page = f", page {one['page']}" if one.get("page") is not None else ""
-        click.echo(f"{one['path']}{page}: {fits}")
+        echo(f"{one['path']}{page}: {fits}")
     for bad in failed:
-        click.echo(bad["error"], err=True)
+        echo(bad["error"], err=True)
     if not found and not failed:
-        click.echo("no picture to label")
+        echo("no picture to label")

@@ -74,10 +74,12 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Entry point. Errors become one line on stderr and an exit code, never a traceback."""
     from ragcore.cli.output import quiet_libraries
+    from ragcore.private_files import private_process
 
     quiet_libraries()
     try:
-        result: Any = cli.main(args=args, prog_name="ragcore", standalone_mode=False)
+        with private_process():
+            result: Any = cli.main(args=args, prog_name="ragcore", standalone_mode=False)
     except click.exceptions.Abort:
         _complain("stopped", 1)
     except click.ClickException as error:
@@ -100,7 +102,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _complain(message: str, code: int) -> None:
-    click.echo(f"ragcore: {' '.join(message.split())}", err=True)
+    from ragcore.cli.output import echo
+
+    echo(f"ragcore: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings, save_setting
@@ -41,21 +41,21 @@ def list_(as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"profile {profile.name} (there are {', '.join(profile_names())}, or a TOML file)")
+    echo(f"profile {profile.name} (there are {', '.join(profile_names())}, or a TOML file)")
     for part, name in _parts(profile):
-        click.echo(f"  {part:<20} {name}")
-    click.echo("weights")
+        echo(f"  {part:<20} {name}")
+    echo("weights")
     for one in status:
         size = f"{one.size / 1e6:.0f} MB"
         optional = ", optional" if one.optional else ""
-        click.echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.licence}{optional}")
+        echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.licence}{optional}")
         if one.about:
-            click.echo(f"  {'':<24} {one.about}")
+            echo(f"  {'':<24} {one.about}")
         if one.commit:
-            click.echo(f"  {'':<24} commit {one.commit}")
+            echo(f"  {'':<24} commit {one.commit}")
         for path, digest in one.sha256.items():
             if Path(path).suffix in SAFE_SUFFIXES:
-                click.echo(f"  {'':<24} sha256 {digest}  {path}")
+                echo(f"  {'':<24} sha256 {digest}  {path}")
 
 
 @command.command("pull")
@@ -78,7 +78,7 @@ def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
         print_json({"weights": {name: str(folder) for name, folder in folders.items()}})
         return
     for name, folder in folders.items():
-        click.echo(f"{name}: {folder}")
+        echo(f"{name}: {folder}")
 
 
 @command.command("use")
@@ -107,13 +107,13 @@ def use(profile: str | None, collection: str | None, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    click.echo(f"profile {result['profile']}")
+    echo(f"profile {result['profile']}")
     if collection is not None:
         report = result["embedded"]
         counts = ", ".join(f"{count} {of} vectors" for of, count in report.embedded.items())
-        click.echo(f"{collection!r}: {counts} in {report.seconds:.1f} s")
+        echo(f"{collection!r}: {counts} in {report.seconds:.1f} s")
     for name in result["others"]:
-        click.echo(f"{name!r} is embedded by other models: `ragcore models use -c {name}`")
+        echo(f"{name!r} is embedded by other models: `ragcore models use -c {name}`")
 
 
 def _chosen(profile: str) -> Settings:

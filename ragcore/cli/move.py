@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
+from ragcore.redaction import has_secret
 from ragcore.settings import Settings
 
 
@@ -16,14 +18,18 @@ from ragcore.settings import Settings
     "--database",
     metavar="URL",
     help="Where the catalogue goes: postgresql+psycopg://…, sqlite:///FILE, or sqlite for the "
-    "home folder.",
+    "home folder. `-` asks for it: a password in it is not seen then.",
 )
 @click.option(
     "--vectors",
     metavar="PLACE",
     help="Where the vectors go: http://host:19530 (Milvus), FOLDER.db (Milvus Lite), or faiss.",
 )
-@click.option("--vectors-token", metavar="TOKEN", help="What Milvus lets us in by: user:password.")
+@click.option(
+    "--vectors-token",
+    metavar="TOKEN",
+    help="What Milvus lets us in by, user:password; `-` asks for it.",
+)
 @click.option(
     "--clear",
     metavar="PLACE",
@@ -45,6 +51,14 @@ def command(
     from ragcore.move import clear_vectors, move_library
 
     settings = Settings()
+    database = _typed(database, "Database URL")
+    vectors_token = _typed(vectors_token, "Token")
+    if has_secret(database or "") or has_secret(vectors or ""):
+        echo(
+            "a password on the command line is seen by others on this computer (ps): `-` in place "
+            "of the URL asks for it",
+            err=True,
+        )
     if clear:
         if database or vectors:
             raise UsageError("--clear goes alone: move first")
@@ -52,7 +66,7 @@ def command(
         if as_json:
             print_json({"cleared": place})
         else:
-            click.echo(f"the library's vectors are deleted from {place}")
+            echo(f"the library's vectors are deleted from {place}")
         return
     if not database and not vectors:
         raise UsageError("say where to: --database URL, --vectors PLACE or both")
@@ -68,18 +82,27 @@ def command(
         return
     if moved.catalogue is not None:
         rows = moved.catalogue.rows
-        click.echo(
+        echo(
             f"{moved.database}: {rows['documents']:,} documents, {rows['passages']:,} passages, "
             f"{rows['images']:,} images, {rows['embeddings']:,} vectors in "
             f"{moved.catalogue.seconds:.1f} s; every row was compared"
         )
     if moved.indexes is not None:
-        click.echo(
+        echo(
             f"{moved.vectors}: {sum(moved.indexes.counts.values()):,} vectors in "
             f"{moved.indexes.seconds:.1f} s; every id was compared"
         )
     for place in moved.left:
-        click.echo(f"{place} stays as it was; delete it when you need it no more")
+        echo(f"{place} stays as it was; delete it when you need it no more")
     for name, given in (("RAGCORE_DATABASE_URL", database), ("RAGCORE_VECTORS", vectors)):
         if given and name in os.environ:
-            click.echo(f"{name} is set and outranks the settings: change it", err=True)
+            echo(f"{name} is set and outranks the settings: change it", err=True)
+
+
+def _typed(given: str | None, what: str) -> str | None:
+    """What is given, or for `-` what is typed, unseen, or piped in."""
+    if given != "-":
+        return given
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
+    return str(click.prompt(what, hide_input=True, err=True))

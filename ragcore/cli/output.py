@@ -18,6 +18,8 @@ from typing import Any
 import click
 
 from ragcore import logs
+from ragcore.redaction import redact
+from ragcore.shown import visible_json, visible_lines, visible_name
 from ragcore.types import Progress, ProgressCallback
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -35,9 +37,19 @@ def quiet_libraries() -> None:
     logs.start()
 
 
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print lines. Names and texts of others cannot steer the terminal.
+
+    Complaints and notes (`err`) show no secrets; results are the person's own texts.
+    """
+    text = redact(str(message)) if err else str(message)
+    click.echo(visible_lines(text), err=err, nl=nl)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    document = json.dumps(value, ensure_ascii=False, indent=2, default=_plain)
+    click.echo(visible_json(document))
 
 
 def _plain(value: Any) -> Any:
@@ -68,7 +80,7 @@ def progress_line() -> ProgressCallback | None:
         if step.failed:
             parts.append(f"{step.failed} failed")
         if step.current:
-            parts.append(Path(step.current).name[:40])
+            parts.append(visible_name(Path(step.current).name[:40]))
         click.echo(f"\r\x1b[K{'  '.join(parts)}", err=True, nl=False)
         if step.stage == "done":
             click.echo("\r\x1b[K", err=True, nl=False)

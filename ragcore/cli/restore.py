@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ragcore.backup import restore
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.settings import Settings
 
 
@@ -25,7 +25,7 @@ def command(file: Path, replace: bool, as_json: bool) -> None:
              "aside": str(aside) if aside else None}
         )  # fmt: skip
         return
-    click.echo(f"{settings.home}: {found.files:,} files, {found.size / 1e6:,.1f} MB")
+    echo(f"{settings.home}: {found.files:,} files, {found.size / 1e6:,.1f} MB")
     if aside:
-        click.echo(f"what was there is now {aside}")
-    click.echo("`ragcore doctor` checks it; indexes are made again when first needed")
+        echo(f"what was there is now {aside}")
+    echo("`ragcore doctor` checks it; indexes are made again when first needed")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.cli.output import as_json_option, print_json, shorten
+from ragcore.cli.output import as_json_option, echo, print_json, shorten
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.types import Hit, SearchQuery, SearchResult
@@ -107,10 +107,10 @@ def command(
 def _show(result: SearchResult) -> None:
     for hit in result.hits:
         page = f", page {hit.page}" if hit.page is not None else ""
-        click.echo(f"{hit.score:.2f}  {hit.document}{page}  ({hit.path})")
+        echo(f"{hit.score:.2f}  {hit.document}{page}  ({hit.path})")
         if hit.text:
             by = f"  [caption by {hit.caption_by}]" if hit.caption_by else ""
-            click.echo(f"      {shorten(hit.text)}{by}")
+            echo(f"      {shorten(hit.text)}{by}")
     if not result.hits:
         nearest = f"; the nearest scores {result.below[0].score:.2f}" if result.below else ""
-        click.echo(f"nothing fits (cut-off {result.cutoff:.2f}{nearest}; --cutoff 0 shows it)")
+        echo(f"nothing fits (cut-off {result.cutoff:.2f}{nearest}; --cutoff 0 shows it)")

@@ -6,6 +6,7 @@ import logging
 
 import click
 
+from ragcore.cli.output import echo
 from ragcore.extras import require_extra
 
 
@@ -51,7 +52,7 @@ def command(
         if library.settings.log_format == "json":
             logging.getLogger("ragcore.api").info(where)
         else:
-            click.echo(f"{where}; Ctrl-C stops", err=True)
+            echo(f"{where}; Ctrl-C stops", err=True)
 
     with Library() as library:
         serve(

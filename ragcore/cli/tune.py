@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import as_json_option, print_json, progress_line
+from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 
@@ -132,12 +132,12 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
         return
     show_table(report.rows)
     for note in report.notes:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     for name, value in report.flipped.items():
-        click.echo(f"{'flipped labels':<20} {name} {value:.3f}")
-    click.echo(f"{'kept':<20} {report.kept}")
-    click.echo(f"{'labels to review':<20} {report.suspicious}")
-    click.echo(f"{'folder':<20} {report.folder}")
+        echo(f"{'flipped labels':<20} {name} {value:.3f}")
+    echo(f"{'kept':<20} {report.kept}")
+    echo(f"{'labels to review':<20} {report.suspicious}")
+    echo(f"{'folder':<20} {report.folder}")
 
 
 @command.command("projector")
@@ -167,4 +167,4 @@ def _show(report: Any, as_json: bool) -> None:
         print_json(values)
         return
     for name, value in values.items():
-        click.echo(f"{name:<20} {value}")
+        echo(f"{name:<20} {value}")

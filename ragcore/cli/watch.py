@@ -10,6 +10,7 @@ from types import FrameType
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.cli.output import echo
 from ragcore.extras import require_extra
 from ragcore.library import Library
 from ragcore.types import IngestReport
@@ -36,16 +37,16 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
 
     def told(report: IngestReport) -> None:
         if as_json:
-            click.echo(json.dumps(asdict(report), ensure_ascii=False))
+            echo(json.dumps(asdict(report), ensure_ascii=False))
             return
         for failure in report.failed:
-            click.echo(f"{failure.path}: {failure.error}", err=True)
+            echo(f"{failure.path}: {failure.error}", err=True)
         counts = {
             name: getattr(report, name) for name in ("added", "updated", "renamed", "removed")
         }
         done = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         if done:
-            click.echo(f"{done} ({report.seconds:.1f} s)")
+            echo(f"{done} ({report.seconds:.1f} s)")
 
     with Library() as library:
         watcher = Watcher(
@@ -57,7 +58,7 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
 
         before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
-            click.echo(f"watching {', '.join(paths)}; Ctrl-C stops", err=True)
+            echo(f"watching {', '.join(paths)}; Ctrl-C stops", err=True)
             watcher.run()
         finally:
             for one, handler in before.items():

@@ -6,7 +6,8 @@ They only read, unless the server is started so that they may add documents.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from anyio import to_thread
@@ -17,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from ragcore import __version__
 from ragcore.catalog import permits
+from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.types import CancelToken, SearchQuery
@@ -107,14 +109,23 @@ class Added(BaseModel):
 
 
 def make_server(
-    library: Library, *, collections: Sequence[str] = (), write: bool = False
+    library: Library,
+    *,
+    collections: Sequence[str] = (),
+    write: bool = False,
+    allow: Sequence[str | Path] = (),
+    account: KeyInfo | None = None,
 ) -> MCPServer:
     """A server over `library`, for some of its collections or for all.
 
-    With `write` its tools may add documents too. Raises UsageError if there is no collection of
-    such a name.
+    With `write` its tools may add documents too: texts, and files of the folders in `allow`. With
+    `account` they may do what it may, as long as it is live.
+    Raises UsageError if there is no collection of such a name, for `write` without a folder, and
+    for one that does not exist.
     """
-    tools = _Tools(library, collections, write)
+    if write and not allow:
+        raise UsageError("to let an assistant add files, name a folder: --write --allow FOLDER")
+    tools = _Tools(library, collections, write, allow, account)
     server = MCPServer(
         "ragcore", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
@@ -133,14 +144,28 @@ def make_server(
 class _Tools:
     """The tools. What the library raises is told to the assistant as one line."""
 
-    def __init__(self, library: Library, collections: Sequence[str], write: bool) -> None:
+    def __init__(
+        self,
+        library: Library,
+        collections: Sequence[str],
+        write: bool,
+        allow: Sequence[str | Path] = (),
+        account: KeyInfo | None = None,
+    ) -> None:
         self._library = library
-        self._scope = "write" if write else "read"
-        self._permitted = (
-            frozenset(library.catalog.collection(name).id for name in collections)
-            if collections
-            else None
-        )
+        self._account = account
+        self._allowed = [Path(folder).expanduser().resolve() for folder in allow]
+        for folder in self._allowed:
+            if not folder.is_dir():
+                raise UsageError(f"there is no folder {folder} to allow")
+        scope = "write" if write else "read"
+        permitted: Set[int] | None = None
+        if account is not None:
+            scope, permitted = min(scope, account.scope, key=SCOPES.index), account.collection_ids
+        with permits.only(permitted):
+            if collections:
+                permitted = {library.catalog.collection(name).id for name in collections}
+        self._permit = permits.Permit(permitted, scope, key_id=account.id if account else None)
 
     async def list_collections(self) -> Collections:
         """The collections that there are, with the number of things in them."""
@@ -292,13 +317,31 @@ class _Tools:
         paths: Annotated[list[str], Field(min_length=1, max_length=100)],
         collection: CollectionName = None,
     ) -> Added:
-        """Add files and folders of this computer. Those that have not changed are passed over."""
+        """Add files and folders of this computer that the person has allowed.
+
+        Those that have not changed are passed over.
+        """
 
         def add() -> Added:
-            self._library.check_paths(paths)
-            return self._added(self._target(collection), paths)
+            real = [str(self._permitted_path(path)) for path in paths]
+            self._library.check_paths(real)
+            return self._added(self._target(collection), real)
 
         return await self._run(add)
+
+    def _permitted_path(self, given: str) -> Path:
+        """The path with its links followed. Raises UsageError unless it is in an allowed folder
+        and nothing on the way from there is hidden: settings and secrets are."""
+        path = Path(given).expanduser().resolve()
+        for folder in self._allowed:
+            if path.is_relative_to(folder):
+                if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                    raise UsageError(f"{given[:200]} is hidden: hidden files are not added")
+                return path
+        raise UsageError(
+            f"{given[:200]} is in no folder that was allowed: start the server with "
+            "--allow FOLDER for each that an assistant may add from"
+        )
 
     def _added(self, collection: str, paths: list[str]) -> Added:
         report = self._library.ingest(paths, collection=collection)
@@ -328,9 +371,14 @@ class _Tools:
             raise UsageError(f"name the collection (there are: {known})")
         return names[0]
 
+    def _check_account(self) -> None:
+        if self._account is not None and Keys(self._library.catalog).get(self._account.id) is None:
+            raise UsageError("the account that this server works for is live no longer")
+
     async def _run(self, call: Callable[[], T]) -> T:
         def permitted() -> T:
-            with permits.only(self._permitted, self._scope):
+            self._check_account()
+            with permits.within(self._permit):
                 return call()
 
         try:

@@ -136,10 +136,12 @@ def test_the_journey_of_the_docs(
     root = Path(__file__).resolve().parents[2]
     text = (root / "docs" / "mcp.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    line = 'StdioServerParameters(command="ragcore", args=["mcp", "--write"])'
+    line = 'StdioServerParameters(command="ragcore", args=arguments)'
     assert line in code
     monkeypatch.chdir(root)
-    names = {"given": server(tmp_path / "home", "--write")}
+    names = {
+        "given": server(tmp_path / "home", "--write", "--allow", str(root / "data" / "sample"))
+    }
     exec(compile(code.replace(line, "given"), "docs/mcp.md", "exec"), names)
     told: dict[str, Any] = names["told"]  # type: ignore[assignment]
     assert not [tool for tool, result in told.items() if result.is_error], told
@@ -156,7 +158,9 @@ def test_adding_takes_write_and_stays_in_its_collections(home: Path, tmp_path: P
     async def journey() -> None:
         async with Client(server(home, "-c", "notes")) as client:
             assert "add_text" not in {tool.name for tool in (await client.list_tools()).tools}
-        async with Client(server(home, "-c", "notes", "--write")) as client:
+        async with Client(
+            server(home, "-c", "notes", "--write", "--allow", str(tmp_path))
+        ) as client:
             for tool, arguments in (
                 ("add_text", {"name": "x.md", "text": "x", "collection": "foreign"}),
                 ("add_text", {"name": "x.md", "text": "x", "collection": "another"}),
