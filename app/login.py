@@ -11,13 +11,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 
-from ragcore.accounts import SignedTokens
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
 from ragcore.catalog.principals import Principal, principal_of
 from ragcore.catalog.sessions import Sessions
 from ragcore.errors import RagcoreError
 from ragcore.settings import Settings
+
+from .tokens import SignedTokens
 
 log = logging.getLogger("ragcore.app")
 End = Callable[[], None]
