@@ -33,7 +33,7 @@ from .conftest import serving, wait_until
 
 PASSWORD = "open sesame 1"
 UPGRADE = (
-    "GET /live HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
 )
 
@@ -88,14 +88,16 @@ class Visitor:
             headers={k.replace("_", "-"): v for k, v in headers.items()},
         )
 
-    def live(self, host: str = "", **headers: str) -> tuple[socket.socket, int]:
+    def live(
+        self, host: str = "", path: str = "/live", **headers: str
+    ) -> tuple[socket.socket, int]:
         """A live connection and the status that it was answered with."""
         line = socket.create_connection(("127.0.0.1", self.port), 60)
         cookies = "; ".join(f"{name}={value}" for name, value in self.client.cookies.items())
         given = {**({"Cookie": cookies} if cookies else {}), **headers}
         more = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         key = base64.b64encode(os.urandom(16)).decode()
-        line.sendall(UPGRADE.format(host=host or self.host, key=key, more=more).encode())
+        line.sendall(UPGRADE.format(path=path, host=host or self.host, key=key, more=more).encode())
         return line, int(line.recv(12).split()[1])
 
 
