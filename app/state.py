@@ -115,7 +115,7 @@ def _open(settings: str) -> Library:
         _opened.append(made)
     # For everybody's jobs, not as the person whose page happens to be first.
     Context().run(made.resume_interrupted)
-    made.machine.prepare()
+    made.models.prepare()
     return made
 
 

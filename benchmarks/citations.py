@@ -24,9 +24,9 @@ from pathlib import Path
 from ragcore.answers import citations
 from ragcore.answers.citations import Encode, check
 from ragcore.answers.reading import cached
-from ragcore.encoders.loader import text_encoder
 from ragcore.evals.qa import Question, read_questions
 from ragcore.evals.qa_scores import stands_in
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.tuning.neighbours import Neighbours
 from ragcore.types import Hit
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--sweep", action="store_true")
     options = parser.parse_args()
     every = claims(read_questions(options.file), options.limit)
-    encoder = text_encoder(Settings())
+    encoder = Models(Settings()).text_encoder()
     encode = cached(lambda texts: encoder.encode(texts))
     print(json.dumps({"claims": len(every), **measure(every, encode)}, indent=2))
     for shared in (0.0, 0.2, 0.3, 0.4, 0.6) if options.sweep else ():

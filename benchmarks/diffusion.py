@@ -17,7 +17,8 @@ from collections.abc import Callable
 from statistics import median
 
 from ragcore.diffusion import ImagineRequest
-from ragcore.diffusion.loader import imaginer
+from ragcore.diffusion.factories import imaginer_of
+from ragcore.models import Models
 from ragcore.settings import Settings
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--profile", default=Settings().profile)
     given = parser.parse_args()
-    maker = imaginer(Settings(profile=given.profile))
+    maker = imaginer_of(Models(Settings(profile=given.profile)))
     model = maker.model
     request = ImagineRequest(prompt="red apple", seed=1, steps=given.steps, count=given.count)
     maker.imagine(request)  # loads and warms up

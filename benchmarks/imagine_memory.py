@@ -18,9 +18,10 @@ import numpy as np
 import psutil
 
 from ragcore.diffusion import ControlRequest, GuideRequest, Imaginer, ImagineRequest, ImagineStep
-from ragcore.diffusion.loader import imaginer
+from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.pictures import as_png
 from ragcore.errors import Cancelled, UsageError
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.types import CancelToken
 
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=25)
     parser.add_argument("--profile", default=Settings().profile)
     given = parser.parse_args()
-    maker = imaginer(Settings(profile=given.profile))
+    maker = imaginer_of(Models(Settings(profile=given.profile)))
     report: dict[str, object] = {"model": maker.model.card.name, "runs": given.runs}
     made = grown(lambda seed: maker.imagine(requested(maker, seed)), given.runs)
     stopped = grown(lambda seed: cancelled(maker, seed), given.runs)

@@ -101,9 +101,9 @@ def run(files: int, rounds: int, txtai: str | None) -> dict[str, object]:
         for number in range(rounds):
             settings = Settings(home=Path(scratch) / f"home-{number}", ocr="off")
             with Library(settings) as library:
-                encoder = library.text_encoder
+                encoder = library.models.text_encoder()
                 encoder.encode(["warm up"] * 8)
-                library.image_text_encoder.warm_up()
+                library.models.image_text_encoder().warm_up()
                 whole.append(cost_of(lambda: library.ingest([folder])))
                 texts = passages(library)
                 alone.append(cost_of(lambda: encoder.encode(texts)))  # noqa: B023

@@ -19,9 +19,8 @@ from collections.abc import Callable
 import torch
 
 from ragcore.errors import Cancelled
-from ragcore.llm.base import NO_ADAPTER, Sampling
-from ragcore.llm.loader import load_llm
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import NO_ADAPTER, Models, Sampling
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 
@@ -82,7 +81,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--words", type=int, default=400)
     options = parser.parse_args()
-    llm = load_llm(Settings())
+    llm = Models(Settings()).llm()
     assert isinstance(llm, TransformersLLM)
     llm.warm_up()
     first_piece(llm, prompt(0, options.words))

@@ -17,10 +17,8 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from ragcore.errors import RagcoreError
-from ragcore.llm import Constraint, Sampling
-from ragcore.llm.base import NO_ADAPTER
-from ragcore.llm.loader import load_llm
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import NO_ADAPTER, Constraint, Models, Sampling
 from ragcore.settings import Settings
 from ragcore.types import Message
 
@@ -85,7 +83,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=20)
     options = parser.parse_args()
-    llm = load_llm(Settings())
+    llm = Models(Settings()).llm()
     assert isinstance(llm, TransformersLLM)  # batches are what a model in this process does
     valid = characters = 0
     problems: list[str] = []

@@ -26,7 +26,7 @@ from sqlalchemy import insert
 from ragcore.catalog import Catalog
 from ragcore.catalog.embeddings import add_embeddings
 from ragcore.catalog.models import Document, Passage
-from ragcore.encoders.loader import text_encoder
+from ragcore.models import Models
 from ragcore.search import SearchEngine, Stores
 from ragcore.search.words import query_words
 from ragcore.settings import Settings
@@ -100,11 +100,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
         catalog = Catalog(settings.catalogue_url)
-        encoder = text_encoder(settings)
+        models = Models(settings)
+        encoder = models.text_encoder()
         space = encoder.space
         fill(catalog, space.name, space.dimension, pool, arguments.passages)
         stores = Stores(catalog, settings)
-        engine = SearchEngine(catalog, stores, settings, text_encoder=encoder)
+        engine = SearchEngine(catalog, stores, settings, models=models)
         start = time.perf_counter()
         stores.refresh(1)
         print(f"index of {arguments.passages} passages: {time.perf_counter() - start:.1f} s")

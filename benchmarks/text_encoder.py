@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ragcore.encoders.device import place
-from ragcore.encoders.loader import text_encoder
 from ragcore.encoders.text import SentenceTransformerEncoder
+from ragcore.models import Models
+from ragcore.models.device import place
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
@@ -52,7 +52,7 @@ def seconds(work: Callable[[], Any]) -> float:
 def measure(texts: list[str], settings: Settings) -> dict[str, float | str]:
     from sentence_transformers import SentenceTransformer
 
-    encoder = text_encoder(settings)
+    encoder = Models(settings).text_encoder()
     assert isinstance(encoder, SentenceTransformerEncoder)
     encoder.encode(texts[:8])
     bare = SentenceTransformer(str(WeightStore(settings).ensure("minilm-l6-v2")), device="cpu")

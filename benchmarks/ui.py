@@ -255,7 +255,8 @@ def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
     rng = np.random.default_rng(0)
     with Library(Settings(home=home)) as library:
         row = library.create_collection("large")
-        spaces = [library.text_encoder.space, library.image_text_encoder.space]
+        models = library.models
+        spaces = [models.text_encoder().space, models.image_text_encoder().space]
         ids = [library._space_id(row.id, "large", space) for space in spaces]
         centres = [rng.normal(size=(200, space.dimension)) for space in spaces]
 

@@ -62,7 +62,7 @@ def examine(library: Library, *, repair: bool = False, verify: bool = False) -> 
     diagnosis = Diagnosis(versions=versions())
     add = diagnosis.findings.append
     try:
-        diagnosis.device = library.machine.device()
+        diagnosis.device = library.models.device()
     except RagcoreError as error:
         add(Finding("device", "problem", str(error)))
     for check in (_weights, _files, _catalogue):
@@ -92,11 +92,11 @@ def _guarded(
 
 
 def _weights(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
-    from ragcore.weights import WeightStore, load_profile
+    from ragcore.weights import WeightStore
     from ragcore.weights.registry import find_entry
 
     store = WeightStore(library.settings)
-    for part, reference in load_profile(library.settings).parts():
+    for part, reference in library.models.profile.parts():
         if not reference.needs_weights:
             yield _server_of(library, part, reference.name)
             continue
@@ -107,7 +107,7 @@ def _weights(library: Library, *, repair: bool, verify: bool) -> Iterator[Findin
 
 def _server_of(library: Library, part: str, name: str) -> Finding:
     """Whether the server of a model answers, and has it. Waits some seconds at most."""
-    model = library.llm if part == "llm" else library.text_encoder
+    model = library.models.llm() if part == "llm" else library.models.text_encoder()
     try:
         model.warm_up()
     except RagcoreError as error:

@@ -93,6 +93,12 @@ class Settings(BaseSettings):
         default="auto",
         description="Number format of the models; auto: chosen by a probe (see `ragcore doctor`).",
     )
+    model_memory_mb: int = Field(
+        default=0,
+        ge=0,
+        description="Memory that the models on a device may take together, in MiB; idle ones make "
+        "room for others; 0: what is free there.",
+    )
     threads: int = Field(default=0, ge=0, description="CPU threads of a model; 0: all cores.")
     workers: int = Field(
         default=0, ge=0, description="Reader processes at ingest; 0: number of cores."

@@ -10,12 +10,14 @@ import pytest
 
 from ragcore.ingest.pool import Reader
 from ragcore.ingest.worker import ReadRequest, ReadResult, carry_out
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 from tests import milvus_server
 from tests.milvus_server import MilvusServer
 
 from .postgres_server import PostgresServer, running_server
+from .shared_models import models_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT_VARIABLES = ("RAGCORE_WEIGHTS_CACHE", "RAGCORE_SHARED")
@@ -186,6 +188,12 @@ def starter_weights() -> WeightStore:
     for name in ("minilm-l6-v2", "efficientnet-lite0", "smollm2-135m-instruct"):
         store.ensure(name)
     return store
+
+
+@pytest.fixture(scope="session")
+def starter_models(starter_weights: WeightStore) -> Models:
+    """The starter profile's models: what they load is shared by the whole run."""
+    return models_of(Settings(profile="starter"))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ FLOORS = (
     ("app",),
     ("ragcore.doctor", "ragcore.backup", "ragcore.move"),
     ("ragcore.library",),
-    ("ragcore.machine",),
     (
         "ragcore.ingest",
         "ragcore.search",
@@ -28,6 +27,7 @@ FLOORS = (
         "ragcore.evals",
     ),
     ("ragcore.encoders", "ragcore.llm"),
+    ("ragcore.models",),
     ("ragcore.catalog", "ragcore.vectors"),
     ("ragcore.weights", "ragcore.image_sets", "ragcore.image_metrics", "ragcore.remote"),
     ("ragcore.logs",),
@@ -61,7 +61,6 @@ PUBLIC = {
     "ragcore.diffusion.networks",
     "ragcore.diffusion.sampling",
     "ragcore.diffusion.words",
-    "ragcore.encoders.device",
     "ragcore.encoders.grid",
     "ragcore.evals.qa_scores",
     "ragcore.evals.reliability",

@@ -35,7 +35,7 @@ def use_as_control(image_id: int) -> None:
 
 def makes_pictures() -> bool:
     """Whether the profile has a picture maker."""
-    return library().machine.profile().diffusion is not None
+    return library().models.profile.diffusion is not None
 
 
 def ask_about(hit: Hit) -> None:

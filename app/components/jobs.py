@@ -28,7 +28,7 @@ def running() -> list[JobInfo]:
 
 def sidebar_note() -> None:
     """Say on every page what goes on: models being fetched, an ingest running."""
-    state = library().machine.preparation.state
+    state = library().models.preparation.state
     busy = bool(running()) or state in ("fetching", "loading")
     with st.sidebar:
         if busy or state == "failed":
@@ -37,7 +37,7 @@ def sidebar_note() -> None:
 
 def _note() -> None:
     with errors_as_sentences():
-        preparation = library().machine.preparation
+        preparation = library().models.preparation
         active = running()
         if preparation.state == "fetching" and preparation.fetch is not None:
             fetch = preparation.fetch
@@ -49,7 +49,7 @@ def _note() -> None:
         elif preparation.state == "failed":
             st.warning(f"The models are not ready: {plain(preparation.error)}")
             if st.button("Try again", key="prepare-again"):
-                library().machine.prepare()
+                library().models.prepare()
                 st.rerun()
         for job in active:
             done, total = _counts(job)
@@ -103,7 +103,7 @@ def _running(job: JobInfo) -> None:
     stage = str(progress.get("stage") or "starting")
     if job.stopping:
         st.progress(_share(job), "Stopping; what is stored stays …")
-    elif not total and library().machine.preparation.state in ("fetching", "loading"):
+    elif not total and library().models.preparation.state in ("fetching", "loading"):
         st.progress(0.0, "Waiting for the models …")
     elif stage == "store":
         st.progress(_share(job), f"{count_name(total, 'file')} read; storing the last of them …")

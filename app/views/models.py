@@ -17,7 +17,6 @@ _SECRET = ("default", "set, not shown")
 
 
 def show() -> None:
-    machine = library().machine
     st.title("Models and settings", anchor=False)
     _device()
     with errors_as_sentences():
@@ -28,7 +27,7 @@ def show() -> None:
         with errors_as_sentences():
             models_adapters.show()
     with errors_as_sentences():
-        _weights(machine.weights())
+        _weights(library().models.weights())
     if may_everywhere("admin"):
         _settings(library().settings)
 
@@ -37,12 +36,12 @@ def _device() -> None:
     st.subheader("This computer", anchor=False)
     with errors_as_sentences():
         with st.spinner("Looking at the device …"):
-            facts = library().machine.device()
+            facts = library().models.device()
         where = "Graphics card" if facts["device"] == "cuda" else "Processor"
         one, two, three = st.columns(3)
         one.metric("Models run on", str(facts.get("gpu", where)))
         two.metric("Number format", str(facts["precision"]))
-        three.metric("Memory in use", size_name(library().machine.memory()))
+        three.metric("Memory in use", size_name(library().models.process_memory()))
         st.caption(
             f"{plain(str(facts['why'])).capitalize()}. "
             f"{count_name(int(facts['threads']), 'thread')} on {plain(str(facts['processor']))}."
@@ -53,7 +52,7 @@ def _device() -> None:
 
 def _loaded() -> None:
     st.subheader("In memory now", anchor=False)
-    models = library().machine.loaded()
+    models = library().models.loaded()
     if not models:
         st.caption("No model is in memory. Each loads when it is first needed.")
         return
@@ -68,7 +67,7 @@ def _loaded() -> None:
             if may("admin") and st.button(
                 "Free", key=f"free-{number}-{model.part}", icon=":material/eject:"
             ):
-                if library().machine.free(model):
+                if library().models.unload(model.name):
                     say_later(f"{plain(model.name)} is out of memory; it loads when needed.")
                 else:
                     say_later(f"{plain(model.name)} is at work; try again later.")
@@ -76,7 +75,7 @@ def _loaded() -> None:
 
 
 def _profile() -> None:
-    profile = library().machine.profile()
+    profile = library().models.profile
     st.subheader("Profile", anchor=False)
     st.markdown(f"**{plain(profile.name)}**: {plain(profile.description)}")
     rows = [
@@ -84,7 +83,7 @@ def _profile() -> None:
         for part, reference in profile.parts()
     ]
     st.dataframe(rows, hide_index=True)
-    others = ", ".join(name for name in library().machine.profiles() if name != profile.name)
+    others = ", ".join(name for name in library().models.profiles() if name != profile.name)
     st.caption(
         f"Also there: {plain(others)}. Change it with the command below, then start again; "
         "a collection is embedded anew where its model changes."

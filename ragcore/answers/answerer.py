@@ -17,13 +17,12 @@ from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.errors import UsageError
-from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.schema import check_schema
+from ragcore.models import NO_ADAPTER, AdapterLLM, Constraint, LikelihoodLLM, Sampling
 from ragcore.types import Answer, CancelToken, Citation, Hit, Message, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
-    from ragcore.llm.base import LLM
-    from ragcore.llm.batch import Written
+    from ragcore.models import LLM, Models, Written
     from ragcore.settings import Settings
 
 MAX_QUESTION = 4000  # characters
@@ -61,6 +60,7 @@ class Answerer:
         search: Callable[[SearchQuery], SearchResult],
         *,
         settings: Settings | None = None,
+        models: Models | None = None,
         encode: Encode | None = None,
         sampling: Sampling = SAMPLING,
         threshold: float | None = None,
@@ -69,6 +69,7 @@ class Answerer:
         self.llm = llm
         self._search = search
         self._settings = settings
+        self._models = models
         self._encode = encode
         self._sampling = sampling
         self.threshold = settings.answer_threshold if settings is not None else THRESHOLD
@@ -177,31 +178,27 @@ class Answerer:
     @property
     def encode(self) -> Encode | None:
         """Embeddings for checking citations; None where there is no text encoder."""
-        if self._encode is None and self._settings is not None:
-            from ragcore.encoders.loader import text_encoder
-            from ragcore.weights import load_profile
-
-            if load_profile(self._settings).text_encoder is not None:
-                encoder = text_encoder(self._settings)
-                self._encode = lambda texts: encoder.encode(texts)
+        models = self._models
+        if self._encode is None and models is not None and models.profile.text_encoder is not None:
+            encoder = models.text_encoder()
+            self._encode = lambda texts: encoder.encode(texts)
         return self._encode
 
     @property
     def rerank(self) -> Rerank | None:
         """The profile's reranker, which checks citations too; None where it has none."""
-        if self._settings is None:
+        if self._models is None:
             return None
-        from ragcore.encoders.loader import reranker
-
-        found = reranker(self._settings)
+        found = self._models.reranker()
         return found.scores if found is not None else None
 
     def calibration(self, adapter: str | None) -> Calibration:
         """The calibration that lies beside the adapter; the plain one without any."""
-        name = adapter or getattr(self.llm, "default_adapter", None) or "none"
+        default = self.llm.default_adapter if isinstance(self.llm, AdapterLLM) else None
+        name = adapter or default or NO_ADAPTER
         if name not in self._calibrations:
             found = Calibration()
-            if name != "none" and self._settings is not None:
+            if name != NO_ADAPTER and self._settings is not None:
                 from ragcore.llm.adapters import AdapterStore
 
                 found = Calibration.load(AdapterStore(self._settings).find(name))
@@ -325,11 +322,10 @@ class Run:
         if (written := self.written) is not None:
             return written.first, math.exp(written.logprob), written.tokens
         llm = self.answerer.llm
-        likelihood = getattr(llm, "likelihood", None)
-        if likelihood is None:
+        if not isinstance(llm, LikelihoodLLM):
             return None
-        first = likelihood(self.messages, ABSTENTION[0], adapter=self.adapter)
-        whole = likelihood(self.messages, self.text, adapter=self.adapter)
+        first = llm.likelihood(self.messages, ABSTENTION[0], adapter=self.adapter)
+        whole = llm.likelihood(self.messages, self.text, adapter=self.adapter)
         return first, whole, llm.count_tokens(self.text)
 
     @property
@@ -339,11 +335,11 @@ class Run:
 
     def second_thought(self, sampling: Sampling) -> Sampling:
         """Bar the abstention where `Answerer.bars` says so."""
-        likelihood = getattr(self.answerer.llm, "likelihood", None)
-        if likelihood is None:
+        llm = self.answerer.llm
+        if not isinstance(llm, LikelihoodLLM):
             return sampling
         first = ABSTENTION.split()[0]
-        urge = likelihood(self.messages, first, adapter=self.adapter, cancel=self.cancel)
+        urge = llm.likelihood(self.messages, first, adapter=self.adapter, cancel=self.cancel)
         if not self.answerer.bars(self.adapter)(urge):
             return sampling
         return replace(sampling, banned_words=(*sampling.banned_words, first))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from ragcore.answers.answerer import Answerer, AnswerEvent, Run
 from ragcore.answers.prompt import ABSTENTION
+from ragcore.models import BatchLLM
 from ragcore.types import Answer, CancelToken, Hit, SearchResult
 
 if TYPE_CHECKING:
-    from ragcore.llm.batch import Written
+    from ragcore.models import Written
 
 _AHEAD = 8  # batches that are sorted by length together, so that little is padded
 
@@ -41,8 +42,8 @@ def answer_many(
     server's) is asked one question after another.
     """
     questions = (Asked(i, question, tuple(hits)) for i, (question, hits) in enumerate(asked))
-    write_all = getattr(answerer.llm, "write_all", None)
-    if write_all is None or batch == 1:
+    llm = answerer.llm
+    if not isinstance(llm, BatchLLM) or batch == 1:
         for one in questions:
             yield (
                 one.index,
@@ -56,7 +57,7 @@ def answer_many(
         for start in range(0, len(ready), batch):
             group = ready[start : start + batch]
             begun = time.perf_counter()
-            written = write_all(
+            written = llm.write_all(
                 [run.messages for _, run in group],
                 max_tokens=answerer.sampling.max_tokens,
                 watch=ABSTENTION.split()[0],

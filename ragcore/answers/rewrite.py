@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from ragcore.answers.phrases import Phrase, phrases
 from ragcore.answers.prompt import ABSTENTION, neutralise
 from ragcore.answers.sentences import words
-from ragcore.llm.base import Sampling
+from ragcore.models import Sampling
 from ragcore.types import CancelToken, Hit, Message
 
 if TYPE_CHECKING:
-    from ragcore.llm.base import LLM
+    from ragcore.models import LLM
 
 Find = Callable[[str], Sequence[Hit]]
 

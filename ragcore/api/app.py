@@ -66,7 +66,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if prepare:
             await asyncio.to_thread(library.resume_interrupted)
-            library.machine.prepare()
+            library.models.prepare()
         watching = asyncio.create_task(watch.run()) if watch is not None else None
         try:
             yield

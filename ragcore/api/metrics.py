@@ -94,9 +94,9 @@ class Metrics:
         for (cache, hit), count in caches.lookups().items():
             self._caches.labels(cache, "hit" if hit else "miss").set(count)
         self._documents.set(sum(library.catalog.document_counts().values()))
-        self._memory.set(library.machine.memory())
+        self._memory.set(library.models.process_memory())
         self._models.clear()
-        for model in library.machine.loaded():
+        for model in library.models.loaded():
             self._models.labels(model.part, model.name).set(model.bytes)
         for device, (used, free, total) in _gpu_bytes().items():
             for state, value in (("used", used), ("free", free), ("total", total)):

@@ -54,8 +54,10 @@ def images(directory: str, as_json: bool) -> None:
     """
     folder = _there(directory, "folder")
     from ragcore.evals.images import evaluate_images
+    from ragcore.models import Models
 
-    _show(evaluate_images(folder, settings=Settings(), progress=progress_line()), as_json)
+    models = Models(Settings())
+    _show(evaluate_images(folder, models=models, progress=progress_line()), as_json)
 
 
 @command.command("qa")
@@ -96,8 +98,10 @@ def qa(
     """Answers on questions with known answers (*.jsonl or *.jsonl.gz)."""
     path = _there(file, "file")
     from ragcore.evals.qa import evaluate_qa
+    from ragcore.models import Models
 
-    how = {**how, "settings": Settings(), "progress": progress_line()}
+    settings = Settings()
+    how |= {"settings": settings, "models": Models(settings), "progress": progress_line()}
     result = evaluate_qa(
         path,
         adapter=adapter,
@@ -243,10 +247,11 @@ def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool
     """
     folder = _there(directory, "folder")
     from ragcore.evals.probe import evaluate_probe
+    from ragcore.models import Models
 
     result = evaluate_probe(
         folder,
-        settings=Settings(),
+        models=Models(Settings()),
         count=count,
         seed=seed,
         save=Path(save) if save else None,

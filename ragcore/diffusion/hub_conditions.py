@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ragcore.diffusion.conditions import extract, normals_of_depth
 from ragcore.diffusion.skeleton import draw_skeletons
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.models import Weights, module_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,8 @@ class ConditionModel(Protocol):
 
     def condition(self, kind: str, pixels: Pixels) -> Pixels: ...
 
+    def bytes(self) -> int: ...
+
 
 class DepthModel:
     """Any depth estimation model of a folder in transformers' layout.
@@ -43,6 +46,9 @@ class DepthModel:
         self._model = _loaded(AutoModelForDepthEstimation, folder, "depth estimation")
         self._model.to(device).eval().requires_grad_(False)
         self._device = device
+
+    def bytes(self) -> int:
+        return module_bytes(self._model)
 
     def condition(self, kind: str, pixels: Pixels) -> Pixels:
         return self.normals(pixels) if kind == "normals" else self.depth(pixels)
@@ -95,6 +101,10 @@ class PoseModel:
                 found.to(device).eval(),
             )
 
+    def bytes(self) -> int:
+        finder = module_bytes(self._finder[1]) if self._finder else 0
+        return module_bytes(self._model) + finder
+
     def condition(self, kind: str, pixels: Pixels) -> Pixels:
         return draw_skeletons(pixels.shape[:2], self.people(pixels))
 
@@ -144,23 +154,28 @@ class PoseModel:
         return boxes or whole
 
 
+# What makes a model of each kind from its folders, the second one being its helper's.
+_MAKERS: Mapping[str, Callable[[Sequence[Path], str], ConditionModel]] = MappingProxyType(
+    {
+        "depth-estimation": lambda folders, device: DepthModel(folders[0], device=device),
+        "pose-estimation": lambda folders, device: PoseModel(
+            folders[0], detector=folders[1] if len(folders) > 1 else None, device=device
+        ),
+    }
+)
+
+
 class ConditionModels:
-    """Models for conditions, each loaded when it is first needed. Safe for several threads.
+    """Models for conditions by kind, each loaded when it is first needed. Safe for threads."""
 
-    `models` has for each kind of condition a name and what loads the model.
-    """
-
-    def __init__(
-        self, models: Mapping[str, tuple[str, Callable[[], ConditionModel]]] | None = None
-    ) -> None:
+    def __init__(self, models: Mapping[str, Weights[ConditionModel]] | None = None) -> None:
         self._models = dict(models or {})
-        self._loaded: dict[str, ConditionModel] = {}
         self._lock = threading.Lock()
 
     @property
     def names(self) -> dict[str, str]:
         """The model's name for every kind of condition that one makes."""
-        return {kind: name for kind, (name, _) in self._models.items()}
+        return {kind: weights.name for kind, weights in self._models.items()}
 
     def extract(self, kind: str, pixels: Pixels) -> Pixels:
         """The condition of a picture, by a model or by OpenCV. Errors as of `conditions.extract`.
@@ -169,11 +184,8 @@ class ConditionModels:
         """
         if kind not in self._models:
             return extract(kind, pixels)
-        name, load = self._models[kind]
-        with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = load()
-            return self._loaded[name].condition(kind, pixels)
+        with self._models[kind].lease() as model, self._lock:
+            return model.condition(kind, pixels)
 
 
 def open_model(kind: str, folders: Sequence[Path], *, device: str = "cpu") -> ConditionModel:
@@ -181,12 +193,9 @@ def open_model(kind: str, folders: Sequence[Path], *, device: str = "cpu") -> Co
 
     Raises UsageError for another kind, ModelUnavailable.
     """
-    if kind == "depth-estimation":
-        return DepthModel(folders[0], device=device)
-    if kind == "pose-estimation":
-        detector = folders[1] if len(folders) > 1 else None
-        return PoseModel(folders[0], detector=detector, device=device)
-    raise UsageError(f"unknown kind {kind!r} of a condition's model: use {', '.join(MAKES)}")
+    if kind not in _MAKERS:
+        raise UsageError(f"unknown kind {kind!r} of a condition's model: use {', '.join(MAKES)}")
+    return _MAKERS[kind](folders, device)
 
 
 def _loaded(kind: Any, folder: Path, what: str) -> Any:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion import request as asked
+from ragcore.diffusion.base import Diffuser, LoraDiffuser
 from ragcore.diffusion.hub_conditions import ConditionModels
-from ragcore.diffusion.model import LatentModel
 from ragcore.diffusion.pictures import as_png, recipe_of, square
 from ragcore.diffusion.request import GuideRequest, ImagineRequest
-from ragcore.diffusion.stable import StableModel
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import CancelToken
 
@@ -32,8 +31,7 @@ NO_CLIP = "text guides need an image-text encoder, and the profile has none"
 NO_LORA = "{} takes no LoRA: Stable Diffusion does"
 _LOOK_EVERY = 0.2  # seconds between two looks at a token while another picture is made
 _LARGEST = 4  # times the side of the training pictures
-PictureModel = LatentModel | StableModel
-ClipSource = Callable[[], "tuple[ClipView, Callable[[str], Tensor]]"]
+ClipSource = Callable[[], "AbstractContextManager[tuple[ClipView, Callable[[str], Tensor]]]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,9 @@ class Imagined:
 
 
 class Imaginer:
-    """Makes pictures with a `LatentModel`. Safe to use from several threads at once.
+    """Makes pictures with a `Diffuser`. Safe to use from several threads at once.
 
-    `clip` gives the image tower and the text encoder of CLIP guidance when it is first needed;
+    `clip` leases the image tower and the text encoder of CLIP guidance while they are needed;
     without it text guides are refused. `conditions` are models that take conditions from pictures.
 
     Example:
@@ -79,7 +77,7 @@ class Imaginer:
 
     def __init__(
         self,
-        model: PictureModel,
+        model: Diffuser,
         *,
         clip: ClipSource | None = None,
         conditions: ConditionModels | None = None,
@@ -100,13 +98,13 @@ class Imaginer:
 
     def check(self, request: ImagineRequest) -> None:
         """Raise now what `imagine` would raise before its first step: errors as for `stream`."""
-        job = _Job(self, request, self._clip, None)
+        job = _Job(self, request, self._clip, None, ExitStack())
         for guide in request.guides:
             if guide.kind == "class":
                 self.model.classifier.class_rows(guide.name)
             elif job.clip is None:
                 raise UsageError(NO_CLIP)
-        if request.loras and not isinstance(self.model, StableModel):
+        if request.loras and not isinstance(self.model, LoraDiffuser):
             raise UsageError(NO_LORA.format(self.model.card.name))
 
     def imagine(
@@ -138,23 +136,24 @@ class Imaginer:
         picture, ModelUnavailable where a network is missing, Cancelled between two steps.
         """
         began = time.monotonic()
-        job = _Job(self, request, self._clip, cancel)
-        with loras_on(self.model, request, cancel):
-            yield from job.run(preview_every)
-            made = job.result(began)
+        with self.model.in_use(), ExitStack() as leases:
+            job = _Job(self, request, self._clip, cancel, leases)
+            with loras_on(self.model, request, cancel):
+                yield from job.run(preview_every)
+                made = job.result(began)
         yield made
 
 
 @contextmanager
 def loras_on(
-    model: PictureModel, request: ImagineRequest, cancel: CancelToken | None = None
+    model: Diffuser, request: ImagineRequest, cancel: CancelToken | None = None
 ) -> Iterator[None]:
     """Within the block the model has the request's LoRA weights on, and nobody else's.
 
     Raises UsageError for a model that takes none, or a file that does not fit, Cancelled while
     another picture has the model.
     """
-    if not isinstance(model, StableModel):
+    if not isinstance(model, LoraDiffuser):
         if request.loras:
             raise UsageError(NO_LORA.format(model.card.name))
         yield
@@ -178,9 +177,10 @@ class _Job:
         request: ImagineRequest,
         clip: ClipSource | None,
         cancel: CancelToken | None,
+        leases: ExitStack,
     ) -> None:
         model = maker.model
-        self.model, self.clip, self.cancel = model, clip, cancel
+        self.model, self.clip, self.cancel, self._leases = model, clip, cancel, leases
         self._extract = maker.conditions.extract
         self.notes: list[str] = []
         self.size = _checked_size(model, request.size)
@@ -291,7 +291,7 @@ class _Job:
             return guides.ClassGuide(classifier, [classifier.class_rows(guide.name)], scale)
         if self.clip is None:
             raise UsageError(NO_CLIP)
-        view, encode = self.clip()
+        view, encode = self._leases.enter_context(self.clip())
         return guides.TextGuide(
             view,
             encode(guide.name),
@@ -331,7 +331,7 @@ class _Job:
             return as_pixels(self.model.autoencoder.decode(latents).cpu())
 
 
-def _checked_size(model: PictureModel, size: int) -> int:
+def _checked_size(model: Diffuser, size: int) -> int:
     """The side in pixels. Raises UsageError unless the networks can make it."""
     if not size:
         return model.card.size
@@ -344,7 +344,7 @@ def _checked_size(model: PictureModel, size: int) -> int:
     return size
 
 
-def _checked_style(model: PictureModel, style: str) -> str:
+def _checked_style(model: Diffuser, style: str) -> str:
     wanted = " ".join(style.lower().replace("_", " ").split()).removesuffix(" style")
     if not wanted:
         return ""

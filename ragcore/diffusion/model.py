@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ragcore.diffusion.base import Networks
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.extras import require_extra
+from ragcore.models import ModelMemory, Weights, folder_bytes, module_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ragcore.diffusion.networks import PixelAutoencoder
     from ragcore.diffusion.words import TokenStates, Words
 
+T = TypeVar("T")
 CARD = "model.json"
 
 
@@ -68,13 +71,27 @@ class LatentModel:
     `text_folder` holds the text encoder that the card names.
     """
 
-    def __init__(self, folder: Path, text_folder: Path, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        text_folder: Path,
+        *,
+        device: str = "cpu",
+        memory: ModelMemory | None = None,
+    ) -> None:
         require_extra("diffusion", "generated images")
         self.folder, self.device = folder, device
         self.card = read_card(folder)
         self._text_folder = text_folder
-        self._lock = threading.RLock()
-        self._controlnets: dict[str, Any] = {}
+        self.weights: Weights[Networks] = (memory or ModelMemory()).weights(
+            Networks,
+            part="diffusion",
+            name=self.card.name,
+            device=device,
+            precision="float32",
+            size=lambda: folder_bytes(folder, 4),
+            measure=Networks.bytes,
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -82,33 +99,35 @@ class LatentModel:
 
         return torch.float32
 
-    @cached_property
+    def in_use(self) -> AbstractContextManager[Networks]:
+        return self.weights.lease()
+
+    @property
     def autoencoder(self) -> PixelAutoencoder:
         from ragcore.diffusion.networks import load_autoencoder
 
-        with self._lock:
-            return load_autoencoder(self.folder, self.device)
+        return self._network("autoencoder", lambda: load_autoencoder(self.folder, self.device))
 
-    @cached_property
+    @property
     def denoiser(self) -> Any:
         from ragcore.diffusion.networks import load_denoiser
 
-        with self._lock:
-            return load_denoiser(self.folder, self.device)
+        return self._network("denoiser", lambda: load_denoiser(self.folder, self.device))
 
-    @cached_property
+    @property
     def classifier(self) -> NoisyClassifier:
         from ragcore.diffusion.classifier import load_classifier
 
-        with self._lock:
-            return load_classifier(self.folder, self.device)
+        return self._network("classifier", lambda: load_classifier(self.folder, self.device))
 
-    @cached_property
+    @property
     def token_states(self) -> TokenStates:
         from ragcore.diffusion.words import TokenStates
 
-        with self._lock:
+        def load() -> TokenStates:
             return TokenStates(self._text_folder, device=self.device)
+
+        return self._network("token states", load, TokenStates.memory)
 
     @cached_property
     def noise(self) -> dict[str, Any]:
@@ -145,23 +164,18 @@ class LatentModel:
 
     def controlnet(self, kind: str) -> Any:
         """Raises UsageError if there is none for that kind of condition."""
-        with self._lock:
-            if kind not in self._controlnets:
-                if kind not in self.control_kinds:
-                    known = ", ".join(self.control_kinds) or "none"
-                    raise UsageError(
-                        f"{self.card.name} has no ControlNet for {kind!r}: it has {known}"
-                    )
-                from ragcore.diffusion.networks import load_controlnet
+        if kind not in self.control_kinds:
+            known = ", ".join(self.control_kinds) or "none"
+            raise UsageError(f"{self.card.name} has no ControlNet for {kind!r}: it has {known}")
+        from ragcore.diffusion.networks import load_controlnet
 
-                self._controlnets[kind] = load_controlnet(self.folder, kind, self.device)
-            return self._controlnets[kind]
+        def load() -> Any:
+            return load_controlnet(self.folder, kind, self.device)
 
-    def memory(self) -> int:
-        """Bytes of the networks that are loaded."""
-        names = ("autoencoder", "denoiser", "classifier")
-        loaded = [self.__dict__[name] for name in names if name in self.__dict__]
-        loaded += list(self._controlnets.values())
-        weights = [weight for network in loaded for weight in network.parameters()]
-        total = sum(int(weight.numel() * weight.element_size()) for weight in weights)
-        return total + (self.token_states.memory() if "token_states" in self.__dict__ else 0)
+        return self._network(f"controlnet {kind}", load)
+
+    def _network(
+        self, name: str, load: Callable[[], T], measure: Callable[[T], int] = module_bytes
+    ) -> T:
+        with self.weights.lease() as networks:
+            return networks.get(name, load, measure)

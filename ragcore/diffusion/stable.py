@@ -1,4 +1,4 @@
-"""The Stable Diffusion family from a folder in diffusers' layout, behind `LatentModel`'s shape.
+"""The Stable Diffusion family from a folder in diffusers' layout, as a `Diffuser`.
 
 The same loop, guides and controls drive it: what differs is how words become inputs, how
 latents are scaled, and that LoRA weights can be put on. Imports torch and diffusers when used.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.diffusion.base import Networks
 from ragcore.diffusion.model import ModelCard
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.extras import require_extra
+from ragcore.models import ModelMemory, Weights, folder_bytes, module_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +48,7 @@ class StableModel:
         controlnets: Mapping[str, Path] | None = None,
         classifier: Path | None = None,
         variant: str | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         require_extra("diffusion", "generated images")
         try:
@@ -57,14 +61,27 @@ class StableModel:
         self._name = name
         self._controlnet_folders = dict(controlnets or {})
         self._classifier_folder = classifier
-        self._controlnets: dict[str, Any] = {}
-        self._loras: dict[str, str] = {}
         self._lock = threading.RLock()
         self.exclusive = threading.Lock()  # LoRA weights sit in the shared denoiser
+        self.weights: Weights[Networks] = (memory or ModelMemory()).weights(
+            Networks,
+            part="diffusion",
+            name=name,
+            device=device,
+            size=lambda: folder_bytes(folder, self.dtype.itemsize),
+            measure=Networks.bytes,
+        )
 
-    @cached_property
+    def in_use(self) -> AbstractContextManager[Networks]:
+        return self.weights.lease()
+
+    @property
     def pipeline(self) -> Any:
         """diffusers' own pipeline: its encoders, denoiser, autoencoder, LoRA loading."""
+        with self.weights.lease() as networks:
+            return networks.get("pipeline", self._load_pipeline, _pipeline_bytes)
+
+    def _load_pipeline(self) -> Any:
         from diffusers import DiffusionPipeline
 
         given: dict[str, Any] = {
@@ -76,19 +93,18 @@ class StableModel:
             given["variant"] = self.variant
         if "safety_checker" in self._index:  # its weights are not fetched; see the model's licence
             given |= {"safety_checker": None, "requires_safety_checker": False}
-        with self._lock:
-            try:
-                pipeline = DiffusionPipeline.from_pretrained(
-                    self.folder, trust_remote_code=False, **given
-                )
-            except (OSError, ValueError, KeyError, AttributeError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise ModelUnavailable(f"{self.folder} cannot be loaded: {reason}") from error
-            pipeline.to(self.device)
-            pipeline.set_progress_bar_config(disable=True)
-            for part in (pipeline.unet, pipeline.vae):
-                part.requires_grad_(False)
-            return pipeline
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(
+                self.folder, trust_remote_code=False, **given
+            )
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelUnavailable(f"{self.folder} cannot be loaded: {reason}") from error
+        pipeline.to(self.device)
+        pipeline.set_progress_bar_config(disable=True)
+        for part in (pipeline.unet, pipeline.vae):
+            part.requires_grad_(False)
+        return pipeline
 
     @property
     def dtype(self) -> torch.dtype:
@@ -110,18 +126,19 @@ class StableModel:
     def denoiser(self) -> Any:
         return self.pipeline.unet
 
-    @cached_property
+    @property
     def classifier(self) -> NoisyClassifier:
         """Raises UsageError where there is none, ModelUnavailable."""
         from ragcore.diffusion.classifier import load_classifier
 
-        if self._classifier_folder is None:
+        folder = self._classifier_folder
+        if folder is None:
             raise UsageError(
                 f"{self._name} has no noise-aware classifier: use a text guide, or name one in "
                 "the profile (also = […])"
             )
-        with self._lock:
-            return load_classifier(self._classifier_folder, self.device)
+        with self.weights.lease() as networks:
+            return networks.get("classifier", lambda: load_classifier(folder, self.device))
 
     @property
     def size_step(self) -> int:
@@ -135,25 +152,27 @@ class StableModel:
         """Raises UsageError if the profile has none for that kind of condition."""
         from diffusers import ControlNetModel
 
-        with self._lock:
-            if kind not in self._controlnets:
-                if kind not in self._controlnet_folders:
-                    known = ", ".join(self.control_kinds) or "none"
-                    raise UsageError(f"{self._name} has no ControlNet for {kind!r}: it has {known}")
-                folder = self._controlnet_folders[kind]
-                try:
-                    network = ControlNetModel.from_pretrained(
-                        folder,
-                        torch_dtype=self.dtype,
-                        local_files_only=True,
-                        trust_remote_code=False,
-                        use_safetensors=True,
-                        **({"variant": self.variant} if self.variant else {}),
-                    )
-                except (OSError, ValueError) as error:
-                    raise ModelUnavailable(f"{folder} is no ControlNet") from error
-                self._controlnets[kind] = network.to(self.device).eval().requires_grad_(False)
-            return self._controlnets[kind]
+        if kind not in self._controlnet_folders:
+            known = ", ".join(self.control_kinds) or "none"
+            raise UsageError(f"{self._name} has no ControlNet for {kind!r}: it has {known}")
+        folder = self._controlnet_folders[kind]
+
+        def load() -> Any:
+            try:
+                network = ControlNetModel.from_pretrained(
+                    folder,
+                    torch_dtype=self.dtype,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                    **({"variant": self.variant} if self.variant else {}),
+                )
+            except (OSError, ValueError) as error:
+                raise ModelUnavailable(f"{folder} is no ControlNet") from error
+            return network.to(self.device).eval().requires_grad_(False)
+
+        with self.weights.lease() as networks:
+            return networks.get(f"controlnet {kind}", load)
 
     def scheduler(self, sampler: str) -> Any:
         """A fresh scheduler with the noise schedule of the model's own."""
@@ -196,16 +215,22 @@ class StableModel:
         """
         pipeline = self.pipeline
         if not wanted:
-            if self._loras:
+            if self._lora_names:
                 pipeline.unload_lora_weights()
-                self._loras.clear()
+                self._lora_names.clear()
             return
         for path, _ in wanted:
             key = str(path.resolve())
-            if key not in self._loras:
-                self._load_lora(path, f"lora{len(self._loras)}")
-        names = [self._loras[str(path.resolve())] for path, _ in wanted]
+            if key not in self._lora_names:
+                self._load_lora(path, f"lora{len(self._lora_names)}")
+        names = [self._lora_names[str(path.resolve())] for path, _ in wanted]
         pipeline.set_adapters(names, adapter_weights=[weight for _, weight in wanted])
+
+    @property
+    def _lora_names(self) -> dict[str, str]:
+        """The LoRA files that the pipeline in memory has, with their names there."""
+        with self.weights.lease() as networks:
+            return networks.get("loras", dict, measure=lambda _: 0)
 
     def _load_lora(self, path: Path, name: str) -> None:
         if path.suffix != ".safetensors" or not path.is_file():
@@ -220,17 +245,7 @@ class StableModel:
         known = {one for part in self.pipeline.get_list_adapters().values() for one in part}
         if name not in known:
             raise UsageError(f"{path} does not fit {self._name}: it holds no weights for it")
-        self._loras[str(path.resolve())] = name
-
-    def memory(self) -> int:
-        """Bytes of the networks that are loaded."""
-        if "pipeline" not in self.__dict__:
-            return 0
-        networks = [p for p in self.pipeline.components.values() if hasattr(p, "parameters")]
-        networks += list(self._controlnets.values())
-        networks += [self.__dict__["classifier"]] if "classifier" in self.__dict__ else []
-        weights = [weight for network in networks for weight in network.parameters()]
-        return sum(int(weight.numel() * weight.element_size()) for weight in weights)
+        self._lora_names[str(path.resolve())] = name
 
     @cached_property
     def _factor(self) -> int:
@@ -265,3 +280,7 @@ class StableAutoencoder:
         """Pictures [n, 3, h, w], about [-1, 1]."""
         pictures: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
         return pictures
+
+
+def _pipeline_bytes(pipeline: Any) -> int:
+    return sum(module_bytes(part) for part in pipeline.components.values())

@@ -1,5 +1,1 @@
-"""What turns texts and pictures into vectors."""
-
-from ragcore.encoders.base import ImageTextEncoder, Reranker, Space, TextEncoder
-
-__all__ = ["ImageTextEncoder", "Reranker", "Space", "TextEncoder"]
+"""Models that turn texts and images into vectors, and what is built on them."""

@@ -20,6 +20,7 @@ from ragcore.errors import ModelUnavailable, UsageError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ragcore.models import Models
     from ragcore.settings import Settings
     from ragcore.types import FloatArray
 
@@ -65,8 +66,9 @@ class Backbone:
     modality, ModelUnavailable where its files cannot be had.
     """
 
-    def __init__(self, name: str, modality: Modality, settings: Settings) -> None:
-        self.name, self.modality, self._settings = name, modality, settings
+    def __init__(self, name: str, modality: Modality, models: Models) -> None:
+        self.name, self.modality, self._models = name, modality, models
+        self._settings = models.settings
 
     @cached_property
     def space(self) -> str:
@@ -107,7 +109,7 @@ class Backbone:
 
     @cached_property
     def device(self) -> str:
-        from ragcore.encoders.image_text import pick_device
+        from ragcore.models.device import pick_device
 
         return pick_device(self._settings)
 
@@ -119,23 +121,20 @@ class Backbone:
 
     @property
     def _encoder(self) -> Any:
-        from ragcore.encoders.loader import image_text_encoder, text_encoder
-
-        make: Any = image_text_encoder if self.modality == "image" else text_encoder
-        return make(self._settings)
+        if self.modality == "image":
+            return self._models.image_text_encoder()
+        return self._models.text_encoder()
 
     @cached_property
     def _reference(self) -> str:
         """The weights' name: that of the profile's model for "profile"."""
         if self.name != PROFILE:
             return f"hub:timm/{self.name[5:]}" if self.name.startswith("timm:") else self.name
-        from ragcore.weights import load_profile
-
-        profile = load_profile(self._settings)
+        profile = self._models.profile
         model = profile.image_text_encoder if self.modality == "image" else profile.text_encoder
         if model is None:
             raise UsageError(f"profile {self._settings.profile} has no {self.modality} encoder")
-        if model.kind in ("onnx", "openai"):
+        if model.kind not in ("open_clip", "sentence-transformers"):
             raise UsageError(
                 f"{model.name} is kept in a form, or a place, where it cannot be trained: use "
                 "ways = ['features'], or name another backbone"

@@ -17,6 +17,7 @@ from ragcore.private_files import make_private, private_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ragcore.models import Models
     from ragcore.settings import Settings
     from ragcore.types import FloatArray
 
@@ -162,11 +163,10 @@ class Classifier:
     Raises UsageError for an unknown name, ModelUnavailable if its files are damaged.
     """
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, models: Models) -> None:
         self._folder = classifier_folder(name, settings)
-        self._settings = settings
         self.card = read_card(self._folder)
-        self.backbone = Backbone(self.card.backbone, self.card.modality, settings)
+        self.backbone = Backbone(self.card.backbone, self.card.modality, models)
 
     def takes_vectors_of(self, space: str) -> bool:
         """Whether vectors of this space can be labelled without running the model."""

@@ -7,12 +7,14 @@ has it, so one download serves search and questions.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UsageError
+from ragcore.models import ModelMemory, Weights
+from ragcore.models.device import pick_device
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 TOWER = "efficientnet-lite0"  # the registry's name of the weights
 CHANNELS = 1280  # of the tower's last feature map, which has SIDE x SIDE places
 SIDE = 7
+_BYTES = 14 << 20  # of the tower in float32
 PICTURE = 224  # pixels a side that the tower takes; other shapes are squashed to it
+
+
+@dataclass(frozen=True, slots=True)
+class _Tower:
+    """The loaded tower: an image to its input, a batch of inputs to feature maps."""
+
+    preprocess: Any
+    run: Callable[[torch.Tensor], torch.Tensor]
 
 
 class GridEncoder:
@@ -38,14 +49,26 @@ class GridEncoder:
     tower's weights cannot be had.
     """
 
-    def __init__(self, side: int = 4, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        side: int = 4,
+        *,
+        settings: Settings | None = None,
+        memory: ModelMemory | None = None,
+    ) -> None:
         if not 1 <= side <= SIDE:
             raise UsageError(f"the grid has 1 to {SIDE} cells a side, not {side}")
         self.side = side
         self._settings = settings or Settings()
-        self._lock = threading.Lock()
-        self._run: Callable[[torch.Tensor], torch.Tensor] | None = None
-        self._preprocess: Any = None
+        self.weights: Weights[_Tower] = (memory or ModelMemory()).weights(
+            self._load,
+            part="picture_llm",
+            name=TOWER,
+            device=lambda: pick_device(self._settings),
+            precision="float32",
+            size=lambda: _BYTES,
+            measure=lambda _: _BYTES,
+        )
 
     @property
     def cells(self) -> int:
@@ -58,17 +81,16 @@ class GridEncoder:
 
         if not images:
             return np.zeros((0, self.cells, CHANNELS), np.float32)
-        run = self._ready()
 
         def prepare(image: Image) -> torch.Tensor:
-            ready: torch.Tensor = self._preprocess(image.convert("RGB"))
+            ready: torch.Tensor = tower.preprocess(image.convert("RGB"))
             return ready.flip(-1) if mirrored else ready
 
         parts, step = [], 16
-        with ThreadPoolExecutor(2) as pool:
+        with self.weights.lease() as tower, ThreadPoolExecutor(2) as pool:
             for start in range(0, len(images), step):
                 batch = torch.stack(list(pool.map(prepare, images[start : start + step])))
-                parts.append(self._pooled(run(batch)))
+                parts.append(self._pooled(tower.run(batch)))
         found: FloatArray = torch.cat(parts).numpy()
         return found
 
@@ -79,22 +101,15 @@ class GridEncoder:
         cells = torch.nn.functional.adaptive_avg_pool2d(grid, self.side).flatten(2)
         return torch.cat([cells, grid.mean((2, 3))[:, :, None]], 2).transpose(1, 2).contiguous()
 
-    def _ready(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        with self._lock:
-            if self._run is None:
-                self._run = self._load()
-            return self._run
-
-    def _load(self) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _load(self) -> _Tower:
         import torch
 
-        from ragcore.encoders.image_text import pick_device
         from ragcore.encoders.starter_clip import PREPROCESS
 
         trunk = _trunk(self._settings)
         from open_clip import image_transform
 
-        self._preprocess = image_transform(
+        preprocess = image_transform(
             PICTURE,
             is_train=False,
             mean=PREPROCESS["image_mean"],
@@ -115,7 +130,9 @@ class GridEncoder:
             if fast is not None:
                 ready = fast
                 shape = (-1, CHANNELS, SIDE, SIDE)
-                return lambda batch: torch.from_numpy(ready(batch.numpy())).reshape(shape)
+                return _Tower(
+                    preprocess, lambda batch: torch.from_numpy(ready(batch.numpy())).reshape(shape)
+                )
         trunk.to(device)
 
         def run(batch: torch.Tensor) -> torch.Tensor:
@@ -123,7 +140,7 @@ class GridEncoder:
                 out: torch.Tensor = trunk.forward_features(batch.to(device)).float().cpu()
             return out
 
-        return run
+        return _Tower(preprocess, run)
 
 
 def _trunk(settings: Settings) -> Any:

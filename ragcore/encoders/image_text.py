@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from ragcore.encoders.base import Space
 from ragcore.encoders.clip_models import STARTER, ClipSource, LoadedClip, find_clip, load_clip
 from ragcore.encoders.zero_shot import Calibration, parse_calibration, text_weights
-from ragcore.errors import RagcoreError, UsageError
+from ragcore.errors import UsageError
+from ragcore.models import ModelMemory, Space, Weights, folder_bytes, module_bytes
+from ragcore.models.device import pick_device
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ragcore.types import FloatArray
-    from ragcore.weights import ModelRef
 
 Backend = Literal["auto", "torch", "openvino"]
 
@@ -51,6 +50,7 @@ class OpenClipEncoder:
         batch_size: int = 0,
         backend: Backend = "auto",
         loaded: LoadedClip | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         if batch_size < 0:
             raise UsageError("batch_size must be 1 or more (0: chosen by the device)")
@@ -59,8 +59,14 @@ class OpenClipEncoder:
         self._batch_size = batch_size
         self._backend = backend
         self._given = loaded
-        self._lock = threading.Lock()
-        self._parts: _Parts | None = None
+        self.weights: Weights[_Parts] = (memory or ModelMemory()).weights(
+            self._load,
+            part="image_text_encoder",
+            name=model,
+            device=self._device,
+            size=self._expected_bytes,
+            measure=_Parts.bytes,
+        )
 
     @cached_property
     def source(self) -> ClipSource:
@@ -79,20 +85,20 @@ class OpenClipEncoder:
     @property
     def runs_on(self) -> str:
         """What runs where, for `ragcore doctor`: for example "cpu float32 (openvino)"."""
-        parts = self._ready()
-        precision = str(parts.dtype).removeprefix("torch.")
-        return f"{parts.device} {precision} ({'openvino' if parts.compiled else 'torch'})"
+        self.warm_up()
+        return f"{self.weights.device} {self.weights.precision}"
 
     @property
     def logit_scale(self) -> float:
         """The inverse temperature that the model was trained with (for probabilities)."""
-        model: Any = self._ready().loaded.model
+        model: Any = self.network
         return float(model.logit_scale.detach().exp())
 
     @property
     def network(self) -> Any:
         """The model itself, in torch, whatever runs the image tower: gradients go through it."""
-        return self._ready().loaded.model
+        with self.weights.lease() as parts:
+            return parts.loaded.model
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -105,7 +111,8 @@ class OpenClipEncoder:
 
     def warm_up(self) -> None:
         """Load the weights now instead of at first use."""
-        self._ready()
+        with self.weights.lease():
+            pass
 
     def encode_images(self, images: Sequence[Image]) -> FloatArray:
         """Return float32 [n, d], L2-normalised. Other modes than RGB are converted."""
@@ -113,20 +120,22 @@ class OpenClipEncoder:
 
         if not images:
             return np.zeros((0, self.space.dimension), np.float32)
-        parts = self._ready()
-        vectors = [parts.embed(batch) for batch in self._batches(images, parts.loaded.preprocess)]
+        with self.weights.lease() as parts:
+            batches = self._batches(images, parts.loaded.preprocess)
+            vectors = [parts.embed(batch) for batch in batches]
         return _normalised(np.concatenate(vectors))
 
     def prepare(self, images: Sequence[Image]) -> list[torch.Tensor]:
         """The model's input batches [b, 3, h, w] for pictures, as `encode_prepared` takes them."""
-        return list(self._batches(images, self._ready().loaded.preprocess))
+        with self.weights.lease() as parts:
+            return list(self._batches(images, parts.loaded.preprocess))
 
     def encode_prepared(self, batches: Sequence[torch.Tensor]) -> FloatArray:
         """As `encode_images`, from prepared batches: the bare model, for measuring."""
         import numpy as np
 
-        parts = self._ready()
-        return _normalised(np.concatenate([parts.embed(batch) for batch in batches]))
+        with self.weights.lease() as parts:
+            return _normalised(np.concatenate([parts.embed(batch) for batch in batches]))
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 [n, d], L2-normalised. Longer texts than the model takes are cut."""
@@ -135,13 +144,12 @@ class OpenClipEncoder:
 
         if not texts:
             return np.zeros((0, self.space.dimension), np.float32)
-        parts = self._ready()
-        model: Any = parts.loaded.model
         # batches of like lengths: less padding; results go back to the order given
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         vectors = np.empty((len(texts), self.space.dimension), np.float32)
         step = max(64, self.batch_size)
-        with torch.inference_mode():
+        with self.weights.lease() as parts, torch.inference_mode():
+            model: Any = parts.loaded.model
             for start in range(0, len(order), step):
                 chosen = order[start : start + step]
                 ids = parts.trim(parts.loaded.tokenize([texts[i] for i in chosen]))
@@ -173,29 +181,20 @@ class OpenClipEncoder:
     def _device(self) -> str:
         return pick_device(self._settings)
 
-    def _ready(self) -> _Parts:
-        with self._lock:
-            if self._parts is None:
-                loaded = self._given or load_clip(self._name, settings=self._settings)
-                self._parts = _Parts(loaded, self._settings, self._backend, self._ir_name)
-            return self._parts
+    def _load(self) -> _Parts:
+        loaded = self._given or load_clip(self._name, settings=self._settings)
+        parts = _Parts(loaded, self._settings, self._backend, self._ir_name)
+        precision = str(parts.dtype).removeprefix("torch.")
+        self.weights.precision = f"{precision} ({'openvino' if parts.compiled else 'torch'})"
+        return parts
+
+    def _expected_bytes(self) -> int:
+        folder = None if self._given else self.source.folder
+        return folder_bytes(folder) if folder is not None else 0
 
     @property
     def _ir_name(self) -> str:
         return "" if self._given else f"{self.source.name}@{self.source.revision}"
-
-
-def image_text_encoder(ref: ModelRef, *, settings: Settings) -> OpenClipEncoder:
-    """The encoder of a profile's `image_text_encoder` entry (kind "open_clip").
-
-    Options: `batch_size`, `backend`. Raises UsageError for another kind or option.
-    """
-    if ref.kind != "open_clip":
-        raise UsageError(f"unknown kind of image-text encoder {ref.kind!r}: use open_clip")
-    unknown = set(ref.options) - {"batch_size", "backend"}
-    if unknown:
-        raise UsageError(f"unknown option {min(unknown)!r} of {ref.name}: use batch_size, backend")
-    return OpenClipEncoder(ref.name, settings=settings, **ref.options)
 
 
 class _Parts:
@@ -224,6 +223,11 @@ class _Parts:
                 required=backend == "openvino",
             )
 
+    def bytes(self) -> int:
+        """Of the model, and of the compiled copy of its image tower."""
+        model: Any = self.loaded.model
+        return module_bytes(model) + (module_bytes(model.visual) if self.compiled else 0)
+
     def embed(self, batch: torch.Tensor) -> FloatArray:
         import torch
 
@@ -248,19 +252,6 @@ def image_size(visual: Any) -> tuple[int, int]:
     """Height and width in pixels that an open_clip image tower takes."""
     size = getattr(visual, "image_size", 224)
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-
-
-def pick_device(settings: Settings) -> str:
-    """ "cuda" or "cpu" by the settings. RagcoreError if a GPU is demanded and there is none."""
-    import torch
-
-    if settings.device == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
-    if settings.device == "cuda":
-        raise RagcoreError("device is set to cuda, but torch sees no GPU: set RAGCORE_DEVICE=auto")
-    return "cpu"
 
 
 def _precision(settings: Settings, device: str) -> torch.dtype:

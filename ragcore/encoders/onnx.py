@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders.base import Space, TextKind
 from ragcore.encoders.options import first_line, reject_unknown, space_name, valid_text
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.models import ModelMemory, Space, TextKind, Weights, folder_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +36,7 @@ class OnnxTextEncoder:
         revision: str,
         threads: int = 0,
         options: Mapping[str, Any] | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         options = dict(options or {})
         reject_unknown(name, options, self.OPTIONS)
@@ -45,7 +45,10 @@ class OnnxTextEncoder:
             raise UsageError(f"{name}: pooling is mean or cls, not {self._pooling!r}")
         self._prompts = {kind: options.get(f"{kind}_prompt", "") for kind in ("query", "passage")}
         limit = int(options.get("max_tokens", _DEFAULT_TOKENS))
-        self._network = _Network(folder, name=name, threads=threads, max_tokens=limit)
+        self._network = _Network(
+            folder, part="text_encoder", name=name, threads=threads, max_tokens=limit, memory=memory
+        )
+        self.weights = self._network.weights
         self._space_name = space_name(name, revision, options)
         self._space: Space | None = None
 
@@ -58,11 +61,8 @@ class OnnxTextEncoder:
         return self._space
 
     def warm_up(self) -> None:
-        self._network.load()
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights; 0 before they are loaded."""
-        return self._network.memory()
+        with self.weights.lease():
+            pass
 
     def encode(self, texts: Sequence[str], kind: TextKind = "passage") -> FloatArray:
         """Return float32 [n, d], L2-normalised, in the order given."""
@@ -112,19 +112,20 @@ class OnnxReranker:
         name: str,
         threads: int = 0,
         options: Mapping[str, Any] | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         options = dict(options or {})
         reject_unknown(name, options, self.OPTIONS)
         self._batch_size = int(options.get("batch_size", 16))
         limit = int(options.get("max_tokens", _DEFAULT_TOKENS))
-        self._network = _Network(folder, name=name, threads=threads, max_tokens=limit)
+        self._network = _Network(
+            folder, part="reranker", name=name, threads=threads, max_tokens=limit, memory=memory
+        )
+        self.weights = self._network.weights
 
     def warm_up(self) -> None:
-        self._network.load()
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights; 0 before they are loaded."""
-        return self._network.memory()
+        with self.weights.lease():
+            pass
 
     def scores(self, query: str, passages: Sequence[str]) -> FloatArray:
         """Return float32 [n], higher is more relevant: the model's logits."""
@@ -144,43 +145,51 @@ class OnnxReranker:
 class _Network:
     """An ONNX session with its tokenizer, loaded when first used."""
 
-    def __init__(self, folder: Path, *, name: str, threads: int, max_tokens: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        part: str,
+        name: str,
+        threads: int,
+        max_tokens: int,
+        memory: ModelMemory | None,
+    ) -> None:
         self.max_tokens = max_tokens
         self._folder = folder
         self._name = name
         self._threads = threads
-        self._session: Any = None
-        self._tokenizer: Any = None
-        self._loading = threading.Lock()
+        self.weights: Weights[tuple[Any, Any]] = (memory or ModelMemory()).weights(
+            self._load,
+            part=part,
+            name=name,
+            precision="onnx",
+            size=lambda: folder_bytes(folder),
+            measure=lambda _: (folder / "model.onnx").stat().st_size,
+        )
 
-    def load(self) -> None:
-        """Raises ModelUnavailable if the folder holds no such model."""
+    def _load(self) -> tuple[Any, Any]:
+        """Session and tokenizer. Raises ModelUnavailable if the folder holds no such model."""
         import onnxruntime
         from tokenizers import Tokenizer
 
-        with self._loading:
-            if self._session is not None:
-                return
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self._threads
-            # Threads that wait sleep: spinning ones would take the time of other work.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            try:
-                tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
-                tokenizer.enable_truncation(self.max_tokens)
-                tokenizer.enable_padding()
-                session = onnxruntime.InferenceSession(
-                    str(self._folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:  # both libraries raise bare exceptions of their own
-                raise ModelUnavailable(
-                    f"{self._name}: {self._folder} cannot be loaded as an ONNX model "
-                    f"({first_line(error)})"
-                ) from error
-            self._tokenizer, self._session = tokenizer, session
-
-    def memory(self) -> int:
-        return (self._folder / "model.onnx").stat().st_size if self._session else 0
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        # Threads that wait sleep: spinning ones would take the time of other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+            tokenizer.enable_truncation(self.max_tokens)
+            tokenizer.enable_padding()
+            session = onnxruntime.InferenceSession(
+                str(self._folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # both libraries raise bare exceptions of their own
+            raise ModelUnavailable(
+                f"{self._name}: {self._folder} cannot be loaded as an ONNX model "
+                f"({first_line(error)})"
+            ) from error
+        return session, tokenizer
 
     def run(
         self, texts: Sequence[str] | Sequence[tuple[str, str]]
@@ -188,14 +197,14 @@ class _Network:
         """The first output of the network, and the attention mask [n, tokens]."""
         import numpy as np
 
-        self.load()
-        encodings = self._tokenizer.encode_batch(list(texts))
-        mask = np.array([e.attention_mask for e in encodings], dtype=np.int64)
-        inputs = {
-            "input_ids": np.array([e.ids for e in encodings], dtype=np.int64),
-            "attention_mask": mask,
-            "token_type_ids": np.array([e.type_ids for e in encodings], dtype=np.int64),
-        }
-        wanted = {node.name for node in self._session.get_inputs()}
-        feed = {name: value for name, value in inputs.items() if name in wanted}
-        return self._session.run(None, feed)[0], mask
+        with self.weights.lease() as (session, tokenizer):
+            encodings = tokenizer.encode_batch(list(texts))
+            mask = np.array([e.attention_mask for e in encodings], dtype=np.int64)
+            inputs = {
+                "input_ids": np.array([e.ids for e in encodings], dtype=np.int64),
+                "attention_mask": mask,
+                "token_type_ids": np.array([e.type_ids for e in encodings], dtype=np.int64),
+            }
+            wanted = {node.name for node in session.get_inputs()}
+            feed = {name: value for name, value in inputs.items() if name in wanted}
+            return session.run(None, feed)[0], mask

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders.base import Space, TextKind
 from ragcore.encoders.options import reject_unknown, space_name, valid_text
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.models import Space, TextKind
 from ragcore.redaction import remember
 from ragcore.remote import Patience, Refused, Server
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import first_line, reject_unknown, valid_text
 from ragcore.errors import ModelUnavailable
+from ragcore.models import ModelMemory, Weights, folder_bytes
 
 if TYPE_CHECKING:
-    from ragcore.encoders.device import Placement
+    from ragcore.models.device import Placement
     from ragcore.types import FloatArray
 
 
@@ -31,6 +32,7 @@ class CrossEncoderReranker:
         name: str,
         placement: Placement,
         options: Mapping[str, Any] | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         options = dict(options or {})
         reject_unknown(name, options, self.OPTIONS)
@@ -39,24 +41,20 @@ class CrossEncoderReranker:
         self._placement = placement
         self._batch_size = int(options.get("batch_size", 32))
         self._max_tokens: int | None = options.get("max_tokens")
-        self._model: Any = None
         self._lock = threading.Lock()
-
-    @property
-    def placement(self) -> Placement:
-        return self._placement
+        self.weights: Weights[Any] = (memory or ModelMemory()).weights(
+            self._load,
+            part="reranker",
+            name=name,
+            device=placement.device,
+            precision=placement.precision,
+            size=lambda: folder_bytes(folder, placement.dtype.itemsize),
+        )
 
     def warm_up(self) -> None:
         """Load the weights. Raises ModelUnavailable if the folder is no such model."""
-        with self._lock:
-            if self._model is None:
-                self._model = self._load()
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights; 0 before they are loaded."""
-        if self._model is None:
-            return 0
-        return sum(p.numel() * p.element_size() for p in self._model.parameters())
+        with self.weights.lease():
+            pass
 
     def scores(self, query: str, passages: Sequence[str]) -> FloatArray:
         """Return float32 [n], higher is more relevant: the model's logits."""
@@ -65,9 +63,8 @@ class CrossEncoderReranker:
 
         if not passages:
             return np.zeros(0, dtype=np.float32)
-        self.warm_up()
-        with self._lock:
-            logits = self._model.predict(
+        with self.weights.lease() as model, self._lock:
+            logits = model.predict(
                 [(valid_text(query), valid_text(passage)) for passage in passages],
                 batch_size=self._batch_size,
                 show_progress_bar=False,

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders.base import Space, TextKind
 from ragcore.encoders.options import first_line, reject_unknown, space_name, valid_text
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.models import ModelMemory, Space, TextKind, Weights, folder_bytes
 
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.encoders.device import Placement
+    from ragcore.models.device import Placement
     from ragcore.types import FloatArray
 
 # Padded tokens in one batch. A CPU wants activations that stay in its caches.
@@ -43,6 +43,7 @@ class SentenceTransformerEncoder:
         revision: str,
         placement: Placement,
         options: Mapping[str, Any] | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         options = dict(options or {})
         reject_unknown(name, options, self.OPTIONS)
@@ -56,10 +57,16 @@ class SentenceTransformerEncoder:
             raise UsageError(f"{name}: batch_tokens must be at least 1")
         options.pop("batch_tokens", None)
         self._space_name = space_name(name, revision, options)
-        self._model: Any = None
         self._space: Space | None = None
-        self._loading = threading.Lock()
         self._tokenizing = threading.Lock()  # fast tokenizers refuse to be used by two threads
+        self.weights: Weights[Any] = (memory or ModelMemory()).weights(
+            self._load,
+            part="text_encoder",
+            name=name,
+            device=placement.device,
+            precision=placement.precision,
+            size=lambda: folder_bytes(folder, placement.dtype.itemsize),
+        )
 
     @property
     def space(self) -> Space:
@@ -69,26 +76,14 @@ class SentenceTransformerEncoder:
         assert self._space is not None
         return self._space
 
-    @property
-    def placement(self) -> Placement:
-        return self._placement
-
     def warm_up(self) -> None:
         """Load the weights. Raises ModelUnavailable if the folder is not such a model."""
-        with self._loading:
-            if self._model is None:
-                model = self._load()
+        with self.weights.lease() as model:
+            if self._space is None:
                 dimension = int(model.get_embedding_dimension() or 0)
                 if not dimension:
                     dimension = int(self._forward(model, ["a"], "passage").shape[1])
                 self._space = Space(self._space_name, "text", dimension)
-                self._model = model
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights; 0 before they are loaded."""
-        if self._model is None:
-            return 0
-        return sum(p.numel() * p.element_size() for p in self._model.parameters())
 
     def encode(self, texts: Sequence[str], kind: TextKind = "passage") -> FloatArray:
         """Return float32 [n, d], L2-normalised, in the order given."""
@@ -99,9 +94,10 @@ class SentenceTransformerEncoder:
         dimension = self.space.dimension
         texts = [valid_text(text) for text in texts]
         vectors = np.empty((len(texts), dimension), dtype=np.float32)
-        for batch in self._batches(texts):
-            chosen = [texts[i] for i in batch]
-            vectors[batch] = self._forward(self._model, chosen, kind).numpy()
+        with self.weights.lease() as model:
+            for batch in self._batches(model, texts):
+                chosen = [texts[i] for i in batch]
+                vectors[batch] = self._forward(model, chosen, kind).numpy()
         return vectors
 
     def _load(self) -> Any:
@@ -133,9 +129,9 @@ class SentenceTransformerEncoder:
             model[0].register_forward_hook(_widen)
         return model
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
+    def _batches(self, model: Any, texts: Sequence[str]) -> Iterator[list[int]]:
         """Positions of texts of like length, longest first, within the padded-token budget."""
-        lengths = self._lengths(texts)
+        lengths = self._lengths(model, texts)
         order = sorted(range(len(texts)), key=lengths.__getitem__, reverse=True)
         start = 0
         while start < len(order):
@@ -143,12 +139,12 @@ class SentenceTransformerEncoder:
             yield order[start : start + size]
             start += size
 
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
+    def _lengths(self, model: Any, texts: Sequence[str]) -> list[int]:
         """Tokens of each text as the model will see it (an estimate without a fast tokenizer)."""
-        limit = self._model.max_seq_length or 1 << 30
+        limit = model.max_seq_length or 1 << 30
         if len(texts) == 1:
             return [1]
-        backend = getattr(getattr(self._model, "tokenizer", None), "backend_tokenizer", None)
+        backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
         if backend is None:
             return [min(limit, 1 + len(text) // _CHARACTERS_A_TOKEN) for text in texts]
         with self._tokenizing:

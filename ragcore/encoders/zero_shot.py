@@ -11,7 +11,7 @@ from ragcore.errors import UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.encoders.base import ImageTextEncoder
+    from ragcore.models import ImageTextEncoder
     from ragcore.types import FloatArray
 
 # A label's vector is the mean over these: no single wording decides (Radford et al. 2021, 3.1.4).

@@ -13,13 +13,14 @@ from ragcore.evals.image_sets import detect
 from ragcore.extras import require_extra
 from ragcore.image_metrics import caption_bleu
 from ragcore.image_sets import Captioned, read_captioned
+from ragcore.models import Models, VisionLLM
 from ragcore.tuning.caption_questions import make_questions
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.llm.picture_llm import PictureLLM, ProjectedLLM
+    from ragcore.llm.picture_llm import ProjectedLLM
     from ragcore.settings import Settings
 
 _STEP = 16  # pictures at a time
@@ -30,6 +31,7 @@ def evaluate_captions(
     directory: Path,
     *,
     settings: Settings,
+    models: Models | None = None,
     model: str = "",
     limit: int | None = None,
     details: Path | None = None,
@@ -44,11 +46,11 @@ def evaluate_captions(
     nothing in the picture's place, `bleu4_other_picture`, each picture captioned from another
     one's features, `yes_no` with `yes_no_other_picture`: shares of made questions ("Is there a
     dog?") about the first 300 pictures answered right, with the picture and with another. What is
-    not measured is None. `details` takes every caption as JSON Lines.
+    not measured is None. `details` takes every caption as JSON Lines. `models` defaults to those
+    of the settings.
 
     Raises UsageError for a wrong folder, ModelUnavailable, Cancelled.
     """
-    from ragcore.llm.loader import load_picture_llm
     from ragcore.llm.picture_llm import BEAMS, ProjectedLLM
 
     require_extra("train", "caption scores")
@@ -58,7 +60,8 @@ def evaluate_captions(
     items = read_captioned(listing)[:limit]
     if len(items) < 2:
         raise UsageError(f"{listing} holds one picture: at least two are needed")
-    llm = load_picture_llm(settings, model)
+    models = models or Models(settings)
+    llm = models.vision_llm(model)
     run = _Run(items, progress, cancel)
     began = time.monotonic()
     said, cells = run.captions(llm)
@@ -77,7 +80,7 @@ def evaluate_captions(
     }
     training = directory / "train.jsonl"
     if training.is_file() and training != listing:
-        near = _nearest(items, read_captioned(training), settings, run.tell)
+        near = _nearest(items, read_captioned(training), models, run.tell)
         result["bleu4_nearest"] = run.bleu(near)
     if isinstance(llm, ProjectedLLM) and cells is not None:
         others = run.captions_of_cells(llm, cells.roll(1, 0), "another picture")
@@ -112,7 +115,7 @@ class _Run:
         if self.progress is not None:
             self.progress(Progress(stage, done, total))
 
-    def captions(self, llm: PictureLLM) -> tuple[list[str], torch.Tensor | None]:
+    def captions(self, llm: VisionLLM) -> tuple[list[str], torch.Tensor | None]:
         """Captions of all pictures and, for a projector of ours, the cells they were made from."""
         import torch
 
@@ -153,15 +156,13 @@ class _Run:
 def _nearest(
     items: Sequence[Captioned],
     training: Sequence[Captioned],
-    settings: Settings,
+    models: Models,
     tell: Callable[[str, int, int], None],
 ) -> list[str]:
     """The first caption of the training picture nearest to each, by the profile's model."""
     import numpy as np
 
-    from ragcore.encoders.loader import image_text_encoder
-
-    encoder = image_text_encoder(settings)
+    encoder = models.image_text_encoder()
 
     def vectors(several: Sequence[Captioned], stage: str) -> Iterator[Any]:
         for start in range(0, len(several), 64):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
 from ragcore.evals.qa_scores import normalised
+from ragcore.models import Models
 from ragcore.types import CancelToken, Hit, Message, Progress, ProgressCallback, SearchQuery
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def evaluate_chat(
     file: Path,
     *,
     settings: Settings,
+    models: Models | None = None,
     collection: str,
     k: int = 4,
     rewrite: Rewrite | None = None,
@@ -50,7 +52,8 @@ def evaluate_chat(
     the first is a follow-up, or, where both questions are the same, a change of subject that
     must not be rewritten. The history holds the questions before it with their answers as the
     file has them. A search has found it when one of its first `k` passages holds the evidence.
-    `rewrite` and `find` replace the profile's model and the collection.
+    `rewrite` and `find` replace the profile's model and the collection; `models` defaults to
+    those of the settings.
 
     Returns found_as_asked, found_rewritten, found_by_hand (shares of the follow-ups in [0, 1]),
     `lost` (follow-ups found as asked and not when rewritten), rewritten (share of them that was
@@ -60,8 +63,9 @@ def evaluate_chat(
     """
     chains = read_chains(file)
     turns = [(chain[:n], turn) for chain in chains for n, turn in enumerate(chain) if n]
-    rewrite = rewrite or _rewrite(settings)
-    find = find or _find(settings, collection, k)
+    models = models or Models(settings)
+    rewrite = rewrite or _rewrite(models)
+    find = find or _find(settings, models, collection, k)
     found: dict[str, list[bool]] = {"as_asked": [], "rewritten": [], "by_hand": []}
     changed, spent, misses, wrong = [], 0.0, [], []
     for number, (before, turn) in enumerate(turns, 1):
@@ -140,20 +144,19 @@ def _holds(passages: Sequence[str], evidence: str) -> bool:
     return any(wanted in f" {normalised(text.replace('-', ' '))} " for text in passages)
 
 
-def _rewrite(settings: Settings) -> Rewrite:
+def _rewrite(models: Models) -> Rewrite:
     from ragcore.answers.rewrite import stand_alone
-    from ragcore.llm.loader import load_llm
 
-    llm = load_llm(settings)
+    llm = models.llm()
     return lambda question, history, find: stand_alone(llm, question, history, find=find)
 
 
-def _find(settings: Settings, collection: str, k: int) -> Find:
+def _find(settings: Settings, models: Models, collection: str, k: int) -> Find:
     from ragcore.catalog import Catalog
     from ragcore.search import SearchEngine, Stores
 
     catalog = Catalog(settings.catalogue_url)
-    engine = SearchEngine(catalog, Stores(catalog, settings), settings)
+    engine = SearchEngine(catalog, Stores(catalog, settings), settings, models=models)
 
     def find(text: str) -> Sequence[Hit]:
         query = SearchQuery(text=text, kind="passages", k=k, collection=collection)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion import Imaginer, ImagineRequest, condition_error, extract
+from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
 from ragcore.evals.diffusion_samples import latent_shape, rebuilt, sample_batch, save_sheet
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
+from ragcore.models import Models
 from ragcore.tuning.diffusion_data import IconSet, read_icons, split, style_words
 from ragcore.types import Progress, ProgressCallback
 
@@ -39,6 +41,7 @@ def evaluate_diffusion(
     folder: Path,
     *,
     settings: Settings,
+    models: Models | None = None,
     imaginer: Imaginer | None = None,
     prompts: int = 200,
     guided: int = 96,
@@ -52,11 +55,11 @@ def evaluate_diffusion(
     """Metrics by name. `folder` holds the icons that the model was trained on.
 
     `pictures` is a folder for sheets of what was made, each seen name beside its nearest
-    training picture. Raises UsageError if the model does not know what it was trained on.
+    training picture. `models` defaults to those of the settings. Raises UsageError if the model
+    does not know what it was trained on.
     """
-    from ragcore.diffusion.loader import imaginer as of_profile
-
-    test = _Test(folder, imaginer or of_profile(settings), settings, steps, scale, seed, progress)
+    imaginer = imaginer or imaginer_of(models or Models(settings))
+    test = _Test(folder, imaginer, settings, steps, scale, seed, progress)
     result: dict[str, Any] = {"model": test.imaginer.model.card.name, "steps": steps}
     result |= {"scale": scale, **test.judged()}
     result |= test.names(prompts, pictures)

@@ -15,8 +15,7 @@ from ragcore.types import Progress, ProgressCallback
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.encoders.base import ImageTextEncoder
-    from ragcore.settings import Settings
+    from ragcore.models import ImageTextEncoder, Models
     from ragcore.types import FloatArray
 
 CHUNK = 128
@@ -26,7 +25,7 @@ CANDIDATES = 50  # a view, as the search engine takes them
 def evaluate_images(
     directory: str | Path,
     *,
-    settings: Settings,
+    models: Models,
     encoder: ImageTextEncoder | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
@@ -54,10 +53,7 @@ def evaluate_images(
     else:
         copies = image_sets.read_copies(folder)
         measure = lambda model: _copies(copies, model, progress)  # noqa: E731
-    if encoder is None:
-        from ragcore.encoders.loader import image_text_encoder
-
-        encoder = image_text_encoder(settings)
+    encoder = encoder or models.image_text_encoder()
     began = time.perf_counter()
     result = measure(encoder)
     return result | {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ragcore.settings import Settings
+    from ragcore.models import Models
 
     Table = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ _AXES = 512  # principal axes of raw pixels: more of them does not help, and tak
 def evaluate_probe(
     folder: Path,
     *,
-    settings: Settings,
+    models: Models,
     model: LatentModel | None = None,
     count: int = 4000,
     seed: int = 0,
@@ -53,7 +53,7 @@ def evaluate_probe(
     without an autoencoder of ours.
     """
     tell = progress or (lambda _: None)
-    model = model or _model_of(settings)
+    model = model or _model_of(models)
     known = model.card.data or {}
     icons = read_icons(folder, known.get("styles", ()), leave_out=known.get("leave_out", ()))
     tell(Progress("scenes", 0, 1))
@@ -66,7 +66,7 @@ def evaluate_probe(
         raise UsageError(f"{len(set(scenes.concepts))} icons are too few to fit and to test on")
     encoders: dict[str, Callable[[], Table]] = {
         "latents": lambda: encode_pixels(model, scenes.pixels),
-        "image_encoder": lambda: _embeddings(scenes, settings),
+        "image_encoder": lambda: _embeddings(scenes, models),
         "pixels": lambda: _axes(scenes.pixels.reshape(len(scenes.pixels), -1), ~test),
     }
     result: dict[str, Any] = {"model": model.card.name, "scenes": len(test),
@@ -86,10 +86,8 @@ def evaluate_probe(
     return result
 
 
-def _model_of(settings: Settings) -> LatentModel:
-    from ragcore.diffusion.loader import imaginer
-
-    model = imaginer(settings).model
+def _model_of(models: Models) -> LatentModel:
+    model = models.diffuser()
     if not isinstance(model, LatentModel):
         raise UsageError("only the codes of models that ragcore has trained are probed")
     return model
@@ -210,12 +208,10 @@ def _axes(pixels: NDArray[np.uint8], fit: NDArray[np.bool_]) -> Table:
     return found
 
 
-def _embeddings(scenes: Scenes, settings: Settings) -> Table:
+def _embeddings(scenes: Scenes, models: Models) -> Table:
     from PIL import Image
 
-    from ragcore.encoders.loader import image_text_encoder
-
-    found: Table = image_text_encoder(settings).encode_images(
+    found: Table = models.image_text_encoder().encode_images(
         [Image.fromarray(scene) for scene in scenes.pixels]
     )
     return found

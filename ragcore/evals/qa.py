@@ -14,6 +14,7 @@ from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
 from ragcore.evals.qa_scores import exact_match, stands_in, token_f1, without_citations
 from ragcore.evals.reliability import calibration_error, draw_reliability
+from ragcore.models import Models
 from ragcore.types import (
     Answer,
     CancelToken,
@@ -58,6 +59,7 @@ def evaluate_qa(
     file: Path,
     *,
     settings: Settings,
+    models: Models | None = None,
     distractors: int = 0,
     collection: str | None = None,
     limit: int | None = None,
@@ -78,7 +80,8 @@ def evaluate_qa(
     goes through search and all (`ask` may replace that). `limit` takes the first ones.
     Questions of given passages are answered `batch` at once (1: one after another, as a person
     asks). `adapter` and `threshold` are those of `Answerer.stream`. `details` is written as JSONL,
-    one outcome a line; `plot` is a picture of how far confidences come true.
+    one outcome a line; `plot` is a picture of how far confidences come true. `models` defaults to
+    those of the settings.
 
     Returns means by name: em, f1 over answerable questions; contains (an accepted answer stands
     in the answer); citation_precision, citation_recall; declined_unanswerable,
@@ -90,10 +93,13 @@ def evaluate_qa(
     if (limit is not None and limit < 1) or distractors < 0 or batch < 1:
         raise UsageError("limit and batch must be at least 1, and distractors at least 0")
     questions = everything[:limit]
+    models = models or Models(settings)
     runner: _Passages | _Pipeline = (
-        _Pipeline(ask or _ask(settings, collection, adapter, threshold))
+        _Pipeline(ask or _ask(settings, models, collection, adapter, threshold))
         if collection is not None
-        else _Passages(everything, settings, distractors, adapter, seed, threshold)
+        else _Passages(
+            everything, _answerer(settings, models, threshold), distractors, adapter, seed
+        )
     )
     found: dict[int, Outcome] = {}
     started = begun = time.perf_counter()
@@ -144,17 +150,16 @@ class _Passages:
     def __init__(
         self,
         questions: Sequence[Question],
-        settings: Settings,
+        answerer: Answerer,
         distractors: int,
         adapter: str | None,
         seed: int,
-        threshold: float | None,
     ) -> None:
         from ragcore.tuning.neighbours import Neighbours
 
         if missing := sum(not q.context for q in questions):
             raise UsageError(f"{missing} questions have no context: name a collection to ask")
-        self._answerer = _answerer(settings, threshold)
+        self._answerer = answerer
         self._adapter = adapter
         self._count = distractors
         self._seed = seed
@@ -206,15 +211,20 @@ class _Pipeline:
         return None
 
 
-def _ask(settings: Settings, collection: str, adapter: str | None, threshold: float | None) -> Ask:
+def _ask(
+    settings: Settings,
+    models: Models,
+    collection: str,
+    adapter: str | None,
+    threshold: float | None,
+) -> Ask:
     """Search and answer as a library does, on its catalogue."""
     from ragcore.answers import Answerer
     from ragcore.catalog import Catalog
-    from ragcore.llm.loader import load_llm
     from ragcore.search import SearchEngine, Stores
 
     catalog = Catalog(settings.catalogue_url)
-    engine = SearchEngine(catalog, Stores(catalog, settings), settings)
+    engine = SearchEngine(catalog, Stores(catalog, settings), settings, models=models)
     found: list[Hit] = []
 
     def search(query: SearchQuery) -> SearchResult:
@@ -222,7 +232,7 @@ def _ask(settings: Settings, collection: str, adapter: str | None, threshold: fl
         found[:] = result.hits
         return result
 
-    answerer = Answerer(load_llm(settings), search, settings=settings, threshold=threshold)
+    answerer = Answerer(models.llm(), search, settings=settings, models=models, threshold=threshold)
 
     def ask(question: str) -> Answer:
         found.clear()
@@ -233,12 +243,16 @@ def _ask(settings: Settings, collection: str, adapter: str | None, threshold: fl
     return ask
 
 
-def _answerer(settings: Settings, threshold: float | None) -> Answerer:
+def _answerer(settings: Settings, models: Models, threshold: float | None) -> Answerer:
     from ragcore.answers import Answerer
-    from ragcore.llm.loader import load_llm
 
-    llm = load_llm(settings)
-    return Answerer(llm, lambda _: SearchResult(()), settings=settings, threshold=threshold)
+    return Answerer(
+        models.llm(),
+        lambda _: SearchResult(()),
+        settings=settings,
+        models=models,
+        threshold=threshold,
+    )
 
 
 def score(outcome: Outcome, gold: int | None) -> dict[str, float | None]:

@@ -16,6 +16,7 @@ from ragcore.catalog.documents import store_document
 from ragcore.errors import ModelUnavailable
 from ragcore.evals.beir import BeirSet, read_beir
 from ragcore.evals.metrics import ndcg, recall, reciprocal_rank
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.types import (
     CancelToken,
@@ -28,7 +29,7 @@ from ragcore.types import (
 )
 
 if TYPE_CHECKING:
-    from ragcore.encoders import Reranker, TextEncoder
+    from ragcore.models import Reranker, TextEncoder
     from ragcore.search import SearchEngine
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def evaluate_retrieval(
     beir_dir: str | Path,
     *,
     settings: Settings | None = None,
+    models: Models | None = None,
     rerank_queries: int = 20,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
@@ -55,27 +57,26 @@ def evaluate_retrieval(
     the default search does not rerank; "reranked" shows what the starter's optional one would do.
     That is slow, so it reads `rerank_queries` queries only, evenly drawn: "queries" tells their
     number and "fused" what the fused search reaches on the same. "reranked" is None for 0
-    queries, or where the weights cannot be had.
+    queries, or where the weights cannot be had. `models` defaults to those of the settings.
 
     Raises UsageError if `beir_dir` is no such collection, Cancelled when `cancel` is set.
     """
-    from ragcore.encoders.loader import text_encoder
     from ragcore.search import SearchEngine, Stores
-    from ragcore.weights import load_profile
 
     start = time.perf_counter()
     settings = settings or Settings()
+    models = models or Models(settings)
     data = read_beir(Path(beir_dir).expanduser())
-    reranks = load_profile(settings).reranker is not None
+    reranks = models.profile.reranker is not None
     with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
         own = settings.model_copy(update={"home": Path(home), "database_url": "", "vectors": ""})
         own.__dict__.pop("catalogue_url", None)
         catalog = Catalog(f"sqlite:///{Path(home) / 'catalogue.db'}")
         stores = Stores(catalog, own)
-        reranker = _reranker(own) if reranks or rerank_queries else None
-        engine = SearchEngine(catalog, stores, own, reranker=reranker)
+        reranker = _reranker(models) if reranks or rerank_queries else None
+        engine = SearchEngine(catalog, stores, own, models=models, reranker=reranker)
         try:
-            _index(catalog, data, text_encoder(own), progress, cancel)
+            _index(catalog, data, models.text_encoder(), progress, cancel)
             count = len(data.queries) if reranks else rerank_queries if reranker else 0
             sample = _sample(data, count)
             methods = _measure(engine, data, sample, progress, cancel)
@@ -124,11 +125,9 @@ def _index(
         _report(progress, cancel, "embed", min(at + _BATCH, len(items)), len(items))
 
 
-def _reranker(settings: Settings) -> Reranker | None:
-    from ragcore.encoders.loader import evaluated_reranker
-
+def _reranker(models: Models) -> Reranker | None:
     try:
-        return evaluated_reranker(settings)
+        return models.reranker(optional=True)
     except ModelUnavailable as error:
         log.warning("no reranked column: %s", error)
         return None

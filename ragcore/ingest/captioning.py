@@ -21,7 +21,7 @@ from ragcore.types import CancelToken, Progress, ProgressCallback
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.llm.picture_llm import PictureLLM
+    from ragcore.models import VisionLLM
     from ragcore.settings import Settings
 
 _BATCH = 8  # written and committed at a time
@@ -40,7 +40,7 @@ class CaptionReport:
 def caption_collection(
     catalog: Catalog,
     collection_id: int,
-    model: PictureLLM,
+    model: VisionLLM,
     settings: Settings,
     *,
     progress: ProgressCallback | None = None,

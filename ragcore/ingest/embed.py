@@ -12,7 +12,7 @@ from ragcore.catalog import NewDocument
 from ragcore.ingest.worker import ReadResult
 
 if TYPE_CHECKING:
-    from ragcore.encoders import ImageTextEncoder, TextEncoder
+    from ragcore.models import ImageTextEncoder, TextEncoder
     from ragcore.types import FloatArray
 
 

@@ -15,7 +15,7 @@ from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
-    from ragcore.encoders import Space
+    from ragcore.models import Space
 
 # From the encoders' spaces (text, images) to their ids. Raises UsageError for spaces that are
 # not the collection's.

@@ -31,7 +31,7 @@ _PER_CPU = 2  # files that are sent for each processor: one is read, one waits
 _MOST_SENT = 1 << 30  # bytes of files that are on their way at once
 _PATIENCE = 1.0
 _LOOK = 0.2  # seconds that embedding waits for a result before it looks around
-_MODEL_FIELDS = ("profile", "device", "precision", "threads", "weights_cache")
+_MODEL_FIELDS = ("profile", "device", "precision", "threads", "model_memory_mb", "weights_cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,15 @@ class _Sent:
 class RayEngine(Engine):
     """The cluster at `address` ("": RAY_ADDRESS, or the one this machine belongs to)."""
 
-    def __init__(self, settings: Settings, find_spaces: FindSpaces, address: str = "") -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        model_settings: Settings,
+        find_spaces: FindSpaces,
+        address: str = "",
+    ) -> None:
+        """The nodes make their models from `model_settings`."""
+        self._settings, self._model_settings = settings, model_settings
         self._find_spaces = find_spaces
         self._address = address
         self._models_agree = threading.Event()  # nothing is read before
@@ -53,7 +60,7 @@ class RayEngine(Engine):
     def __enter__(self) -> Self:
         """Raises RagcoreError if no cluster answers."""
         self._cluster = Cluster(self._address)
-        fields = {name: getattr(self._settings, name) for name in _MODEL_FIELDS}
+        fields = {name: getattr(self._model_settings, name) for name in _MODEL_FIELDS}
         self._embedders = Embedders(self._cluster, fields)
         return self
 

@@ -17,8 +17,8 @@ from ragcore.ingest.pool import Reader
 from ragcore.ingest.worker import ReadRequest, ReadResult
 
 if TYPE_CHECKING:
-    from ragcore.encoders import Space
     from ragcore.ingest.embed import Embedder, Vectors
+    from ragcore.models import Space
 
 _reader: Reader | None = None  # one a worker process of Ray, kept from task to task
 
@@ -57,15 +57,16 @@ class EmbeddingActor:
 
     def open(self) -> Opened:
         """Load the models. Raises RagcoreError if this node has not what they need."""
-        from ragcore.encoders.device import place
-        from ragcore.encoders.loader import image_text_encoder, text_encoder
         from ragcore.ingest.embed import Embedder
+        from ragcore.models import Models
+        from ragcore.models.device import place
         from ragcore.settings import Settings
 
         if cache := os.environ.get("RAGCORE_WEIGHTS_CACHE"):  # a node may have its own
             self._fields["weights_cache"] = Path(cache)
         settings = Settings(**self._fields)
-        text, image = text_encoder(settings), image_text_encoder(settings)
+        models = Models(settings)
+        text, image = models.text_encoder(), models.image_text_encoder()
         text.warm_up()
         image.warm_up()
         self._embedder: Embedder = Embedder(text, image)

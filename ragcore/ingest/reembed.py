@@ -29,7 +29,7 @@ from ragcore.types import CancelToken, Progress, ProgressCallback
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-    from ragcore.encoders import ImageTextEncoder, Space, TextEncoder
+    from ragcore.models import ImageTextEncoder, Space, TextEncoder
     from ragcore.settings import Settings
     from ragcore.types import FloatArray
 

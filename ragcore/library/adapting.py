@@ -79,10 +79,8 @@ class Adapting(Parts):
         self.adapters.remove(name)
 
     def _fitting(self, name: str) -> None:
-        from ragcore.weights import load_profile
-
-        model = load_profile(self.settings).llm
-        if model is None or model.kind != "transformers":
+        model = self.models.profile.llm
+        if model is None or not model.needs_weights:
             return  # on a server, an adapter is a name of the server's
         base = self.adapters.inspect(name).base
         if base != model.name:

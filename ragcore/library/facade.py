@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
     """A person's documents and pictures: everything ragcore does, on one home folder.
 
-    Light to make: models load when first needed, and are shared by all of a process. Safe to
-    use from several threads; several processes may work on one home at once.
+    Light to make: models load when first needed; libraries that are given the same `Models`
+    share them. Safe to use from several threads; several processes may work on one home at once.
 
     Example:
         >>> with Library() as library:                                   # doctest: +SKIP
@@ -77,10 +77,9 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
 
     def collections_of_other_models(self) -> list[str]:
         """Names of the collections that were embedded by other models than the profile's."""
-        from ragcore.encoders.loader import space_prefix
-        from ragcore.weights import load_profile
+        from ragcore.encoders.factories import space_prefix
 
-        profile = load_profile(self.settings)
+        profile = self.models.profile
         wanted = {"text": profile.text_encoder, "image": profile.image_text_encoder}
         names = []
         for row in self.collections():
@@ -98,7 +97,9 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
     def _answerer(self) -> Answerer:
         from ragcore.answers import Answerer
 
-        return Answerer(self.llm, self.engine.search, settings=self.settings)
+        return Answerer(
+            self.models.llm(), self.engine.search, settings=self.settings, models=self.models
+        )
 
     @cached_property
     def chat(self) -> Chat:
@@ -205,10 +206,8 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         """
         answerer = self._answerer
         if hits is not None:
-            from ragcore.answers import Answerer
-
             found = SearchResult(tuple(hits))
-            answerer = Answerer(self.llm, lambda _query: found, settings=self.settings)
+            answerer = answerer.searching(lambda _query: found)
             k = max(1, len(found.hits))
         return answerer.stream(
             question,

@@ -26,9 +26,9 @@ class Imagining(Parts):
     @property
     def imaginer(self) -> Imaginer:
         """The profile's picture maker. Raises UsageError if it has none."""
-        from ragcore.diffusion.loader import imaginer
+        from ragcore.diffusion.factories import imaginer_of
 
-        return imaginer(self.settings)
+        return imaginer_of(self.models)
 
     @permits.verb("read")
     def imagine(
@@ -83,10 +83,10 @@ class Imagining(Parts):
 
     @property
     def takes_picture_loras(self) -> bool:
-        """Whether the picture maker is of the Stable Diffusion family."""
-        from ragcore.diffusion.stable import StableModel
+        """Whether the image generator takes LoRA files."""
+        from ragcore.diffusion.base import LoraDiffuser
 
-        return isinstance(self.imaginer.model, StableModel)
+        return isinstance(self.imaginer.model, LoraDiffuser)
 
     def picture_loras(self) -> dict[str, Path]:
         """LoRA files for the picture maker that were added, by name."""
@@ -115,9 +115,10 @@ class Imagining(Parts):
         ("hub:OWNER/NAME" or "local:FOLDER"). Raises UsageError for a kind that is not made here,
         UnreadableFile, ModelUnavailable.
         """
-        from ragcore.diffusion.hub_conditions import MAKES, open_model
+        from ragcore.diffusion.factories import condition_model
+        from ragcore.diffusion.hub_conditions import MAKES
         from ragcore.diffusion.pictures import as_png, square
-        from ragcore.weights import WeightStore
+        from ragcore.weights import ModelRef
 
         side = size or self.imaginer.model.card.size
         pixels = square(picture, side, f"condition {kind}")
@@ -126,8 +127,9 @@ class Imagining(Parts):
         permits.require_everywhere("admin")  # it names a folder of the server, or fetches weights
         for does, kinds in MAKES.items():
             if kind in kinds:
-                maker = open_model(does, [WeightStore(self.settings).ensure(model)])
-                return as_png(maker.condition(kind, pixels))
+                weights = condition_model(self.models, does, ModelRef(model, does), "cpu")
+                with weights.lease() as maker:
+                    return as_png(maker.condition(kind, pixels))
         makes = ", ".join(one for kinds in MAKES.values() for one in kinds)
         raise UsageError(f"a model makes {makes}, not {kind!r}")
 

@@ -21,10 +21,10 @@ from ragcore.logs import fields
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.encoders import Space
     from ragcore.ingest.embed import SpaceIds
     from ragcore.ingest.engines import Engine
     from ragcore.ingest.reembed import ReembedReport
+    from ragcore.models import Space
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ class Ingesting(Teaching, Seeing):
 
             return lambda: LocalEngine(
                 settings,
-                lambda: Embedder(self.text_encoder, self.image_text_encoder),
+                lambda: Embedder(self.models.text_encoder(), self.models.image_text_encoder()),
                 find_spaces,
             )
         if name != "ray":
@@ -237,7 +237,7 @@ class Ingesting(Teaching, Seeing):
         require_extra("ray", "ingests on a cluster")
         from ragcore.ingest.ray_engine import RayEngine
 
-        return lambda: RayEngine(settings, find_spaces, where)
+        return lambda: RayEngine(settings, self.models.settings, find_spaces, where)
 
     def _space_ids(
         self, collection_id: int, collection: str, text: Space, image: Space
@@ -278,7 +278,7 @@ class Ingesting(Teaching, Seeing):
 
         row = self.catalog.collection(collection)
         run = Reembedding(self.catalog, row.id, self.settings, progress=progress, cancel=cancel)
-        report = run.run(self.text_encoder, self.image_text_encoder)
+        report = run.run(self.models.text_encoder(), self.models.image_text_encoder())
         self.stores.refresh(row.id)
         return report
 
@@ -299,7 +299,8 @@ class Ingesting(Teaching, Seeing):
         Raises UsageError if those are not the profile's.
         """
         row = self.catalog.collection(collection)
-        self._space_ids(row.id, collection, self.text_encoder.space, self.image_text_encoder.space)
+        text, image = self.models.text_encoder(), self.models.image_text_encoder()
+        self._space_ids(row.id, collection, text.space, image.space)
         return sum(self.reembed(collection).embedded.values())
 
 

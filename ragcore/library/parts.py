@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from ragcore.catalog import Catalog
 from ragcore.ingest.jobs import Jobs
+from ragcore.models import Models
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
     from ragcore.catalog.conversations import Conversations
     from ragcore.catalog.sessions import Sessions
-    from ragcore.encoders import ImageTextEncoder, TextEncoder
     from ragcore.ingest.uploads import Uploads
-    from ragcore.llm import LLM
-    from ragcore.machine import Machine
     from ragcore.search import SearchEngine, Stores
     from ragcore.search.duplicates import Duplicates
     from ragcore.search.projection import MapMaker
@@ -26,8 +24,11 @@ if TYPE_CHECKING:
 class Parts:
     """Settings, catalogue, indexes, models and jobs of one home folder."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+    def __init__(self, settings: Settings | None = None, *, models: Models | None = None) -> None:
+        """`models` replaces those of the settings; whoever made them closes them."""
+        self.settings = settings or (models.settings if models is not None else Settings())
+        self.models = models or Models(self.settings)
+        self._own_models = models is None
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -52,7 +53,9 @@ class Parts:
             self.stores.close()
         if "catalog" in parts:
             self.catalog.close()
-        kept = {"settings", "_lock"}
+        if self._own_models:
+            self.models.close()
+        kept = {"settings", "models", "_own_models", "_lock"}
         for name in [name for name in parts if name not in kept]:
             del parts[name]
 
@@ -74,25 +77,7 @@ class Parts:
     def engine(self) -> SearchEngine:
         from ragcore.search import SearchEngine
 
-        return SearchEngine(self.catalog, self.stores, self.settings)
-
-    @property
-    def text_encoder(self) -> TextEncoder:
-        from ragcore.encoders.loader import text_encoder
-
-        return text_encoder(self.settings)
-
-    @property
-    def image_text_encoder(self) -> ImageTextEncoder:
-        from ragcore.encoders.loader import image_text_encoder
-
-        return image_text_encoder(self.settings)
-
-    @property
-    def llm(self) -> LLM:
-        from ragcore.llm.loader import load_llm
-
-        return load_llm(self.settings)
+        return SearchEngine(self.catalog, self.stores, self.settings, models=self.models)
 
     @cached_property
     def conversations(self) -> Conversations:
@@ -123,9 +108,3 @@ class Parts:
         from ragcore.search.projection import MapMaker
 
         return MapMaker(self.catalog, self.settings.home / "maps")
-
-    @cached_property
-    def machine(self) -> Machine:
-        from ragcore.machine import Machine
-
-        return Machine(self.settings)

@@ -18,22 +18,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ragcore.ingest.captioning import CaptionReport
-    from ragcore.llm.base import Sampling
-    from ragcore.llm.picture_llm import PictureAnswer, PictureLLM
+    from ragcore.llm.picture_llm import PictureAnswer
+    from ragcore.models import Sampling
 
 log = logging.getLogger(__name__)
 
 
 class Seeing(Parts):
     """The verbs of a model that sees."""
-
-    def picture_llm(self, model: str = "") -> PictureLLM:
-        """The profile's model for pictures, or the one named; see `load_picture_llm`."""
-        from ragcore.llm.loader import load_picture_llm
-
-        if model:
-            permits.require_everywhere("admin")  # it names a folder, or fetches weights
-        return load_picture_llm(self.settings, model)
 
     @permits.verb("read")
     def ask_picture(
@@ -67,15 +59,15 @@ class Seeing(Parts):
         cancel: CancelToken | None = None,
     ) -> Iterator[str | PictureAnswer]:
         """As `ask_picture`, in pieces of text and at last the whole answer."""
-        from ragcore.llm.base import Sampling
         from ragcore.llm.picture_llm import PictureAnswer, check_question
+        from ragcore.models import Sampling
 
         check_question(question)
         image = self._open(picture)
         began, pieces = time.monotonic(), []
-        llm = self.picture_llm(model)
+        llm = self.models.vision_llm(model)
         how = sampling or Sampling(max_tokens=60)
-        for piece in llm.stream(image, question, how, cancel=cancel):
+        for piece in llm.stream_image(image, question, how, cancel=cancel):
             pieces.append(piece)
             yield piece
         yield PictureAnswer("".join(pieces).strip(), llm.name, time.monotonic() - began)
@@ -88,7 +80,7 @@ class Seeing(Parts):
         from ragcore.llm.picture_llm import PictureAnswer
 
         image, began = self._open(picture), time.monotonic()
-        llm = self.picture_llm(model)
+        llm = self.models.vision_llm(model)
         (text,) = llm.captions([image], cancel=cancel)
         return PictureAnswer(text, llm.name, time.monotonic() - began)
 
@@ -112,7 +104,7 @@ class Seeing(Parts):
         return caption_collection(
             self.catalog,
             row.id,
-            self.picture_llm(model),
+            self.models.vision_llm(model),
             self.settings,
             progress=progress,
             cancel=cancel,

@@ -139,7 +139,12 @@ class Teaching(Parts):
         from ragcore.tuning.classifier import tune_classifier
 
         return tune_classifier(
-            recipe, settings=self.settings, progress=progress, cancel=cancel, resume=resume
+            recipe,
+            settings=self.settings,
+            models=self.models,
+            progress=progress,
+            cancel=cancel,
+            resume=resume,
         )
 
     @permits.verb("write")
@@ -198,7 +203,7 @@ class Teaching(Parts):
         return label_collection(
             self.catalog,
             row.id,
-            Classifier(name, self.settings),
+            Classifier(name, self.settings, self.models),
             self.settings,
             progress=progress,
             cancel=cancel,

@@ -1,6 +1,5 @@
-"""Language models: one contract, a model in this process or a server by URL, adapters."""
+"""Language models: one in this process or a server by URL, adapters, grammars, vision."""
 
-from ragcore.llm.base import LLM, Constraint, Sampling
 from ragcore.llm.schema import check_schema
 
-__all__ = ["LLM", "Constraint", "Sampling", "check_schema"]
+__all__ = ["check_schema"]

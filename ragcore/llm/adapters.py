@@ -124,12 +124,12 @@ class AdapterStore:
         """Write base plus adapter as an ordinary model folder (safetensors, tokenizer)."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from ragcore.llm.loader import resolve_model
+        from ragcore.weights import WeightStore
 
         if target.exists() and any(target.iterdir()):
             raise UsageError(f"{target} is not empty")
         info = self.inspect(name)
-        source = resolve_model(base or info.base, self._settings)
+        source = WeightStore(self._settings).folder_of(base or info.base)
         loaded = AutoModelForCausalLM.from_pretrained(
             source, dtype="auto", local_files_only=True, trust_remote_code=False
         )

@@ -8,10 +8,10 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, RagcoreError
-from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.grammar import verify
 from ragcore.llm.logits import word_tokens
 from ragcore.llm.text_stream import TextStream
+from ragcore.models import Constraint, Sampling, Written
 from ragcore.types import CancelToken
 
 if TYPE_CHECKING:
@@ -68,17 +68,6 @@ def generate_branches(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An answer's text, its tokens, the sum of their log-probabilities, and the probability of
-    the watched word as its first one."""
-
-    text: str
-    tokens: int
-    logprob: float
-    first: float
-
-
 def write_batch(
     model: Any,
     tokenizer: Any,
@@ -89,7 +78,7 @@ def write_batch(
     bar: Callable[[float], bool],
     cancel: CancelToken | None = None,
 ) -> list[Written]:
-    """Texts after `prompts` (token ids); see `TransformersLLM.write_all`."""
+    """Texts after `prompts` (token ids); see `BatchLLM.write_all`."""
     (watched,) = tokenizer(watch, add_special_tokens=False)["input_ids"]
     forms = [ids[0] for ids in word_tokens(tokenizer, watch) if len(ids) == 1]
     shared = shared_beginning(prompts)

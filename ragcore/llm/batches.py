@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ragcore.llm.base import NO_ADAPTER, Constraint, Sampling
-from ragcore.llm.batch import Written, complete_batch, finished, write_batch
+from ragcore.llm.batch import complete_batch, finished, write_batch
 from ragcore.llm.chooser import Chooser
 from ragcore.llm.logits import check
+from ragcore.models import NO_ADAPTER, Constraint, Sampling, Written
 from ragcore.types import CancelToken, Message
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from ragcore.llm.logits import processors
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.llm.base import Sampling
     from ragcore.llm.grammar import Grammar
+    from ragcore.models import Sampling
 
 
 class Chooser:

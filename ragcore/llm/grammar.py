@@ -23,7 +23,7 @@ from ragcore.llm.schema import MAX_CHARACTERS, check_schema, verify_json
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.llm.base import Constraint
+    from ragcore.models import Constraint
 
 MAX_STRING = 300  # characters of a string whose schema sets no maxLength
 MAX_ITEMS = 12  # items of an array whose schema sets no maxItems

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable
-from ragcore.llm.base import Sampling
 from ragcore.llm.logits import check
 from ragcore.llm.picture_llm import CAPTION_TOKENS, check_question
+from ragcore.models import ModelMemory, Sampling, Weights, folder_bytes, module_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.encoders.device import Placement
+    from ragcore.models.device import Placement
     from ragcore.types import CancelToken
 
 CAPTION_QUESTION = "Describe the picture in one sentence."
@@ -28,21 +28,35 @@ class HubVisionLLM:
     ModelUnavailable, then, for a folder that holds no such model.
     """
 
-    def __init__(self, folder: str | Path, *, name: str, placement: Placement) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        name: str,
+        placement: Placement,
+        memory: ModelMemory | None = None,
+    ) -> None:
         self._folder = str(folder)
         self._name = name
         self._placement = placement
         self._lock = threading.RLock()
-        self._model: Any = None
-        self._processor: Any = None
+        self.weights: Weights[tuple[Any, Any]] = (memory or ModelMemory()).weights(
+            self._load,
+            part="picture_llm",
+            name=name,
+            device=placement.device,
+            precision=placement.precision,
+            size=lambda: folder_bytes(Path(folder), placement.dtype.itemsize),
+            measure=lambda loaded: module_bytes(loaded[0]),
+        )
 
     @property
     def name(self) -> str:
         return self._name
 
-    def stream(
+    def stream_image(
         self,
-        picture: Image,
+        image: Image,
         question: str,
         sampling: Sampling = Sampling(max_tokens=60),
         *,
@@ -52,18 +66,18 @@ class HubVisionLLM:
 
         check(sampling)
         text = check_question(question)
-        with self._lock:
-            self._load()
-            inputs = self._inputs(picture, text)
+        with self.weights.lease() as (model, processor), self._lock:
+            inputs = self._inputs(processor, image, text)
             pieces = TextIteratorStreamer(
-                self._processor.tokenizer, skip_prompt=True, skip_special_tokens=True
+                processor.tokenizer, skip_prompt=True, skip_special_tokens=True
             )
             stopped = threading.Event()
             failed: list[BaseException] = []
 
             def write() -> None:
                 try:
-                    self._generate(inputs, sampling, streamer=pieces, stop=_any(cancel, stopped))
+                    stop = _any(cancel, stopped)
+                    _generate(model, inputs, sampling, streamer=pieces, stop=stop)
                 except Exception as error:  # handed on to the reader below
                     failed.append(error)
                 finally:
@@ -81,33 +95,20 @@ class HubVisionLLM:
             if cancel is not None and cancel.cancelled:
                 raise Cancelled("the answer was cancelled")
 
-    def captions(
-        self, pictures: Sequence[Image], *, cancel: CancelToken | None = None
-    ) -> list[str]:
+    def captions(self, images: Sequence[Image], *, cancel: CancelToken | None = None) -> list[str]:
         sampling = Sampling(max_tokens=CAPTION_TOKENS)
-        return [
-            " ".join("".join(self.stream(one, CAPTION_QUESTION, sampling, cancel=cancel)).split())
-            for one in pictures
-        ]
+        said = (
+            "".join(self.stream_image(image, CAPTION_QUESTION, sampling, cancel=cancel))
+            for image in images
+        )
+        return [" ".join(text.split()) for text in said]
 
-    def unload(self) -> bool:
-        """Free the model's memory; waits for an answer that is being written."""
-        with self._lock:
-            had, self._model, self._processor = self._model is not None, None, None
-        return had
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights."""
-        loaded = self._model
-        return sum(p.numel() * p.element_size() for p in loaded.parameters()) if loaded else 0
-
-    def _load(self) -> None:
-        if self._model is not None:
-            return
+    def _load(self) -> tuple[Any, Any]:
+        """Model and processor."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         try:
-            self._processor = AutoProcessor.from_pretrained(
+            processor: Any = AutoProcessor.from_pretrained(
                 self._folder, local_files_only=True, trust_remote_code=False
             )
             model = AutoModelForImageTextToText.from_pretrained(
@@ -119,38 +120,39 @@ class HubVisionLLM:
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ModelUnavailable(f"{self.name} cannot be loaded: {_reason(error)}") from error
-        if not hasattr(self._processor, "tokenizer"):
+        if not hasattr(processor, "tokenizer"):
             raise ModelUnavailable(f"{self.name} has no processor for pictures and words")
-        self._model = model.to(self._placement.device).eval()
+        return model.to(self._placement.device).eval(), processor
 
-    def _inputs(self, picture: Image, question: str) -> Any:
+    def _inputs(self, processor: Any, picture: Image, question: str) -> Any:
         """The processor's tensors of one question, by the model's chat form if it has one."""
         image = picture.convert("RGB")
-        if getattr(self._processor, "chat_template", None):
+        if getattr(processor, "chat_template", None):
             parts = [{"type": "image"}, {"type": "text", "text": question}]
-            text = self._processor.apply_chat_template(
+            text = processor.apply_chat_template(
                 [{"role": "user", "content": parts}], add_generation_prompt=True
             )
         else:  # captioning models such as GIT and BLIP read the bare question
             text = question
-        made = self._processor(images=image, text=text, return_tensors="pt")
+        made = processor(images=image, text=text, return_tensors="pt")
         return made.to(self._placement.device, dtype=self._placement.dtype)
 
-    def _generate(self, inputs: Any, sampling: Sampling, *, streamer: Any, stop: Any) -> None:
-        import torch
 
-        how: dict[str, Any] = {"do_sample": sampling.temperature > 0}
-        if sampling.temperature > 0:
-            how |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-        with torch.inference_mode():
-            self._model.generate(
-                **inputs,
-                **how,
-                max_new_tokens=sampling.max_tokens,
-                repetition_penalty=sampling.repetition_penalty,
-                streamer=streamer,
-                stopping_criteria=stop,
-            )
+def _generate(model: Any, inputs: Any, sampling: Sampling, *, streamer: Any, stop: Any) -> None:
+    import torch
+
+    how: dict[str, Any] = {"do_sample": sampling.temperature > 0}
+    if sampling.temperature > 0:
+        how |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    with torch.inference_mode():
+        model.generate(
+            **inputs,
+            **how,
+            max_new_tokens=sampling.max_tokens,
+            repetition_penalty=sampling.repetition_penalty,
+            streamer=streamer,
+            stopping_criteria=stop,
+        )
 
 
 def _any(cancel: CancelToken | None, stopped: threading.Event) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ragcore.llm.base import Sampling
+    from ragcore.models import Sampling
 
     # (all token ids so far [T], scores [V]) -> scores [V]
     Processor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

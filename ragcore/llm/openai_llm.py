@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
-from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.logits import check
+from ragcore.models import Constraint, Sampling
 from ragcore.redaction import remember
 from ragcore.remote import Patience, Server
 from ragcore.types import CancelToken, Message

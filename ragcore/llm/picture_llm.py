@@ -1,20 +1,19 @@
 """Questions about a picture: a projector in front of the language model.
 
 `ProjectedLLM` runs what `ragcore tune projector` trains; `ragcore.llm.hub_vision` runs models of
-the hub that come with eyes of their own. Both are a `PictureLLM`.
+the hub with a vision tower of their own. Both are a `VisionLLM`.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
-from ragcore.llm.base import NO_ADAPTER, Sampling
 from ragcore.llm.picture_prompt import prompt_parts
+from ragcore.models import NO_ADAPTER, ModelMemory, Sampling, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -40,30 +39,6 @@ class PictureAnswer:
     seconds: float
 
 
-class PictureLLM(Protocol):
-    """A model that answers questions about one picture."""
-
-    @property
-    def name(self) -> str: ...
-
-    def stream(
-        self,
-        picture: Image,
-        question: str,
-        sampling: Sampling = Sampling(max_tokens=60),
-        *,
-        cancel: CancelToken | None = None,
-    ) -> Iterator[str]:
-        """Yield the answer in pieces. Raises UsageError for an empty question, Cancelled."""
-        ...
-
-    def captions(
-        self, pictures: Sequence[Image], *, cancel: CancelToken | None = None
-    ) -> list[str]:
-        """One sentence about each picture. Raises Cancelled."""
-        ...
-
-
 def check_question(question: str) -> str:
     """The question without space around it. Raises UsageError if it is empty or endless."""
     text = question.strip()
@@ -82,14 +57,20 @@ class ProjectedLLM:
     """
 
     def __init__(
-        self, folder: Path, *, name: str, llm: TransformersLLM, encoder: GridEncoder
+        self,
+        folder: Path,
+        *,
+        name: str,
+        llm: TransformersLLM,
+        encoder: GridEncoder,
+        memory: ModelMemory | None = None,
     ) -> None:
-        self._folder = folder
         self._name = name
         self._llm = llm
         self._encoder = encoder
-        self._lock = threading.Lock()
-        self._projector: Projector | None = None
+        self.weights: Weights[Projector] = (memory or ModelMemory()).weights(
+            lambda: _projector(folder), part="picture_llm", name=name, precision="float32"
+        )
         self._adapter = NO_ADAPTER
         if (folder / "adapter_config.json").is_file():
             self._adapter = name
@@ -102,35 +83,29 @@ class ProjectedLLM:
     @property
     def projector(self) -> Projector:
         """Loaded when first needed. Raises ModelUnavailable."""
-        from ragcore.llm.projector import load_projector
+        with self.weights.lease() as projector:
+            return projector
 
-        with self._lock:
-            if self._projector is None:
-                self._projector = load_projector(self._folder)
-            return self._projector
-
-    def stream(
+    def stream_image(
         self,
-        picture: Image,
+        image: Image,
         question: str,
         sampling: Sampling = Sampling(max_tokens=60),
         *,
         cancel: CancelToken | None = None,
     ) -> Iterator[str]:
         text = check_question(question)
-        cells = self.cells([picture])
+        cells = self.cells([image])
 
         def prompt(model: Any) -> torch.Tensor:
             return self.embed(model, cells, text)
 
         yield from self._llm.stream_from(prompt, sampling, adapter=self._adapter, cancel=cancel)
 
-    def captions(
-        self, pictures: Sequence[Image], *, cancel: CancelToken | None = None
-    ) -> list[str]:
+    def captions(self, images: Sequence[Image], *, cancel: CancelToken | None = None) -> list[str]:
         said: list[str] = []
-        for start in range(0, len(pictures), BATCH):
-            said += self.captions_of(self.cells(pictures[start : start + BATCH]), cancel=cancel)
+        for start in range(0, len(images), BATCH):
+            said += self.captions_of(self.cells(images[start : start + BATCH]), cancel=cancel)
         return said
 
     def cells(self, pictures: Sequence[Image]) -> torch.Tensor:
@@ -196,13 +171,8 @@ class ProjectedLLM:
             seen = self.projector(cells) if cells.shape[1] else torch.zeros(len(cells), 0, width)
             return embed_prompt(model, before, seen, after)
 
-    def unload(self) -> bool:
-        """Free the projector; the language model is freed by itself."""
-        with self._lock:
-            had, self._projector = self._projector is not None, None
-        return had
 
-    def memory(self) -> int:
-        """Bytes of the loaded projector."""
-        loaded = self._projector
-        return sum(p.numel() * p.element_size() for p in loaded.parameters()) if loaded else 0
+def _projector(folder: Path) -> Projector:
+    from ragcore.llm.projector import load_projector
+
+    return load_projector(folder)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import Cancelled, UsageError
-from ragcore.llm.base import NO_ADAPTER, Constraint, Sampling
+from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.llm.batches import Batches
 from ragcore.llm.chooser import Chooser
 from ragcore.llm.grammar import GrammarCompiler, verify
@@ -18,6 +17,15 @@ from ragcore.llm.logits import check
 from ragcore.llm.prompt_cache import Kept, PromptCache
 from ragcore.llm.text_stream import TextStream
 from ragcore.llm.turns import Turns
+from ragcore.models import (
+    NO_ADAPTER,
+    Constraint,
+    ModelMemory,
+    Sampling,
+    Weights,
+    folder_bytes,
+    module_bytes,
+)
 from ragcore.types import CancelToken, Message
 
 if TYPE_CHECKING:
@@ -25,7 +33,21 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ragcore.encoders.device import Placement
+    from ragcore.models.device import Placement
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What is in memory: the model with the adapters that were attached to it, and its caches."""
+
+    model: Any
+    adapters: set[str] = field(default_factory=set)
+    active: str | None = None
+    grammars: GrammarCompiler | None = None
+    prompts: PromptCache = field(default_factory=PromptCache)
+
+    def bytes(self) -> int:
+        return module_bytes(self.model)
 
 
 class TransformersLLM(Batches):
@@ -48,6 +70,7 @@ class TransformersLLM(Batches):
         adapters: Callable[[str], Path] | None = None,
         idle_seconds: float = 900.0,
         context_length: int | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         if idle_seconds < 0:
             raise UsageError("idle_seconds must be at least 0 (0: keep the model)")
@@ -56,20 +79,21 @@ class TransformersLLM(Batches):
         self.placement = placement
         self.default_adapter = adapter
         self._find_adapter = adapters
-        self._idle_seconds = idle_seconds
         self._context_length = context_length
-        self._load_lock = threading.RLock()
+        self._lock = threading.RLock()
         self._model_lock = Turns()
-        self._model: Any = None
         self._tokenizer: Any = None
-        self._grammars: GrammarCompiler | None = None
-        self._cache = PromptCache()
-        self._active: str | None = None
-        self._loaded: dict[str, Path] = {}
         self._own: dict[str, Path] = {}
-        self._users = 0
-        self._last_used = time.monotonic()
-        self._timer: threading.Timer | None = None
+        self.weights: Weights[_Loaded] = (memory or ModelMemory()).weights(
+            self._load,
+            part="llm",
+            name=name,
+            device=placement.device,
+            precision=placement.precision,
+            size=lambda: folder_bytes(Path(self._folder), placement.dtype.itemsize),
+            measure=_Loaded.bytes,
+            idle_seconds=idle_seconds,
+        )
 
     # --- the contract of LLM ---
 
@@ -90,8 +114,8 @@ class TransformersLLM(Batches):
 
     def warm_up(self) -> None:
         """Load the model and the default adapter now. Raises ModelUnavailable."""
-        with self._using(), self._model_lock:
-            self._activate(self._adapter(None))
+        with self.weights.lease() as loaded, self._model_lock:
+            self._activate(loaded, self._adapter(None))
 
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -130,11 +154,11 @@ class TransformersLLM(Batches):
                 f"the prompt has {len(prompt)} tokens and {self.name} takes "
                 f"{self.context_length}: ask with fewer or shorter passages"
             )
-        with self._using():
+        with self.weights.lease() as loaded:
             limit = min(sampling.max_tokens, room)
             grammar = self.grammars.start(constraint, limit) if constraint else None
             text = TextStream(self.tokenizer, sampling.stop)
-            for token in self._tokens(prompt, sampling, limit, grammar, chosen, cancel):
+            for token in self._tokens(loaded, prompt, sampling, limit, grammar, chosen, cancel):
                 if piece := text.push(token):
                     yield piece
                 if text.stopped:
@@ -168,10 +192,10 @@ class TransformersLLM(Batches):
             raise UsageError(
                 f"the question is too long: {self.name} takes {self.context_length} tokens"
             )
-        with self._using():
+        with self.weights.lease() as loaded:
             text = TextStream(self.tokenizer, sampling.stop)
             limit = min(sampling.max_tokens, room)
-            for token in self._tokens([], sampling, limit, None, chosen, cancel, embedded):
+            for token in self._tokens(loaded, [], sampling, limit, None, chosen, cancel, embedded):
                 if piece := text.push(token):
                     yield piece
                 if text.stopped:
@@ -197,48 +221,23 @@ class TransformersLLM(Batches):
         prompt = self._encode(messages)
         target = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         chosen = self._adapter(adapter)
-        with self._using():
-            kept = self._cache.take([*prompt, *target], chosen) or self._fresh(chosen)
+        with self.weights.lease() as loaded:
+            kept = loaded.prompts.take([*prompt, *target], chosen) or _fresh(loaded, chosen)
             behind = len(prompt) - 1 - len(kept.tokens)
             ids = [*prompt, *target][len(kept.tokens) :]
             if behind < 0:  # more than the prompt is cached: read the last prompt token again
                 kept.cache.crop(behind)
                 del kept.tokens[len(prompt) - 1 :]
                 ids, behind = [prompt[-1], *target], 0
-            logits = self._forward(kept, ids, cancel, last=len(target) + 1)
+            logits = self._forward(loaded, kept, ids, cancel, last=len(target) + 1)
             scores = logits[:-1].float().log_softmax(-1)
             value = float(scores[torch.arange(len(target)), target].sum().exp())
-            self._cache.give_back(kept)
+            loaded.prompts.give_back(kept)
             return value
-
-    def unload(self) -> bool:
-        """Free the model's memory unless somebody is using it; True if it was freed."""
-        with self._load_lock:
-            if self._users or self._model is None:
-                return False
-            self._model = self._grammars = None
-            self._active = None
-            self._loaded.clear()
-            self._cache.clear()
-        import gc
-
-        import torch
-
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return True
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights, adapters included; 0 when not loaded."""
-        model = self._model
-        if model is None:
-            return 0
-        return sum(p.numel() * p.element_size() for p in model.parameters())
 
     @property
     def tokenizer(self) -> Any:
-        with self._load_lock:
+        with self._lock:
             if self._tokenizer is None:
                 from transformers import AutoTokenizer
 
@@ -249,23 +248,24 @@ class TransformersLLM(Batches):
 
     @property
     def grammars(self) -> GrammarCompiler:
-        with self._using(), self._load_lock:
-            if self._grammars is None:
-                vocabulary = int(self._model.config.vocab_size)
-                self._grammars = GrammarCompiler(self.tokenizer, vocabulary)
-            return self._grammars
+        with self.weights.lease() as loaded, self._lock:
+            if loaded.grammars is None:
+                vocabulary = int(loaded.model.config.vocab_size)
+                loaded.grammars = GrammarCompiler(self.tokenizer, vocabulary)
+            return loaded.grammars
 
     @contextmanager
     def borrowed(self, adapter: str | None = None) -> Iterator[Any]:
         """The model itself, for work that needs all of it (batches, scores); others wait."""
-        with self._using(), self._model_lock:
-            self._activate(self._adapter(adapter))
-            yield self._model
+        with self.weights.lease() as loaded, self._model_lock:
+            self._activate(loaded, self._adapter(adapter))
+            yield loaded.model
 
     # --- inside ---
 
     def _tokens(
         self,
+        loaded: _Loaded,
         prompt: list[int],
         sampling: Sampling,
         limit: int,
@@ -275,15 +275,16 @@ class TransformersLLM(Batches):
         embedded: torch.Tensor | None = None,
     ) -> Iterator[int]:
         """Tokens after `prompt`, or after input embeddings in its place."""
-        known = None if embedded is not None else self._cache.take(prompt, adapter)
-        kept = known or self._fresh(adapter)
+        known = None if embedded is not None else loaded.prompts.take(prompt, adapter)
+        kept = known or _fresh(loaded, adapter)
         shared = embedded is None  # the cache knows prompts by their tokens
         choose = Chooser(prompt, sampling, self.tokenizer, grammar)
-        ends = self._end_tokens()
+        ends = self._end_tokens(loaded)
         pending = prompt[len(kept.tokens) :]
         try:
             for _ in range(limit):
-                scores = self._forward(kept, pending, cancel, embedded=embedded)[-1].float()
+                scores = self._forward(loaded, kept, pending, cancel, embedded=embedded)[-1]
+                scores = scores.float()
                 embedded = None
                 token = choose(scores)
                 if token in ends:
@@ -293,10 +294,11 @@ class TransformersLLM(Batches):
         finally:
             # not so long after a failed forward
             if shared and kept.cache.get_seq_length() == len(kept.tokens):
-                self._cache.give_back(kept)
+                loaded.prompts.give_back(kept)
 
     def _forward(
         self,
+        loaded: _Loaded,
         kept: Kept,
         ids: list[int],
         cancel: CancelToken | None,
@@ -314,8 +316,8 @@ class TransformersLLM(Batches):
             if cancel is not None and cancel.cancelled:
                 raise Cancelled("the answer was cancelled")
             with self._model_lock, torch.inference_mode():
-                self._activate(kept.adapter)
-                logits = self._model(
+                self._activate(loaded, kept.adapter)
+                logits = loaded.model(
                     inputs_embeds=embedded,
                     past_key_values=kept.cache,
                     use_cache=True,
@@ -328,9 +330,9 @@ class TransformersLLM(Batches):
             if cancel is not None and cancel.cancelled:
                 raise Cancelled("the answer was cancelled")
             with self._model_lock, torch.inference_mode():
-                self._activate(kept.adapter)
-                logits = self._model(
-                    input_ids=torch.tensor([part], device=self._model.device),
+                self._activate(loaded, kept.adapter)
+                logits = loaded.model(
+                    input_ids=torch.tensor([part], device=loaded.model.device),
                     past_key_values=kept.cache,
                     use_cache=True,
                     logits_to_keep=min(last, len(part)),
@@ -340,11 +342,6 @@ class TransformersLLM(Batches):
                 break
         assert logits is not None
         return logits
-
-    def _fresh(self, adapter: str | None) -> Kept:
-        from transformers import DynamicCache
-
-        return Kept([], DynamicCache(config=self._model.config), adapter)
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         if not messages:
@@ -359,8 +356,8 @@ class TransformersLLM(Batches):
                 content = content.replace(mark, " ".join(mark.strip("<>|[]")).join("()"))
         return content
 
-    def _end_tokens(self) -> set[int]:
-        ends = self._model.generation_config.eos_token_id
+    def _end_tokens(self, loaded: _Loaded) -> set[int]:
+        ends = loaded.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         return {int(e) for e in (*ends, self.tokenizer.eos_token_id) if e is not None}
 
@@ -368,48 +365,32 @@ class TransformersLLM(Batches):
         chosen = self.default_adapter if asked is None else asked
         return None if chosen == NO_ADAPTER else chosen
 
-    def _activate(self, adapter: str | None) -> None:
+    def _activate(self, loaded: _Loaded, adapter: str | None) -> None:
         """Switch the model to `adapter`; the caller holds the model's lock."""
-        if adapter == self._active:
+        if adapter == loaded.active:
             return
         if adapter is None:
-            self._model.base_model.disable_adapter_layers()
+            loaded.model.base_model.disable_adapter_layers()
         else:
-            self._load_adapter(adapter)
-            if self._active is None:
-                self._model.base_model.enable_adapter_layers()
-            self._model.base_model.set_adapter(adapter, inference_mode=True)
-        self._active = adapter
+            self._load_adapter(loaded, adapter)
+            if loaded.active is None:
+                loaded.model.base_model.enable_adapter_layers()
+            loaded.model.base_model.set_adapter(adapter, inference_mode=True)
+        loaded.active = adapter
 
-    def _load_adapter(self, adapter: str) -> None:
-        if adapter in self._loaded:
+    def _load_adapter(self, loaded: _Loaded, adapter: str) -> None:
+        if adapter in loaded.adapters:
             return
         if adapter not in self._own and self._find_adapter is None:
             raise UsageError(f"{self.name} was made without adapters; asked for {adapter!r}")
         folder = self._own.get(adapter) or self._find_adapter(adapter)  # type: ignore[misc]
         from ragcore.llm.adapters import attach
 
-        self._model = attach(self._model, folder, adapter)
-        self._loaded[adapter] = folder
+        loaded.model = attach(loaded.model, folder, adapter)
+        loaded.adapters.add(adapter)
 
-    @contextmanager
-    def _using(self) -> Iterator[None]:
-        with self._load_lock:
-            if self._model is None:
-                self._load()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._load_lock:
-                self._users -= 1
-                self._last_used = time.monotonic()
-                self._watch()
-
-    def _load(self) -> None:
+    def _load(self) -> _Loaded:
         from transformers import AutoModelForCausalLM
-
-        from ragcore.errors import ModelUnavailable
 
         try:
             model = AutoModelForCausalLM.from_pretrained(
@@ -423,21 +404,10 @@ class TransformersLLM(Batches):
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelUnavailable(f"{self.name} cannot be loaded: {reason}") from error
-        self._model = model.to(self.placement.device).eval()
+        return _Loaded(model.to(self.placement.device).eval())
 
-    def _watch(self) -> None:
-        """Set the clock that unloads an idle model; the caller holds the load lock."""
-        if self._timer is not None or not self._idle_seconds:
-            return
-        self._timer = threading.Timer(self._idle_seconds, self._unload_if_idle)
-        self._timer.daemon = True
-        self._timer.start()
 
-    def _unload_if_idle(self) -> None:
-        with self._load_lock:
-            self._timer = None
-            idle = time.monotonic() - self._last_used >= self._idle_seconds * 0.99
-            if self._users or not idle:
-                self._watch()
-                return
-        self.unload()
+def _fresh(loaded: _Loaded, adapter: str | None) -> Kept:
+    from transformers import DynamicCache
+
+    return Kept([], DynamicCache(config=loaded.model.config), adapter)

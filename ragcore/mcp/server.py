@@ -133,7 +133,7 @@ def make_server(
     server.add_tool(tools.search, annotations=_READS)
     server.add_tool(tools.ask, annotations=_READS)
     server.add_tool(tools.read_page, annotations=_READS)
-    if library.machine.profile().diffusion is not None:
+    if library.models.profile.diffusion is not None:
         server.add_tool(tools.imagine, annotations=_READS)
     if write:
         server.add_tool(tools.add_text, annotations=_ADDS)

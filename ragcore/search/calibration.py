@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ragcore.encoders import ImageTextEncoder
+    from ragcore.models import ImageTextEncoder
     from ragcore.types import FloatArray
 
 BM25_CEILING = 2.2  # k1 + 1: what BM25 gives a word for each unit of idf at most

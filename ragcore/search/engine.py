@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from ragcore.types import Hit, HitKind, Label, Labelled, SearchQuery, SearchResu
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.encoders import ImageTextEncoder, Reranker, TextEncoder
+    from ragcore.models import ImageTextEncoder, Models, Reranker, TextEncoder
     from ragcore.types import IdArray
     from ragcore.vectors import VectorStore
 
@@ -48,15 +47,15 @@ class SearchEngine:
         stores: Stores,
         settings: Settings,
         *,
-        text_encoder: TextEncoder | None = None,
-        image_text_encoder: ImageTextEncoder | None = None,
+        models: Models,
         reranker: Reranker | None = None,
     ) -> None:
-        """The encoders default to those of the profile, made when first needed."""
+        """`reranker` takes the place of the profile's."""
         self._catalog = catalog
         self._stores = stores
         self._settings = settings
-        self._given = (text_encoder, image_text_encoder, reranker)
+        self._models = models
+        self._own_reranker = reranker
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="ragcore-search")
         self._last_labeller: Labeller | None = None
         self.lexical = LexicalSearch(catalog)
@@ -228,28 +227,18 @@ class SearchEngine:
             self._last_labeller = Labeller(self._image_text_encoder, names)
         return self._last_labeller
 
-    @cached_property
+    @property
     def _text_encoder(self) -> TextEncoder:
-        from ragcore.encoders.loader import text_encoder
+        return self._models.text_encoder()
 
-        return self._given[0] or text_encoder(self._settings)
-
-    @cached_property
+    @property
     def _image_text_encoder(self) -> ImageTextEncoder:
-        from ragcore.encoders.loader import image_text_encoder
-
-        return self._given[1] or image_text_encoder(self._settings)
-
-    @cached_property
-    def _profile_reranker(self) -> Reranker | None:
-        from ragcore.encoders.loader import reranker
-
-        return reranker(self._settings)
+        return self._models.image_text_encoder()
 
     def _reranker(self, query: SearchQuery) -> Reranker | None:
         if query.rerank is False:
             return None
-        found = self._given[2] or self._profile_reranker
+        found = self._own_reranker or self._models.reranker()
         if found is None and query.rerank:
             raise UsageError(
                 f"profile {self._settings.profile} has no reranker; choose another profile, or "

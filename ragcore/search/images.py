@@ -18,7 +18,7 @@ from ragcore.search.words import query_words
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.encoders import ImageTextEncoder
+    from ragcore.models import ImageTextEncoder
     from ragcore.search.passages import Seconds
     from ragcore.types import FloatArray, IdArray, SearchQuery
     from ragcore.vectors import VectorStore

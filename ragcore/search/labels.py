@@ -12,7 +12,7 @@ from ragcore.errors import UsageError
 from ragcore.types import Label
 
 if TYPE_CHECKING:
-    from ragcore.encoders import ImageTextEncoder
+    from ragcore.models import ImageTextEncoder
     from ragcore.types import FloatArray, IdArray
     from ragcore.vectors import VectorStore
 

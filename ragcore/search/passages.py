@@ -19,7 +19,7 @@ from ragcore.search.lexical import LexicalHits, LexicalSearch
 from ragcore.search.words import query_words
 
 if TYPE_CHECKING:
-    from ragcore.encoders import Reranker, TextEncoder
+    from ragcore.models import Reranker, TextEncoder
     from ragcore.types import FloatArray, IdArray, SearchQuery
     from ragcore.vectors import VectorStore
 

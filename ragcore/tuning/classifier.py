@@ -15,6 +15,7 @@ import numpy as np
 from ragcore.encoders.backbones import Backbone
 from ragcore.encoders.classifier import WAYS, runs_folder
 from ragcore.errors import Cancelled, UsageError
+from ragcore.models import Models
 from ragcore.tuning import classifier_head as heads
 from ragcore.tuning.classifier_collection import COLLECTION, ticked_examples
 from ragcore.tuning.classifier_data import (
@@ -69,6 +70,7 @@ def tune_classifier(
     recipe: str | Path | ClassifierRecipe,
     *,
     settings: Settings,
+    models: Models | None = None,
     examples: Sequence[Example] | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
@@ -76,7 +78,8 @@ def tune_classifier(
 ) -> ClassifierReport:
     """Train as the recipe says, compare, and keep one classifier under <home>/classifiers/NAME.
 
-    `examples` take the place of the recipe's training data. A run that was stopped goes on from
+    `examples` take the place of the recipe's training data; `models` defaults to those of the
+    settings. A run that was stopped goes on from
     what it had finished, and within a long training from its last checkpoint, unless `resume` is
     False. Raises UsageError for a wrong recipe or data, or a run folder of another recipe;
     Cancelled if `cancel` was set (what was finished is kept).
@@ -84,7 +87,7 @@ def tune_classifier(
     from filelock import FileLock, Timeout
 
     read = read_recipe(recipe, ClassifierRecipe)
-    run = _Run(read, settings, examples, progress, cancel)
+    run = _Run(read, settings, models or Models(settings), examples, progress, cancel)
     run.folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run.folder.path / ".lock", timeout=0):
@@ -116,11 +119,12 @@ class _Run:
         self,
         recipe: ClassifierRecipe,
         settings: Settings,
+        models: Models,
         examples: Sequence[Example] | None,
         progress: ProgressCallback | None,
         cancel: CancelToken | None,
     ) -> None:
-        self.recipe, self.settings = recipe, settings
+        self.recipe, self.settings, self.models = recipe, settings, models
         self.progress, self.cancel = progress, cancel
         self.given = examples
         inside = runs_folder(settings) / recipe.name
@@ -133,7 +137,7 @@ class _Run:
     # --- the whole run ---------------------------------------------------------
 
     def train(self, resume: bool) -> ClassifierReport:
-        from ragcore.encoders.device import set_threads
+        from ragcore.models.device import set_threads
         from ragcore.tuning.classifier_keep import keep
 
         set_threads(self.settings.threads)
@@ -181,7 +185,7 @@ class _Run:
     def _prepare(self) -> None:
         found = self._read()
         examples = gather(found, self.recipe.data.train or "what was given")
-        self.backbone = Backbone(self.recipe.backbone_name(), examples.modality, self.settings)
+        self.backbone = Backbone(self.recipe.backbone_name(), examples.modality, self.models)
         cache = FeatureCache(
             self.folder.path,
             self.backbone,
@@ -216,6 +220,7 @@ class _Run:
         elif data.train.startswith(COLLECTION):
             found = ticked_examples(
                 self.settings,
+                self.models,
                 data.train.removeprefix(COLLECTION),
                 self.recipe.name,
                 self.recipe.backbone_name(),

@@ -20,6 +20,7 @@ from ragcore.errors import UsageError
 from ragcore.tuning.classifier_data import Example
 
 if TYPE_CHECKING:
+    from ragcore.models import Models
     from ragcore.settings import Settings
     from ragcore.types import FloatArray, HitKind
 
@@ -39,7 +40,12 @@ def owner_of(settings: Settings, train: str) -> int | None:
 
 
 def ticked_examples(
-    settings: Settings, collection: str, classifier: str, backbone: str, kind: str = "auto"
+    settings: Settings,
+    models: Models,
+    collection: str,
+    classifier: str,
+    backbone: str,
+    kind: str = "auto",
 ) -> list[Example]:
     """What people labelled in a collection for a classifier, with the vectors that the catalogue
     has of it where the backbone is the collection's own model.
@@ -63,7 +69,7 @@ def ticked_examples(
                 f"{classifier!r} has labels of pictures and of passages: set kind to one of them"
             )
         of = {one.item_id: one.label for one in given}
-        vectors = _vectors(catalog, settings, row.id, given[0].kind, list(of), backbone)
+        vectors = _vectors(catalog, models, row.id, given[0].kind, list(of), backbone)
         with catalog.read() as session:
             return collection_items(session, settings, given[0].kind, of, vectors)
     finally:
@@ -113,7 +119,7 @@ def passage_text(text: str, heading: str) -> str:
 
 def _vectors(
     catalog: Catalog,
-    settings: Settings,
+    models: Models,
     collection_id: int,
     kind: HitKind,
     ids: Sequence[int],
@@ -121,7 +127,7 @@ def _vectors(
 ) -> dict[int, FloatArray]:
     modality: Modality = "text" if kind == "passage" else "image"
     space = catalog.active_space(collection_id, modality)
-    if space is None or space.name != Backbone(backbone, modality, settings).space:
+    if space is None or space.name != Backbone(backbone, modality, models).space:
         return {}
     wanted = np.array(sorted(ids), np.int64)
     with catalog.read() as session:

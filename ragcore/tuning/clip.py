@@ -96,7 +96,7 @@ class _Run:
     ) -> None:
         import torch
 
-        from ragcore.encoders.device import place
+        from ragcore.models.device import place
 
         self.recipe, self.settings = recipe, settings
         self.progress, self.cancel = progress, cancel

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UsageError
 from ragcore.extras import require_extra
+from ragcore.models import Models
 from ragcore.tuning.lora_base import fingerprint, load_base, load_start
 from ragcore.tuning.lora_curves import draw_curves
 from ragcore.tuning.lora_packing import (
@@ -74,30 +75,32 @@ def tune_lora(
     recipe: Path | LoraRecipe,
     *,
     settings: Settings,
+    models: Models | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     resume: bool = True,
 ) -> LoraReport:
     """Train an adapter as the recipe says; the base stays as it is, and that is checked.
 
-    A cancelled run keeps its checkpoint and is taken up again by the next call. Raises
-    UsageError for a recipe or data that do not fit, ModelUnavailable for a missing base.
+    A cancelled run keeps its checkpoint and is taken up again by the next call. `models` defaults
+    to those of the settings. Raises UsageError for a recipe or data that do not fit,
+    ModelUnavailable for a missing base.
     """
     require_extra("train", "training runs")
     if not isinstance(recipe, LoraRecipe):
         recipe = LoraRecipe.load(Path(recipe))
-    return _Run(recipe, settings, progress, cancel or CancelToken()).go(resume=resume)
+    models = models or Models(settings)
+    return _Run(recipe, settings, models, progress, cancel or CancelToken()).go(resume=resume)
 
 
-def _build_if_missing(recipe: LoraRecipe, settings: Settings) -> None:
+def _build_if_missing(recipe: LoraRecipe, models: Models) -> None:
     """Make the training and dev files where the recipe says how and they are not there."""
     build = recipe.build
     if build is None or recipe.train.exists():
         return
-    from ragcore.encoders.loader import text_encoder
     from ragcore.tuning.grounded_qa import build_dev, build_groups, write_examples
 
-    encoder = text_encoder(settings)
+    encoder = models.text_encoder()
     groups = build_groups(
         build.train,
         build.dev,
@@ -118,11 +121,13 @@ class _Run:
         self,
         recipe: LoraRecipe,
         settings: Settings,
+        models: Models,
         progress: ProgressCallback | None,
         cancel: CancelToken,
     ) -> None:
         self.recipe = recipe
         self.settings = settings
+        self.models = models
         self.progress = progress
         self.cancel = cancel
         self.rank, self.world = _join()
@@ -135,7 +140,7 @@ class _Run:
         from peft import LoraConfig, get_peft_model
 
         r = self.recipe
-        _build_if_missing(r, self.settings)
+        _build_if_missing(r, self.models)
         examples = read_examples(r.train)
         dev = read_examples(r.dev)[: r.dev_limit] if r.dev else []
         r.output.mkdir(parents=True, exist_ok=True)
@@ -356,13 +361,12 @@ class _Run:
         if build is None or not build.held_out or self.rank or self.cancel.cancelled:
             return
         from ragcore.answers.reading import cached
-        from ragcore.encoders.loader import text_encoder
         from ragcore.tuning import lora_calibration as calibration
         from ragcore.tuning.grounded_qa import held_out_contexts, read_contexts
 
         contexts = held_out_contexts(build.train, build.dev, held_out=build.held_out)
         asked = calibration.questions_among(contexts, read_contexts(build.train))
-        encoder = text_encoder(self.settings)
+        encoder = self.models.text_encoder()
         encode = cached(lambda texts: encoder.encode(texts))
         with self._answering():
             found, scores = calibration.calibrate(

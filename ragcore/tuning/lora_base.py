@@ -19,9 +19,9 @@ def load_base(name: str, settings: Settings, *, four_bit: bool = False) -> tuple
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from ragcore.llm.loader import resolve_model
+    from ragcore.weights import WeightStore
 
-    folder = resolve_model(name, settings)
+    folder = WeightStore(settings).folder_of(name)
     cuda = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not cuda:
         raise UsageError("device is cuda, and there is no CUDA GPU; set device to auto or cpu")

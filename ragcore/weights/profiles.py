@@ -19,29 +19,29 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ragcore import extensions
 from ragcore.errors import UsageError
 from ragcore.weights.registry import find_entry
 
 if TYPE_CHECKING:
+    from ragcore.extensions import Group
     from ragcore.settings import Settings
 
-# What can run each part. A kind in _SERVED is a program reached by URL: it needs no weights.
-KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+# The registry's group in which each part's kind is looked up.
+GROUPS: Mapping[str, Group] = MappingProxyType(
     {
-        "text_encoder": ("sentence-transformers", "onnx", "openai"),
-        "image_text_encoder": ("open_clip",),
-        "reranker": ("cross-encoder", "onnx"),
-        "llm": ("transformers", "openai"),
-        "picture_llm": ("projector", "image-text-to-text"),
-        "diffusion": ("latent", "diffusers"),
-        "controlnet": ("diffusers",),
-        "condition": ("depth-estimation", "pose-estimation"),
+        "text_encoder": "text_encoders",
+        "image_text_encoder": "image_text_encoders",
+        "reranker": "rerankers",
+        "llm": "llms",
+        "picture_llm": "llms",
+        "diffusion": "diffusers",
     }
 )
-_SERVED = ("openai",)
-_PARTS = (
-    "text_encoder", "image_text_encoder", "reranker", "llm", "picture_llm", "diffusion",
-)  # fmt: skip
+# Kinds of what a diffusion model uses.
+_HELPERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"controlnet": ("diffusers",), "condition": ("depth-estimation", "pose-estimation")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,15 @@ class ModelRef:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    group: Group | None = field(default=None, compare=False)  # of the registry
 
     @property
     def needs_weights(self) -> bool:
-        return self.kind not in _SERVED
+        """Whether `name` names weights; else it is any name, for example a server's model."""
+        if self.group is None:
+            return True
+        factory = extensions.find(self.group, self.kind).load()
+        return bool(getattr(factory, "needs_weights", True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,7 @@ class Profile:
 
     def parts(self) -> Iterator[tuple[str, ModelRef]]:
         """Every model with its part's name ("controlnet.canny", "condition.depth")."""
-        for part in _PARTS:
+        for part in GROUPS:
             reference = getattr(self, part)
             if reference is not None:
                 yield part, reference
@@ -167,18 +172,20 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
 
 
 def _reference(part: str, model: _Model, where: str, base: Path | None) -> ModelRef:
-    if model.kind not in KINDS[part]:
-        known = ", ".join(KINDS[part])
+    group = GROUPS.get(part)
+    kinds = extensions.names(group) if group else _HELPERS[part]
+    if model.kind not in kinds:
+        known = ", ".join(kinds)
         raise UsageError(f"{where}: {part} has unknown kind {model.kind!r}: use {known}")
-    name, also = model.weights, tuple(_absolute(name, base) for name in model.also)
-    if model.kind not in _SERVED:
-        name = _absolute(name, base)
-        try:
-            for weights in (name, *also):
-                find_entry(weights)
-        except UsageError as error:
+    name, also = _absolute(model.weights, base), tuple(_absolute(one, base) for one in model.also)
+    reference = ModelRef(name, model.kind, MappingProxyType(model.options), also, group)
+    try:
+        for weights in (name, *also):
+            find_entry(weights)
+    except UsageError as error:
+        if reference.needs_weights:
             raise UsageError(f"{where}: {part}: {error}") from error
-    return ModelRef(name, model.kind, MappingProxyType(model.options), also)
+    return reference
 
 
 def _absolute(name: str, base: Path | None) -> str:

@@ -101,6 +101,19 @@ class WeightStore:
         fetched = provider_for(entry.provider).locate(entry)
         return fetched.folder if fetched else None
 
+    def folder_of(self, name: str) -> Path:
+        """The folder of a model given as a path or as a name; fetched if it is missing.
+
+        Raises UsageError for a path without a model, and as `ensure`.
+        """
+        path = Path(name).expanduser()
+        if (path / "config.json").exists():
+            refuse_remote_code(path, name)
+            return path
+        if path.is_absolute() or name.startswith("."):
+            raise UsageError(f"{name} holds no model (config.json is missing)")
+        return self.ensure(name)
+
     def verify(self, name: str) -> tuple[str, ...]:
         """Hash every file again; return the paths that are missing or changed (none: all good).
 

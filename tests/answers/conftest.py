@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.llm.base import LLM
-from ragcore.llm.loader import load_llm
+from ragcore.models import LLM, Models
 from ragcore.settings import Settings
 from ragcore.types import Hit
-from ragcore.weights import WeightStore
+
+from ..shared_models import models_of
 
 RULES = (
     "Working hours are from 9 to 5. Recreational activities are not permitted during working "
@@ -43,13 +43,13 @@ def leave() -> Hit:
 @pytest.fixture(scope="session")
 def llm(tiny_profile: Path) -> LLM:
     """A tiny model, for tests of what happens to whatever a model says."""
-    return load_llm(Settings(profile=str(tiny_profile)))
+    return models_of(Settings(profile=str(tiny_profile))).llm()
 
 
 @pytest.fixture(scope="session")
-def starter_llm(starter_weights: WeightStore) -> LLM:
+def starter_llm(starter_models: Models) -> LLM:
     """The starter model with the shipped adapter, as `ask` uses it."""
-    return load_llm(Settings(profile="starter"))
+    return starter_models.llm()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,11 +15,12 @@ from ragcore.answers.answerer import readable
 from ragcore.answers.citations import declines
 from ragcore.answers.reading import closest, fit
 from ragcore.errors import Cancelled, UsageError
-from ragcore.llm.base import LLM
-from ragcore.llm.loader import load_llm
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import LLM, Models
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Hit, Message, SearchQuery, SearchResult
+
+from ..shared_models import models_of
 
 PARAPHRASES = (
     "Are we allowed to play foosball during working hours?",
@@ -36,7 +37,9 @@ PARAPHRASES = (
 
 
 def answerer(llm: LLM, *hits: Hit, **how) -> Answerer:
-    return Answerer(llm, lambda _: SearchResult(hits), settings=Settings(), **how)
+    return Answerer(
+        llm, lambda _: SearchResult(hits), settings=Settings(), models=models_of(), **how
+    )
 
 
 def test_the_classic_question(starter_llm: LLM, rules: Hit, leave: Hit) -> None:
@@ -67,10 +70,11 @@ def test_rounding_does_not_decide(
     starter_weights: object, precision: Literal["float32", "bfloat16"], rules: Hit, leave: Hit
 ) -> None:
     """The abstention is the likeliest single text here, at a third of the probability."""
-    llm = load_llm(Settings(profile="starter", precision=precision))
+    models = Models(Settings(profile="starter", precision=precision))
+    llm = models.llm()
     assert isinstance(llm, TransformersLLM)
     answer = answerer(llm, leave, rules).ask(PARAPHRASES[2])
-    llm.unload()
+    models.close()
     assert answer.text.startswith("No")
 
 
@@ -287,7 +291,7 @@ def test_a_follow_up_is_asked_of_the_index_standing_alone(starter_llm: LLM, leav
         seen.append(query.text)
         return SearchResult((leave,))
 
-    asker = Answerer(starter_llm, search, settings=Settings())
+    asker = Answerer(starter_llm, search, settings=Settings(), models=models_of())
     events = list(asker.stream("How is it requested?", history=history))
     assert events[0].kind == "question"
     assert events[0].text == seen[-1]  # the candidates were searched for before
@@ -315,7 +319,8 @@ def test_a_long_history_stays_within_its_budget(llm: LLM, leave: Hit) -> None:
         Message("user" if n % 2 == 0 else "assistant", f"Turn {n}. " + "The leave is paid. " * 300)
         for n in range(40)
     ]
-    asker = Answerer(Listening(), lambda _: SearchResult((leave,)), settings=Settings())  # type: ignore[arg-type]
+    listening: Any = Listening()
+    asker = answerer(listening, leave)
     list(asker.stream("How is it requested?", history=history))
     for messages in asked:
         assert llm.count_tokens(llm.render(messages)) < 1200  # type: ignore[attr-defined]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ragcore.answers.citations import Rerank, check, numbers, without_marks
 from ragcore.answers.sentences import sentences, words
-from ragcore.encoders.loader import text_encoder
-from ragcore.settings import Settings
 from ragcore.types import Hit
+
+from ..shared_models import models_of
 
 FOOSBALL = "Are we allowed to play foosball?"
 
@@ -76,7 +76,7 @@ def test_numbers_beyond_the_documents_are_ignored(leave: Hit) -> None:
 
 @pytest.mark.starter_models
 def test_embeddings_support_a_paraphrase(leave: Hit, rules: Hit, starter_weights) -> None:
-    encoder = text_encoder(Settings())
+    encoder = models_of().text_encoder()
     text = "Staff receive about five weeks of holidays annually [1]."
     assert quoted([leave, rules], text, "How much vacation?").citations == ()
     checked = quoted([leave, rules], text, "How much vacation?", encode=encoder.encode)
@@ -88,7 +88,7 @@ def test_embeddings_support_a_paraphrase(leave: Hit, rules: Hit, starter_weights
 def test_a_question_near_the_passage_does_not_support_any_answer(
     leave: Hit, starter_weights: object
 ) -> None:
-    encode = text_encoder(Settings()).encode
+    encode = models_of().text_encoder().encode
     question = "Through which office do employees request their days of paid leave a year?"
     wrong = "The harbour master [1]."
     near = encode([f"{question} The harbour master.", leave.text])
@@ -149,7 +149,7 @@ def test_words_are_stems_and_numbers_as_written() -> None:
 def test_a_reranker_can_object_to_what_only_embeddings_support(
     leave: Hit, starter_weights: object
 ) -> None:
-    encode = text_encoder(Settings()).encode
+    encode = models_of().text_encoder().encode
     text = "Staff receive about five weeks of holidays annually [1]."
     seen: list[str] = []
 

@@ -7,9 +7,11 @@ import pytest
 from ragcore.answers import Answerer
 from ragcore.answers.many import answer_many
 from ragcore.errors import Cancelled
-from ragcore.llm.base import LLM
+from ragcore.models import LLM
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Hit, SearchResult
+
+from ..shared_models import models_of
 
 QUESTIONS = (
     "Are we allowed to play foosball during working hours?",
@@ -22,7 +24,7 @@ QUESTIONS = (
 
 @pytest.fixture
 def answerer(llm: LLM) -> Answerer:
-    return Answerer(llm, lambda _: SearchResult(()), settings=Settings())
+    return Answerer(llm, lambda _: SearchResult(()), settings=Settings(), models=models_of())
 
 
 def test_a_batch_answers_as_one_after_another(

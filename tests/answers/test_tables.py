@@ -6,9 +6,11 @@ import pytest
 
 from ragcore.answers import Answerer
 from ragcore.answers.tables import spoken
-from ragcore.llm.base import LLM
+from ragcore.models import LLM
 from ragcore.settings import Settings
 from ragcore.types import Hit, SearchResult
+
+from ..shared_models import models_of
 
 COUNTRIES = (
     "Table 1: countries\n"
@@ -49,9 +51,10 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 @pytest.mark.full
 def test_the_model_reads_the_right_column(starter_llm: LLM, make_hit: Callable[..., Hit]) -> None:
     hit = make_hit(1, COUNTRIES)
-    answer = Answerer(starter_llm, lambda _: SearchResult((hit,)), settings=Settings()).ask(
-        "What is the area of Finland in square kilometres?"
-    )
+    found = SearchResult((hit,))
+    models = models_of()
+    asker = Answerer(starter_llm, lambda _: found, settings=Settings(), models=models)
+    answer = asker.ask("What is the area of Finland in square kilometres?")
     assert "338,424" in answer.text
     assert answer.citations[0].quote in COUNTRIES
     assert "Area (km2) 338,424" in answer.prompt

@@ -53,8 +53,8 @@ def test_ingest_and_search_by_served_embeddings(
     question = "How is the water level measured?"
     with Library(make_settings(tmp_path / "home", profile=str(profile))) as library:
         assert library.ingest([files]).added == 1
-        mine = library.text_encoder.encode([question], kind="query")
-        theirs = served.library.text_encoder.encode([question], kind="query")
+        mine = library.models.text_encoder().encode([question], kind="query")
+        theirs = served.library.models.text_encoder().encode([question], kind="query")
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
         assert (
             library.search(question, kind="passages", cutoff=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,28 +10,35 @@ import pytest
 import torch
 
 from ragcore.diffusion import GuideRequest, ImagineRequest
-from ragcore.diffusion.guides import TextGuide
-from ragcore.diffusion.loader import _clip, imaginer, unload
+from ragcore.diffusion.factories import _clip, imaginer_of
+from ragcore.diffusion.guides import ClipView, TextGuide
 from ragcore.diffusion.model import LatentModel
-from ragcore.machine import Machine
+from ragcore.models import Models
 from ragcore.settings import Settings
 
 from .test_imaginer import pixels
 from .tiny import make_profile
 
+Encode = Callable[[str], torch.Tensor]
+
 
 @pytest.fixture(scope="module")
-def settings(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def models(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
     folder = tmp_path_factory.mktemp("guides")
-    return Settings(home=folder / "home", profile=str(make_profile(folder, tiny_folder)))
+    settings = Settings(home=folder / "home", profile=str(make_profile(folder, tiny_folder)))
+    return Models(settings)
 
 
 @pytest.mark.full
 @pytest.mark.usefixtures("starter_weights")
 def test_a_step_along_the_gradient_looks_more_like_the_words(
-    settings: Settings, tiny_model: LatentModel
+    models: Models, tiny_model: LatentModel
 ) -> None:
-    view, encode = _clip(settings)
+    with _clip(models) as (view, encode):
+        check_gradient(view, encode, tiny_model)
+
+
+def check_gradient(view: ClipView, encode: Encode, tiny_model: LatentModel) -> None:
     text = encode("a red apple")
     signal = tiny_model.scheduler("ddim").alphas_cumprod.sqrt()
     guide = TextGuide(view, text, tiny_model.autoencoder.decode, signal, 1.0, crops=8)
@@ -54,16 +62,15 @@ def test_a_step_along_the_gradient_looks_more_like_the_words(
 
 
 @pytest.mark.usefixtures("starter_weights")
-def test_text_guide_through_the_profile(settings: Settings) -> None:
-    unload()  # the makers of other tests
-    maker = imaginer(settings)
+def test_text_guide_through_the_profile(models: Models) -> None:
+    maker = imaginer_of(models)
+    assert imaginer_of(models) is maker
     request = ImagineRequest(seed=1, steps=3, guides=[GuideRequest("text", "a red apple", 5)])
     one, two = (pixels(maker.imagine(request).pictures[0].png) for _ in range(2))
     assert np.abs(one - two).max() <= 1
     plain = pixels(maker.imagine(ImagineRequest(seed=1, steps=3)).pictures[0].png)
     assert np.abs(one - plain).max() > 0
-    machine = Machine(settings)
-    (entry,) = [model for model in machine.loaded() if model.part == "diffusion"]
+    (entry,) = [model for model in models.loaded() if model.part == "diffusion"]
     assert (entry.name, entry.bytes > 0) == ("tiny", True)
-    assert machine.free(entry) >= 1
-    assert not [model for model in machine.loaded() if model.part == "diffusion"]
+    assert models.unload(entry.name) == 1
+    assert not [model for model in models.loaded() if model.part == "diffusion"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from ragcore.diffusion import (
     LoraRequest,
     read_recipe,
 )
-from ragcore.diffusion.loader import imaginer as of_profile
-from ragcore.diffusion.loader import unload
+from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.stable import StableModel
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.types import CancelToken
 
@@ -161,7 +162,7 @@ def test_text_guide_is_the_same_one(folders: dict[str, Path]) -> None:
 
     view = ClipView(Brightness(), size=(32, 32), logit_scale=100.0)
     model = StableModel(folders["sd"], name="sd")
-    imaginer = Imaginer(model, clip=lambda: (view, lambda _: torch.tensor([1.0, 0.0])))
+    imaginer = Imaginer(model, clip=lambda: nullcontext((view, lambda _: torch.tensor([1.0, 0.0]))))
     brighter = made(imaginer, guides=[GuideRequest("text", "bright", 100)], steps=8)
     assert brighter.mean() > made(imaginer, steps=8).mean() + 1
     with pytest.raises(UsageError, match="no noise-aware classifier"):
@@ -206,7 +207,7 @@ kind = "diffusers"
 """,
         "utf-8",
     )
-    imaginer = of_profile(Settings(home=tmp_path, profile=str(profile)))
+    imaginer = imaginer_of(Models(Settings(home=tmp_path, profile=str(profile))))
     controls = [ControlRequest("canny", drawn)]
     first = imaginer.imagine(
         ImagineRequest(**FEW, controls=controls, loras=[LoraRequest(folders["lora2"], 0.7)])
@@ -215,7 +216,6 @@ kind = "diffusers"
     assert again.loras == [LoraRequest(folders["lora2"], 0.7)]
     repeated = pixels(imaginer.imagine(again).pictures[0].png)
     assert np.abs(repeated - pixels(first.pictures[0].png)).max() <= 1
-    unload()
 
 
 def test_what_is_no_model_is_said(tmp_path: Path, folders: dict[str, Path]) -> None:

@@ -11,9 +11,9 @@ import pytest
 import ragcore.weights
 from ragcore.diffusion import ControlRequest, Imaginer, ImagineRequest, edge_f1
 from ragcore.diffusion.conditions import canny
-from ragcore.diffusion.loader import imaginer, unload
+from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.pictures import as_png
-from ragcore.settings import Settings
+from ragcore.models import Models
 
 from .test_imaginer import pixels
 
@@ -21,8 +21,8 @@ FOLDER = Path(ragcore.weights.__file__).parent / "files" / "starter-emoji"
 
 
 @pytest.fixture(scope="module")
-def maker(starter_weights: object) -> Imaginer:
-    return imaginer(Settings())
+def maker(starter_models: Models) -> Imaginer:
+    return imaginer_of(starter_models)
 
 
 def size_of(*parts: str) -> int:
@@ -74,4 +74,3 @@ def test_edges_are_followed(maker: Imaginer) -> None:
         )
 
     assert followed(controls=[control]) > followed() + 0.1
-    unload()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ragcore.encoders import device
-from ragcore.encoders.device import bfloat16_speedup, describe, place, set_threads
 from ragcore.errors import UsageError
+from ragcore.models import device
+from ragcore.models.device import bfloat16_speedup, describe, place, set_threads
 from ragcore.settings import Settings
 
 

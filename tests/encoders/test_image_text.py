@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ragcore.encoders.image_text import OpenClipEncoder, image_text_encoder
+from ragcore.encoders.image_text import OpenClipEncoder
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
+from ragcore.models import ModelContext, Models
 from ragcore.settings import Settings
 from ragcore.weights import ModelRef
 
@@ -117,8 +118,10 @@ def test_wrong_names_are_said(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
     with pytest.raises(ModelUnavailable, match="no weights"):
         _ = OpenClipEncoder(f"local:{tmp_path}", settings=settings).space
+    reference = ModelRef("starter-clip", "open_clip", {"x": 1})
+    context = ModelContext(settings, Models(settings), "image_text_encoder")
     with pytest.raises(UsageError, match="unknown option"):
-        image_text_encoder(ModelRef("starter-clip", "open_clip", {"x": 1}), settings=settings)
+        context.make("image_text_encoders", reference, part="image_text_encoder")
 
 
 def test_a_missing_gpu_is_an_error(folder: Path, tmp_path: Path) -> None:

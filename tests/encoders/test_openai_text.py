@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragcore.encoders.loader import text_encoder
 from ragcore.encoders.openai_text import OpenAITextEncoder
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
+from ragcore.models import Models
 from ragcore.settings import Settings
 
 from ..flaky_server import Act, FlakyServer, Handler, answer, refuse, serving
@@ -135,7 +135,7 @@ def test_a_profile_names_it_and_the_key_is_sent(
             f'name = "served"\n[text_encoder]\nweights = "m"\nkind = "openai"\n'
             f'options = {{ url = "{server.url}", key_variable = "MY_KEY" }}\n'
         )
-        made = text_encoder(Settings(home=tmp_path, profile=str(profile)))
+        made = Models(Settings(home=tmp_path, profile=str(profile))).text_encoder()
         with pytest.raises(RagcoreError, match="the key in MY_KEY"):
             made.warm_up()
         monkeypatch.setenv("MY_KEY", "secret")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragcore.encoders.device import Placement
 from ragcore.encoders.onnx import OnnxReranker, OnnxTextEncoder
 from ragcore.encoders.reranker import CrossEncoderReranker
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.models.device import Placement
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
@@ -50,7 +50,7 @@ def test_scores_are_the_cross_encoders_logits(tmp_path: Path) -> None:
     assert scores.dtype == np.float32
     assert len(set(scores.tolist())) == 4
     assert reranker.scores("x", []).shape == (0,)
-    assert reranker.memory() > 0
+    assert reranker.weights.bytes > 0
 
 
 def test_a_classifier_is_no_reranker(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragcore.encoders.device import Placement
-from ragcore.encoders.loader import text_encoder
 from ragcore.encoders.text import SentenceTransformerEncoder
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.models import Models
+from ragcore.models.device import Placement
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
@@ -165,7 +165,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 
 def test_the_starter_profile_gives_minilm(settings: Settings) -> None:
-    encoder = text_encoder(settings)
+    models = Models(settings)
+    encoder = models.text_encoder()
     assert encoder.space.name.startswith("minilm-l6-v2@")
     assert encoder.space.dimension == 384
-    assert text_encoder(settings) is encoder
+    assert models.text_encoder() is encoder

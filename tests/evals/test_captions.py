@@ -11,7 +11,6 @@ import pytest
 from ragcore.errors import UsageError
 from ragcore.evals.captions import evaluate_captions
 from ragcore.image_metrics import caption_bleu
-from ragcore.llm.loader import unload_llms
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
@@ -63,7 +62,6 @@ def test_a_model_is_measured_beside_its_baselines(
     assert result["seconds_per_caption"] > 0
     rows = [json.loads(line) for line in kept.open()]
     assert [set(row) for row in rows] == [{"file", "caption", "people"}] * 4
-    unload_llms()
 
 
 def test_wrong_folders_are_told(tmp_path: Path, settings: Settings) -> None:

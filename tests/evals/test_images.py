@@ -14,7 +14,10 @@ from ragcore.errors import UsageError
 from ragcore.evals.image_sets import detect
 from ragcore.evals.images import evaluate_images
 from ragcore.image_metrics import caption_recall, label_recall, top_k
+from ragcore.models import Models
 from ragcore.settings import Settings
+
+from ..shared_models import models_of
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 
@@ -107,18 +110,18 @@ def test_wrong_sets_are_said_in_one_line(
 ) -> None:
     folder = write_set(tmp_path / "set", listing, rows, "images.zip")
     with pytest.raises(UsageError, match=expected) as error:
-        evaluate_images(folder, settings=settings)
+        evaluate_images(folder, models=Models(settings))
     assert "\n" not in str(error.value)
 
 
 def test_wrong_files(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(UsageError, match="no such folder"):
-        evaluate_images(tmp_path / "nowhere", settings=settings)
+        evaluate_images(tmp_path / "nowhere", models=Models(settings))
     with pytest.raises(UsageError, match="no image set"):
-        evaluate_images(tmp_path, settings=settings)
+        evaluate_images(tmp_path, models=Models(settings))
     (tmp_path / "test.jsonl").write_text("{not json")
     with pytest.raises(UsageError, match="line 1 is not JSON"):
-        evaluate_images(tmp_path, settings=settings)
+        evaluate_images(tmp_path, models=Models(settings))
 
 
 def test_copies_with_an_unknown_original(tmp_path: Path, settings: Settings) -> None:
@@ -127,7 +130,7 @@ def test_copies_with_an_unknown_original(tmp_path: Path, settings: Settings) -> 
     query = {"file": "q.png", "variant": "crop", "original": {"archive": "x.zip", "file": "a.png"}}
     write_set(folder, "queries.jsonl", [query], "queries.zip")
     with pytest.raises(UsageError, match="not in gallery"):
-        evaluate_images(folder, settings=settings)
+        evaluate_images(folder, models=Models(settings))
 
 
 def test_a_small_captioned_set_with_the_starter_model(
@@ -142,7 +145,7 @@ def test_a_small_captioned_set_with_the_starter_model(
         Image.new("RGB", (60, 60), colour).save(folder / f"{name}.png")
         rows.append({"file": f"{name}.png", "captions": [name, f"a {name} surface"]})
     (folder / "captions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    result = evaluate_images(folder, settings=Settings())
+    result = evaluate_images(folder, models=models_of())
     assert result["images"] == 3
     assert result["captions"] == 6
     assert {f"{way}@{k}" for way in ("t2i", "i2t") for k in (1, 5, 10)} <= set(result)
@@ -152,7 +155,7 @@ def test_a_small_captioned_set_with_the_starter_model(
 @pytest.mark.shared
 @pytest.mark.full
 def test_starter_clip_on_flickr8k_dev(shared: Path, starter_weights) -> None:
-    result = evaluate_images(shared / "data/images/flickr8k", settings=Settings())
+    result = evaluate_images(shared / "data/images/flickr8k", models=models_of())
     assert result["images"] == 1000
     assert result["t2i@1"] >= 0.25
     assert result["t2i@5"] >= 0.54
@@ -165,6 +168,6 @@ def test_starter_clip_on_flickr8k_dev(shared: Path, starter_weights) -> None:
 @pytest.mark.shared
 @pytest.mark.full
 def test_starter_clip_zero_shot(shared: Path, starter_weights) -> None:
-    result = evaluate_images(shared / "data/images/cifar10", settings=Settings())
+    result = evaluate_images(shared / "data/images/cifar10", models=models_of())
     assert result["zeroshot@1"] >= 0.59
     assert result["zeroshot@5"] >= 0.93

@@ -15,11 +15,12 @@ from ragcore.diffusion.model import LatentModel
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.evals.probe import evaluate_probe
 from ragcore.evals.probe_scenes import make_scenes
-from ragcore.settings import Settings
 from ragcore.tuning.diffusion_data import read_icons
 from ragcore.weights import WeightStore
 from tests.diffusion.icons import draw_icons
 from tests.diffusion.tiny import make_model
+
+from ..shared_models import models_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore
 
 @pytest.fixture(scope="module")
 def table(icons: Path, model: LatentModel) -> dict[str, dict[str, dict[str, float]]]:
-    return evaluate_probe(icons, settings=Settings(), model=model, count=800, save=model.folder)
+    return evaluate_probe(icons, models=models_of(), model=model, count=800, save=model.folder)
 
 
 def test_scenes_say_what_is_true_of_them(icons: Path) -> None:
@@ -122,11 +123,11 @@ def test_too_few_icons_and_none(
     np.savez(tmp_path / "blank.npz", images=white)
     (tmp_path / "blank.jsonl").write_text("\n".join(lines))
     with pytest.raises(UsageError, match="differs from its ground"):
-        evaluate_probe(tmp_path, settings=Settings(), model=model, count=200)
+        evaluate_probe(tmp_path, models=models_of(), model=model, count=200)
     white[:, 8:20, 8:20] = 0
     np.savez(tmp_path / "blank.npz", images=white)
     with pytest.raises(UsageError, match="3 icons are too few"):
-        evaluate_probe(tmp_path, settings=Settings(), model=model, count=200)
+        evaluate_probe(tmp_path, models=models_of(), model=model, count=200)
 
 
 def test_command_on_what_is_no_set_of_icons(

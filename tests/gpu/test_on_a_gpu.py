@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 import torch
 
-from ragcore.encoders.device import Placement, place
 from ragcore.encoders.reranker import CrossEncoderReranker
 from ragcore.encoders.text import SentenceTransformerEncoder
-from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import Constraint, Sampling
+from ragcore.models.device import Placement, place
 from ragcore.settings import Settings
 from ragcore.types import Message
 from ragcore.weights import WeightStore
@@ -78,7 +78,8 @@ def test_text_vectors_are_those_of_a_cpu(tmp_path: Path, precision: str) -> None
     there = text_encoder(folder, CPU)
     assert cosines(vectors, there.encode(TEXTS)).min() > (0.9999 if "32" in precision else 0.99)
     assert here.space == there.space
-    assert on_the_gpu(here._model)
+    with here.weights.lease() as model:
+        assert on_the_gpu(model)
 
 
 def test_starter_text_vectors_keep_their_meaning() -> None:
@@ -141,8 +142,9 @@ def test_llm_generates_in_bfloat16(tmp_path: Path) -> None:
     llm = TransformersLLM(folder, name="tiny", placement=place(GPU))
     text = "".join(llm.stream(ASK, Sampling(max_tokens=24)))
     assert text == "".join(llm.stream(ASK, Sampling(max_tokens=24)))  # greedy: the same again
-    assert on_the_gpu(llm._model)
-    assert llm._model.dtype == torch.bfloat16
+    with llm.borrowed() as model:
+        assert on_the_gpu(model)
+        assert model.dtype == torch.bfloat16
     drawn = Sampling(max_tokens=24, temperature=1.0, top_p=0.9, seed=7, repetition_penalty=1.1)
     assert "".join(llm.stream(ASK, drawn)) == "".join(llm.stream(ASK, drawn))
 

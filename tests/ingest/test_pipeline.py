@@ -83,8 +83,8 @@ def test_new_files_are_added_with_all_that_is_in_them(library: Library, folder: 
     assert (report.passages, report.images) == (3, 1)
     counts = library.statistics()
     assert counts.spaces == {
-        library.text_encoder.space.name: 3,
-        library.image_text_encoder.space.name: 1,
+        library.models.text_encoder().space.name: 3,
+        library.models.image_text_encoder().space.name: 1,
     }
     assert best(library, "a bird that catches fish") == "heron.txt"
     assert best(library, "baking") == "bread.md"

@@ -97,7 +97,7 @@ def test_hanging_reader_is_given_up_after_its_time(settings: Settings, tmp_path:
     folder = write_notes(tmp_path / "notes", 6)
     hasty = settings.model_copy(update={"read_timeout": 8})
     with Library(hasty) as library:
-        library.text_encoder.warm_up()
+        library.models.text_encoder().warm_up()
         with first_reader_gets(signal.SIGSTOP):
             report = library.ingest([folder])
         assert report.added == 5

@@ -16,7 +16,6 @@ from ragcore.catalog.models import Image
 from ragcore.cli.main import cli
 from ragcore.errors import Cancelled, UnreadableFile, UsageError
 from ragcore.library import Library
-from ragcore.llm.loader import unload_llms
 from ragcore.llm.picture_llm import PictureAnswer
 from ragcore.settings import Settings
 from ragcore.tuning.clip_data import of_collection
@@ -32,7 +31,7 @@ COLOURS = ("red", "green", "blue")
 @pytest.fixture(scope="module")
 def profile(
     tiny_profile: Path, starter_weights: WeightStore, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+) -> Path:
     """The tiny encoders, with a model that answers and has a name of its own."""
     folder = tmp_path_factory.mktemp("seeing")
     base = save_small_llm(folder / "llm", starter_weights)
@@ -45,8 +44,7 @@ def profile(
         '[llm]\nweights = "local:llm"\nkind = "transformers"\n'
         '[picture_llm]\nweights = "local:small-eyes"\nkind = "projector"\n'
     )
-    yield path
-    unload_llms()
+    return path
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.encoders.device import place
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models.device import place
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 

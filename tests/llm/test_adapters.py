@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.encoders.device import place
 from ragcore.errors import UsageError
 from ragcore.llm.adapters import AdapterStore, attach
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models.device import place
 from ragcore.settings import Settings
 from ragcore.types import Message
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.encoders.device import place
 from ragcore.errors import Cancelled, RagcoreError
-from ragcore.llm import Sampling
 from ragcore.llm.openai_llm import OpenAILLM
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import Sampling
+from ragcore.models.device import place
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 from tests.waiting import wait_until

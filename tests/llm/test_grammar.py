@@ -7,9 +7,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.llm import Constraint, Sampling
 from ragcore.llm.grammar import limited
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import Constraint, Sampling
 from ragcore.types import Message
 
 ASK = [Message("user", "Describe a person. Reply in JSON.")]

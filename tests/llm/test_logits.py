@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ragcore.llm import Sampling
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import Sampling
 from ragcore.types import Message
 
 ASK = [Message("user", "Repeat the word banana many times: banana banana banana")]

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
-from ragcore.llm.base import Constraint, Sampling
 from ragcore.llm.openai_llm import OpenAILLM
+from ragcore.models import Constraint, Sampling
 from ragcore.types import CancelToken, Message
 
 from ..flaky_server import FlakyServer, answer, hang_up, refuse, serving, silence, words

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
-from ragcore.llm import Constraint, Sampling
 from ragcore.llm.openai_llm import OpenAILLM
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import Constraint, Sampling
 from ragcore.types import CancelToken, Message
 
 ASK = [Message("user", "Name three colours.")]

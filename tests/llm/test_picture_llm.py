@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
-from ragcore.llm.base import Sampling
-from ragcore.llm.loader import load_llm, load_picture_llm
+from ragcore.llm.hub_vision import HubVisionLLM
 from ragcore.llm.picture_llm import ProjectedLLM
+from ragcore.models import Models, Sampling
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 from ragcore.weights import WeightStore
@@ -40,14 +39,14 @@ def exact(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def llm(folder: Path, exact: Settings) -> Iterator[ProjectedLLM]:
-    made = load_picture_llm(exact, str(folder))
+    made = Models(exact).vision_llm(str(folder))
     assert isinstance(made, ProjectedLLM)
     yield made
-    made._llm.unload()
+    made._llm.weights.unload()
 
 
 def test_streamed_tokens_are_those_of_generate(llm: ProjectedLLM) -> None:
-    streamed = "".join(llm.stream(RED, "What is it?", Sampling(max_tokens=12)))
+    streamed = "".join(llm.stream_image(RED, "What is it?", Sampling(max_tokens=12)))
     import torch
 
     with llm._llm.borrowed(llm.name) as model, torch.inference_mode():
@@ -83,19 +82,20 @@ def test_text_questions_stay_what_they_were(base: Path, folder: Path, exact: Set
     )
     settings = exact.model_copy(update={"profile": str(profile)})
     ask, few = [Message("user", "Name a colour.")], Sampling(max_tokens=8)
-    text = load_llm(settings)
+    models = Models(settings)
+    text = models.llm()
     before = "".join(text.stream(ask, few))
-    seeing = load_picture_llm(settings)
-    half = seeing.stream(RED, "What is it?", few)
+    seeing = models.vision_llm()
+    half = seeing.stream_image(RED, "What is it?", few)
     first = next(half)
     assert "".join(text.stream(ask, few)) == before
-    whole = "".join(seeing.stream(RED, "What is it?", few))
+    whole = "".join(seeing.stream_image(RED, "What is it?", few))
     assert first + "".join(half) == whole
 
 
 def test_a_picture_answer_is_cancelled_between_tokens(llm: ProjectedLLM) -> None:
     token = CancelToken()
-    pieces = llm.stream(RED, "What is it?", Sampling(max_tokens=60), cancel=token)
+    pieces = llm.stream_image(RED, "What is it?", Sampling(max_tokens=60), cancel=token)
     next(pieces)
     token.cancel()
     with pytest.raises(Cancelled):
@@ -115,18 +115,18 @@ def test_bad_questions_and_folders_are_refused(
 ) -> None:
     for question in ("", "  ", "why " * 1000):
         with pytest.raises(UsageError):
-            list(llm.stream(RED, question))
+            list(llm.stream_image(RED, question))
     with pytest.raises(UsageError, match="no such folder"):
-        load_picture_llm(exact, str(tmp_path / "nowhere"))
+        Models(exact).vision_llm(str(tmp_path / "nowhere"))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "projector.safetensors").write_bytes(b"not tensors")
     (broken / "projector.json").write_text("{}")
     with pytest.raises(ModelUnavailable, match="no projector"):
-        load_picture_llm(exact, str(broken))
+        Models(exact).vision_llm(str(broken))
     (broken / "projector.json").write_text((folder / "projector.json").read_text("utf-8"))
     with pytest.raises(ModelUnavailable, match="cannot be read"):
-        list(load_picture_llm(exact, str(broken)).stream(RED, "What is it?"))
+        list(Models(exact).vision_llm(str(broken)).stream_image(RED, "What is it?"))
 
 
 def test_a_question_cannot_end_its_own_turn(llm: ProjectedLLM) -> None:
@@ -143,29 +143,30 @@ def test_a_hub_model_answers_through_the_same_call(
     starter_weights: WeightStore, exact: Settings, tmp_path: Path
 ) -> None:
     hub = save_small_llava(tmp_path / "llava", starter_weights)
-    llm = load_picture_llm(exact, str(hub))
+    llm = Models(exact).vision_llm(str(hub))
     assert llm.name == "llava"
     few = Sampling(max_tokens=6)
-    said = "".join(llm.stream(RED, "What is it?", few))
+    said = "".join(llm.stream_image(RED, "What is it?", few))
     assert said
-    assert "".join(llm.stream(RED, "What is it?", few)) == said
+    assert "".join(llm.stream_image(RED, "What is it?", few)) == said
     assert len(llm.captions([RED, BAR.convert("L")])) == 2
     token = CancelToken()
-    pieces = llm.stream(RED, "What is it?", Sampling(max_tokens=200), cancel=token)
+    pieces = llm.stream_image(RED, "What is it?", Sampling(max_tokens=200), cancel=token)
     next(pieces)
     token.cancel()
     with pytest.raises(Cancelled):
         list(pieces)
-    left = llm.stream(RED, "What is it?", Sampling(max_tokens=200))
+    left = llm.stream_image(RED, "What is it?", Sampling(max_tokens=200))
     next(left)
     left.close()  # a reader that goes away lets the next one in
-    assert "".join(llm.stream(RED, "What is it?", few)) == said
-    assert llm.memory() > 0  # type: ignore[attr-defined]
-    assert llm.unload()  # type: ignore[attr-defined]
+    assert "".join(llm.stream_image(RED, "What is it?", few)) == said
+    assert isinstance(llm, HubVisionLLM)
+    assert llm.weights.bytes > 0
+    assert llm.weights.unload()
 
 
 def test_a_folder_without_a_vision_model_is_told(
     base: Path, exact: Settings, starter_weights: WeightStore
 ) -> None:
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded|no processor"):
-        list(load_picture_llm(exact, str(base)).stream(Image.new("RGB", (8, 8)), "What is it?"))
+        list(Models(exact).vision_llm(str(base)).stream_image(RED, "What is it?"))

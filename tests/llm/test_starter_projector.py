@@ -8,8 +8,8 @@ import pytest
 
 from ragcore.image_metrics import caption_bleu
 from ragcore.image_sets import read_captioned
-from ragcore.llm.loader import load_picture_llm, unload_llms
 from ragcore.llm.picture_llm import ProjectedLLM
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
@@ -20,7 +20,8 @@ def test_captions_need_the_picture(
 ) -> None:
     items = read_captioned(shared / "data" / "images" / "flickr8k" / "dev.jsonl")[:24]
     people = [item.captions for item in items]
-    llm = load_picture_llm(settings)
+    models = Models(settings)
+    llm = models.vision_llm()
     assert isinstance(llm, ProjectedLLM)
     assert llm.name == "starter-projector"
     cells = llm.cells([item.open() for item in items])
@@ -28,4 +29,4 @@ def test_captions_need_the_picture(
     other = caption_bleu(llm.captions_of(cells.roll(1, 0)), people)
     assert right > 0.10
     assert other < right - 0.04
-    unload_llms()
+    models.close()

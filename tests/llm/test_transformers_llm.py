@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.encoders.device import place
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
-from ragcore.llm import Sampling
 from ragcore.llm.transformers_llm import TransformersLLM
+from ragcore.models import Sampling
+from ragcore.models.device import place
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 from tests.waiting import wait_until
@@ -168,17 +168,17 @@ def test_control_marks_in_a_message_are_only_words(tiny_llm: TransformersLLM) ->
 def test_idle_model_is_unloaded_and_comes_back(tiny_model: Path, settings: Settings) -> None:
     llm = TransformersLLM(tiny_model, name="tiny", placement=place(settings), idle_seconds=0.3)
     before = text_of(llm)
-    assert llm.memory() > 0
-    wait_until(lambda: not llm.memory(), "the unloading")
+    assert llm.weights.bytes > 0
+    wait_until(lambda: not llm.weights.bytes, "the unloading")
     assert text_of(llm) == before
 
 
 def test_a_model_in_use_is_not_unloaded(tiny_llm: TransformersLLM) -> None:
     pieces = tiny_llm.stream(ASK, Sampling(max_tokens=8))
     next(pieces)
-    assert tiny_llm.unload() is False
+    assert tiny_llm.weights.unload() is False
     pieces.close()
-    assert tiny_llm.unload() is True
+    assert tiny_llm.weights.unload() is True
 
 
 @pytest.mark.parametrize(

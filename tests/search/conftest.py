@@ -13,14 +13,14 @@ import pytest
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
 from ragcore.catalog.transfer import copy_catalogue
-from ragcore.encoders import TextEncoder
-from ragcore.encoders.loader import text_encoder
+from ragcore.models import TextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import Page, PassageDraft, Picture, ReadDocument
 from ragcore.weights import WeightStore
 
 from ..postgres_server import PostgresServer
+from ..shared_models import models_of
 
 TEXTS = {
     "/docs/handbook/rules.pdf": [
@@ -51,7 +51,7 @@ Add = Callable[..., int]
 
 @pytest.fixture(scope="session")
 def encoder(starter_weights: WeightStore) -> TextEncoder:
-    return text_encoder(Settings(threads=2))
+    return models_of(Settings(threads=2)).text_encoder()
 
 
 def store_document_of(
@@ -184,6 +184,6 @@ def stores(catalog: Catalog, settings: Settings) -> Iterator[Stores]:
 def engine(
     catalog: Catalog, stores: Stores, settings: Settings, encoder: TextEncoder
 ) -> Iterator[SearchEngine]:
-    engine = SearchEngine(catalog, stores, settings, text_encoder=encoder)
+    engine = SearchEngine(catalog, stores, settings, models=models_of(Settings(threads=2)))
     yield engine
     engine.close()

@@ -12,14 +12,15 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
-from ragcore.encoders import ImageTextEncoder
-from ragcore.encoders.loader import image_text_encoder
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.ingest.pictures import phash, pixels_sha256, thumbnail
+from ragcore.models import ImageTextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import Picture, ReadDocument, SearchQuery
 from ragcore.weights import WeightStore
+
+from ..shared_models import models_of
 
 
 def photographs() -> dict[str, Image.Image]:
@@ -44,7 +45,7 @@ def photographs() -> dict[str, Image.Image]:
 
 @pytest.fixture(scope="session")
 def image_encoder(starter_weights: WeightStore) -> ImageTextEncoder:
-    return image_text_encoder(Settings(threads=2))
+    return models_of(Settings(threads=2)).image_text_encoder()
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,7 @@ def images(
         )
         with catalog.write() as session:
             store_document(session, row.id, new)
-    engine = SearchEngine(catalog, stores, settings, image_text_encoder=image_encoder)
+    engine = SearchEngine(catalog, stores, settings, models=models_of(Settings(threads=2)))
     yield engine
     engine.close()
 

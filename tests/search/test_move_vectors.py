@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from ragcore.catalog import Catalog
-from ragcore.encoders import TextEncoder
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.models import TextEncoder
 from ragcore.move import clear_vectors, fill_indexes, move_library
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import SearchQuery
+
+from ..shared_models import models_of
 
 QUESTIONS = ("table football in the lounge", "why does the wing lose lift", "energy of a cell")
 
@@ -22,7 +24,7 @@ def hits(home: Path, encoder: TextEncoder) -> list[list[tuple[int, float]]]:
     settings = Settings(home=home)
     catalog = Catalog(settings.catalogue_url)
     stores = Stores(catalog, settings)
-    engine = SearchEngine(catalog, stores, settings, text_encoder=encoder)
+    engine = SearchEngine(catalog, stores, settings, models=models_of(Settings(threads=2)))
     queries = [SearchQuery(text=text, kind="passages", cutoff=0) for text in QUESTIONS]
     found = [
         [(hit.id, round(hit.score, 3)) for hit in engine.search(query).hits] for query in queries

@@ -169,7 +169,7 @@ def test_adapters_are_everybodys(library: Library, tmp_path: Path) -> None:
 def test_models_by_any_name_are_an_administrators(reader: Library) -> None:
     for name in ("local:/etc", "hub:someone/else"):
         with pytest.raises(NotPermitted, match="admin"):
-            reader.picture_llm(name)
+            reader.models.vision_llm(name)
 
 
 def test_names_of_other_collections_stay_unknown(library: Library) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from ragcore.encoders.clip_models import find_clip
 from ragcore.errors import ModelUnavailable
-from ragcore.llm.loader import resolve_model
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore, refuse_remote_code
 
@@ -81,7 +80,7 @@ def test_a_folder_that_names_code_is_refused(case: str, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", weights_cache=tmp_path / "weights")
     for open_it in (
         lambda: WeightStore(settings).ensure(f"local:{folder}"),
-        lambda: resolve_model(str(folder), settings),
+        lambda: WeightStore(settings).folder_of(str(folder)),
         lambda: find_clip(f"local:{folder}", settings=settings),
     ):
         with pytest.raises(ModelUnavailable, match="ragcore runs no code of a model") as refused:

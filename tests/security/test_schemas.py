@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.llm.base import Constraint
 from ragcore.llm.grammar import check_constraint, limited, verify
 from ragcore.llm.schema import MAX_DEPTH, check_schema, verify_json
+from ragcore.models import Constraint
 
 TEXT = {"type": "string"}
 

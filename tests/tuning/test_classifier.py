@@ -12,6 +12,7 @@ from PIL import Image
 from ragcore.encoders.backbones import Backbone
 from ragcore.encoders.classifier import Classifier, classifiers_folder, list_classifiers
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.tuning.classifier import tune_classifier
 from ragcore.tuning.classifier_data import read_examples
@@ -20,6 +21,10 @@ from ragcore.types import CancelToken, Progress
 from tests.encoders.small_models import save_clip, save_text_encoder
 
 from .classifier_samples import draw_classes, recipe, save_timm, save_vit, write_texts
+
+
+def opened(name: str, settings: Settings) -> Classifier:
+    return Classifier(name, settings, Models(settings))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def test_three_ways_on_one_split_make_one_table(
     assert features["trained_weights"] < lora["trained_weights"] < full["trained_weights"]
     assert 0 < features["bytes"] < lora["bytes"] < full["bytes"]
     assert features["trained_weights"] == 3 * (
-        Backbone(plan.backbone, "image", settings).dimension + 1
+        Backbone(plan.backbone, "image", Models(settings)).dimension + 1
     )
     for row in report.rows:
         assert row["low"] <= row["accuracy"] <= row["high"]
@@ -68,7 +73,7 @@ def test_what_was_measured_is_what_is_kept(
         resnet, pictures, tmp_path / "run", ways=(way,), keep=way, refit=False, curve=(), name=way
     )
     report = tune_classifier(plan, settings=settings)
-    made = Classifier(way, settings)
+    made = opened(way, settings)
     assert made.card.way == way
     assert made.card.labels == ("blue", "green", "red")
     files = sorted(pictures.rglob("*.png"))
@@ -93,7 +98,7 @@ def test_other_picture_models(
     plan = recipe(model, pictures, tmp_path / "run", ways=("features", "lora"), curve=())
     report = tune_classifier(plan, settings=settings)
     assert report.rows[0]["accuracy"] > 0.4
-    assert Classifier("shapes", settings).card.dimension == 32
+    assert opened("shapes", settings).card.dimension == 32
 
 
 def test_texts_and_their_model(tmp_path: Path, settings: Settings) -> None:
@@ -105,7 +110,7 @@ def test_texts_and_their_model(tmp_path: Path, settings: Settings) -> None:
     report = tune_classifier(plan, settings=settings)
     assert report.modality == "text"
     assert report.rows[0]["accuracy"] > 0.6
-    told = Classifier("shapes", settings).from_items(["tax law law tax law query"])
+    told = opened("shapes", settings).from_items(["tax law law tax law query"])
     assert told.shape == (1, 2)
 
 
@@ -257,7 +262,10 @@ def test_a_thousand_classes(tmp_path: Path, settings: Settings) -> None:
     report = tune_classifier(plan, settings=settings)
     assert len(report.labels) == 1000
     assert report.rows[0]["tested"] == 1000
-    assert Classifier("shapes", settings).from_items(["ship aa 0 0"]).shape == (1, 1000)
+    assert opened("shapes", settings).from_items(["ship aa 0 0"]).shape == (
+        1,
+        1000,
+    )
     too_many = "".join(json.dumps({"text": f"t{n}", "label": f"c{n}"}) + "\n" for n in range(2001))
     (tmp_path / "more.jsonl").write_text(too_many)
     with pytest.raises(UsageError, match="at most 2,000"):
@@ -287,16 +295,16 @@ def test_damaged_and_hostile_classifiers(
     folder = classifiers_folder(settings) / "shapes"
     for name in ("../shapes", "", ".hidden", "a/b", "x" * 80):
         with pytest.raises(UsageError, match="cannot name a classifier"):
-            Classifier(name, settings)
+            opened(name, settings)
     with pytest.raises(UsageError, match="known: shapes"):
-        Classifier("colours", settings)
+        opened("colours", settings)
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:50])
     with pytest.raises(ModelUnavailable, match="weights of classifier 'shapes' are damaged"):
-        Classifier("shapes", settings).from_items([Image.new("RGB", (40, 40))])
+        opened("shapes", settings).from_items([Image.new("RGB", (40, 40))])
     (folder / "classifier.json").write_text('{"labels": 3}')
     with pytest.raises(ModelUnavailable, match="train the classifier anew"):
-        Classifier("shapes", settings)
+        opened("shapes", settings)
     assert list_classifiers(settings) == []
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ragcore.answers.confidence import Calibration
-from ragcore.llm.loader import resolve_model
 from ragcore.settings import Settings
 from ragcore.tuning.grounded_qa import Context
 from ragcore.tuning.lora_calibration import (
@@ -70,7 +69,7 @@ def test_the_calibration_of_the_starter_model(starter_weights: WeightStore, tmp_
     from ragcore.llm.adapters import AdapterStore
 
     settings = Settings(home=tmp_path)
-    folder = resolve_model("smollm2-135m-instruct", settings)
+    folder = WeightStore(settings).folder_of("smollm2-135m-instruct")
     model = AutoModelForCausalLM.from_pretrained(folder)
     from peft import PeftModel
 

@@ -11,7 +11,7 @@ import pytest
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.image_sets import read_captioned
-from ragcore.llm.loader import load_picture_llm
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.tuning.caption_questions import make_questions
 from ragcore.tuning.picture_packing import TreeMaker, to_batch
@@ -132,7 +132,7 @@ def test_training_learns_and_leaves_the_frozen_parts(
         *("projector.json", "projector.safetensors"),
         *("adapter_config.json", "adapter_model.safetensors"),
     }
-    llm = load_picture_llm(settings, report.output)
+    llm = Models(settings).vision_llm(report.output)
     item = read_captioned(pictures)[0]
     (caption,) = llm.captions([item.open()])
     assert caption.endswith("."), "it learnt to end a sentence"
@@ -211,4 +211,4 @@ def test_training_on_a_gpu_is_mixed_and_its_result_runs_on_a_cpu(
     assert losses[-1] < losses[0] - 2, losses
     cpu = settings.model_copy(update={"device": "cpu"})
     item = read_captioned(pictures)[0]
-    assert load_picture_llm(cpu, report.output).captions([item.open()])[0]
+    assert Models(cpu).vision_llm(report.output).captions([item.open()])[0]

@@ -61,7 +61,10 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         (MINIMAL + "max = 3\n", "unknown key 'text_encoder.max'"),
         ("colour = 1\n" + MINIMAL, "unknown key 'colour'"),
         (MINIMAL.replace("minilm-l6-v2", "minilm"), "text_encoder: unknown weights 'minilm'"),
-        (MINIMAL.replace("sentence-transformers", "word2vec"), "unknown kind 'word2vec': use sent"),
+        (
+            MINIMAL.replace("sentence-transformers", "word2vec"),
+            "unknown kind 'word2vec': use onnx",
+        ),
         (MINIMAL.replace('name = "mine"\n', ""), "name: field required"),
         (MINIMAL.replace("weights =", "weight ="), "text_encoder.weights: field required"),
         (MINIMAL.replace('"minilm-l6-v2"', "7"), "text_encoder.weights: "),

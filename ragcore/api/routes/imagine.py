@@ -143,7 +143,7 @@ async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSO
     are done.
     """
     library = library_of(request)
-    if library.machine.profile().diffusion is None:
+    if library.models.profile.diffusion is None:
         raise Problem(501, f"the profile {library.settings.profile} has no picture maker")
 
     def prepare() -> Any:

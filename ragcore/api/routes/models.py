@@ -44,10 +44,10 @@ class AdapterList(BaseModel):
 @router.get("/models")
 async def get_models(request: Request, principal: Reader) -> ModelsShape:
     """The profile's models and what is loaded."""
-    machine = library_of(request).machine
+    models = library_of(request).models
 
     def look() -> ModelsShape:
-        profile = machine.profile()
+        profile = models.profile
         parts = {
             part: reference.name
             for part in ("text_encoder", "image_text_encoder", "reranker", "llm")
@@ -55,9 +55,9 @@ async def get_models(request: Request, principal: Reader) -> ModelsShape:
         }
         return ModelsShape(
             profile=profile.name,
-            profiles=list(machine.profiles()),
+            profiles=list(models.profiles()),
             parts=parts,
-            device=machine.device(),
+            device=models.device(),
             loaded=[
                 LoadedShape(
                     part=one.part,
@@ -66,7 +66,7 @@ async def get_models(request: Request, principal: Reader) -> ModelsShape:
                     precision=one.precision,
                     bytes=one.bytes,
                 )
-                for one in machine.loaded()
+                for one in models.loaded()
             ],
         )
 

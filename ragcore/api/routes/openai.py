@@ -165,7 +165,7 @@ async def list_models(request: Request, principal: Reader) -> ModelList:
             ModelShape(id=f"{PREFIX}{row.name}", created=int(row.created_at.timestamp()))
             for row in library.collections()
         ]
-        encoder = library.machine.profile().text_encoder
+        encoder = library.models.profile.text_encoder
         if encoder is not None:
             data.append(ModelShape(id=encoder.name, created=0))
         return ModelList(data=data)
@@ -331,13 +331,13 @@ async def embeddings(request: Request, principal: Reader, body: EmbeddingRequest
     if not all(text.strip() and len(text) <= MAX_TEXT for text in texts):
         raise Problem(400, f"each text has 1 to {MAX_TEXT} characters")
     library = library_of(request)
-    reference = library.machine.profile().text_encoder
+    reference = library.models.profile.text_encoder
     if reference is None or body.model != reference.name:
         known = reference.name if reference else "none"
         raise Problem(404, f"there is no embedding model {body.model[:100]!r} (there is: {known})")
 
     def embed() -> EmbeddingList:
-        encoder = library.text_encoder
+        encoder = library.models.text_encoder()
         if body.dimensions not in (None, encoder.space.dimension):
             raise Problem(400, f"the vectors have {encoder.space.dimension} dimensions")
         vectors = encoder.encode(texts, kind=body.input_type)
@@ -383,6 +383,6 @@ def _conversation(messages: Sequence[ChatMessage]) -> tuple[str, list[Message]]:
 def _usage(library: Library, answer: Answer) -> Usage:
     if not answer.prompt:  # nothing was found: the model was not asked
         return Usage(prompt_tokens=0, total_tokens=0)
-    llm = library.llm
+    llm = library.models.llm()
     prompt, said = llm.count_tokens(answer.prompt), llm.count_tokens(answer.text)
     return Usage(prompt_tokens=prompt, completion_tokens=said, total_tokens=prompt + said)

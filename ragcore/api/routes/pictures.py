@@ -68,7 +68,7 @@ async def image_generations(
     Given up between two steps when the connection is closed.
     """
     library = library_of(request)
-    if library.machine.profile().diffusion is None:
+    if library.models.profile.diffusion is None:
         raise Problem(501, f"the profile {library.settings.profile} has no picture maker")
     size = 0
     if body.size != "auto":

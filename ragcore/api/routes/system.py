@@ -50,7 +50,7 @@ async def ready(request: Request) -> Readiness:
     if work.stopping:
         raise Problem(503, "the server is stopping")
     await work.quick(look)
-    preparation = library.machine.preparation
+    preparation = library.models.preparation
     if preparation.state != "ready":
         # A failure's text may name paths: it is in the log and in `ragcore doctor`.
         raise Problem(

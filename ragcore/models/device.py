@@ -1,4 +1,4 @@
-"""Where models run and in which number format: decided once, and said aloud.
+"""Where models run and in which number format: decided once, and shown by `ragcore doctor`.
 
 On a GPU: bfloat16 where it has it, else float16. On a CPU: float32, unless the processor has
 bfloat16 instructions (AMX or AVX512-BF16) and a timed probe shows that they help. A GPU that is
@@ -55,7 +55,7 @@ def place(settings: Settings, family: Family = "transformer") -> Placement:
     Raises UsageError if the settings ask for what this machine cannot do.
     """
     threads = set_threads(settings.threads)
-    device = _device(settings)
+    device = pick_device(settings)
     if settings.precision != "auto":
         why = f"precision {settings.precision} as set"
         if device == "cpu" and settings.precision == "float16":
@@ -137,11 +137,12 @@ def describe(settings: Settings) -> dict[str, str | int | float | bool]:
     return facts
 
 
-def _device(settings: Settings) -> Device:
-    import torch
-
+def pick_device(settings: Settings) -> Device:
+    """ "cuda" or "cpu" by the settings. Raises UsageError if a GPU is required and missing."""
     if settings.device == "cpu":
         return "cpu"
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     if settings.device == "cuda":
