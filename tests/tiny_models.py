@@ -55,7 +55,7 @@ def save_tiny_models(folder: Path, store: WeightStore) -> Path:
     clip = save_clip(folder)
     llm = save_small_llm(folder / "llm", store)
     save_projector(folder / "projector", llm)
-    make_model(folder / "diffusion")
+    make_model(folder / "diffusion", controls=("canny", "scribble", "segmentation"))
     profile = folder / "tiny.toml"
     profile.write_text(
         f"""

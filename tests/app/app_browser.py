@@ -157,6 +157,8 @@ def choose(page: Any, label: str, option: str) -> None:
         with suppress(TimeoutError):
             wanted.click(timeout=8_000)
             break
+    else:
+        raise AssertionError(f"{label} offers no {option}")
     settle(page)
 
 
