@@ -61,6 +61,7 @@ def test_there_and_back(library: Library, settings: Settings, tmp_path: Path, na
         assert examine(again).healthy
 
 
+@pytest.mark.full
 def test_while_an_ingest_is_writing(library: Library, settings: Settings, tmp_path: Path) -> None:
     many = tmp_path / "many"
     many.mkdir()

@@ -115,6 +115,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "dist").iterdir())}
 
 
+@pytest.mark.full
 def test_a_release_is_complete_and_the_same_again_elsewhere(released: Path, tmp_path: Path) -> None:
     made = contents(released)
     assert set(made) == {
@@ -141,6 +142,7 @@ def test_a_release_is_complete_and_the_same_again_elsewhere(released: Path, tmp_
     assert contents(other) == made
 
 
+@pytest.mark.full
 def test_times_in_the_files_are_those_of_the_commit(released: Path) -> None:
     epoch = int(
         subprocess.check_output(["git", "log", "-1", "--format=%ct"], cwd=released, text=True)
@@ -152,6 +154,7 @@ def test_times_in_the_files_are_those_of_the_commit(released: Path) -> None:
         assert len({info.date_time for info in wheel.infolist()}) == 1
 
 
+@pytest.mark.full
 def test_the_bill_of_materials_lists_what_all_installs(released: Path) -> None:
     bill = json.loads((released / "dist" / "ragcore-1.2.0.cdx.json").read_text("utf-8"))
     assert bill["bomFormat"] == "CycloneDX"

@@ -179,19 +179,25 @@ def test_ask_for_a_form(reader: httpx.Client) -> None:
     assert re.fullmatch(r'\{\s*"allowed"\s*:\s*(true|false)\s*\}', answer["answer"])
 
 
-def test_an_asker_who_goes_away_stops_the_answer(served: Served, reader: httpx.Client) -> None:
+def test_an_asker_who_goes_away_stops_the_answer(
+    served: Served, reader: httpx.Client, admin: httpx.Client
+) -> None:
     before = threading.active_count()
     body = {"question": SAME_WORDS}
     with reader.stream("POST", f"{OWN}/ask/stream", json=body) as answer:
         next(answer.iter_lines())
-    wait_until(lambda: nothing_is_answered(reader), "the end of the answer", every=0.1)
+    wait_until(lambda: nothing_is_answered(admin), "the end of the answer", every=0.1)
     assert threading.active_count() <= before + 16
 
 
 @pytest.mark.full
 def test_an_asker_who_hangs_up_is_not_answered(answering: Served, asker: httpx.Client) -> None:
+    watcher = answering.client(answering.all["admin"])
+
     def answers() -> float:
-        counted = re.findall(r"^ragcore_answers_total\S* (\S+)$", asker.get("/metrics").text, re.M)
+        counted = re.findall(
+            r"^ragcore_answers_total\S* (\S+)$", watcher.get("/metrics").text, re.M
+        )
         return sum(map(float, counted))
 
     before = answers()
@@ -200,8 +206,9 @@ def test_an_asker_who_hangs_up_is_not_answered(answering: Served, asker: httpx.C
         hasty.post(f"{OWN}/ask", json=body, timeout=0.2)
     # The next one is answered after it, by the same worker: then it is over, if it ever began.
     asker.post(f"{OWN}/ask", json={"question": QUESTION}).raise_for_status()
-    wait_until(lambda: nothing_is_answered(asker), "the end of the answers", every=0.1)
+    wait_until(lambda: nothing_is_answered(watcher), "the end of the answers", every=0.1)
     assert answers() == before + 1
+    watcher.close()
 
 
 def test_documents_pages_files(reader: httpx.Client, api_files: Path) -> None:
@@ -356,7 +363,7 @@ def test_what_is_too_large_is_refused(served: Served, size: int) -> None:
         assert writer.post(f"{OWN}/uploads", files=files).status_code == 413
 
 
-def test_health_and_metrics(served: Served, reader: httpx.Client) -> None:
+def test_health_and_metrics(served: Served, reader: httpx.Client, admin: httpx.Client) -> None:
     with served.client(None) as stranger:
         assert stranger.get("/healthz").json() == {"status": "ok"}
         assert stranger.get("/readyz").status_code == 503  # nothing was prepared in this test
@@ -364,7 +371,8 @@ def test_health_and_metrics(served: Served, reader: httpx.Client) -> None:
     job = served.library.jobs.start("ingest", "own", {}, lambda _progress, _cancel: {})
     served.library.jobs.wait(job)
     reader.post(f"{OWN}/search", json={"text": "table games"})
-    figures = reader.get("/metrics").text
+    assert reader.get("/metrics").status_code == 403, "figures are of all collections"
+    figures = admin.get("/metrics").text
     assert re.search(r'ragcore_http_requests_total\{method="POST",route="[^"]*/search"', figures)
     assert "own" not in figures.replace("unknown", "")
     for figure in (

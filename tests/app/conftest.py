@@ -148,7 +148,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     return served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not outlive the module
 def chrome() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

@@ -21,7 +21,7 @@ from ragcore.diffusion import (
     codes,
 )
 from ragcore.types import SearchQuery
-from tests.diffusion.tiny import make_model, make_profile
+from tests.diffusion.tiny import make_model
 from tests.diffusion.tiny_stable import make_lora, make_stable
 from tests.waiting import wait_until
 
@@ -29,9 +29,18 @@ Page = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def profile(tiny_profile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny models with an image generator of this module's own, which a test changes."""
     folder = tmp_path_factory.mktemp("studio")
-    return make_profile(folder, make_model(folder / "model"))
+    return with_diffusion(tiny_profile, make_model(folder / "model"), "latent", folder)
+
+
+def with_diffusion(profile: Path, model: Path, kind: str, folder: Path) -> Path:
+    """The profile with another image generator, in `folder`."""
+    others, mark, _ = profile.read_text("utf-8").partition("[diffusion]\n")
+    path = folder / "pictures.toml"
+    path.write_text(f'{others}{mark}weights = "local:{model}"\nkind = "{kind}"\n', "utf-8")
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -313,14 +322,12 @@ def test_a_drawing_must_be_a_png_of_ours(page: Page) -> None:
 
 @pytest.mark.usefixtures("own_home")
 def test_stable_diffusion_with_loras(
-    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, tiny_profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same page over another kind of model: no classes, no styles, LoRAs that can be added."""
     stable = make_stable(tmp_path / "sd")
     lora = make_lora(stable, tmp_path / "loras", 1)
-    profile = make_profile(tmp_path, stable)
-    text = profile.read_text("utf-8").replace('kind = "latent"', 'kind = "diffusers"')
-    profile.write_text(text, "utf-8")
+    profile = with_diffusion(tiny_profile, stable, "diffusers", tmp_path)
     monkeypatch.setenv("RAGCORE_PROFILE", str(profile))
     test = page("studio").run()
     assert not test.exception

@@ -32,7 +32,7 @@ def test_ingest_prints_its_report(run: Run, notes: Path, monkeypatch: pytest.Mon
     report = run("ingest", str(notes), "--json").json
     assert set(report) == {
         *("added", "updated", "unchanged", "renamed", "removed", "failed", "passages", "images"),
-        *("seconds", "cancelled", "warnings"),
+        *("seconds", "cancelled", "warnings", "skipped_links"),
     }
     assert (report["added"], report["passages"], report["images"]) == (4, 3, 1)
     again = run("ingest", str(notes))
@@ -59,7 +59,7 @@ def test_bad_files_are_told_and_cost_the_exit_code_only_when_alone(
 
 
 def test_search_in_json(run: Run, stocked: Path, notes: Path) -> None:
-    found = run("search", "which bird eats fish", "-c", "notes", "--json").json
+    found = run("search", "which heron waits for fish", "-c", "notes", "--json").json
     assert set(found) == {"hits", "below", "cutoff", "seconds"}
     best = found["hits"][0]
     assert best["path"] == str(notes / "heron.txt")
@@ -240,6 +240,7 @@ def test_doctor_finds_and_mends(
     stray = home / "media" / "ab" / "abcdef"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"nobody needs me")
+    stray.chmod(0o644)
     os.utime(stray, (time.time() - 9000,) * 2)
     sick = run("doctor", "--json")
     assert sick.code == 1
@@ -247,6 +248,7 @@ def test_doctor_finds_and_mends(
     assert subjects == {
         "lexical index",
         "counts and orphans",
+        "rights of files",
         "media",
         "collection default, passages",
     }

@@ -25,6 +25,7 @@ def test_dimension_is_the_sum_of_the_parts() -> None:
     assert starter_clip.DIMENSION == starter_heads.DIMENSION == sum(PARTS)
 
 
+@pytest.mark.full
 def test_each_part_is_a_unit_vector_and_the_learned_one_empty(solved: LoadedClip) -> None:
     image_head, text_head = starter_clip.heads(solved.model)
     dice = torch.Generator().manual_seed(1)
@@ -38,6 +39,7 @@ def test_each_part_is_a_unit_vector_and_the_learned_one_empty(solved: LoadedClip
         torch.testing.assert_close(semantic.norm(dim=-1), expected)
 
 
+@pytest.mark.full
 def test_a_class_is_seen_and_said(solved: LoadedClip) -> None:
     """Features along a class's weights, and its name, both point to that class first."""
     import open_clip
@@ -54,6 +56,7 @@ def test_a_class_is_seen_and_said(solved: LoadedClip) -> None:
     assert (seen @ said.T).argmax(-1).tolist() == list(range(len(classes)))
 
 
+@pytest.mark.full
 def test_the_name_of_a_group_means_its_classes(solved: LoadedClip) -> None:
     _, text_head = starter_clip.heads(solved.model)
     vector = text_head(starter_clip.pooled_texts(solved, ["a snake"])).split(PARTS, dim=-1)[1]
@@ -79,6 +82,7 @@ def test_turning_keeps_the_cosines_of_what_lies_in_few_dimensions() -> None:
     torch.testing.assert_close(turned, images @ texts.T, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.full
 def test_centring_takes_off_what_pictures_have_in_common(solved: LoadedClip) -> None:
     image_head = starter_heads.ImageHead()
     given, _ = starter_clip.heads(solved.model)

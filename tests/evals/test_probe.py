@@ -53,6 +53,7 @@ def test_scenes_say_what_is_true_of_them(icons: Path) -> None:
     assert (make_scenes(read_icons(icons), 60, seed=2).pixels != scenes.pixels).any()
 
 
+@pytest.mark.full
 def test_place_is_linear_and_shuffled_labels_are_not(
     table: dict[str, dict[str, dict[str, float]]],
 ) -> None:
@@ -65,6 +66,7 @@ def test_place_is_linear_and_shuffled_labels_are_not(
     assert all(0 <= value <= 1 for value in group.values())
 
 
+@pytest.mark.full
 def test_probes_are_kept_and_read_what_they_measured(
     icons: Path, model: LatentModel, table: dict[str, dict[str, dict[str, float]]]
 ) -> None:
@@ -77,6 +79,7 @@ def test_probes_are_kept_and_read_what_they_measured(
     assert np.corrcoef(read, scenes.numbers["x"])[0, 1] > 0.6
 
 
+@pytest.mark.full
 def test_moving_a_code_moves_what_is_read(
     icons: Path, model: LatentModel, table: dict[str, dict[str, dict[str, float]]]
 ) -> None:

@@ -203,6 +203,7 @@ def test_paths_that_are_not_there_are_refused(library: Library, tmp_path: Path) 
         Watcher(library, [tmp_path / "nowhere"], collection="live")
 
 
+@pytest.mark.full
 def test_the_command_ends_clean_at_ctrl_c(
     tmp_path: Path, folder: Path, starter_weights: WeightStore
 ) -> None:

@@ -23,6 +23,7 @@ def logits_of(folder: Path, **how: object) -> object:
         return ids, model(ids).logits[0], tokenizer
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("precision", "allowed"), [("f32", 1e-3), ("f16", 0.02)])
 def test_read_back_it_says_the_same(
     tiny_model: Path, tmp_path: Path, precision: Precision, allowed: float
