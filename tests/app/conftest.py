@@ -18,6 +18,7 @@ from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
+from ..shared_models import models_of
 from .app_browser import DESKTOP, PASSWORD, WAIT, Server, Watched, chromium, draw_pictures, settle
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
@@ -183,6 +184,16 @@ def person(server: Server, chrome: Any) -> Iterator[Callable[..., Any]]:
         context.close()
     for one in watched:
         one.check()
+
+
+@pytest.fixture(autouse=True)
+def _shared_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries that pages open in this process share the models of their profile."""
+
+    def opened(settings: Settings) -> Library:
+        return Library(settings, models=models_of(settings))
+
+    monkeypatch.setattr("ragcore_app.state.Library", opened)
 
 
 @pytest.fixture(autouse=True)
