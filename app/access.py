@@ -141,9 +141,11 @@ class Access:
     ) -> None:
         """A live connection, closed when its session is over."""
         loop, over = asyncio.get_running_loop(), asyncio.Event()
-        forget = await to_thread(
-            login.ends_with, token, lambda: loop.call_soon_threadsafe(over.set)
-        )
+
+        def end() -> None:
+            loop.call_soon_threadsafe(over.set)
+
+        forget = await to_thread(login.ends_with, token, end)
         ended = asyncio.create_task(over.wait())
         waiting: asyncio.Task[Message] | None = None
 

@@ -111,7 +111,8 @@ def _translate_sqlite(context: ExceptionContext) -> BaseException | None:
     code = getattr(context.original_exception, "sqlite_errorcode", None)
     if code != sqlite3.SQLITE_INTERRUPT or context.connection is None:
         return None
-    return postgres.timed_out(context.connection.get_execution_options().get(postgres.SECONDS))
+    seconds = context.connection.get_execution_options().get(postgres.SECONDS)
+    return None if seconds is None else postgres.timed_out(seconds)
 
 
 def head_revision() -> str:
