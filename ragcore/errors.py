@@ -29,6 +29,14 @@ class MissingExtra(UsageError):
     """A part that is not installed was asked for; names the `pip install` that brings it."""
 
 
+class TooLarge(UsageError):
+    """What was given is larger than a limit or a whole quota."""
+
+
+class StorageFull(RagcoreError):
+    """The disk, or a quota, has no room for what is to be stored."""
+
+
 class UnreadableFile(RagcoreError):
     """One file cannot be ingested; ingest records it and goes on."""
 

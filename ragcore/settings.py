@@ -164,6 +164,18 @@ class Settings(BaseSettings):
         description="Addresses or networks of reverse proxies whose X-Forwarded-For and "
         "X-Forwarded-Proto are believed; in the variable, separated by commas.",
     )
+    upload_quota_mb: int = Field(
+        default=0, ge=0, description="What the uploads of one collection may take, in MiB; 0: any."
+    )
+    upload_quota_key_mb: int = Field(
+        default=0, ge=0, description="What the uploads of one API key may take, in MiB; 0: any."
+    )
+    max_image_cost: float = Field(
+        default=200.0,
+        gt=0,
+        description="Steps x images x megapixels that one request for images, and all unfinished "
+        "ones of a key, may cost.",
+    )
     api_rate: int = Field(
         default=600, ge=0, description="Requests a minute that one API key may make; 0: any number."
     )

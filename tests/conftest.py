@@ -84,7 +84,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 # What is about the way to the models and back is tested on tiny ones.
-ON_TINY_MODELS = ("answers", "api", "app", "cli", "library", "mcp")
+ON_TINY_MODELS = ("answers", "api", "app", "cli", "library", "mcp", "security")
 
 
 @pytest.fixture(scope="session")

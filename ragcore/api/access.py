@@ -65,6 +65,10 @@ def needs(scope: str) -> Callable[..., Principal]:
         require(principal, scope)
         return principal
 
+    async def admit(request: Request) -> None:
+        require(_principal(request, None), scope)
+
+    check.admit = admit  # type: ignore[attr-defined]  # asked before the body is read
     return check  # type: ignore[return-value]  # FastAPI awaits it
 
 
@@ -80,13 +84,27 @@ def within(scope: str) -> Callable[..., Here]:
                  examples=["sample"]),
         ],
     ) -> Here:  # fmt: skip
-        request.state.collection = collection
-        found = await request.app.state.work.quick(find_collection, request, principal, collection)
-        require(principal, scope)
-        here: Here = found
-        return here
+        return await _enter(request, principal, collection, scope)
 
+    async def admit(request: Request) -> None:
+        name = str(request.path_params.get("collection", ""))
+        if 1 <= len(name) <= 100:  # others are told so by the parameter's own check
+            await _enter(request, _principal(request, None), name, scope)
+
+    check.admit = admit  # type: ignore[attr-defined]  # asked before the body is read
     return check  # type: ignore[return-value]  # FastAPI awaits it
+
+
+async def _enter(request: Request, principal: Principal, name: str, scope: str) -> Here:
+    """The collection, looked up once a request. Raises Problem 404, or 403 without the scope."""
+    found: Here | None = getattr(request.state, "here", None)
+    if found is None:
+        request.state.collection = name
+        found = await request.app.state.work.quick(find_collection, request, principal, name)
+        request.state.here = found
+    require(principal, scope)
+    assert found is not None
+    return found
 
 
 def find_collection(request: Request, principal: Principal, name: str) -> Here:

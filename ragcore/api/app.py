@@ -14,7 +14,7 @@ from ragcore.api import problems
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.description import describe
 from ragcore.api.door import Door, Outermost
-from ragcore.api.limits import BodyLimit, RateLimit
+from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.picture_jobs import PictureJobs
 from ragcore.api.routes import (
@@ -88,11 +88,10 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.library, app.state.work, app.state.metrics = library, work, metrics
-    app.state.pictures = PictureJobs(work, watch)
+    app.state.pictures = PictureJobs(work, watch, most_cost=settings.max_image_cost)
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router)
-    app.add_middleware(BodyLimit, upload_bytes=settings.ui_upload_mb * 2**20)
     app.add_middleware(
         Door,
         keys=keys,

@@ -1,4 +1,4 @@
-"""How much one caller may ask: requests a minute (a token bucket each), bytes a request."""
+"""How often one caller may ask: requests a minute, a token bucket each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import math
 import time
 from collections import OrderedDict
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from ragcore.api.problems import Problem
 
-JSON_BYTES = 48 * 2**20  # a picture in base64 and what goes with it
-FORM_EXTRA = 2**20  # what a form has besides its files
 _MOST_CALLERS = 10_000
 
 
@@ -41,37 +37,3 @@ class RateLimit:
                 f"more than {self._rate * 60:.0f} requests a minute (setting api_rate)",
                 headers={"Retry-After": wait},
             )
-
-
-class BodyLimit:
-    """Refuses bodies above the limit, declared or not: JSON at one size, forms at another."""
-
-    def __init__(self, app: ASGIApp, *, upload_bytes: int) -> None:
-        self._app = app
-        self._upload_bytes = upload_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        form = headers.get(b"content-type", b"").startswith(b"multipart/")
-        limit = self._upload_bytes + FORM_EXTRA if form else JSON_BYTES
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise _too_large(limit)
-            return message
-
-        await self._app(scope, counted, send)
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(413, f"the body is larger than {limit // 2**20} MiB")

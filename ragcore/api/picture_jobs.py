@@ -34,6 +34,7 @@ class PictureJob:
     id: str
     owner: str
     total: int
+    cost: float = 0.0  # steps times images times megapixels
     state: str = "queued"  # running, done, failed, cancelled
     step: int = 0
     preview: Any = field(default=None, repr=False)  # RGB uint8 [n, h, w, 3] of the newest preview
@@ -53,25 +54,49 @@ class PictureJob:
 class PictureJobs:
     """The jobs of one server. All calls come from its event loop."""
 
-    def __init__(self, work: Work, watch: AccountsWatch | None = None) -> None:
+    def __init__(
+        self, work: Work, watch: AccountsWatch | None = None, *, most_cost: float
+    ) -> None:
+        """`most_cost`: what the unfinished jobs of one owner may cost together, in steps times
+        images times megapixels."""
         self._work = work
         self._watch = watch
+        self._most_cost = most_cost
         self._jobs: dict[str, PictureJob] = {}
 
-    def start(self, principal: Principal, steps: int, make: Make) -> PictureJob:
-        """Begin to make pictures. Raises Problem 429 or 503 where too many are unfinished."""
+    def wait_seconds(self) -> int:
+        """About how long a job that is started now waits for its turn."""
+        return self._work.wait_seconds("image")
+
+    def start(self, principal: Principal, steps: int, cost: float, make: Make) -> PictureJob:
+        """Begin to make pictures. Raises Problem 400 for one job that costs too much, 429 or 503
+        where too many are unfinished."""
+        if cost > self._most_cost:
+            raise Problem(
+                400,
+                f"this takes {cost:.0f} steps x images x megapixels, at most {self._most_cost:g} "
+                "are allowed (setting max_image_cost): use fewer steps, fewer or smaller images",
+            )
         self._tidy()
         unfinished = [job for job in self._jobs.values() if job.running]
         if sum(job.owner == principal.owner for job in unfinished) >= MOST_OF_ONE:
             detail = f"{MOST_OF_ONE} pictures of yours are not finished; wait, or cancel some"
-            raise Problem(429, detail, headers={"Retry-After": "5"})
+            raise Problem(429, detail, headers=self._later())
+        if sum(job.cost for job in unfinished if job.owner == principal.owner) + cost > (
+            self._most_cost
+        ):
+            detail = "your unfinished images cost all that one key may use; wait, or cancel some"
+            raise Problem(429, detail, headers=self._later())
         if len(self._jobs) >= MOST_KEPT:
             detail = "too many pictures are being made already; try again"
-            raise Problem(503, detail, headers={"Retry-After": "30"})
-        job = PictureJob(secrets.token_hex(8), principal.owner, steps)
+            raise Problem(503, detail, headers=self._later())
+        job = PictureJob(secrets.token_hex(8), principal.owner, steps, cost)
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job, principal, make))
         return job
+
+    def _later(self) -> dict[str, str]:
+        return {"Retry-After": str(self.wait_seconds())}
 
     def get(self, principal: Principal, job_id: str) -> PictureJob:
         """Raises Problem 404, the same for jobs of others."""
@@ -96,7 +121,7 @@ class PictureJobs:
         self._jobs.pop(job.id, None)
 
     async def _run(self, job: PictureJob, principal: Principal, make: Make) -> None:
-        events: AsyncIterator[Any] = self._work.stream(principal, make)
+        events: AsyncIterator[Any] = self._work.stream(principal, make, kind="image")
         watched: AbstractContextManager[None] = nullcontext()
         if self._watch is not None and principal.key_id is not None:
             watched = self._watch.ending(principal.key_id, lambda: self.cancel(job))

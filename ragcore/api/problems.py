@@ -21,6 +21,8 @@ from ragcore.errors import (
     NotPermitted,
     RagcoreError,
     SearchTimeout,
+    StorageFull,
+    TooLarge,
     UnreadableFile,
     UsageError,
     VectorsUnavailable,
@@ -45,6 +47,7 @@ KINDS: Mapping[int, tuple[str, str]] = {
     429: ("too-many", "Too many requests"),
     500: ("internal", "Something went wrong here"),
     501: ("not-implemented", "This is not built yet"),
+    507: ("storage-full", "There is no room to store this"),
     503: ("unavailable", "Not possible at the moment"),
 }
 
@@ -122,8 +125,12 @@ def problem_of(error: Exception) -> Problem:
     message = " ".join(str(error).split())
     if isinstance(error, NotPermitted):
         return Problem(403, message)
+    if isinstance(error, TooLarge):
+        return Problem(413, message)
     if isinstance(error, UsageError):
         return Problem(400, message)
+    if isinstance(error, StorageFull):
+        return Problem(507, message)
     if isinstance(error, UnreadableFile):
         return Problem(422, message)
     if isinstance(error, Cancelled | ModelUnavailable | SearchTimeout | VectorsUnavailable):

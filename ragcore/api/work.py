@@ -1,9 +1,8 @@
-"""The library's work in threads: so many at once, so many waiting, each for one principal."""
+"""The library's work in threads: places by kind, in turns by owner, each for one principal."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import anyio
 from anyio import to_thread
 from starlette.requests import Request
 
+from ragcore.api.fair_limiter import FairLimiter
 from ragcore.api.problems import Problem
 from ragcore.catalog import permits
 from ragcore.catalog.principals import Principal
@@ -19,8 +19,12 @@ from ragcore.types import CancelToken
 
 T = TypeVar("T")
 _END = object()
-MOST_SEARCHES = 8  # at once; numpy and SQLite leave the interpreter's lock
-MOST_ANSWERS = 4  # tokens of all of them take turns in the model
+PLACES = {  # at once, by kind of work
+    "search": 8,  # numpy and SQLite leave the interpreter's lock
+    "answer": 4,  # tokens of all of them take turns in the model
+    "embed": 2,
+    "image": 1,
+}
 
 
 class Work:
@@ -28,17 +32,26 @@ class Work:
 
     def __init__(self, *, most_waiting: int = 64) -> None:
         self._most_waiting = most_waiting
-        self._limits = {
-            "search": anyio.CapacityLimiter(MOST_SEARCHES),
-            "answer": anyio.CapacityLimiter(MOST_ANSWERS),
-        }
-        self.waiting = dict.fromkeys(self._limits, 0)
-        self.running = dict.fromkeys(self._limits, 0)
+        self._limits = {kind: FairLimiter(places) for kind, places in PLACES.items()}
         self._quick = anyio.CapacityLimiter(16)
-        self._threads = anyio.CapacityLimiter(MOST_SEARCHES + MOST_ANSWERS)
+        self._threads = anyio.CapacityLimiter(sum(PLACES.values()))
         self._tokens: set[CancelToken] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self.stopping = False
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait for a place, by kind."""
+        return {kind: limit.waiting for kind, limit in self._limits.items()}
+
+    @property
+    def running(self) -> dict[str, int]:
+        """Calls under way, by kind."""
+        return {kind: limit.running for kind, limit in self._limits.items()}
+
+    def wait_seconds(self, kind: str) -> int:
+        """About how long a call of a kind that comes now waits for its place."""
+        return self._limits[kind].wait_seconds()
 
     def stop(self) -> None:
         """Streams of events end soon; answers under way may still be finished."""
@@ -61,21 +74,9 @@ class Work:
             with permits.within(principal.permit()):
                 return call()
 
-        self._admit(kind)
-        self.waiting[kind] += 1
-        waits = True
-        try:
-            async with self._limits[kind]:
-                self.waiting[kind] -= 1
-                waits = False
-                self.running[kind] += 1
-                try:
-                    return await to_thread.run_sync(permitted, limiter=self._threads)
-                finally:
-                    self.running[kind] -= 1
-        finally:
-            if waits:  # given up in the queue
-                self.waiting[kind] -= 1
+        self._admit(kind, principal.owner)
+        async with self._limits[kind].place(principal.owner):
+            return await to_thread.run_sync(permitted, limiter=self._threads)
 
     async def answer(
         self, request: Request, principal: Principal, call: Callable[[CancelToken], T]
@@ -99,7 +100,11 @@ class Work:
             self._tokens.discard(token)
 
     async def stream(
-        self, principal: Principal, make: Callable[[CancelToken], Iterator[T]]
+        self,
+        principal: Principal,
+        make: Callable[[CancelToken], Iterator[T]],
+        *,
+        kind: str = "answer",
     ) -> AsyncIterator[T]:
         """The items of a blocking iterator; it is cancelled when the asker goes away."""
         token = CancelToken()
@@ -113,7 +118,7 @@ class Work:
 
         async def work() -> None:
             try:
-                await self.run(principal, pump, kind="answer")
+                await self.run(principal, pump, kind=kind)
                 queue.put_nowait(_END)
             except Exception as error:  # raised again where the items are read
                 queue.put_nowait(error)
@@ -130,14 +135,15 @@ class Work:
             self._ending.add(task)  # held until its thread has noticed
             task.add_done_callback(self._ending.discard)
 
-    def _admit(self, kind: str) -> None:
+    def _admit(self, kind: str, owner: str) -> None:
         if self.stopping:
             raise Problem(503, "the server is stopping", headers={"Retry-After": "10"})
-        if self.waiting[kind] >= self._most_waiting:
-            seconds = str(math.ceil(self.waiting[kind] / 8))
-            raise Problem(
-                503, "too much is waiting already; try again", headers={"Retry-After": seconds}
-            )
+        limit = self._limits[kind]
+        most = self._most_waiting
+        # A quarter of the queue is left for others, whatever one owner sends.
+        if limit.waiting >= most or limit.waiting_of(owner) >= most - most // 4:
+            headers = {"Retry-After": str(limit.wait_seconds())}
+            raise Problem(503, "too much is waiting already; try again", headers=headers)
 
 
 async def begun(items: AsyncIterator[T]) -> AsyncIterator[T]:

@@ -96,8 +96,11 @@ class Imaginer:
         """Names that a class guide takes."""
         return self.model.classifier.class_names
 
-    def check(self, request: ImagineRequest) -> None:
-        """Raise now what `imagine` would raise before its first step: errors as for `stream`."""
+    def check(self, request: ImagineRequest) -> int:
+        """Raise now what `imagine` would raise before its first step: errors as for `stream`.
+
+        Returns the images' size, in pixels a side.
+        """
         job = _Job(self, request, self._clip, None, ExitStack())
         for guide in request.guides:
             if guide.kind == "class":
@@ -106,6 +109,7 @@ class Imaginer:
                 raise UsageError(NO_CLIP)
         if request.loras and not isinstance(self.model, LoraDiffuser):
             raise UsageError(NO_LORA.format(self.model.card.name))
+        return job.size
 
     def imagine(
         self,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ragcore.catalog import Catalog, permits
-from ragcore.errors import RagcoreError, UsageError
+from ragcore.errors import RagcoreError, StorageFull, TooLarge
+from ragcore.ingest.upload_ledger import UploadLedger
 from ragcore.private_files import private_folder
 from ragcore.settings import Settings
 
@@ -18,6 +23,8 @@ from ragcore.settings import Settings
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069/\\:*?\"<>|]+"
 )
+_PARTIAL = ".partial-"  # begins the name of a file that is being written
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Uploads:
@@ -26,6 +33,7 @@ class Uploads:
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self._catalog = catalog
         self._settings = settings
+        self._ledger = UploadLedger(settings.uploads)
 
     def folder(self, collection: str) -> Path:
         """Where a collection's uploads are; the collection is made if it is new."""
@@ -33,14 +41,34 @@ class Uploads:
         return self._settings.uploads / str(row.id)
 
     @permits.verb("write")
-    def save(self, collection: str, files: Sequence[tuple[str, BinaryIO]]) -> list[Path]:
+    def save(
+        self, collection: str, files: Sequence[tuple[str, BinaryIO]], *, owner: str = ""
+    ) -> list[Path]:
         """Store files given as (name, open file); return their paths.
 
-        Raises UsageError for a file above the upload limit.
+        All are stored, or none. `owner` names who uploads them, for the quota of each key.
+        Raises TooLarge for a file above the upload limit, or a request above a whole quota;
+        StorageFull where a quota, or the disk, has no room for them now.
         """
         limit = self._settings.ui_upload_mb * 2**20
+        sizes = [_size(name, file, limit) for name, file in files]
         folder = self.folder(collection)
-        return [store_file(folder, safe_name(name), file, limit) for name, file in files]
+        quotas = self._settings.upload_quota_mb * 2**20, self._settings.upload_quota_key_mb * 2**20
+        new: list[Path] = []
+        stored = []
+        with self._ledger.reserve(folder.name, owner, sum(sizes), *quotas) as reservation:
+            try:
+                for name, file in files:
+                    path, is_new = _store(folder, safe_name(name), file)
+                    stored.append(path)
+                    if is_new:
+                        new.append(path)
+            except BaseException:
+                for path in new:
+                    path.unlink(missing_ok=True)
+                raise
+            reservation.enter((path, path.stat().st_size) for path in new)
+        return stored
 
     def discard(self, paths: Iterable[str | Path]) -> int:
         """Delete those of these files that are uploads; return how many. Others are left."""
@@ -60,21 +88,61 @@ class Uploads:
 def store_file(folder: Path, name: str, file: BinaryIO, limit: int) -> Path:
     """Copy an open file into `folder`, which is made if it is new, under `name` or one like it.
 
-    Raises UsageError above `limit` bytes, RagcoreError if the disk refuses.
+    Raises TooLarge above `limit` bytes, RagcoreError if the disk refuses.
     """
-    file.seek(0, 2)
-    if file.tell() > limit:
-        raise UsageError(f"{name} is larger than {limit // 2**20} MiB (setting ui_upload_mb)")
+    _size(name, file, limit)
+    return _store(folder, name, file)[0]
+
+
+def _size(name: str, file: BinaryIO, limit: int) -> int:
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
+    if size > limit:
+        raise TooLarge(f"{name} is larger than {limit // 2**20} MiB (setting ui_upload_mb)")
+    return size
+
+
+def _store(folder: Path, name: str, file: BinaryIO) -> tuple[Path, bool]:
+    """The file's path, and whether it was not there before.
+
+    It is written beside its place and then takes a name that nobody has: of several that come at
+    once each gets its own, and one that breaks off leaves nothing.
+    """
+    partial = ""
     try:
         private_folder(folder)
-        target = _free_name(folder, name, file)
-        with target.open("wb") as out:
-            target.chmod(0o600)
+        descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=folder)  # for its owner alone
+        with os.fdopen(descriptor, "wb") as out:
             shutil.copyfileobj(file, out, 2**20)
+        for target in _names(folder, name):
+            if _take_name(Path(partial), target):
+                return target, True
+            if _same(target, file):
+                return target, False
     except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(f"the disk is full: {name} was not stored") from error
         raise RagcoreError(f"the upload cannot be kept: {error.strerror}") from error
-    return target
+    finally:
+        if partial:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
+    raise RagcoreError(f"there is no free name for {name}")  # never: the names do not end
+
+
+def _take_name(partial: Path, target: Path) -> bool:
+    """Give a written file its name, unless something has that name already."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(partial, target)
+    return True
 
 
 def safe_name(name: str) -> str:
@@ -88,19 +156,18 @@ def safe_name(name: str) -> str:
     return encoded.decode("utf-8", "ignore") + (f".{suffix}" if suffix else "")
 
 
-def _free_name(folder: Path, name: str, file: BinaryIO) -> Path:
-    """`name`, or "name (2)" if another file has it. The same content keeps its name."""
-    target = folder / name
-    number = 1
-    while target.exists() and not _same(target, file):
+def _names(folder: Path, name: str) -> Iterable[Path]:
+    """`name`, then "name (2)", and so on."""
+    yield folder / name
+    number = 2
+    while True:
+        yield folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
         number += 1
-        target = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
-    return target
 
 
 def _same(path: Path, file: BinaryIO) -> bool:
+    file.seek(0)
     try:
-        file.seek(0)
         with path.open("rb") as kept:
             while True:
                 left, right = kept.read(2**20), file.read(2**20)
@@ -108,5 +175,5 @@ def _same(path: Path, file: BinaryIO) -> bool:
                     return False
                 if not left:
                     return True
-    finally:
-        file.seek(0)
+    except FileNotFoundError:  # removed in between: its name may be taken next time
+        return False

@@ -12,13 +12,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from ragcore.api.access import Reader, ReaderHere, WriterHere
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.routes.common import PREFIX, found, library_of, work_of
 from ragcore.api.routes.jobs import started
 from ragcore.api.shapes import Given, Started
 from ragcore.encoders.classifier import ClassifierCard
 
-router = APIRouter(prefix=PREFIX, tags=["classifiers"])
+router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["classifiers"])
 HERE = "/collections/{collection}"
 Name = Annotated[str, Path(min_length=1, max_length=100, examples=["receipts"])]
 

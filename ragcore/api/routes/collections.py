@@ -14,6 +14,7 @@ from ragcore.api.access import (
     Writer,
     everywhere,
 )
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import PREFIX, library_of, work_of
@@ -22,7 +23,7 @@ from ragcore.catalog.catalog import check_name
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
-router = APIRouter(prefix=f"{PREFIX}/collections", tags=["collections"])
+router = APIRouter(route_class=BoundedRoute, prefix=f"{PREFIX}/collections", tags=["collections"])
 
 
 def _shape(library: Library, name: str) -> CollectionShape:

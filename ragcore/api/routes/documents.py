@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from ragcore.api.access import Here, ReaderHere, WriterHere
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.paging import cursor_at, offset_of
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import (
@@ -30,7 +31,11 @@ from ragcore.errors import UsageError
 from ragcore.ingest.discover import check_allowed
 from ragcore.library import Library
 
-router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}/documents", tags=["documents"])
+router = APIRouter(
+    route_class=BoundedRoute,
+    prefix=f"{PREFIX}/collections/{{collection}}/documents",
+    tags=["documents"],
+)
 
 # What browsers show without running it; everything else is bytes to be saved.
 _SHOWN = {"application/pdf", "image/png", "image/jpeg", "image/webp", "image/gif", "text/plain"}

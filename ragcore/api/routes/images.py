@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from ragcore.api.access import ReaderHere
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.paging import cursor_at, offset_of
 from ragcore.api.routes.common import (
     PREFIX,
@@ -22,7 +23,9 @@ from ragcore.api.routes.common import (
 )
 from ragcore.api.shapes import ImageList, ImageShape
 
-router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}/images", tags=["images"])
+router = APIRouter(
+    route_class=BoundedRoute, prefix=f"{PREFIX}/collections/{{collection}}/images", tags=["images"]
+)
 WEBP = binary("image/webp")
 _KEPT = {"Cache-Control": "private, max-age=3600"}
 

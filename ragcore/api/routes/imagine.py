@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from ragcore.api.access import Reader
+from ragcore.api.bodies import BoundedRoute, decode_image, takes_images
 from ragcore.api.events import EventStream, event
 from ragcore.api.picture_jobs import PictureJob, PictureJobs
 from ragcore.api.problems import Problem
@@ -21,7 +21,7 @@ from ragcore.api.routes.common import PREFIX, binary, found, library_of, work_of
 from ragcore.api.routes.jobs import EVENTS
 from ragcore.library import Library
 
-router = APIRouter(prefix=f"{PREFIX}/imagine", tags=["pictures"])
+router = APIRouter(route_class=BoundedRoute, prefix=f"{PREFIX}/imagine", tags=["pictures"])
 MOST_PICTURES = 16
 _LOOK_EVERY = 0.1  # seconds
 _BASE64 = "A picture file in base64."
@@ -136,6 +136,7 @@ def _jobs(request: Request) -> PictureJobs:
 
 
 @router.post("", status_code=202, response_model=ImagineStarted)
+@takes_images
 async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSONResponse:
     """Begin to make pictures; what cannot be made is told at once.
 
@@ -148,19 +149,22 @@ async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSO
 
     def prepare() -> Any:
         wanted = _request(library, body)
-        library.imaginer.check(wanted)
-        return wanted
+        return wanted, library.imaginer.check(wanted)
 
-    wanted = await work_of(request).run(principal, prepare)
-    job = _jobs(request).start(
+    wanted, size = await work_of(request).run(principal, prepare)
+    jobs = _jobs(request)
+    wait = jobs.wait_seconds()
+    job = jobs.start(
         principal,
         body.steps,
+        body.steps * body.count * size**2 / 1e6,
         lambda cancel: library.imagine_stream(
             wanted, preview_every=body.preview_every, cancel=cancel
         ),
     )
     location = f"{PREFIX}/imagine/{job.id}"
-    return JSONResponse({"job": job.id, "location": location}, 202, {"Location": location})
+    headers = {"Location": location, "Retry-After": str(wait)}
+    return JSONResponse({"job": job.id, "location": location}, 202, headers)
 
 
 @router.get("")
@@ -266,7 +270,9 @@ def _request(library: Library, body: ImagineForm) -> Any:
     )
     return ImagineRequest(
         **plain,
-        start_picture=_decoded(body.start_picture, "start_picture"),
+        start_picture=None
+        if body.start_picture is None
+        else decode_image(body.start_picture, "start_picture"),
         guides=[GuideRequest.parse(guide) for guide in body.guides],
         controls=[
             ControlRequest(
@@ -284,15 +290,5 @@ def _picture_of(library: Library, control: ControlForm) -> bytes:
     if control.image_id is not None:
         wanted = control.image_id
         return found(lambda: library.image_bytes(wanted))
-    data = _decoded(control.picture, "a control's picture")
-    assert data is not None
-    return data
-
-
-def _decoded(text: str | None, what: str) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        return base64.b64decode(text.rpartition("base64,")[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise Problem(400, f"{what} is not a picture file in base64") from None
+    assert control.picture is not None
+    return decode_image(control.picture, "a control's picture")

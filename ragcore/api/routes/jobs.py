@@ -11,6 +11,7 @@ from fastapi import APIRouter, File, Request, UploadFile
 from fastapi.responses import JSONResponse
 
 from ragcore.api.access import AdminHere, Here, ReaderHere, WriterHere
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.events import EVENT, EventStream, event
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.paging import cursor_at, offset_of
@@ -30,7 +31,9 @@ from ragcore.errors import UsageError
 from ragcore.ingest.jobs import JobInfo
 from ragcore.library import Library
 
-router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}", tags=["ingest"])
+router = APIRouter(
+    route_class=BoundedRoute, prefix=f"{PREFIX}/collections/{{collection}}", tags=["ingest"]
+)
 EVENTS: Responses = {
     200: {
         "description": "Server-sent events, each with one JSON document.",
@@ -57,7 +60,7 @@ async def upload(
     given = [(one.filename or "file", one.file) for one in files]
 
     def make() -> tuple[int, dict[str, Any]]:
-        paths = library.uploads.save(here.name, given)
+        paths = library.uploads.save(here.name, given, owner=here.principal.owner)
         job = library.start_ingest(paths, collection=here.name)
         return 202, started(here, job, [path.name for path in paths])
 

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from ragcore.api.access import Reader
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.routes.common import PREFIX, library_of, work_of
 
-router = APIRouter(prefix=PREFIX, tags=["models"])
+router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["models"])
 
 
 class LoadedShape(BaseModel):

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from ragcore.api.access import Here, Reader, find_collection, require
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.events import EVENT, EventStream, event
 from ragcore.api.problems import Problem, problem_of, request_id_of
 from ragcore.api.routes.common import library_of, metrics_of, work_of
@@ -27,7 +28,7 @@ from ragcore.api.work import begun
 from ragcore.library import Library
 from ragcore.types import Answer, Message
 
-router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+router = APIRouter(route_class=BoundedRoute, prefix="/v1", tags=["OpenAI-compatible"])
 PREFIX = "ragcore/"
 MOST_INPUTS = 256
 _PIECE = 48  # characters of a checked answer in one chunk
@@ -355,7 +356,7 @@ async def embeddings(request: Request, principal: Reader, body: EmbeddingRequest
             data=data, model=body.model, usage=Usage(prompt_tokens=tokens, total_tokens=tokens)
         )
 
-    return await work_of(request).run(principal, embed)
+    return await work_of(request).run(principal, embed, kind="embed")
 
 
 async def _collection(request: Request, principal: Reader, model: str) -> Here:

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ragcore.api.access import Reader
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import library_of, work_of
 from ragcore.types import CancelToken
 
-router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+router = APIRouter(route_class=BoundedRoute, prefix="/v1", tags=["OpenAI-compatible"])
 MOST_PICTURES, MOST_STEPS = 10, 200
 _SQUARE = re.compile(r"(\d{1,5})x\1")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -12,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Request, UploadFile
 
 from ragcore.api.access import Here, ReaderHere
+from ragcore.api.bodies import BoundedRoute, decode_image, takes_images
 from ragcore.api.events import EventStream, event
 from ragcore.api.paging import cursor_at, offset_of
 from ragcore.api.problems import Problem, problem_of, request_id_of
@@ -32,16 +31,24 @@ from ragcore.api.shapes import (
 from ragcore.api.work import begun
 from ragcore.types import Message, SearchQuery
 
-router = APIRouter(prefix=f"{PREFIX}/collections/{{collection}}", tags=["search and ask"])
+router = APIRouter(
+    route_class=BoundedRoute, prefix=f"{PREFIX}/collections/{{collection}}", tags=["search and ask"]
+)
 
 # Hits wanted of the engine: few steps, so that all pages of a search come from like candidates.
 _DEPTHS = (50, 200, 1000)
 
 
 @router.post("/search")
+@takes_images
 async def search(request: Request, here: ReaderHere, body: SearchRequest) -> SearchAnswer:
     """Find passages and pictures."""
-    return await _search(request, here, body, _decoded(body.image))
+    picture = None
+    if body.image is not None:
+        picture = await work_of(request).quick(decode_image, body.image, "image")
+        if not picture:
+            raise Problem(400, "the image is empty")
+    return await _search(request, here, body, picture)
 
 
 @router.post("/search/picture")
@@ -118,6 +125,7 @@ async def label(request: Request, here: ReaderHere, body: LabelRequest) -> Label
         lambda: library_of(request).label(
             body.labels, collection=here.name, where=body.where, top=body.top
         ),
+        kind="embed",
     )
     end = offset + body.limit
     return LabelAnswer(
@@ -188,19 +196,6 @@ def _asked(here: Here, body: AskRequest) -> dict[str, Any]:
         "history": [Message(turn.role, turn.content) for turn in body.history],
         "adapter": body.adapter,
     }
-
-
-def _decoded(image: str | None) -> bytes | None:
-    """Raises Problem 400 for what is no base64."""
-    if image is None:
-        return None
-    try:
-        data = base64.b64decode(image.rpartition("base64,")[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise Problem(400, "image is not a picture file in base64") from None
-    if not data:
-        raise Problem(400, "the picture is empty")
-    return data
 
 
 def _filters(text: str) -> dict[str, str]:

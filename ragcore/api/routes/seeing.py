@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from ragcore.api.access import Reader, ReaderHere, WriterHere
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import PREFIX, ImageId, found, image_here, library_of, work_of
@@ -17,7 +18,7 @@ from ragcore.api.shapes import Given, Started
 from ragcore.catalog.principals import Principal
 from ragcore.types import CancelToken
 
-router = APIRouter(prefix=PREFIX, tags=["pictures"])
+router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["pictures"])
 HERE = "/collections/{collection}"
 MAX_QUESTION = 2000
 

@@ -9,12 +9,13 @@ from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from ragcore.api.access import Admin, everywhere
+from ragcore.api.bodies import BoundedRoute
 from ragcore.api.metrics import CONTENT_TYPE
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import Responses, library_of, metrics_of, work_of
 from ragcore.remote import circuits
 
-router = APIRouter(tags=["system"])
+router = APIRouter(route_class=BoundedRoute, tags=["system"])
 METRICS: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
