@@ -54,9 +54,7 @@ class PictureJob:
 class PictureJobs:
     """The jobs of one server. All calls come from its event loop."""
 
-    def __init__(
-        self, work: Work, watch: AccountsWatch | None = None, *, most_cost: float
-    ) -> None:
+    def __init__(self, work: Work, watch: AccountsWatch | None = None, *, most_cost: float) -> None:
         """`most_cost`: what the unfinished jobs of one owner may cost together, in steps times
         images times megapixels."""
         self._work = work

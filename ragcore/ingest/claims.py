@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
+from ragcore.private_files import private_folder
+
 _UNWRITTEN_SECONDS = 30.0  # a claim without a name in it is that of a process that died
 
 
@@ -39,7 +41,14 @@ class Claims:
                 claim.unlink(missing_ok=True)
             return self._create(claim)
 
-    def release(self) -> None:
+    def release(self, path: str) -> None:
+        """Give up a claim, if it is this run's."""
+        claim = self._claim(path)
+        if claim in self._mine:
+            self._mine.discard(claim)
+            claim.unlink(missing_ok=True)
+
+    def release_all(self) -> None:
         """Give up all claims of this run."""
         while self._mine:
             self._mine.pop().unlink(missing_ok=True)
@@ -49,7 +58,7 @@ class Claims:
         return self._folder / f"{self._collection_id}-{digest}"
 
     def _create(self, claim: Path) -> bool:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         try:
             descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:

@@ -21,6 +21,7 @@ from ragcore.catalog import Catalog, FileState, KnownFile
 from ragcore.catalog.documents import known_files, remove_documents, touch_document
 from ragcore.errors import Cancelled
 from ragcore.ingest.ahead import ahead
+from ragcore.ingest.claims import Claims
 from ragcore.ingest.discover import Discovered, discover
 from ragcore.ingest.embed import Batch
 from ragcore.ingest.engines import Engine
@@ -31,6 +32,7 @@ from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallback
 
+_LOOK_EVERY = 0.2  # seconds between two looks at files that another run works on
 _PATIENCE = 0.5  # seconds without a batch after which an engine looks at what it has embedded
 
 
@@ -69,6 +71,8 @@ class IngestPipeline:
         self._known: dict[str, KnownFile] = {}
         self._renamed: dict[str, KnownFile] = {}
         self._lock = threading.Lock()
+        self._claims = Claims(settings.home / "claims", collection_id)
+        self._others: list[FileState] = []  # files that another run works on now
 
     def run(self, paths: Iterable[str | Path], *, sync: bool = False) -> IngestReport:
         """Ingest; return what was done. Cancelled runs return too, with `cancelled` set.
@@ -85,11 +89,17 @@ class IngestPipeline:
         self._report.skipped_links = found.links
         self._meter.total = len(plan.read)
         try:
-            if plan.read:
-                self._read_embed_store(plan)
+            pending = plan.read
+            while pending:
+                self._read_embed_store(plan, pending)
+                # What is held while waiting could be what the other run waits for.
+                self._claims.release_all()
+                pending = self._wait_for_others()
             self._remove_vanished(plan)
         except Cancelled:
             self._report.cancelled = True
+        finally:
+            self._claims.release_all()
         self._report.seconds = time.monotonic() - started
         self._meter.show("done", force=True)
         return self._report
@@ -121,12 +131,16 @@ class IngestPipeline:
             ]
         return _Plan(read, unchanged, {known.sha256: known for known in vanished}, gone)
 
-    def _read_embed_store(self, plan: _Plan) -> None:
-        storer = Storer(self._catalog, self._collection_id, self._settings.media, self._report)
+    def _read_embed_store(self, plan: _Plan, files: Sequence[FileState]) -> None:
+        storer = Storer(
+            self._catalog,
+            self._collection_id,
+            self._settings.media,
+            self._report,
+            self._claims.release,
+        )
         with self._make_engine() as engine, storer:
-            results = engine.read(
-                self._requests(plan.read), lambda file: self._is_known(plan, file)
-            )
+            results = engine.read(self._requests(files), lambda file: self._is_known(plan, file))
             with closing(ahead(self._batches(results, storer), patience=_PATIENCE)) as batches:
                 for documents in engine.embed(batches):
                     if documents:
@@ -134,8 +148,37 @@ class IngestPipeline:
                     self._check_cancel()
 
     def _requests(self, files: Sequence[FileState]) -> Iterator[ReadRequest]:
+        """What is to be read now; files that another run has claimed are put aside."""
         for file in files:
-            yield ReadRequest(file, self._options)
+            if self._claims.take(file.path):
+                yield ReadRequest(file, self._options)
+            else:
+                self._others.append(file)
+
+    def _wait_for_others(self) -> list[FileState]:
+        """The files put aside that another run did not store, once one of them is free."""
+        waiting, self._others = self._others, []
+        while waiting:
+            self._check_cancel()
+            fresh = self._fresh([file.path for file in waiting])
+            left = []
+            for file in waiting:
+                known = fresh.get(file.path)
+                if known is not None and _same_stat(known, file) and known.state == "ready":
+                    self._meter.count(file.path, failed=False)
+                    self._report.unchanged += 1
+                else:
+                    left.append(file)
+            if any(self._claims.take(file.path) for file in left):
+                return left
+            waiting = left
+            if waiting:
+                time.sleep(_LOOK_EVERY)
+        return []
+
+    def _fresh(self, paths: Sequence[str]) -> dict[str, KnownFile]:
+        with self._catalog.read() as session:
+            return known_files(session, self._collection_id, paths)
 
     def _batches(
         self, results: Generator[ReadResult | None, None, None], storer: Storer
@@ -176,7 +219,9 @@ class IngestPipeline:
 
     def _is_known(self, plan: _Plan, file: FileState) -> bool:
         """Whether a file's content is in the catalogue already: under its path, or a lost one."""
-        known = self._known.get(file.path)
+        fresh = self._fresh([file.path])  # another run may have stored it since this one began
+        self._known.update(fresh)
+        known = fresh.get(file.path)
         if known is not None:
             return known.sha256 == file.sha256 and known.state != "failed"
         with self._lock:  # each lost document is renamed once
@@ -189,6 +234,7 @@ class IngestPipeline:
         renamed = self._renamed.get(file.path)
         known = renamed or self._known[file.path]
         self._catalog.commit(lambda session: touch_document(session, known.id, file))
+        self._claims.release(file.path)
         if renamed:
             self._report.renamed += 1
         else:

@@ -30,12 +30,19 @@ class Storer:
     """
 
     def __init__(
-        self, catalog: Catalog, collection_id: int, media: Path, report: IngestReport
+        self,
+        catalog: Catalog,
+        collection_id: int,
+        media: Path,
+        report: IngestReport,
+        stored: Callable[[str], None],
     ) -> None:
+        """`stored` is called with the path of each document, and failure, that is committed."""
         self._catalog = catalog
         self._collection_id = collection_id
         self._media = media
         self._report = report
+        self._stored = stored
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=_WAITING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ragcore-store", daemon=True)
@@ -85,6 +92,8 @@ class Storer:
             self._report.updated += len(part) - sum(is_new)
             self._report.passages += sum(len(new.passages) for new in part)
             self._report.images += sum(len(new.document.pictures) for new in part)
+            for new in part:
+                self._stored(new.file.path)
 
     def _store_all(self, documents: Sequence[NewDocument], session: Session) -> list[bool]:
         return [store_document(session, self._collection_id, new)[1] for new in documents]
@@ -93,6 +102,7 @@ class Storer:
         self._catalog.commit(
             lambda session: store_failure(session, self._collection_id, file, error)
         )
+        self._stored(file.path)
 
     def _keep_picture(self, picture: Picture) -> str:
         """Store an embedded picture under its content's hash; return its name there."""

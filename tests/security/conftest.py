@@ -19,8 +19,10 @@ from ragcore.catalog.keys import Keys
 from ragcore.catalog.permits import SCOPES
 from ragcore.library import Library
 from ragcore.settings import Settings
-from tests.api.conftest import running
+from tests.api.conftest import api_files, make_settings, running, served
 from tests.catalog.conftest import make_document
+
+__all__ = ["api_files", "make_settings", "served"]  # fixtures of the API's tests
 
 SECRET = "The vault code of the beta safe is 9931."
 FOLDER = "/srv/archive/papers"
