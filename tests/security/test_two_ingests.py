@@ -98,7 +98,8 @@ def test_one_claims_and_the_other_does_not(tmp_path: Path) -> None:
 
 def test_claims_end_with_their_process(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from ragcore.ingest.claims import Claims;"
+        "import os, signal, sys; from pathlib import Path;"
+        "from ragcore.ingest.claims import Claims;"
         "assert Claims(Path(sys.argv[1]), 1).take('/a'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     process = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ)
