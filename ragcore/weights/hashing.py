@@ -16,8 +16,12 @@ def sha256_of(path: Path) -> str:
 
 def read_checksums(folder: Path) -> dict[str, str]:
     """Relative path to SHA-256, as `sha256sum` writes them into SHA256SUMS."""
-    lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
-    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
+    return parse_checksums((folder / CHECKSUMS).read_text("utf-8"))
+
+
+def parse_checksums(text: str) -> dict[str, str]:
+    """Relative path to SHA-256, of the text of a SHA256SUMS file."""
+    pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
     return {path.removeprefix("*"): digest for digest, path in pairs}
 
 

@@ -25,7 +25,8 @@ class Entry:
     """One set of weights. Which fields are filled depends on `provider`.
 
     `files` maps a path in the local folder to the SHA-256 of that file as downloaded;
-    `inside` is the folder within the package that the paths are relative to. Sizes are bytes.
+    `inside` is the folder within the package that the paths are relative to; `checksums` is the
+    SHA-256 of the folder's SHA256SUMS. Sizes are bytes.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Entry:
     about: str = ""
     task: str = ""
     licence: str = "unknown"
+    training_data: str = ""  # what the weights were trained on, and its terms
     optional: bool = False
     requires: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
@@ -44,6 +46,8 @@ class Entry:
     version: str = ""
     wheel_sha256: str = ""
     inside: str = ""
+    # package (with `package` and `version`)
+    checksums: str = ""
     # hub
     repo: str = ""
     revision: str = ""

@@ -17,7 +17,7 @@ from ragcore.weights.code_scan import refuse_remote_code
 from ragcore.weights.convert import conversion
 from ragcore.weights.hashing import CHECKSUMS, read_checksums, sha256_of
 from ragcore.weights.pins import HubPins
-from ragcore.weights.providers import Reporter, provider_for
+from ragcore.weights.providers import Provider, Reporter, provider_for
 from ragcore.weights.providers.local import SAFE_SUFFIXES
 from ragcore.weights.registry import Entry, find_entry, registry
 
@@ -40,6 +40,7 @@ class WeightStatus:
     state: State
     size: int
     licence: str
+    training_data: str
     provider: str
     about: str
     task: str
@@ -80,13 +81,13 @@ class WeightStore:
         if (found := self.find(name)) is not None:
             return self._checked(entry, found, report)
         if entry.provider != "wheel":
-            fetched = provider_for(entry.provider).fetch(entry, self._root, report)
+            fetched = self._provider(entry).fetch(entry, self._root, report)
             return self._checked(entry, fetched.folder, report)
         with self._cache.writing(entry, report) as work:
             if self._cache.whole(entry):  # another process made it while we waited
                 return self._cache.folder(entry)
             self._cache.check_space(entry)
-            made = provider_for(entry.provider).fetch(entry, work, report).folder
+            made = self._provider(entry).fetch(entry, work, report).folder
             if entry.convert:
                 made = _converted(entry, made, work / "converted", report)
             folder = self._cache.publish(entry, made, report)
@@ -98,7 +99,7 @@ class WeightStore:
         entry = self._entry(name)
         if entry.provider == "wheel":
             return self._cache.folder(entry) if self._cache.whole(entry) else None
-        fetched = provider_for(entry.provider).locate(entry)
+        fetched = self._provider(entry).locate(entry)
         return fetched.folder if fetched else None
 
     def folder_of(self, name: str) -> Path:
@@ -143,11 +144,17 @@ class WeightStore:
     def remove(self, name: str) -> int:
         """Delete `name` from the weights cache; return the bytes freed (0: it was not there).
 
+        Weights of ragcore-starter-weights go together, and stay where that package is installed.
+
         Raises UsageError for weights that are not ours to delete.
         """
         entry = self._entry(name)
         if entry.provider == "hub":
             raise UsageError(f"{name} lies in the hub's own cache: `hf cache rm` deletes it there")
+        if entry.provider == "package":
+            from ragcore.weights.providers.package import PackageProvider
+
+            return PackageProvider(self._cache).discard(entry)
         if entry.provider != "wheel":
             raise UsageError(f"{name} is not in the weights cache and is left where it is")
         freed = 0
@@ -174,9 +181,7 @@ class WeightStore:
             if reference.needs_weights and wanted(part):
                 names |= dict.fromkeys([*self._entry(reference.name).requires, reference.name])
                 names |= dict.fromkeys(reference.also)
-        # What ships with ragcore cannot be fetched: where it is missing, `status` says so.
-        there = [n for n in names if self._entry(n).provider != "package" or self.find(n)]
-        return {name: self.ensure(name, progress, cancel) for name in there}
+        return {name: self.ensure(name, progress, cancel) for name in names}
 
     def revision(self, name: str) -> str:
         """Eight hex digits that identify the content of `name`: the tail of a space's name.
@@ -204,13 +209,17 @@ class WeightStore:
         Raises what `ensure` raises, and ModelUnavailable for damaged files that are not in the
         weights cache.
         """
-        if self.find(name) is not None and (wrong := self.verify(name)):
-            if self._entry(name).provider != "wheel":
+        if (found := self.find(name)) is not None and (wrong := self.verify(name)):
+            ours = self._entry(name).provider in ("wheel", "package")
+            if not ours or not found.is_relative_to(self._root):
                 raise ModelUnavailable(
-                    f"{name}: {wrong[0]} is damaged; delete {self.find(name)} and get it again"
+                    f"{name}: {wrong[0]} is damaged; delete {found} and get it again"
                 )
             self.remove(name)
         return self.ensure(name, progress, cancel)
+
+    def _provider(self, entry: Entry) -> Provider:
+        return provider_for(entry.provider, self._cache)
 
     def _entry(self, name: str) -> Entry:
         """The entry, a hub model without a revision at the commit that was fetched first."""
@@ -237,6 +246,7 @@ class WeightStore:
             state=state,
             size=_bytes_in(folder) if folder else entry.download_size,
             licence=entry.licence,
+            training_data=entry.training_data,
             provider=entry.provider,
             about=entry.about,
             task=entry.task,

