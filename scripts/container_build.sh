@@ -59,8 +59,7 @@ packages() {
     "$scratch/build/bin/python" -m pip --disable-pip-version-check --quiet install \
         --require-hashes --requirement "$scratch/backend"
     local project
-    for project in "$source" "$source"/packages/*/; do
-        [[ -f $project/pyproject.toml ]] || continue
+    for project in "$source" "$source/starter-weights"; do
         "$scratch/build/bin/python" -m pip --disable-pip-version-check --quiet wheel \
             --no-deps --no-build-isolation --wheel-dir "$scratch/wheels" "$project"
     done

@@ -19,11 +19,6 @@ fi
 
 # Installing needs nothing of what a person has set for running.
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
-projects=()
-for project in . packages/*/; do
-    [[ ! -f $project/pyproject.toml ]] || projects+=("$project")
-done
-
 # The lock is for 64-bit Linux and Python 3.11; elsewhere pip chooses by pyproject.toml.
 here=$("$venv/bin/python" -c \
     'import platform, sys; print(sys.platform, platform.machine(), *sys.version_info[:2])')
@@ -31,15 +26,10 @@ echo "installing packages (some minutes the first time, 7 GB)"
 if [[ $here == "linux x86_64 3 11" ]]; then
     # Modules are compiled when they are first imported: most never are.
     "${pip[@]}" install --quiet --no-compile --require-hashes --requirement requirements.lock
-    for project in "${projects[@]}"; do
-        "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable "$project"
-    done
+    "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable . --editable starter-weights
 else
     echo "on $here versions are not pinned"
     "${pip[@]}" install --quiet --upgrade "pip>=25"
-    for project in "${projects[@]:1}"; do
-        "${pip[@]}" install --quiet --no-deps --editable "$project"
-    done
-    "${pip[@]}" install --quiet --editable ".[all,dev]"
+    "${pip[@]}" install --quiet --editable ".[all,dev]" --editable starter-weights
 fi
 echo "ready: $venv/bin/ragcore"

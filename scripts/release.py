@@ -77,7 +77,7 @@ def version_of(source: Path) -> str:
 
 def build(source: Path, out: Path, epoch: int) -> dict[str, str]:
     """Sdist and wheel of every distribution in `source`; SHA-256 by file name."""
-    projects = [source, *sorted(path.parent for path in source.glob("packages/*/pyproject.toml"))]
+    projects = [source, source / "starter-weights"]
     for project in projects:
         # The backend is the locked one of this environment, not the newest of an index.
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, project, cwd=source)

@@ -75,8 +75,8 @@ def make_project(folder: Path) -> Path:
         "CHANGELOG.md": CHANGELOG,
         ".gitignore": "dist/\n__pycache__/\n",
         "ragcore/__init__.py": "",
-        "packages/weights/pyproject.toml": WEIGHTS,
-        "packages/weights/ragcore_starter_weights/__init__.py": "",
+        "starter-weights/pyproject.toml": WEIGHTS,
+        "starter-weights/ragcore_starter_weights/__init__.py": "",
     }
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
