@@ -115,7 +115,7 @@ def searched(home: Path, models: Models, queries: list[str]) -> dict[str, Any]:
         told = {
             "hits": hits,
             "nearest": store.search(vectors, 10)[1].tolist(),
-            "at": stores.place.shown,
+            "at": stores.backend.description,
             "vectors": store.count(),
             "ready_seconds": round(ready, 1),
             "p50_ms": round(median(times), 1),

@@ -15,7 +15,7 @@ from ragcore.catalog.transfer import Transferred, copy_catalogue
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.settings import Settings, save_setting
 from ragcore.types import CancelToken, Progress, ProgressCallback
-from ragcore.vectors import FAISS, place_of
+from ragcore.vectors import FAISS, backend_of
 
 if TYPE_CHECKING:
     from ragcore.catalog.models import Collection, SpaceRow
@@ -70,7 +70,7 @@ def move_library(
     if vectors is not None:
         changes["vectors"] = "" if vectors == FAISS else vectors
         if changes["vectors"] == settings.vectors:
-            raise UsageError(f"the vectors are in {place_of(settings).shown} already")
+            raise UsageError(f"the vectors are in {backend_of(settings).description} already")
         if vectors_token is not None:
             changes["vectors_token"] = vectors_token
     wanted = settings.model_copy(update=changes)
@@ -80,8 +80,10 @@ def move_library(
         _move_catalogue(settings, wanted, moved, progress, cancel)
     if vectors is not None:
         moved.indexes = fill_indexes(wanted, progress=progress, cancel=cancel)
-        moved.vectors = place_of(wanted).shown
-        moved.left.append(f"{place_of(settings).shown} (`ragcore move --clear {_name(settings)}`)")
+        moved.vectors = backend_of(wanted).description
+        moved.left.append(
+            f"{backend_of(settings).description} (`ragcore move --clear {_name(settings)}`)"
+        )
     for name, value in changes.items():
         path = save_setting(settings.home, name, value)
         path.chmod(0o600)  # a URL or token may hold a password
@@ -143,7 +145,7 @@ def clear_vectors(settings: Settings, vectors: str) -> str:
     """
     other = settings.model_copy(update={"vectors": "" if vectors == FAISS else vectors})
     if other.vectors == settings.vectors:
-        raise UsageError(f"the vectors are in {place_of(settings).shown}: move them first")
+        raise UsageError(f"the vectors are in {backend_of(settings).description}: move them first")
     from ragcore.search import Stores
 
     with closing(Catalog(settings.catalogue_url)) as catalog:
@@ -153,7 +155,7 @@ def clear_vectors(settings: Settings, vectors: str) -> str:
                 stores.drop(row)
         finally:
             stores.close()
-    return place_of(other).shown
+    return backend_of(other).description
 
 
 def _move_catalogue(
@@ -201,8 +203,8 @@ def _fill(stores: Stores, row: Collection, space: SpaceRow) -> int:
     store = stores.rebuild(row.id, space)
     wrong = stores.check(row.id, space)
     if wrong:
-        raise RagcoreError(f"collection {row.name!r} in {stores.place.shown}: {wrong[0]}")
-    _check_search(store, row.name, stores.place.shown)
+        raise RagcoreError(f"collection {row.name!r} in {stores.backend.description}: {wrong[0]}")
+    _check_search(store, row.name, stores.backend.description)
     return store.count()
 
 

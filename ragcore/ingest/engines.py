@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from ragcore.catalog import FileState, NewDocument
 from ragcore.ingest.embed import Embedder, SpaceIds, new_documents
 from ragcore.ingest.pool import ReaderPool
+from ragcore.ingest.readers import readers
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
 
@@ -69,6 +70,7 @@ class LocalEngine(Engine):
     def read(
         self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
     ) -> Generator[ReadResult | None, None, None]:
+        readers()  # here too, so that a plug-in that cannot be used is reported once
         pool = ReaderPool(self._settings, is_known)
         return pool.results(requests)
 

@@ -9,6 +9,7 @@ script.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import signal
 import sys
@@ -119,6 +120,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is one process a core already
     _limit_memory(int(sys.argv[2]))
+    # The process that started this one has reported the plug-ins that cannot be used.
+    logging.getLogger("ragcore.extensions").setLevel(logging.ERROR)
     sys.stdout = sys.stderr
     connection = Connection(int(sys.argv[1]))
     while True:

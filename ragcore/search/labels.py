@@ -44,7 +44,7 @@ class Labeller:
         self, store: VectorStore, ids: IdArray, top: int
     ) -> Iterator[tuple[int, tuple[Label, ...]]]:
         """(id, labels) of those pictures that the store has."""
-        present = store.held(ids)
+        present = store.present(ids)
         for at in range(0, len(present), _ROWS):
             part = present[at : at + _ROWS]
             yield from zip(part.tolist(), self.best(store.vectors(part), top), strict=True)

@@ -22,7 +22,7 @@ from ragcore.catalog.locks import exclusive
 from ragcore.catalog.models import Collection, SpaceRow
 from ragcore.errors import RagcoreError, VectorsUnavailable
 from ragcore.settings import Settings
-from ragcore.vectors import CorruptStoreError, Place, StoreKey, place_of
+from ragcore.vectors import CorruptStoreError, StoreKey, VectorBackend, backend_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -59,10 +59,12 @@ class Stores:
     store that is shared is brought up to date by whichever process comes first.
     """
 
-    def __init__(self, catalog: Catalog, settings: Settings, *, place: Place | None = None) -> None:
-        """`place` stands for the one that the settings name."""
+    def __init__(
+        self, catalog: Catalog, settings: Settings, *, backend: VectorBackend | None = None
+    ) -> None:
+        """`backend` stands for the one that the settings name."""
         self._catalog = catalog
-        self.place = place or place_of(settings)
+        self.backend = backend or backend_of(settings)
         self._open: dict[tuple[int, int], _Open] = {}
         self._lock = threading.Lock()
         self._made: dict[tuple[int, int], threading.Lock] = {}
@@ -106,7 +108,7 @@ class Stores:
             old = self._open.pop(key, None)
         if old is not None:
             old.store.close()
-        self.place.drop(self.key(collection_id, space))
+        self.backend.drop(self.key(collection_id, space))
         store = self.get(collection_id, space)
         self._save(self._open[key])
         return store
@@ -140,7 +142,7 @@ class Stores:
         for opened in stores:
             opened.store.close()
         try:
-            self.place.drop_collection(collection.id, _made(collection))
+            self.backend.drop_collection(collection.id, _created(collection))
         except VectorsUnavailable as error:
             log.warning("the vectors of a deleted collection are left behind: %s", error)
 
@@ -155,12 +157,12 @@ class Stores:
                 except OSError as error:  # it is made again from the catalogue
                     log.warning("an index could not be saved: %s", error)
                 one.store.close()
-        self.place.close()
+        self.backend.close()
 
     def key(self, collection_id: int, space: SpaceRow) -> StoreKey:
         with self._catalog.read() as session:
             collection = session.get_one(Collection, collection_id)
-        return StoreKey(collection_id, _made(collection), space.id, space.name, space.dimension)
+        return StoreKey(collection_id, _created(collection), space.id, space.name, space.dimension)
 
     # --- opening and catching up ---------------------------------------------
 
@@ -170,7 +172,7 @@ class Stores:
             return self._opened(key)
         except CorruptStoreError as error:
             log.warning("%s; rebuilding it now", error)
-            self.place.drop(key)
+            self.backend.drop(key)
             return self._opened(key)
 
     def _opened(self, key: StoreKey) -> _Open:
@@ -178,7 +180,7 @@ class Stores:
 
         with self._catalog.read() as session:
             expected = count_embeddings(session, key.collection_id, key.space_id)
-        store = self.place.open(
+        store = self.backend.open(
             key, expected=expected, lookup=lambda ids: self._lookup(key.space_id, ids)
         )
         return _Open(key, store, _number(store.saved_tag))
@@ -270,7 +272,7 @@ class Stores:
             opened.unsaved, opened.saved_at = 0, time.monotonic()
 
 
-def _made(collection: Collection) -> str:
+def _created(collection: Collection) -> str:
     return collection.created_at.astimezone(dt.UTC).isoformat(timespec="microseconds")
 
 

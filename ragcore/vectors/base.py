@@ -55,7 +55,7 @@ class VectorStore(Protocol):
         """All ids present, ascending."""
         ...
 
-    def held(self, ids: IdArray) -> IdArray:
+    def present(self, ids: IdArray) -> IdArray:
         """Those of the ids that are present, ascending, each once."""
         ...
 

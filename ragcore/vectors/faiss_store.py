@@ -134,7 +134,7 @@ class FaissStore:
         with self._lock.read():
             return self._rows.alive_ids()
 
-    def held(self, ids: IdArray) -> IdArray:
+    def present(self, ids: IdArray) -> IdArray:
         """Those of the ids that are present, ascending, each once."""
         wanted = np.unique(np.asarray(ids, dtype=np.int64))
         with self._lock.read():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,9 +16,7 @@ from ragcore.vectors.milvus_connection import MilvusConnection, MissingCollectio
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray, IdArray
-
-    # The vectors of those of the ids that are there: (ids [n], vectors [n, d]).
-    Lookup = Callable[[IdArray], tuple[IdArray, FloatArray]]
+    from ragcore.vectors.backends import Lookup
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +117,7 @@ class MilvusStore:
         """Remove the ids that are present; return how many were."""
         with self._mutate:
             self._check_open()
-            present = self.held(ids)
+            present = self.present(ids)
             for part in exact.blocks(present, _IDS):
                 self._connection.write("delete", self.name, ids=part.tolist())
             if len(present):
@@ -154,7 +151,7 @@ class MilvusStore:
             last = int(found[-1])
         return np.concatenate(parts)
 
-    def held(self, ids: IdArray) -> IdArray:
+    def present(self, ids: IdArray) -> IdArray:
         """Those of the ids that are present, ascending, each once."""
         found: list[int] = []
         if self._kind is not None:

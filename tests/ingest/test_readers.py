@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.readers import ReadOptions, read, sniff
+from ragcore.ingest.readers import ReadOptions, choose, read
 from ragcore.settings import Settings
 from ragcore.types import ReadDocument
 
@@ -236,7 +236,7 @@ def test_refusals_say_why(tmp_path: Path, name: str, content: bytes, reason: str
 def test_content_decides_over_the_name(tmp_path: Path, samples: dict[str, Path]) -> None:
     renamed = tmp_path / "report.txt"
     renamed.write_bytes(samples[".pdf"].read_bytes())
-    assert sniff(renamed).kind == "pdf"
+    assert choose(renamed)[1].media_type == "application/pdf"
     unnamed = tmp_path / "README"
     unnamed.write_text(PROSE)
     assert read(unnamed).media_type == "text/plain"

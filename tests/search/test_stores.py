@@ -16,7 +16,7 @@ from ragcore.catalog.embeddings import embedding_ids
 from ragcore.catalog.models import SpaceRow
 from ragcore.search import Stores
 from ragcore.settings import Settings
-from ragcore.vectors import FaissPlace
+from ragcore.vectors import FaissBackend
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def right(catalog: Catalog, space: SpaceRow) -> list[int]:
 
 
 def folder_of(stores: Stores, space: SpaceRow) -> Path:
-    assert isinstance(stores.place, FaissPlace)
-    return stores.place.folder(stores.key(1, space))
+    assert isinstance(stores.backend, FaissBackend)
+    return stores.backend.folder(stores.key(1, space))
 
 
 def test_follows_the_catalogue(

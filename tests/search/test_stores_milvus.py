@@ -18,7 +18,7 @@ from ragcore.catalog.models import SpaceRow
 from ragcore.errors import VectorsUnavailable
 from ragcore.search import Stores
 from ragcore.settings import Settings
-from ragcore.vectors import MilvusPlace
+from ragcore.vectors import MilvusBackend
 from tests.milvus_server import TOKEN, MilvusServer
 from tests.waiting import PATIENCE, wait_until
 
@@ -110,8 +110,8 @@ def test_same_hits_as_faiss(
 def served(settings: Settings, catalog: Catalog, milvus: MilvusServer) -> Iterator[Settings]:
     placed = settings.model_copy(update={"vectors": milvus.uri, "vectors_token": TOKEN})
     yield placed
-    place = MilvusPlace(milvus.uri, TOKEN)
-    stores = Stores(catalog, placed, place=place)
+    backend = MilvusBackend(milvus.uri, TOKEN)
+    stores = Stores(catalog, placed, backend=backend)
     stores.drop(catalog.collection("default"))
     stores.close()
 
@@ -155,7 +155,7 @@ def test_server_killed_and_started_again(
     def look() -> None:
         while not done.is_set():
             try:
-                store = stores.place.open(stores.key(1, space))
+                store = stores.backend.open(stores.key(1, space))
                 while not done.is_set():
                     store.search(vectors[:2], 3)
             except VectorsUnavailable as error:

@@ -180,8 +180,8 @@ class Conformance:
         store.remove(ids[:1])
         with pytest.raises(KeyError):
             store.vectors(ids[:2])
-        assert store.held(np.array([7, 0, 3, 7, 999])).tolist() == [3, 7]
-        assert store.held(np.array([], dtype=np.int64)).tolist() == []
+        assert store.present(np.array([7, 0, 3, 7, 999])).tolist() == [3, 7]
+        assert store.present(np.array([], dtype=np.int64)).tolist() == []
 
     def test_save_and_open(self, open: Opener, tmp_path: Path) -> None:
         ids, vectors = np.arange(500, dtype=np.int64), unit(500)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import ReadDocument
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -26,13 +25,13 @@ _HEADING = re.compile(r"heading\s*(\d)", re.I)
 _SKIPPED = frozenset({_MC + "Fallback", _W + "del", _W + "moveFrom", _W + "instrText"})
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page: where a page ends is up to the program that prints the document."""
     import docx
 
-    container.check(path, options)
+    container.check(file.path, options)
     try:
-        document = docx.Document(str(path))
+        document = docx.Document(str(file.path))
     except Exception as error:
         raise UnreadableFile("the Word document is damaged") from error
     builder = PageBuilder()
@@ -48,7 +47,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     if not title and page.headings:
         title = min(page.headings, key=lambda heading: (heading[1], heading[0]))[2]
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=title[:300],
         pages=(page,),
         pictures=pictures,

@@ -6,7 +6,6 @@ import posixpath
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,9 +13,9 @@ from ragcore.errors import UnreadableFile
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.html import read_markup
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, ReadDocument
 
 _DC = "{http://purl.org/dc/elements/1.1/}"
@@ -33,14 +32,14 @@ class _Package:
     media: dict[str, str]
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """Chapters become pages (not worth citing by number: `paged` is False)."""
-    container.check(path, options)
+    container.check(file.path, options)
     pages: list[Page] = []
     warnings: list[str] = []
     captions: dict[str, tuple[int, str]] = {}
     characters = 0
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file.path) as archive:
         package = _package(archive)
         names = set(archive.namelist())
         for name in package.spine:
@@ -66,7 +65,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
         raise UnreadableFile("the book holds no text (or is protected)")
     metadata = dict(package.metadata)
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=metadata.pop("title", "")[:300],
         pages=tuple(pages),
         pictures=pictures,

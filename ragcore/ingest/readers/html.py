@@ -6,13 +6,12 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.readers.clean import PageBuilder, decode, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import ReadDocument
 
 _DROPPED_TAGS = """
@@ -41,18 +40,18 @@ class HtmlText:
     images: list[tuple[str, str]] = field(default_factory=list)  # addresses, alt text
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page; pictures are those embedded as data addresses."""
     from ragcore.ingest.pictures import describe_all
 
-    found = read_markup(path.read_bytes())
+    found = read_markup(file.read_bytes())
     if not len(found.page) and not found.pictures:
         raise UnreadableFile("the page holds no text")
     pictures, warnings = describe_all(
         ((data, 1, alt) for data, alt in found.pictures), options=options
     )
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=found.title,
         pages=(found.page.page(1),),
         pictures=pictures,

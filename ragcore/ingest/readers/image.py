@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ragcore.ingest import ocr, pictures
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, ReadDocument
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One picture (`page` None); text found in it is also the document's only page."""
-    loaded = pictures.load_for_index(path, max_megapixels=options.max_megapixels)
+    loaded = pictures.load_for_index(file.path, max_megapixels=options.max_megapixels)
     text = ""
     warnings: tuple[str, ...] = ()
     try:
@@ -22,7 +20,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     picture = pictures.describe(loaded, text=text, caption=loaded.made_from)
     pages = (Page(number=1, text=text, ocr=True),) if text else ()
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title="",
         pages=pages,
         pictures=(picture,),

@@ -14,17 +14,18 @@ from typing import Any
 from ragcore.errors import RagcoreError, UnreadableFile
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers.clean import PageBuilder, decode, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.html import read_markup
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType, image_type
+from ragcore.ingest.readers.sniff import image_type
 from ragcore.types import Page, Picture, ReadDocument
 
 _MAX_ATTACHMENTS = 50
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """The message is page 1; each attached document's pages follow, labelled with its name."""
-    message = BytesParser(_class=EmailMessage, policy=policy.default).parsebytes(path.read_bytes())
+    message = BytesParser(_class=EmailMessage, policy=policy.default).parsebytes(file.read_bytes())
     if not any(message.get(name) for name in ("from", "to", "subject", "date", "received")):
         raise UnreadableFile("named .eml but is not an e-mail")
     builder = PageBuilder()
@@ -48,7 +49,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     if not all_pages[0].text:
         raise UnreadableFile("the e-mail holds no text")
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=subject[:300],
         pages=all_pages,
         pictures=(*described, *pictures),

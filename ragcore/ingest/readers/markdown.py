@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.readers import html, text
 from ragcore.ingest.readers.clean import decode, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import ReadDocument
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
@@ -19,13 +18,13 @@ _FIELD = re.compile(
 _LARGEST = 2_000_000  # characters; beyond it the text is kept as it stands
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page; the title is the front matter's, else the first heading's."""
     from markdown_it import MarkdownIt
 
-    source = decode(path.read_bytes()).replace("\r\n", "\n")
+    source = decode(file.read_bytes()).replace("\r\n", "\n")
     if len(source) > min(_LARGEST, options.max_characters):
-        return text.read(path, file_type, options)
+        return text.read(file, options)
     metadata: dict[str, str] = {}
     front = _FRONT_MATTER.match(source)
     if front:
@@ -40,7 +39,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
         raise UnreadableFile("the file holds no text")
     heading = page.headings[0][2] if page.headings else ""
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=metadata.pop("title", "") or heading,
         pages=(page,),
         metadata=metadata,

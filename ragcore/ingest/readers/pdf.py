@@ -14,11 +14,11 @@ from ragcore.errors import UnreadableFile
 from ragcore.ingest import ocr
 from ragcore.ingest.readers import layout, pdf_pictures
 from ragcore.ingest.readers.clean import PageBuilder, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.layout import Block
 from ragcore.ingest.readers.options import ReadOptions
 from ragcore.ingest.readers.pdf_limits import check_streams
 from ragcore.ingest.readers.pdf_text import TextLayer, page_lines
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, Picture, ReadDocument
 
 _OCR_DPI = 200
@@ -55,13 +55,13 @@ class _Facts:
     labels: list[str] = field(default_factory=list)
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One `Page` a page; scans are recognised, embedded pictures kept with their page.
 
     Raises `UnreadableFile` for locked, cut off and damaged files.
     """
-    check_streams(path, max_megapixels=options.max_megapixels)
-    document, _ = open_pdf(path, options.passwords)
+    check_streams(file.path, max_megapixels=options.max_megapixels)
+    document, _ = open_pdf(file.path, options.passwords)
     warnings: list[str] = []
     try:
         facts = _facts(document)
@@ -83,11 +83,13 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     pages = _pages(works, outline, facts.labels)
     kept, problems = pdf_pictures.describe(pictures, pages, options=options)
     title = _largest_line(works) or _first_heading(pages)
-    return _document(file_type, facts, title, pages, kept, (*dict.fromkeys(warnings), *problems))
+    return _document(
+        file.media_type, facts, title, pages, kept, (*dict.fromkeys(warnings), *problems)
+    )
 
 
 def _document(
-    file_type: FileType,
+    media_type: str,
     facts: _Facts,
     title: str,
     pages: tuple[Page, ...],
@@ -97,7 +99,7 @@ def _document(
     if not any(page.text for page in pages) and not pictures:
         warnings = (*warnings, "no text was found in it")
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=media_type,
         title=facts.title or title,
         pages=pages,
         pictures=pictures,

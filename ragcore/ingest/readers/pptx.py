@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.docx import properties_of
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, ReadDocument
 
 _MAX_DEPTH = 20
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """Shapes are read from the top down; the slide's title is its heading and label."""
     import pptx
 
-    container.check(path, options)
+    container.check(file.path, options)
     try:
-        presentation = pptx.Presentation(str(path))
+        presentation = pptx.Presentation(str(file.path))
         slides = list(presentation.slides)
     except Exception as error:
         raise UnreadableFile("the presentation is damaged") from error
@@ -46,7 +45,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     if not title:
         title = next((page.headings[0][2] for page in pages if page.headings), "")
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=title[:300],
         pages=tuple(pages),
         pictures=pictures,

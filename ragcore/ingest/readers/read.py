@@ -1,42 +1,14 @@
-"""The one entry: the type is found, and its reader called at the file boundary."""
+"""The one entry: the reader is chosen, and called at the file boundary."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 from ragcore.errors import MissingExtra, RagcoreError, UnreadableFile
-from ragcore.extras import require_extra
+from ragcore.ingest.readers.choose import choose
+from ragcore.ingest.readers.contract import check_document
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType, Kind, sniff
 from ragcore.types import ReadDocument
-
-# Formats whose libraries are an extra; the core reads the others.
-_OFFICE: dict[Kind, str] = {
-    "docx": "Word documents",
-    "pptx": "presentations",
-    "xlsx": "Excel sheets",
-    "epub": "EPUB books",
-}
-
-Reader = Callable[[Path, FileType, ReadOptions], ReadDocument]
-
-# Loaded when first needed: each brings its own library.
-_READERS: dict[Kind, str] = {
-    "pdf": "pdf",
-    "text": "text",
-    "markdown": "markdown",
-    "html": "html",
-    "docx": "docx",
-    "pptx": "pptx",
-    "xlsx": "spreadsheet",
-    "csv": "spreadsheet",
-    "epub": "epub",
-    "eml": "mail",
-    "image": "image",
-}
 
 
 def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
@@ -60,12 +32,9 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
                 f"{size / 2**20:.0f} MiB is over the limit of {options.max_file_mb} MiB: "
                 "raise the setting max_file_mb"
             )
-        file_type = sniff(path)
-        if file_type.kind in _OFFICE:
-            require_extra("office", _OFFICE[file_type.kind])
-        module = importlib.import_module(f"ragcore.ingest.readers.{_READERS[file_type.kind]}")
-        reader = cast(Reader, module.read)
-        document = reader(path, file_type, options)
+        reader, file = choose(path)
+        document = reader.read(file, options)
+        check_document(document)
     except MissingExtra as error:
         raise UnreadableFile(str(error)) from error
     except RagcoreError:

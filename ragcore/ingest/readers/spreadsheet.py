@@ -1,36 +1,32 @@
-"""Tables: workbooks (XLSX), a page a sheet, and CSV or TSV text."""
+"""Workbooks (XLSX): a page a sheet."""
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.readers import container
-from ragcore.ingest.readers.clean import PageBuilder, decode, one_line
+from ragcore.ingest.readers.clean import PageBuilder, one_line
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.docx import properties_of
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, ReadDocument
 
-_MAX_COLUMNS = 500
+MAX_COLUMNS = 500
 _MAX_EMPTY_ROWS = 2000  # in a row: what follows is formatting, not content
-_FIELD_LIMIT = 10_000_000
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """A line a row, cells separated by " | "; formulas by their last stored values."""
-    if file_type.kind == "csv":
-        return _read_csv(path, file_type, options)
     import openpyxl
 
-    container.check(path, options)
+    container.check(file.path, options)
     try:
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+        workbook = openpyxl.load_workbook(
+            file.path, read_only=True, data_only=True, keep_links=False
+        )
     except Exception as error:
         raise UnreadableFile("the workbook is damaged") from error
     pages: list[Page] = []
@@ -41,7 +37,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
             builder = PageBuilder()
             builder.heading(sheet.title, 1)
             try:
-                _add_rows(builder, _sheet_rows(sheet), left, warnings)
+                add_rows(builder, _sheet_rows(sheet), left, warnings)
             except Exception as error:
                 warnings.append(f"sheet {number} is damaged: {one_line(str(error))[:80]}")
             left -= len(builder)
@@ -52,7 +48,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
     if not any(len(page.text) > len(page.label or "") for page in pages):
         raise UnreadableFile("the workbook holds no text")
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title=one_line(properties.title or "")[:300],
         pages=tuple(pages),
         paged=True,
@@ -66,7 +62,7 @@ def _sheet_rows(sheet: Any) -> Iterator[list[str]]:
     sheet.reset_dimensions()
     empty = 0
     for row in sheet.iter_rows(values_only=True):
-        cells = [_cell(value) for value in row[:_MAX_COLUMNS]]
+        cells = [_cell(value) for value in row[:MAX_COLUMNS]]
         if any(cells):
             empty = 0
             yield cells
@@ -89,9 +85,11 @@ def _cell(value: object) -> str:
     return one_line(str(value))
 
 
-def _add_rows(
+def add_rows(
     builder: PageBuilder, rows: Iterable[list[str]], limit: int, warnings: list[str]
 ) -> None:
+    """Add rows as lines, at most `limit` characters of them; a warning says if some were left."""
+
     def within() -> Iterator[list[str]]:
         kept = 0
         for row in rows:
@@ -102,40 +100,3 @@ def _add_rows(
             yield row
 
     builder.rows(within())
-
-
-def _read_csv(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
-    text = decode(path.read_bytes()).replace("\0", "")
-    if not text.strip():
-        raise UnreadableFile("the file holds no text")
-    csv.field_size_limit(_FIELD_LIMIT)
-    builder = PageBuilder()
-    warnings: list[str] = []
-    source = io.StringIO(text, newline="")
-    reader = csv.reader(source, delimiter=_delimiter(text, path))
-    try:
-        _add_rows(builder, (row[:_MAX_COLUMNS] for row in reader), options.max_characters, warnings)
-    except csv.Error as error:
-        if not len(builder):
-            raise UnreadableFile(f"not a table: {error}") from error
-        warnings.append(f"reading stopped at line {reader.line_num}: {error}")
-    return ReadDocument(
-        media_type=file_type.media_type,
-        title="",
-        pages=(builder.page(1),),
-        warnings=tuple(warnings),
-    )
-
-
-def _delimiter(text: str, path: Path) -> str:
-    """The separator that gives the most lines the same number of fields."""
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    lines = [line for line in text[:20_000].splitlines() if line.strip()][:50]
-
-    def steady(mark: str) -> tuple[int, int]:
-        counts = [line.count(mark) for line in lines]
-        usual = max(set(counts), key=counts.count)
-        return (counts.count(usual) if usual else 0, usual)
-
-    return max([",", ";", "\t", "|"], key=steady)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.readers.clean import clean, decode
+from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.sniff import FileType
 from ragcore.types import Page, ReadDocument
 
 
-def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page, or one for each part between form feeds (as in printed manuals)."""
-    text = decode(path.read_bytes())
+    text = decode(file.read_bytes())
     if text and text.count("�") > len(text) * 0.1:
         raise UnreadableFile("the text is in no known encoding: save it as UTF-8")
     warnings: tuple[str, ...] = ()
@@ -27,7 +25,7 @@ def read(path: Path, file_type: FileType, options: ReadOptions) -> ReadDocument:
         raise UnreadableFile("the file holds no text")
     pages = tuple(Page(number=n, text=part) for n, part in enumerate(parts, start=1))
     return ReadDocument(
-        media_type=file_type.media_type,
+        media_type=file.media_type,
         title="",
         pages=pages,
         paged=len(pages) > 1,

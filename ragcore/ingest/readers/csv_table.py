@@ -1,0 +1,53 @@
+"""Tables as text: CSV and TSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from ragcore.errors import UnreadableFile
+from ragcore.ingest.readers.clean import PageBuilder, decode
+from ragcore.ingest.readers.contract import InputFile
+from ragcore.ingest.readers.options import ReadOptions
+from ragcore.ingest.readers.spreadsheet import MAX_COLUMNS, add_rows
+from ragcore.types import ReadDocument
+
+_FIELD_LIMIT = 10_000_000
+
+
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
+    """A line a row, cells separated by " | "."""
+    text = decode(file.read_bytes()).replace("\0", "")
+    if not text.strip():
+        raise UnreadableFile("the file holds no text")
+    csv.field_size_limit(_FIELD_LIMIT)
+    builder = PageBuilder()
+    warnings: list[str] = []
+    source = io.StringIO(text, newline="")
+    reader = csv.reader(source, delimiter=_delimiter(text, file.suffix))
+    try:
+        add_rows(builder, (row[:MAX_COLUMNS] for row in reader), options.max_characters, warnings)
+    except csv.Error as error:
+        if not len(builder):
+            raise UnreadableFile(f"not a table: {error}") from error
+        warnings.append(f"reading stopped at line {reader.line_num}: {error}")
+    return ReadDocument(
+        media_type=file.media_type,
+        title="",
+        pages=(builder.page(1),),
+        warnings=tuple(warnings),
+    )
+
+
+def _delimiter(text: str, suffix: str) -> str:
+    """The separator that gives the most lines the same number of fields."""
+    if suffix == ".tsv":
+        return "\t"
+    lines = [line for line in text[:20_000].splitlines() if line.strip()][:50]
+
+    def steady(mark: str) -> tuple[int, int]:
+        counts = [line.count(mark) for line in lines]
+        usual = max(set(counts), key=counts.count)
+        return (counts.count(usual) if usual else 0, usual)
+
+    return max([",", ";", "\t", "|"], key=steady)
