@@ -22,6 +22,8 @@ SearchKind = Literal["passages", "images", "all"]
 
 # --- reading -----------------------------------------------------------------
 
+PAGE_BREAK = "\f"  # between the texts of two pages in a document's text
+
 
 @dataclass(frozen=True, slots=True)
 class FileState:
@@ -38,7 +40,8 @@ class FileState:
 class Page:
     """One page (slide, sheet, chapter) of a document as text.
 
-    `number` counts from 1. `label` is what is printed on it ("iv", "Sheet1"), if known.
+    `number` counts from 1 without gaps, and `text` has no form feed, so that a character's page is
+    that of its passage plus the form feeds between them. `label` is what is printed on it ("iv", "Sheet1"), if known.
     `headings` are (start, level, title) with `start` a character offset in `text`.
     """
 
@@ -90,7 +93,7 @@ class PassageDraft:
     """A retrievable piece of text before it has an id.
 
     `start`/`end` are character offsets in the document's text, which is its pages' texts
-    joined by one form feed; `text == document_text[start:end]`.
+    joined by `PAGE_BREAK`; `text == document_text[start:end]`.
     """
 
     text: str
@@ -194,7 +197,8 @@ class SearchResult:
 @dataclass(frozen=True, slots=True)
 class Citation:
     """`n` is the number in the answer's [n]; `quote` stands word for word in the passage, or in
-    the caption or text of the picture `image_id` (`passage_id` is 0 then)."""
+    the caption or text of the picture `image_id` (`passage_id` is 0 then). It begins on `page`
+    and ends on `page_end`."""
 
     n: int
     document: str
@@ -204,6 +208,7 @@ class Citation:
     passage_id: int
     span: tuple[int, int] | None = None  # of the quote, in the document's text
     image_id: int | None = None
+    page_end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

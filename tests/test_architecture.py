@@ -43,6 +43,7 @@ FLOORS = (
         "ragcore.origins",
         "ragcore.private_files",
         "ragcore.redaction",
+        "ragcore.sentences",
         "ragcore.shown",
         "ragcore.stems",
     ),

@@ -22,12 +22,15 @@ def open_page(
     span: tuple[int, int] | None = None,
     quote: str = "",
     hit: Hit | None = None,
+    last: int | None = None,
 ) -> None:
-    """Show a document's page at the end of this run, the characters of `span` marked."""
+    """Show a document's page at the end of this run, the characters of `span` marked, and the
+    pages up to `last` below it."""
     st.session_state[_OPEN] = {
         "document": document_id,
         "page": page or 1,
         "first": page or 1,
+        "last": max(page or 1, last or 1),
         "span": span,
         "quote": quote,
         "hit": hit,
@@ -43,7 +46,7 @@ def open_hit(hit: Hit) -> None:
     if hit.kind == "image":
         open_image(hit.id, hit)
     else:
-        open_page(hit.document_id, hit.page, hit.span, hit=hit)
+        open_page(hit.document_id, hit.page, hit.span, hit=hit, last=hit.page_end)
 
 
 def show_opened() -> None:
@@ -77,11 +80,15 @@ def _page(wanted: dict[str, object]) -> None:
         _page_turner(wanted, document.page_count)
         span = wanted["span"]
         marked = span if isinstance(span, tuple) and document.page_count else None
-        st.image(
-            lib.page_picture(document.id, page, span=marked),
-            width="stretch",
-            alt=f"Page {page} of {document.name}",
-        )
+        last = int(str(wanted["last"])) if page == wanted["first"] else page
+        for shown in range(page, last + 1):
+            if shown > page:
+                st.caption(f"It goes on on page {shown}")
+            st.image(
+                lib.page_picture(document.id, shown, span=marked),
+                width="stretch",
+                alt=f"Page {shown} of {document.name}",
+            )
     with text:
         quote = str(wanted["quote"]) or (hit.text if isinstance(hit, Hit) else "")
         if quote:

@@ -220,6 +220,7 @@ def _open_cited(citation: dict[str, Any]) -> None:
         citation.get("page"),
         span=tuple(span) if span else None,
         quote=citation.get("quote", ""),
+        last=citation.get("page_end"),
     )
 
 

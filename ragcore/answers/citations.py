@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ragcore.answers.sentences import Sentence, sentences, words
-from ragcore.types import Citation, Hit
+from ragcore.types import PAGE_BREAK, Citation, Hit
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray
@@ -95,7 +95,8 @@ def check(
         if not found:
             dropped.append(plain)
             continue
-        kept.append(_marked(plain, list(found)))
+        written = _as_written(plain, [hits[n - 1].text for n in found])
+        kept.append(_marked(written, list(found)))
         for n, support in found.items():
             citations.setdefault(n, _citation(n, hits[n - 1], support))
     return Checked(" ".join(kept), tuple(citations[n] for n in sorted(citations)), tuple(dropped))
@@ -113,18 +114,40 @@ def _marked(plain: str, cited: list[int]) -> str:
     return f"{plain.rstrip('.!? ')} {''.join(f'[{n}]' for n in sorted(cited))}{end}"
 
 
+# A word that is no plain one: read.fwf, snake_case, camelCase, f(x), std::max, v2, user@host.
+_IDENTIFIER = re.compile(r"[^\W\d_]\w*(?:[._:/(@]|\d|(?<=[a-z])[A-Z])")
+
+
+def _as_written(sentence: str, sources: Sequence[str]) -> str:
+    """The sentence with an identifier at its start as the sources write it: "read.fwf reads"."""
+    first = sentence.split(maxsplit=1)[0].rstrip(".,;:!?")
+    lower = first[:1].lower() + first[1:]
+    known = any(lower in text for text in sources) and not any(first in text for text in sources)
+    return lower + sentence[len(first) :] if known and _IDENTIFIER.match(first) else sentence
+
+
 def _citation(n: int, hit: Hit, support: Support) -> Citation:
     span = (hit.span[0] + support.start, hit.span[0] + support.end) if hit.span else None
+    page, page_end = quote_pages(hit, support.start, support.end)
     return Citation(
         n=n,
         document=hit.document,
         document_id=hit.document_id,
-        page=hit.page,
+        page=page,
         quote=hit.text[support.start : support.end],
         passage_id=hit.id if hit.kind == "passage" else 0,
         span=span,
         image_id=hit.id if hit.kind == "image" else None,
+        page_end=page_end,
     )
+
+
+def quote_pages(hit: Hit, start: int, end: int) -> tuple[int | None, int | None]:
+    """The pages on which `hit.text[start:end]` begins and ends: pages are joined by `PAGE_BREAK`."""
+    if hit.page is None or hit.kind == "image":
+        return hit.page, hit.page
+    first = hit.page + hit.text.count(PAGE_BREAK, 0, start)
+    return first, first + hit.text.count(PAGE_BREAK, start, end)
 
 
 class _Verifier:

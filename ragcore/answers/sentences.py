@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ragcore.sentences import sentence_spans
 from ragcore.stems import stem
 
-# A sentence ends at . ! ? (and closing quotes) before white space and a new beginning, or at an
-# empty line. Abbreviations with a following lower-case word do not end one.
-_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])|\n\s*\n|\n(?=\s*[-•*] )")
 _WORD = re.compile(r"[^\W_]+(?:[.,'’][^\W_]+)*")
 _COMMON = frozenset(
     [
@@ -127,19 +125,7 @@ class Sentence:
 
 def sentences(text: str) -> list[Sentence]:
     """The sentences of `text` in order, outer white space left out; none are empty."""
-    found = []
-    start = 0
-    for cut in [*_END.finditer(text), None]:
-        end = cut.start() if cut else len(text)
-        if cut and cut.group().strip():  # closing quotes belong to the sentence
-            end += len(cut.group().rstrip())
-        piece = text[start:end]
-        if piece.strip():
-            left = start + len(piece) - len(piece.lstrip())
-            right = start + len(piece.rstrip())
-            found.append(Sentence(text[left:right], left, right))
-        start = cut.end() if cut else end
-    return found
+    return [Sentence(text[start:end], start, end) for start, end in sentence_spans(text)]
 
 
 def words(text: str) -> list[str]:

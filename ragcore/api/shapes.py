@@ -394,12 +394,13 @@ class AskForm(AskRequest):
 
 class CitationShape(BaseModel):
     """`quote` stands word for word in the passage, or in the words of the picture `image_id`;
-    `span` counts in the document's text."""
+    it begins on `page` and ends on `page_end`; `span` counts in the document's text."""
 
     n: int
     document: str
     document_id: int
     page: int | None
+    page_end: int | None
     quote: str
     passage_id: int
     span: tuple[int, int] | None
@@ -426,6 +427,7 @@ class AnswerShape(BaseModel):
                     document=c.document,
                     document_id=c.document_id,
                     page=c.page,
+                    page_end=c.page_end,
                     quote=c.quote,
                     passage_id=c.passage_id,
                     span=c.span,

@@ -38,6 +38,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "n": c.n,
                 "document": c.document,
                 "page": c.page,
+                "page_end": c.page_end,
                 "quote": c.quote,
                 **({"image": c.image_id} if c.image_id else {}),
             }

@@ -11,9 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ragcore.types import Page, PassageDraft, ReadDocument
+from ragcore.sentences import sentence_spans
+from ragcore.types import PAGE_BREAK, Page, PassageDraft, ReadDocument
 
-PAGE_BREAK = "\f"
 TARGET_TOKENS = 160
 MAX_TOKENS = 220  # all-MiniLM-L6-v2 reads 256 word pieces, heading included
 _HEADING_LENGTH = 200
@@ -232,7 +232,7 @@ def _pieces(text: str, section: _Section, limit: int, count: TokenCount) -> Iter
         elif _is_listing(text, lines):
             spans = lines
         else:
-            spans = _sentences(text, start, end)
+            spans = list(sentence_spans(text, start, end))
         first = True
         for begin, stop in spans:
             for a, b, whole in _fit(text, begin, stop, limit, count):
@@ -287,35 +287,6 @@ def _is_listing(text: str, lines: Sequence[tuple[int, int]]) -> bool:
     mean = sum(b - a for a, b in lines) / len(lines)
     prose = sum(1 for a, b in lines if text[b - 1] in ".!?,;" or text[b - 1].islower())
     return mean < 40 or (mean < 400 and prose < 0.4 * len(lines))
-
-
-# A sentence ends at . ! ? … (with closing quotes or brackets) before space and something that
-# can begin a sentence, and at CJK full stops.
-_SENTENCE_END = re.compile(
-    r"(?:(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s++[\"'“‘«(\[]*[^\Wa-zà-öø-ÿ_]|\s++[•\-–—*])|[。！？]+[」』）]*)"
-)
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|cf|Fig|Figs|Eq|Eqs|Sec|Tab|No|Nr|"
-    r"Vol|pp|ed|eds|al|approx|dept|est|Inc|Ltd|Co|Corp|bzw|z\.B|d\.h|u\.a|Abb|Bd|Hrsg|usw|ca|"
-    r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)|^\s*\(?\d{1,3})\.$"
-)
-
-
-def _sentences(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    spans = []
-    begin = start
-    for match in _SENTENCE_END.finditer(text, start, end):
-        stop = match.end()
-        if match.group() == "." and _ABBREVIATION.search(text[max(begin, stop - 12) : stop]):
-            continue
-        span = _trim(text, begin, stop)
-        if span:
-            spans.append(span)
-        begin = stop
-    span = _trim(text, begin, end)
-    if span:
-        spans.append(span)
-    return spans
 
 
 def _fit(

@@ -69,12 +69,13 @@ class Hits(BaseModel):
 
 
 class Cited(BaseModel):
-    """A quote that stands word for word in the document."""
+    """A quote that stands word for word in the document, from `page` to `page_end`."""
 
     n: int
     document: str
     document_id: int
     page: int | None
+    page_end: int | None
     quote: str
 
 
@@ -242,6 +243,7 @@ class _Tools:
                         document=one.document,
                         document_id=one.document_id,
                         page=one.page,
+                        page_end=one.page_end,
                         quote=one.quote,
                     )
                     for one in found.citations

@@ -97,6 +97,28 @@ def test_a_question_near_the_passage_does_not_support_any_answer(
     assert quoted([leave], "The personnel office [1].", question, encode=encode).citations
 
 
+def test_a_quote_has_the_pages_that_it_stands_on(leave: Hit) -> None:
+    text = "Harbour rules begin.\fPilots wait at the\fouter buoy.\fShips leave at noon."
+    source = replace(leave, text=text, page=4, page_end=7, span=(0, len(text)))
+    for said, pages in {
+        "Harbour rules begin": (4, 4),
+        "Pilots wait at the outer buoy": (5, 6),
+        "Ships leave at noon": (7, 7),
+    }.items():
+        (citation,) = quoted([source], f"{said} [1].").citations
+        assert (citation.page, citation.page_end) == pages
+    unpaged = replace(source, page=None, page_end=None)
+    (citation,) = quoted([unpaged], "Ships leave at noon [1].").citations
+    assert (citation.page, citation.page_end) == (None, None)
+
+
+def test_an_identifier_keeps_its_case(leave: Hit) -> None:
+    source = replace(leave, text="The function read.fwf reads fixed width files. Bees fly.")
+    checked = quoted([source], "Read.fwf reads fixed width files [1].", "What reads them?")
+    assert checked.text == "read.fwf reads fixed width files [1]."
+    assert quoted([source], "Bees fly [1].", "Who flies?").text == "Bees fly [1]."
+
+
 def test_a_passage_without_a_span_has_quotes_without_one(leave: Hit) -> None:
     checked = quoted([replace(leave, span=None)], "25 days of paid leave [1].")
     assert checked.citations[0].span is None
@@ -114,6 +136,15 @@ def test_marks() -> None:
         ('He said "no." Then he left.', ['He said "no."', "Then he left."]),
         ("It costs 3.50 euros. e.g. nothing", ["It costs 3.50 euros. e.g. nothing"]),
         ("A heading\n\nA paragraph.", ["A heading", "A paragraph."]),
+        ("By Brian S. Dean. It grew.", ["By Brian S. Dean.", "It grew."]),
+        ("J. R. R. Tolkien wrote it.", ["J. R. R. Tolkien wrote it."]),
+        ("Take vitamin C. It helps.", ["Take vitamin C.", "It helps."]),
+        ("See Fig. 3 and Dr. Smith.", ["See Fig. 3 and Dr. Smith."]),
+        ("He left the U.S. The end.", ["He left the U.S.", "The end."]),
+        ("The U.S. Army left.", ["The U.S. Army left."]),
+        ("See read.table. read.fwf reads it.", ["See read.table.", "read.fwf reads it."]),
+        ("1. Open it. 2. Close it.", ["1. Open it.", "2. Close it."]),
+        ("To do:\n- open\n- close", ["To do:", "- open", "- close"]),
         ("", []),
     ],
 )

@@ -1,0 +1,85 @@
+"""Where the sentences of a text begin and end. One rule for passages, citations and evaluation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# A sentence may end at . ! ? … (closing quotes and brackets included) before white space and a
+# new beginning: a capital, a digit, a bullet, or an identifier like read.fwf, snake_case, --flag;
+# at a CJK full stop; at an empty line; before a line that is a list item.
+_END = re.compile(
+    r"""[.!?…]+["'”’»)\]]*(?=\s+["'“‘«(\[]*(?:[^\Wa-zà-öø-ÿ_]|--?\w|\w{2,}(?:[._]\w|\()))"""
+    r"""|[.!?…]+["'”’»)\]]*(?=\s+[•\-–—*]\s)"""
+    r"""|[。！？]+[」』）]*"""
+    r"""|(?=\n[^\S\n]*\n)"""
+    r"""|(?=\n[^\S\n]*[-•*–]\s)"""
+)
+_BEFORE = re.compile(r"[\w.]+\.$")
+_AFTER = re.compile(r"\s+[\"'“‘«(\[]*([\w'’]+)(\.?)")
+
+# Never the last word of a sentence, and those that may be where a usual beginning follows.
+_NEVER = frozenset(
+    "mr mrs ms dr prof st gen col capt lt sgt rev hon vs cf e.g i.e viz fig figs eq eqs sec secs ch "
+    "chap tab app vol vols pp ed eds approx dept est bzw z.b d.h u.a abb bd hrsg ca nr".split()
+)
+_RARELY = frozenset(
+    "jr sr etc al inc ltd co corp u.s u.k u.n a.m p.m ph.d m.d b.a m.a jan feb mar apr jun jul aug "
+    "sep sept oct nov dec usw".split()
+)
+_BEFORE_NUMBERS = frozenset(["no", "p", "art", "para"])
+_BEGINNINGS = frozenset(
+    "a an the this that these those there it its he she his her they their we our you your i in on "
+    "at by for from with as if when while where after before since although however but and or so "
+    "to all some many most each both one no not what who how why which then thus".split()
+)
+
+
+def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+    """(start, end) of each sentence of `text[start:end]`, outer white space left out.
+
+    Initials ("Brian S. Dean"), abbreviations ("Fig. 3", "U.S. Army") and the numbers of a
+    list's items do not end a sentence.
+    """
+    end = len(text) if end is None else end
+    begin = start
+    for match in _END.finditer(text, start, end):
+        if match.group() == "." and _abbreviates(text, begin, match.end()):
+            continue
+        yield from _trimmed(text, begin, match.end())
+        begin = match.end()
+    yield from _trimmed(text, begin, end)
+
+
+def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if start < end:
+        yield start, end
+
+
+def _abbreviates(text: str, begin: int, stop: int) -> bool:
+    """Whether the full stop before `stop` belongs to its word, in a sentence from `begin` on."""
+    found = _BEFORE.search(text, max(begin, stop - 16), stop)
+    if found is None:
+        return False
+    word = found.group()[:-1]
+    before = text[begin : found.start()]
+    if word.isdigit():  # of a list's item
+        return len(word) <= 3 and not before.strip(" (\n\t")
+    after = _AFTER.match(text, stop)
+    following, dotted = (after.group(1), after.group(2)) if after else ("", "")
+    if word.lower() in _NEVER:
+        return True
+    if word.lower() in _BEFORE_NUMBERS and following[:1].isdigit():
+        return True
+    usual = following.lower() in _BEGINNINGS and not (dotted and len(following) == 1)
+    if word.lower() in _RARELY or re.fullmatch(r"(?:[A-Z]\.)+[A-Z]", word):
+        return not usual
+    if len(word) == 1 and word.isupper():  # an initial stands beside names
+        name = before.split()[-1:] or [""]
+        alone = not before.strip(" (\"'“‘\n\t")
+        return not usual and following[:1].isupper() and (alone or name[0].strip("(“")[:1].isupper())
+    return False
