@@ -12,7 +12,7 @@ import pytest
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.readers import ReadOptions, choose, read
 from ragcore.settings import Settings
-from ragcore.types import ReadDocument
+from ragcore.types import Page, ReadDocument
 
 from .ingest_samples import PROSE, drawing, encoded, write_pdf, write_scan
 
@@ -33,6 +33,25 @@ def test_every_type_is_read_and_can_be_pickled(samples: dict[str, Path]) -> None
                 assert 1 <= level <= 6
         numbers = [page.number for page in document.pages]
         assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize(
+    ("pages", "reason"),
+    [
+        ((Page(1, "a"), Page(3, "c")), "numbered page 2 as 3"),
+        ((Page(1, "a\fb"),), "left a form feed in page 1"),
+    ],
+)
+def test_pages_that_citations_cannot_count_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: tuple[Page, ...], reason: str
+) -> None:
+    monkeypatch.setattr(
+        "ragcore.ingest.readers.text.read", lambda *_: ReadDocument("text/plain", "", pages)
+    )
+    path = tmp_path / "a.txt"
+    path.write_text("Words.")
+    with pytest.raises(UnreadableFile, match=f"its reader {reason}"):
+        read(path)
 
 
 def test_pdf(samples: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.readers.options import ReadOptions
 from ragcore.ingest.readers.sniff import looks_like_text
-from ragcore.types import ReadDocument
+from ragcore.types import PAGE_BREAK, ReadDocument
 
 HEAD_BYTES = 4096
 _MOST_MEMBERS = 50_000  # of a zip archive whose names are looked at
@@ -85,7 +85,7 @@ def check_document(document: ReadDocument) -> None:
     for number, page in enumerate(document.pages, start=1):
         if page.number != number:
             raise ValueError(f"its reader numbered page {number} as {page.number}")
-        if "\f" in page.text:
+        if PAGE_BREAK in page.text:
             raise ValueError(f"its reader left a form feed in page {number}")
         if any(not 0 <= start <= len(page.text) for start, _, _ in page.headings):
             raise ValueError(f"its reader placed a heading outside page {number}")
