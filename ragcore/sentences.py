@@ -19,19 +19,24 @@ _BEFORE = re.compile(r"[\w.]+\.$")
 _AFTER = re.compile(r"\s+[\"'“‘«(\[]*([\w'’]+)(\.?)")
 
 # Never the last word of a sentence, and those that may be where a usual beginning follows.
-_NEVER = frozenset(
-    "mr mrs ms dr prof st gen col capt lt sgt rev hon vs cf e.g i.e viz fig figs eq eqs sec secs ch "
-    "chap tab app vol vols pp ed eds approx dept est bzw z.b d.h u.a abb bd hrsg ca nr".split()
+_NEVER = re.compile(
+    r"mr|mrs|ms|dr|prof|st|gen|col|capt|lt|sgt|rev|hon|vs|cf|e\.g|i\.e|viz|fig|figs|eq|eqs|sec"
+    r"|secs|ch|chap|tab|app|vol|vols|pp|ed|eds|approx|dept|est|bzw|z\.b|d\.h|u\.a|abb|bd|hrsg"
+    r"|ca|nr",
+    re.IGNORECASE,
 )
-_RARELY = frozenset(
-    "jr sr etc al inc ltd co corp u.s u.k u.n a.m p.m ph.d m.d b.a m.a jan feb mar apr jun jul aug "
-    "sep sept oct nov dec usw".split()
+_RARELY = re.compile(
+    r"jr|sr|etc|al|inc|ltd|co|corp|u\.s|u\.k|u\.n|a\.m|p\.m|ph\.d|m\.d|b\.a|m\.a|jan|feb|mar"
+    r"|apr|jun|jul|aug|sep|sept|oct|nov|dec|usw",
+    re.IGNORECASE,
 )
-_BEFORE_NUMBERS = frozenset(["no", "p", "art", "para"])
-_BEGINNINGS = frozenset(
-    "a an the this that these those there it its he she his her they their we our you your i in on "
-    "at by for from with as if when while where after before since although however but and or so "
-    "to all some many most each both one no not what who how why which then thus".split()
+_BEFORE_NUMBERS = re.compile(r"no|p|art|para", re.IGNORECASE)
+_BEGINNINGS = re.compile(
+    r"a|an|the|this|that|these|those|there|it|its|he|she|his|her|they|their|we|our|you|your|i"
+    r"|in|on|at|by|for|from|with|as|if|when|while|where|after|before|since|although|however"
+    r"|but|and|or|so|to|all|some|many|most|each|both|one|no|not|what|who|how|why|which|then"
+    r"|thus",
+    re.IGNORECASE,
 )
 
 
@@ -71,15 +76,15 @@ def _abbreviates(text: str, begin: int, stop: int) -> bool:
         return len(word) <= 3 and not before.strip(" (\n\t")
     after = _AFTER.match(text, stop)
     following, dotted = (after.group(1), after.group(2)) if after else ("", "")
-    if word.lower() in _NEVER:
+    if _NEVER.fullmatch(word):
         return True
-    if word.lower() in _BEFORE_NUMBERS and following[:1].isdigit():
+    if _BEFORE_NUMBERS.fullmatch(word) and following[:1].isdigit():
         return True
-    usual = following.lower() in _BEGINNINGS and not (dotted and len(following) == 1)
-    if word.lower() in _RARELY or re.fullmatch(r"(?:[A-Z]\.)+[A-Z]", word):
+    usual = bool(_BEGINNINGS.fullmatch(following)) and not (dotted and len(following) == 1)
+    if _RARELY.fullmatch(word) or re.fullmatch(r"(?:[A-Z]\.)+[A-Z]", word):
         return not usual
     if len(word) == 1 and word.isupper():  # an initial stands beside names
-        name = before.split()[-1:] or [""]
+        name = (before.split() or [""])[-1].strip("(“")
         alone = not before.strip(" (\"'“‘\n\t")
-        return not usual and following[:1].isupper() and (alone or name[0].strip("(“")[:1].isupper())
+        return not usual and following[:1].isupper() and (alone or name[:1].isupper())
     return False

@@ -41,8 +41,8 @@ class Page:
     """One page (slide, sheet, chapter) of a document as text.
 
     `number` counts from 1 without gaps, and `text` has no form feed, so that a character's page is
-    that of its passage plus the form feeds between them. `label` is what is printed on it ("iv", "Sheet1"), if known.
-    `headings` are (start, level, title) with `start` a character offset in `text`.
+    that of its passage plus the form feeds between them. `label` is what is printed on it ("iv",
+    "Sheet1"), if known. `headings` are (start, level, title) with `start` an offset in `text`.
     """
 
     number: int

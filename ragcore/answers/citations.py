@@ -143,7 +143,7 @@ def _citation(n: int, hit: Hit, support: Support) -> Citation:
 
 
 def quote_pages(hit: Hit, start: int, end: int) -> tuple[int | None, int | None]:
-    """The pages on which `hit.text[start:end]` begins and ends: pages are joined by `PAGE_BREAK`."""
+    """The pages on which `hit.text[start:end]` begins and ends, by the page breaks before it."""
     if hit.page is None or hit.kind == "image":
         return hit.page, hit.page
     first = hit.page + hit.text.count(PAGE_BREAK, 0, start)

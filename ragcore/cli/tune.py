@@ -153,6 +153,19 @@ def projector(recipe: str, fresh: bool, as_json: bool) -> None:
     _show(report, as_json)
 
 
+@command.command("reader")
+@_recipe
+@_fresh
+@as_json_option
+def reader(recipe: str, fresh: bool, as_json: bool) -> None:
+    """Train an extractive reader: answer spans, passages, and questions without an answer."""
+    path = _recipe_file(recipe)
+    from ragcore.tuning.extractive import tune_reader
+
+    report = tune_reader(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    _show(report, as_json)
+
+
 def _recipe_file(given: str) -> Path:
     """Raises UsageError unless there is such a file."""
     path = Path(given).expanduser()
