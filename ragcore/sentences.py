@@ -8,12 +8,14 @@ from collections.abc import Iterator
 # A sentence may end at . ! ? … (closing quotes and brackets included) before white space and a
 # new beginning: a capital, a digit, a bullet, or an identifier like read.fwf, snake_case, --flag;
 # at a CJK full stop; at an empty line; before a line that is a list item.
+# Possessive repeats and the look behind keep the time linear for any text.
+_MARKS = r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+"""
 _END = re.compile(
-    r"""[.!?…]+["'”’»)\]]*(?=\s+["'“‘«(\[]*(?:[^\Wa-zà-öø-ÿ_]|--?\w|\w{2,}(?:[._]\w|\()))"""
-    r"""|[.!?…]+["'”’»)\]]*(?=\s+[•\-–—*]\s)"""
+    _MARKS + r"""(?=\s++["'“‘«(\[]*+(?:[^\Wa-zà-öø-ÿ_]|--?\w|\w{2,}+(?:[._]\w|\()))"""
+    "|" + _MARKS + r"""(?=\s++[•\-–—*]\s)"""
     r"""|[。！？]+[」』）]*"""
-    r"""|(?=\n[^\S\n]*\n)"""
-    r"""|(?=\n[^\S\n]*[-•*–]\s)"""
+    r"""|(?=\n[^\S\n]*+\n)"""
+    r"""|(?=\n[^\S\n]*+[-•*–]\s)"""
 )
 _BEFORE = re.compile(r"[\w.]+\.$")
 _AFTER = re.compile(r"\s+[\"'“‘«(\[]*([\w'’]+)(\.?)")
@@ -71,7 +73,7 @@ def _abbreviates(text: str, begin: int, stop: int) -> bool:
     if found is None:
         return False
     word = found.group()[:-1]
-    before = text[begin : found.start()]
+    before = text[max(begin, found.start() - 60) : found.start()]
     if word.isdigit():  # of a list's item
         return len(word) <= 3 and not before.strip(" (\n\t")
     after = _AFTER.match(text, stop)
