@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ragcore.errors import UsageError
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -87,9 +89,13 @@ class WindowMaker:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._size = size
-        self._cls = self._tokenizer.token_to_id("[CLS]")
-        self._sep = self._tokenizer.token_to_id("[SEP]")
-        self._colon = self._tokenizer.token_to_id(":")
+        self._cls, self._sep, self._colon = map(self._id, ("[CLS]", "[SEP]", ":"))
+
+    def _id(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise UsageError(f"the base's tokenizer has no {token}: choose a BERT-like base")
+        return int(number)
 
     def question(self, text: str) -> tuple[int, ...]:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids

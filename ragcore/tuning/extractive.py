@@ -84,8 +84,8 @@ class _Run:
     ) -> None:
         import torch
 
-        from ragcore.encoders.device import place
         from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_weights
+        from ragcore.models.device import place
         from ragcore.weights import WeightStore
 
         self.recipe, self.progress, self.cancel = recipe, progress, cancel

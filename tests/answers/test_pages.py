@@ -49,7 +49,6 @@ def crossing(passages: list[PassageDraft]) -> Iterator[tuple[PassageDraft, Sente
 
 
 @pytest.mark.shared
-@pytest.mark.slow
 def test_the_words_of_a_quote_stand_on_the_cited_page(shared: Path) -> None:
     seen, unreadable = 0, set()
     for file in sorted(shared.joinpath("data").rglob("*.pdf")):

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import ragcore_starter_weights
 
-import ragcore.weights
 from ragcore.diffusion import ControlRequest, Imaginer, ImagineRequest, edge_f1
 from ragcore.diffusion.conditions import canny
 from ragcore.diffusion.factories import imaginer_of
@@ -17,7 +17,7 @@ from ragcore.models import Models
 
 from .test_imaginer import pixels
 
-FOLDER = Path(ragcore.weights.__file__).parent / "files" / "starter-emoji"
+FOLDER = Path(ragcore_starter_weights.__file__).parent / "starter-emoji"
 
 
 @pytest.fixture(scope="module")

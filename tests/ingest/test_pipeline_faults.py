@@ -33,7 +33,7 @@ def settings(tmp_path: Path, starter_weights: WeightStore) -> Settings:
 @pytest.fixture
 def library(settings: Settings) -> Iterator[Library]:
     with Library(settings) as opened:
-        opened.text_encoder.warm_up()  # so that the tests below wait for nothing else
+        opened.models.text_encoder().warm_up()  # so that the tests below wait for nothing else
         yield opened
 
 

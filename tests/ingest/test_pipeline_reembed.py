@@ -84,7 +84,7 @@ def test_other_model_is_refused_until_the_collection_is_embedded_anew(
         moved.ingest([fresh], collection="default")
     report = moved.reembed()
     assert report.embedded == {"text": 601, "image": 0}, "the picture is in its space already"
-    assert active(moved) == moved.text_encoder.space.name != old
+    assert active(moved) == moved.models.text_encoder().space.name != old
     np.testing.assert_allclose(vectors(moved), before, atol=2e-3)
     hits = moved.search("which bird eats fish", kind="passages", cutoff=0.0).hits
     assert hits[0].document == "heron.txt"
