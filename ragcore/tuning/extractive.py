@@ -91,7 +91,8 @@ class _Run:
         self.recipe, self.progress, self.cancel = recipe, progress, cancel
         self.folder = RunFolder(recipe.path(recipe.output))
         self.state = _State()
-        self.device = place(settings).device
+        placed = place(settings)
+        self.device, self.precision = placed.device, placed.precision
         path = recipe.path(recipe.base)
         weights = path if (path / "config.json").is_file() else None
         self.base_folder = weights or WeightStore(settings).ensure(recipe.base)
@@ -189,7 +190,8 @@ class _Run:
 
         self.reader.train()
         batch = self.exercises.batch(self.state.step)
-        loss = self._loss(batch)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.reader.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
