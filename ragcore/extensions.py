@@ -68,13 +68,18 @@ class Extension:
         """Whether it ships with ragcore."""
         return self.package == _OWN
 
-    def load(self) -> Any:
+    def load(self, *, quiet: bool = False) -> Any:
         """Import the object; later calls return the same one.
 
         Raises ExtensionError if that fails or the object is not what its group needs. The first
-        failure is also one warning in the log.
+        failure is also one warning in the log, unless `quiet`: then the caller tells.
         """
-        return _registry.load(self)
+        return _registry.load(self, quiet=quiet)
+
+    def told(self, error: str) -> str:
+        """The sentence that says that it cannot be used, and why."""
+        who = f"{self.package} {self.version}".strip()
+        return f"{title(self.group)} {self.name!r} of {who} cannot be used: {error}"
 
 
 def names(group: Group) -> tuple[str, ...]:
@@ -109,18 +114,24 @@ def load_all(group: Group) -> dict[str, Any]:
 
 
 def active(group: Group | None = None) -> tuple[Extension, ...]:
-    """Every extension of one group or of all, loaded now; those with an `error` are unusable."""
+    """Every extension of one group or of all, loaded now; those with an `error` are unusable.
+
+    By group, ragcore's own first, then by package.
+    """
     listed = []
     for each in GROUPS if group is None else (group,):
         for name in names(each):
             extension = find(each, name)
             try:
-                extension.load()
+                extension.load(quiet=True)
             except ExtensionError as error:
                 extension = replace(extension, error=str(error))
             listed.append(extension)
         listed += [one for one in _registry.rejected() if one.group == each]
-    return tuple(listed)
+    order = {each: at for at, each in enumerate(GROUPS)}
+    return tuple(
+        sorted(listed, key=lambda one: (order[one.group], not one.built_in, one.package, one.name))
+    )
 
 
 def rediscover() -> None:
@@ -169,7 +180,7 @@ class _Registry:
         self.found()
         return self._rejected
 
-    def load(self, extension: Extension) -> Any:
+    def load(self, extension: Extension, *, quiet: bool) -> Any:
         key = (extension.group, extension.name)
         with self._lock:
             if extension.error:
@@ -181,7 +192,8 @@ class _Registry:
                     self._loaded[key] = _imported(extension)
                 except (Exception, SystemExit) as error:  # whatever a plug-in's module raises
                     self._failed[key] = _reason(error)
-                    log.warning("%s", _left_out(extension, self._failed[key]))
+                    if not quiet:
+                        log.warning("%s", extension.told(self._failed[key]))
                     raise ExtensionError(self._failed[key]) from error
             return self._loaded[key]
 
@@ -195,7 +207,7 @@ class _Registry:
                     f"{winner.package} has a {title(extension.group)} of this name: "
                     "rename the entry point"
                 )
-                log.warning("%s", _left_out(extension, error))
+                log.warning("%s", extension.told(error))
                 rejected.append(replace(extension, error=error))
         self._rejected = tuple(rejected)
         return found
@@ -228,11 +240,6 @@ def _imported(extension: Extension) -> Any:
 
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
-
-
-def _left_out(extension: Extension, error: str) -> str:
-    who = f"{extension.package} {extension.version}".strip()
-    return f"{title(extension.group)} {extension.name!r} of {who} cannot be used: {error}"
 
 
 _registry = _Registry()

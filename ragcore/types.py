@@ -279,6 +279,24 @@ class DocumentInfo:
     ingested_at: dt.datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlugIn:
+    """What an installed package registers under `name` in a group of the registry ("readers").
+
+    `value` is where it is, "module:attribute". Where `active` is false, `error` is why it cannot
+    be used. `built_in`: it ships with ragcore.
+    """
+
+    group: str
+    name: str
+    package: str
+    version: str
+    value: str
+    built_in: bool
+    active: bool
+    error: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A snapshot for a progress bar. `seconds_left` is None until it can be estimated."""

@@ -16,6 +16,7 @@ from ragcore.weights import WeightStore
 from tests import milvus_server
 from tests.milvus_server import MilvusServer
 
+from .plug_ins import Install, installing
 from .postgres_server import PostgresServer, running_server
 from .shared_models import models_of
 
@@ -161,6 +162,13 @@ def _circuits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(tmp_path: Path) -> Settings:
     """Settings with a home of this test's own, and the user's real weights cache."""
     return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Iterator[Install]:
+    """Put a package with entry points, by group and name, on the path of this process."""
+    with installing(tmp_path / "site") as add:
+        yield add
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,36 +11,7 @@ from ragcore import extensions
 from ragcore.errors import UsageError
 from ragcore.extensions import ExtensionError
 
-Install = Callable[..., None]
-
-READER = "class Reader:\n    suffixes = ('.x',)\n    media_types = ('x/x',)\n    read = print\n"
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Put a package with entry points, by group and name, on the path of this process."""
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    modules = set(sys.modules)
-
-    def add(package: str, points: dict[str, dict[str, str]], code: str = READER) -> None:
-        (site / f"{package}.py").write_text(code)
-        info = site / f"{package}-2.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.5\n")
-        lines = []
-        for group, named in points.items():
-            lines += [f"[ragcore.{group}]", *(f"{name} = {at}" for name, at in named.items())]
-        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        extensions.rediscover()
-
-    yield add
-    monkeypatch.undo()
-    for name in set(sys.modules) - modules:
-        if getattr(sys.modules[name], "__file__", None) and str(site) in sys.modules[name].__file__:  # type: ignore[operator]
-            del sys.modules[name]
-    extensions.rediscover()
+from .plug_ins import Install
 
 
 def test_a_plug_in_is_found_and_imported_when_it_is_loaded(install: Install) -> None:

@@ -8,56 +8,70 @@ from typing import Any
 
 import click
 
-from ragcore import __version__
+from ragcore import __version__, extensions
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 
-# Commands by name, and the module that has it: loaded when used, so that help is instant.
+# ragcore's own commands in the order of `--help`, and what each is for: help imports none of them.
 COMMANDS = {
-    "demo": ("ragcore.cli.demo", "Show what ragcore does, on sample files that come with it."),
-    "ingest": ("ragcore.cli.ingest", "Add files and folders to a collection."),
-    "search": ("ragcore.cli.search", "Find passages and pictures by words, a picture or both."),
-    "ask": ("ragcore.cli.ask", "Answer a question from the documents, with citations."),
-    "caption": ("ragcore.cli.caption", "Write captions for pictures that have none."),
-    "imagine": ("ragcore.cli.imagine", "Make a picture from words, guides and conditions."),
-    "label": ("ragcore.cli.label", "Choose among labels of your own for every picture."),
-    "classify": ("ragcore.cli.classify", "Label a collection by a classifier of your own."),
-    "classifiers": ("ragcore.cli.classifiers", "List, inspect and remove classifiers."),
-    "collections": ("ragcore.cli.collections", "List, make, rename and delete collections."),
-    "documents": ("ragcore.cli.documents", "List or remove the documents of a collection."),
-    "eval": ("ragcore.cli.evaluate", "Measure quality on data with known answers."),
-    "tune": ("ragcore.cli.tune", "Adapt a model to a recipe."),
-    "adapters": ("ragcore.cli.adapters", "List, choose, combine and write out LoRA adapters."),
-    "models": ("ragcore.cli.models", "List, fetch and choose models."),
-    "doctor": ("ragcore.cli.doctor", "Check the installation and the library's consistency."),
-    "backup": ("ragcore.cli.backup", "Write the whole library into one file, also while in use."),
-    "restore": ("ragcore.cli.restore", "Put the library of a backup into the home folder."),
-    "move": ("ragcore.cli.move", "Move the library to other engines."),
-    "ui": ("ragcore.cli.ui", "Open the library in a browser."),
-    "serve": ("ragcore.cli.serve", "Serve the library to programs over HTTP."),
-    "keys": ("ragcore.cli.keys", "Who may use the HTTP API and the pages: make and revoke keys."),
-    "mcp": ("ragcore.cli.mcp", "Serve the library to assistants (Model Context Protocol)."),
-    "watch": ("ragcore.cli.watch", "Keep a collection in step with folders as they change."),
+    "demo": "Show what ragcore does, on sample files that come with it.",
+    "ingest": "Add files and folders to a collection.",
+    "search": "Find passages and pictures by words, a picture or both.",
+    "ask": "Answer a question from the documents, with citations.",
+    "caption": "Write captions for pictures that have none.",
+    "imagine": "Make a picture from words, guides and conditions.",
+    "label": "Choose among labels of your own for every picture.",
+    "classify": "Label a collection by a classifier of your own.",
+    "classifiers": "List, inspect and remove classifiers.",
+    "collections": "List, make, rename and delete collections.",
+    "documents": "List or remove the documents of a collection.",
+    "eval": "Measure quality on data with known answers.",
+    "tune": "Adapt a model to a recipe.",
+    "adapters": "List, choose, combine and write out LoRA adapters.",
+    "models": "List, fetch and choose models.",
+    "plugins": "List what plug-ins add, and what of it cannot be used.",
+    "doctor": "Check the installation and the library's consistency.",
+    "backup": "Write the whole library into one file, also while in use.",
+    "restore": "Put the library of a backup into the home folder.",
+    "move": "Move the library to other engines.",
+    "ui": "Open the library in a browser.",
+    "serve": "Serve the library to programs over HTTP.",
+    "keys": "Who may use the HTTP API and the pages: make and revoke keys.",
+    "mcp": "Serve the library to assistants (Model Context Protocol).",
+    "watch": "Keep a collection in step with folders as they change.",
 }
 
 
 class _Commands(click.Group):
-    """Loads a command's module only when that command is used or its own help is asked for."""
+    """The commands of the registry: ragcore's own first, then those of plug-ins.
+
+    A command's module is loaded only when that command is used or its own help is asked for.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *_plug_ins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in _plug_ins():
             return None
-        from importlib import import_module
-
-        command = import_module(COMMANDS[cmd_name][0]).command
-        assert isinstance(command, click.Command)
+        extension = extensions.find("commands", cmd_name)
+        try:
+            command: click.Command = extension.load(quiet=True)
+        except extensions.ExtensionError as error:
+            raise RagcoreError(extension.told(str(error))) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
+        if plug_ins := _plug_ins():
+            with formatter.section("Commands of plug-ins"):
+                formatter.write_dl(list(plug_ins.items()))
+
+
+def _plug_ins() -> dict[str, str]:
+    """The commands of plug-ins by name, and which package each is of. Imports none."""
+    found = (extensions.find("commands", name) for name in extensions.names("commands"))
+    return {one.name: f"{one.package} {one.version}" for one in found if not one.built_in}
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore import extensions
 from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.library.adapting import Adapting
 from ragcore.library.collection import Collection
@@ -21,6 +22,7 @@ from ragcore.types import (
     Label,
     Labelled,
     Message,
+    PlugIn,
     SearchQuery,
     SearchResult,
 )
@@ -44,6 +46,26 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         ...     result = papers.search("wing flutter")
         ...     print(papers.ask("What causes flutter?").text)
     """
+
+    @permits.verb("admin", everywhere=True)
+    def plugins(self) -> list[PlugIn]:
+        """What is registered in each group, ragcore's own included. All of it is loaded now.
+
+        What cannot be loaded, or whose name is taken, is listed with the reason.
+        """
+        return [
+            PlugIn(
+                group=one.group,
+                name=one.name,
+                package=one.package,
+                version=one.version,
+                value=one.value,
+                built_in=one.built_in,
+                active=one.error is None,
+                error=one.error or "",
+            )
+            for one in extensions.active()
+        ]
 
     # --- collections -----------------------------------------------------------
 
