@@ -32,7 +32,15 @@ from ragcore.types import Progress, ProgressCallback
 FORMAT = 1
 CATALOGUE, MANIFEST = "catalogue.db", "manifest.json"
 # What follows from the rest, or belongs to running processes.
-_LEFT_OUT = {"indexes", "maps", "runs", CATALOGUE, f"{CATALOGUE}-wal", f"{CATALOGUE}-shm"}
+_LEFT_OUT = {
+    "indexes",
+    "maps",
+    "fetched",
+    "runs",
+    CATALOGUE,
+    f"{CATALOGUE}-wal",
+    f"{CATALOGUE}-shm",
+}
 _BLOCK = 1 << 20
 
 

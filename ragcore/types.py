@@ -27,13 +27,18 @@ PAGE_BREAK = "\f"  # between the texts of two pages in a document's text
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it is on disk."""
+    """A file as its source lists it. `path` is its location: a path of this computer or a URL.
+
+    `size` is in bytes (-1: not known before it is fetched). `version` is the source's own, "" for
+    files of this computer.
+    """
 
     path: str
     name: str
     size: int
     mtime_ns: int
     sha256: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,10 @@ class Picture:
     """A picture as found: the file itself (`page` is None) or one inside a document.
 
     `data` holds encoded bytes of an embedded picture (PNG or JPEG); None for a file's own
-    picture, which is read from its path. `thumbnail` is WebP, at most 320 pixels a side.
-    `pixels_sha256` is over the upright RGB pixels. `phash` holds perceptual hashes
-    (see `ragcore.ingest.pictures`). `text` is what OCR read in it. `pixels` is RGB uint8
+    picture, which is read from its path; that of a remote source's file has the file's bytes.
+    `thumbnail` is WebP, at most 320 pixels a side. `pixels_sha256` is over the upright RGB
+    pixels. `phash` holds perceptual hashes (see `ragcore.ingest.pictures`). `text` is what OCR
+    read in it. `pixels` is RGB uint8
     [h, w, 3] for the encoder, made smaller (short side at most 448): it is not stored.
     """
 
@@ -257,6 +263,7 @@ class IngestReport:
     cancelled: bool = False
     warnings: list[FileFailure] = field(default_factory=list)
     skipped_links: int = 0  # links in folders that lead out of them
+    skipped: list[FileFailure] = field(default_factory=list)  # what sources passed over, and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

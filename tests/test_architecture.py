@@ -29,7 +29,13 @@ FLOORS = (
     ("ragcore.encoders", "ragcore.llm"),
     ("ragcore.models",),
     ("ragcore.catalog", "ragcore.vectors"),
-    ("ragcore.weights", "ragcore.image_sets", "ragcore.image_metrics", "ragcore.remote"),
+    (
+        "ragcore.sources",
+        "ragcore.weights",
+        "ragcore.image_sets",
+        "ragcore.image_metrics",
+        "ragcore.remote",
+    ),
     ("ragcore.logs",),
     (
         "ragcore.settings",

@@ -31,6 +31,7 @@ class KnownFile:
     mtime_ns: int
     sha256: str
     state: str
+    version: str
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ def known_files(
         Document.mtime_ns,
         Document.sha256,
         Document.state,
+        Document.version,
     ).where(Document.collection_id == collection_id)
     if paths is None:
         return {row.path: KnownFile(*row) for row in session.execute(query)}
@@ -113,7 +115,7 @@ def store_failure(session: Session, collection_id: int, file: FileState, error: 
     if row.state != "failed":
         row.state = "stale"  # its size and time stay those of the version that is kept
     else:
-        row.size, row.mtime_ns, row.sha256 = file.size, file.mtime_ns, file.sha256
+        row.size, row.mtime_ns, row.sha256 = max(0, file.size), file.mtime_ns, file.sha256
 
 
 def touch_document(session: Session, document_id: int, file: FileState) -> None:
@@ -165,9 +167,10 @@ def _file_values(file: FileState) -> dict[str, object]:
     return {
         "path": file.path,
         "name": file.name,
-        "size": file.size,
+        "size": max(0, file.size),
         "mtime_ns": file.mtime_ns,
         "sha256": file.sha256,
+        "version": file.version,
         "modified_at": dt.datetime.fromtimestamp(file.mtime_ns / 1e9, dt.UTC),
     }
 
@@ -289,5 +292,5 @@ def forget_content(
 ) -> Sequence[str]:
     """Make the next ingest read these documents' files anew; return their paths."""
     here = (Document.collection_id == collection_id, Document.id.in_(document_ids))
-    session.execute(update(Document).where(*here).values(mtime_ns=-1, sha256=""))
+    session.execute(update(Document).where(*here).values(mtime_ns=-1, sha256="", version=""))
     return session.scalars(select(Document.path).where(*here)).all()

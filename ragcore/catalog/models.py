@@ -75,7 +75,8 @@ class Collection(Base):
 
 
 class Document(Base):
-    """A file as ingested. `state`: ready, stale (an old version is kept, see `error`), failed."""
+    """A file as ingested. `path` is its location: a path of this computer, or a source's URL.
+    `state`: ready, stale (an old version is kept, see `error`), failed."""
 
     __tablename__ = "documents"
     __table_args__ = (
@@ -93,6 +94,7 @@ class Document(Base):
     size: Mapped[int] = mapped_column(BigInteger, default=0)
     mtime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
     sha256: Mapped[str] = mapped_column(_string(64), default="")
+    version: Mapped[str] = mapped_column(Text, default="")  # its source's own; "": local files
     paged: Mapped[bool] = mapped_column(default=False)
     page_count: Mapped[int] = mapped_column(default=0)
     passage_count: Mapped[int] = mapped_column(default=0)

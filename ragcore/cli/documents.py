@@ -88,6 +88,6 @@ def _document_id(library: Library, collection: str, given: str) -> int:
     if given.isdecimal():
         if int(given) in {file.id for file in known.values()}:
             return int(given)
-    elif found := known.get(os.path.abspath(os.path.expanduser(given))):
+    elif found := known.get(given) or known.get(os.path.abspath(os.path.expanduser(given))):
         return found.id
     raise UsageError(f"collection {collection!r} has no document {given}")

@@ -13,6 +13,8 @@ from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
+_MOST_SKIPPED = 20  # lines about files that a source passed over
+
 
 @click.command("ingest")
 @click.argument("paths", nargs=-1, required=True)
@@ -47,7 +49,7 @@ def command(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Add files and folders to a collection.
+    """Add files and folders to a collection, or what is at SCHEME://… of a plug-in's source.
 
     Files that have not changed are passed over; a file that cannot be read is reported and the
     others go on. Ctrl-C stops after the batch at hand, and a second run goes on from there.
@@ -74,6 +76,10 @@ def command(
     else:
         for failure in report.failed:
             echo(f"{failure.path}: {failure.error}", err=True)
+        for left in report.skipped[:_MOST_SKIPPED]:
+            echo(f"{left.path}: skipped: {left.error}", err=True)
+        if len(report.skipped) > _MOST_SKIPPED:
+            echo(f"{len(report.skipped) - _MOST_SKIPPED} more were skipped (--json)", err=True)
         if report.skipped_links:
             echo(
                 f"{report.skipped_links} links lead out of their folder and were skipped: name "

@@ -1,112 +1,162 @@
-"""First stage: which files there are."""
+"""First stage: which files there are, of all sources that are named."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ragcore.catalog import FileState
-from ragcore.errors import UsageError
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.sources import (
+    LocalSource,
+    Skipped,
+    Source,
+    SourceItem,
+    is_remote,
+    open_source,
+)
 from ragcore.types import FileFailure
 
-# Left by systems and editors beside a person's own files.
-_JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
+if TYPE_CHECKING:
+    from ragcore.settings import Settings
+
+_LONGEST_NAME = 255  # bytes of a file's name, as file systems allow
+UNKNOWN_SIZE = -1  # of a file that its source has not measured
 
 
 @dataclass(slots=True)
 class Discovered:
-    """Files found, by absolute path; `folders` were walked; what could not be looked at.
+    """What the sources list, by location.
 
-    `links` counts the symbolic links in walked folders that lead out of them.
+    `roots` are the folders and remote sources that were listed whole. `remote` tells where to
+    fetch a file from. `links` counts the links that lead out of what was named, `skipped` is what
+    sources passed over for other reasons, and `kept` the remote locations, skipped or failed, at
+    or below which nothing is known to be gone.
     """
 
     files: dict[str, FileState] = field(default_factory=dict)
-    folders: list[str] = field(default_factory=list)
+    remote: dict[str, tuple[Source, SourceItem]] = field(default_factory=dict)
+    roots: list[str] = field(default_factory=list)
     failed: list[FileFailure] = field(default_factory=list)
+    skipped: list[FileFailure] = field(default_factory=list)
     links: int = 0
+    kept: set[str] = field(default_factory=set)
+
+    def has_lost(self, location: str) -> bool:
+        """Whether a document's file is not there any more, as far as this listing can tell."""
+        if location in self.files:
+            return False
+        if not is_remote(location):
+            return not os.path.lexists(location)
+        return self.covers(location) and self.kept.isdisjoint(_at_and_above(location))
+
+    def covers(self, location: str) -> bool:
+        """Whether a location is in one of the roots."""
+        return any(is_below(location, root) for root in self.roots)
 
 
-def discover(
-    paths: Iterable[str | Path], *, allowed_roots: Sequence[Path] = (), walk: bool = True
-) -> Discovered:
-    """Find the regular files under `paths`; with `walk=False` only check the paths themselves.
+def is_below(location: str, root: str) -> bool:
+    """Whether a location is `root`, or in a folder of that name."""
+    return location == root or location.startswith(root.rstrip("/") + "/")
 
-    Hidden files, folders reached through links, and devices are passed over; so are links that
-    lead out of the folder they are found in. A file that is named itself is always taken. Raises
-    UsageError for a path that does not exist or lies outside `allowed_roots`.
+
+def _at_and_above(location: str) -> Iterator[str]:
+    while location:
+        yield location
+        location = location.rpartition("/")[0]
+
+
+def open_sources(paths: Iterable[str | Path], settings: Settings) -> list[Source]:
+    """The sources of paths and URLs; none is listed yet.
+
+    Raises UsageError for none, a path that does not exist, is not allowed, or has an unknown
+    scheme.
+    """
+    sources = [open_source(str(path), settings) for path in paths]
+    if not sources:
+        raise UsageError("nothing to ingest: name at least one file or folder")
+    return sources
+
+
+def discover(paths: Iterable[str | Path], settings: Settings) -> Discovered:
+    """Everything that the sources of `paths` list.
+
+    A source that cannot be listed to its end is one entry in `failed`. Raises UsageError as
+    `open_sources`, and for a URL where nothing is.
     """
     found = Discovered()
-    given = [Path(os.path.abspath(os.path.expanduser(path))) for path in paths]
-    if not given:
-        raise UsageError("nothing to ingest: name at least one file or folder")
-    for path in given:
-        if not os.path.lexists(path):
-            raise UsageError(f"no such file or folder: {path}")
-        check_allowed(path, allowed_roots)
-    for path in given if walk else ():
-        if path.is_dir():
-            found.folders.append(str(path))
-            for file in _walk(path, found):
-                if _inside(file, allowed_roots):
-                    _take(file, found)
+    for source in open_sources(paths, settings):
+        try:
+            for item in source.list():
+                _take(item, source, found)
+        except UsageError:
+            raise
+        except Exception as error:  # of a server, or a fault of a plug-in: the others go on
+            found.failed.append(FileFailure(source.location, _reason(error)))
         else:
-            _take(path, found)
+            if not isinstance(source, LocalSource) or source.is_folder:
+                found.roots.append(source.location)
     return found
 
 
-def check_allowed(path: Path, allowed_roots: Sequence[Path]) -> None:
-    """Raises UsageError if roots are set and `path`, links followed, is under none of them."""
-    if not _inside(path, allowed_roots):
-        raise UsageError(f"{path} is outside the allowed folders (setting allowed_roots)")
+def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None:
+    if isinstance(item, Skipped):
+        if is_remote(item.location):
+            found.kept.add(item.location)
+        if item.kind == "link":
+            found.links += 1
+        else:
+            told = found.failed if item.kind == "failed" else found.skipped
+            told.append(FileFailure(item.location, item.reason))
+        return
+    if isinstance(source, LocalSource):
+        found.files[item.location] = _state(item)
+    elif problem := _problem(item, source):
+        found.kept.add(item.location)
+        found.failed.append(FileFailure(item.location, problem))
+    else:
+        found.files[item.location] = _state(item)
+        found.remote[item.location] = (source, item)
 
 
-def _inside(path: Path, allowed_roots: Sequence[Path]) -> bool:
-    if not allowed_roots:
-        return True
-    real = path.resolve()
-    return any(real.is_relative_to(root) for root in allowed_roots)
-
-
-def _walk(folder: Path, found: Discovered) -> Iterator[Path]:
-    real = folder.resolve()
-
-    def leads_out(path: Path) -> bool:
-        """Whether a path is a link out of the folder; such a one is counted."""
-        out = path.is_symlink() and not path.resolve().is_relative_to(real)
-        found.links += out
-        return out
-
-    def failed(error: OSError) -> None:
-        found.failed.append(FileFailure(str(error.filename), f"cannot be listed: {error.strerror}"))
-
-    for base, folders, files in os.walk(folder, onerror=failed):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not leads_out(Path(base, name))
-        )
-        for name in sorted(files):
-            if not passed_over(name) and not leads_out(path := Path(base, name)):
-                yield path
-
-
-def passed_over(name: str) -> bool:
-    """Whether a file of this name in a folder is hidden, or left there by a system or editor."""
-    return name.startswith((".", "~$")) or name.lower() in _JUNK
-
-
-def _take(path: Path, found: Discovered) -> None:
-    name = str(path)
+def _problem(item: SourceItem, source: Source) -> str:
+    """What is wrong with an item of a plug-in's source; "" if nothing is."""
+    if not is_remote(item.location) or not is_below(item.location, source.location):
+        return f"its source lists it outside of {source.location}"
     try:
-        name.encode()
-        info = path.stat()
+        length = len(item.name.encode())
+        item.location.encode()
     except UnicodeEncodeError:
-        shown = name.encode(errors="replace").decode()
-        found.failed.append(FileFailure(shown, "its name is not valid UTF-8: rename it"))
-        return
-    except OSError as error:
-        found.failed.append(FileFailure(name, f"cannot be looked at: {error.strerror}"))
-        return
-    if stat.S_ISREG(info.st_mode):
-        found.files[name] = FileState(name, path.name, info.st_size, info.st_mtime_ns)
+        return "its source gives it a name that is not valid Unicode"
+    if item.name in ("", ".", "..") or any(c in item.name for c in "/\\\0"):
+        return f"its source names it {item.name[:80]!r}, which is no file name"
+    if length > _LONGEST_NAME:
+        return f"its source gives it a name of {length} bytes; {_LONGEST_NAME} are the most"
+    numbers = (item.size, item.modified_ns)
+    if not isinstance(item.version, str) or not all(
+        number is None or (isinstance(number, int) and number >= 0) for number in numbers
+    ):
+        return "its source gives it a size, time or version of a wrong type"
+    return ""
+
+
+def _state(item: SourceItem) -> FileState:
+    return FileState(
+        item.location,
+        item.name,
+        UNKNOWN_SIZE if item.size is None else item.size,
+        # A file of unknown age counts as changed now: it is fetched, and its content decides.
+        time.time_ns() if item.modified_ns is None else item.modified_ns,
+        version=item.version,
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, RagcoreError):
+        return text
+    return f"cannot be listed to its end ({type(error).__name__}: {text})"

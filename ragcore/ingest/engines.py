@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from ragcore.catalog import FileState, NewDocument
 from ragcore.ingest.embed import Embedder, SpaceIds, new_documents
+from ragcore.ingest.fetch import Fetch
 from ragcore.ingest.pool import ReaderPool
 from ragcore.ingest.readers import readers
 from ragcore.ingest.worker import ReadRequest, ReadResult
@@ -34,11 +35,15 @@ class Engine(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def read(
-        self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
+        self,
+        requests: Iterable[ReadRequest],
+        is_known: Callable[[FileState], bool],
+        fetch: Fetch,
     ) -> Generator[ReadResult | None, None, None]:
         """One result a request, in the order in which they are done; None: nothing just now.
 
-        Every file is hashed first; one whose content `is_known` comes back as `same`, unread.
+        Every file is fetched and hashed first; one whose content `is_known` comes back as
+        `same`, unread.
         """
         ...
 
@@ -68,10 +73,13 @@ class LocalEngine(Engine):
         """The encoders stay loaded, for searching; readers end with the generator."""
 
     def read(
-        self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
+        self,
+        requests: Iterable[ReadRequest],
+        is_known: Callable[[FileState], bool],
+        fetch: Fetch,
     ) -> Generator[ReadResult | None, None, None]:
         readers()  # here too, so that a plug-in that cannot be used is reported once
-        pool = ReaderPool(self._settings, is_known)
+        pool = ReaderPool(self._settings, is_known, fetch)
         return pool.results(requests)
 
     def embed(

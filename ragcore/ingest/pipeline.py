@@ -9,7 +9,6 @@ any instant leaves the catalogue consistent and a second run goes on where the f
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -22,14 +21,16 @@ from ragcore.catalog.documents import known_files, remove_documents, touch_docum
 from ragcore.errors import Cancelled
 from ragcore.ingest.ahead import ahead
 from ragcore.ingest.claims import Claims
-from ragcore.ingest.discover import Discovered, discover
+from ragcore.ingest.discover import UNKNOWN_SIZE, Discovered, discover
 from ragcore.ingest.embed import Batch
 from ragcore.ingest.engines import Engine
+from ragcore.ingest.fetch import Fetcher
 from ragcore.ingest.meter import Meter
 from ragcore.ingest.readers import ReadOptions
 from ragcore.ingest.store import Storer
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
+from ragcore.sources import is_remote
 from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallback
 
 _LOOK_EVERY = 0.2  # seconds between two looks at files that another run works on
@@ -42,12 +43,12 @@ class _Plan:
 
     read: list[FileState]
     unchanged: int
-    vanished: dict[str, KnownFile]  # by content hash: candidates for a rename
+    vanished: dict[tuple[bool, str], KnownFile]  # candidates for a rename: (remote, hash)
     gone: list[int]  # document ids that sync mode removes, renames aside
 
 
 class IngestPipeline:
-    """One run over files and folders into one collection."""
+    """One run over files, folders and other sources into one collection."""
 
     def __init__(
         self,
@@ -77,16 +78,18 @@ class IngestPipeline:
     def run(self, paths: Iterable[str | Path], *, sync: bool = False) -> IngestReport:
         """Ingest; return what was done. Cancelled runs return too, with `cancelled` set.
 
-        Raises UsageError if a path does not exist or is not allowed; a file that cannot be read
-        is one entry in `failed`.
+        Raises UsageError if a path or URL does not exist or is not allowed; a file that cannot
+        be read, or a source that cannot be listed, is one entry in `failed`.
         """
         started = time.monotonic()
         self._meter.show("discover", force=True)
-        found = discover(paths, allowed_roots=self._settings.readable_roots)
+        found = discover(paths, self._settings)
         plan = self._plan(found, sync)
+        self._fetcher = Fetcher(found, self._settings)
         self._report.unchanged = plan.unchanged
         self._report.failed = list(found.failed)
         self._report.skipped_links = found.links
+        self._report.skipped = list(found.skipped)
         self._meter.total = len(plan.read)
         try:
             pending = plan.read
@@ -110,26 +113,19 @@ class IngestPipeline:
         read, unchanged = [], 0
         for path, file in found.files.items():
             known = self._known.get(path)
-            if known is not None and _same_stat(known, file) and known.state == "ready":
+            if known is not None and _is_same(known, file) and known.state == "ready":
                 unchanged += 1
             else:
                 read.append(file)
-        vanished = [
-            known
-            for path, known in self._known.items()
-            if path not in found.files and known.state != "failed" and not os.path.lexists(path)
-        ]
-        folders = tuple(folder.rstrip(os.sep) + os.sep for folder in found.folders)
-        gone = [known.id for known in vanished if sync and known.path.startswith(folders)]
-        if sync:  # failures are forgotten with their files
-            gone += [
-                known.id
-                for path, known in self._known.items()
-                if known.state == "failed"
-                and path.startswith(folders)
-                and not os.path.lexists(path)
-            ]
-        return _Plan(read, unchanged, {known.sha256: known for known in vanished}, gone)
+        lost = [known for path, known in self._known.items() if found.has_lost(path)]
+        vanished = {
+            (is_remote(known.path), known.sha256): known
+            for known in lost
+            if known.state != "failed"
+        }
+        # Failures are forgotten with their files.
+        gone = [known.id for known in lost if found.covers(known.path)] if sync else []
+        return _Plan(read, unchanged, vanished, gone)
 
     def _read_embed_store(self, plan: _Plan, files: Sequence[FileState]) -> None:
         storer = Storer(
@@ -140,7 +136,9 @@ class IngestPipeline:
             self._claims.release,
         )
         with self._make_engine() as engine, storer:
-            results = engine.read(self._requests(files), lambda file: self._is_known(plan, file))
+            results = engine.read(
+                self._requests(files), lambda file: self._is_known(plan, file), self._fetcher
+            )
             with closing(ahead(self._batches(results, storer), patience=_PATIENCE)) as batches:
                 for documents in engine.embed(batches):
                     if documents:
@@ -164,7 +162,7 @@ class IngestPipeline:
             left = []
             for file in waiting:
                 known = fresh.get(file.path)
-                if known is not None and _same_stat(known, file) and known.state == "ready":
+                if known is not None and _is_same(known, file) and known.state == "ready":
                     self._meter.count(file.path, failed=False)
                     self._report.unchanged += 1
                 else:
@@ -225,7 +223,7 @@ class IngestPipeline:
         if known is not None:
             return known.sha256 == file.sha256 and known.state != "failed"
         with self._lock:  # each lost document is renamed once
-            lost = plan.vanished.pop(file.sha256, None)
+            lost = plan.vanished.pop((is_remote(file.path), file.sha256), None)
             if lost is not None:
                 self._renamed[file.path] = lost
             return lost is not None
@@ -253,5 +251,8 @@ class IngestPipeline:
             raise Cancelled("the ingest was cancelled; what was stored is kept")
 
 
-def _same_stat(known: KnownFile, file: FileState) -> bool:
-    return known.size == file.size and known.mtime_ns == file.mtime_ns
+def _is_same(known: KnownFile, file: FileState) -> bool:
+    """Whether a file is as it was, as far as can be told without its content."""
+    if file.version or known.version:
+        return file.version == known.version
+    return file.size in (known.size, UNKNOWN_SIZE) and known.mtime_ns == file.mtime_ns

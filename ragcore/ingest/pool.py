@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from ragcore.catalog import FileState
+from ragcore.errors import UnreadableFile
 from ragcore.ingest.memory import MOST, reader_limit
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
@@ -100,8 +101,15 @@ class ReaderPool:
     At most `4 * workers` results wait to be taken; then reading pauses.
     """
 
-    def __init__(self, settings: Settings, is_known: Callable[[FileState], bool]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        is_known: Callable[[FileState], bool],
+        fetch: Callable[[ReadRequest], AbstractContextManager[ReadRequest]] = nullcontext,
+    ) -> None:
+        """`fetch` brings a file's content to this computer for as long as it is read."""
         self._is_known = is_known
+        self._fetch = fetch
         self._count = max(1, settings.workers or os.cpu_count() or 1)
         self._timeout = settings.read_timeout
         self._memory = reader_limit(settings, self._count)
@@ -169,6 +177,13 @@ class ReaderPool:
                 thread.join(timeout=10)
 
     def _hash_or_read(self, reader: Reader, request: ReadRequest) -> ReadResult:
+        try:
+            with self._fetch(request) as here:
+                return self._hash_or_read_here(reader, here)
+        except UnreadableFile as error:
+            return ReadResult(request.file, error=str(error))
+
+    def _hash_or_read_here(self, reader: Reader, request: ReadRequest) -> ReadResult:
         hashed = reader.read(replace(request, hash_only=True))
         if hashed.error:
             return hashed

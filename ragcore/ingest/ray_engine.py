@@ -10,16 +10,17 @@ import hashlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from ragcore.catalog import FileState, NewDocument
+from ragcore.errors import UnreadableFile
 from ragcore.files import open_regular, read_regular
 from ragcore.ingest.embed import SpaceIds, new_documents
 from ragcore.ingest.engines import Engine, FindSpaces
+from ragcore.ingest.fetch import Fetch
 from ragcore.ingest.ray_cluster import Cluster
 from ragcore.ingest.ray_embedders import Embedders
 from ragcore.ingest.ray_nodes import read_sent
@@ -69,7 +70,10 @@ class RayEngine(Engine):
         self._cluster.close()
 
     def read(
-        self, requests: Iterable[ReadRequest], is_known: Callable[[FileState], bool]
+        self,
+        requests: Iterable[ReadRequest],
+        is_known: Callable[[FileState], bool],
+        fetch: Fetch,
     ) -> Generator[ReadResult | None, None, None]:
         while not self._models_agree.wait(_PATIENCE):
             if self._over.is_set():
@@ -84,7 +88,11 @@ class RayEngine(Engine):
             while not self._over.is_set():
                 request = next(waiting, None) if self._has_room(flying.values()) else None
                 if request is not None:
-                    result = self._send(request, is_known, task, flying)
+                    try:
+                        with fetch(request) as here:
+                            result = self._send(here, is_known, task, flying)
+                    except UnreadableFile as error:
+                        result = ReadResult(request.file, error=str(error))
                     if result is not None:
                         yield result
                     continue
@@ -145,7 +153,7 @@ class RayEngine(Engine):
         flying: dict[Any, _Sent],
     ) -> ReadResult | None:
         """Send a file on its way to a node; the result of one that need not or cannot go."""
-        path = Path(request.file.path)
+        path = request.place
         try:
             if request.file.size > request.options.max_file_mb << 20:
                 with open_regular(path) as stream:
@@ -160,7 +168,7 @@ class RayEngine(Engine):
             return ReadResult(request.file, same=True)
         if content is None:
             return read_file(request)  # which refuses it by its size
-        ref = task.remote(request, content, self._settings.read_timeout)
+        ref = task.remote(replace(request, copy=""), content, self._settings.read_timeout)
         flying[ref] = _Sent(request.file, len(content))
         return None
 

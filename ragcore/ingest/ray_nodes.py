@@ -34,8 +34,7 @@ def read_sent(request: ReadRequest, content: bytes, timeout: float) -> ReadResul
     with tempfile.TemporaryDirectory(prefix="ragcore-") as folder:
         path = Path(folder, request.file.name)
         path.write_bytes(content)
-        here = replace(request, file=replace(request.file, path=str(path)))
-        return replace(_reader.read(here), file=request.file)
+        return _reader.read(replace(request, copy=str(path)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ragcore.errors import UnreadableFile
 from ragcore.files import open_regular
+from ragcore.sources import is_remote
 from ragcore.types import FileState, PassageDraft, ReadDocument
 
 if TYPE_CHECKING:
@@ -34,11 +35,18 @@ _OOM_SCORE = "800"  # of 1000: where memory runs out, a reader goes before its p
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """`hash_only`: find the file's hash. Without it, `file` carries its hash already."""
+    """`hash_only`: find the file's hash. Without it, `file` carries its hash already. `copy` is
+    where its content is, if not at its own path."""
 
     file: FileState
     options: ReadOptions
     hash_only: bool = False
+    copy: str = ""
+
+    @property
+    def place(self) -> Path:
+        """The file on this machine."""
+        return Path(self.copy or self.file.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ def hash_file(request: ReadRequest) -> ReadResult:
     file, limit = request.file, request.options.max_file_mb
     digest = hashlib.sha256()
     try:
-        with open_regular(file.path) as stream:
+        with open_regular(request.place) as stream:
             size = os.fstat(stream.fileno()).st_size
             while size <= limit << 20 and (block := stream.read(_BLOCK)):
                 digest.update(block)
@@ -83,7 +91,9 @@ def read_file(request: ReadRequest) -> ReadResult:
 
     file = request.file
     try:
-        document = read(Path(file.path), options=request.options)
+        document = read(request.place, options=request.options)
+        if is_remote(file.path):
+            document = _with_own_picture(document, request.place)
         return ReadResult(file, document=document, passages=split(document))
     except UnreadableFile as error:
         return ReadResult(file, error=_one_line(str(error)))
@@ -94,6 +104,17 @@ def read_file(request: ReadRequest) -> ReadResult:
     except Exception as error:  # a parser's own error: one recorded failure, never a stopped run
         reason = f"{type(error).__name__}: {_one_line(str(error))}"
         return ReadResult(file, error=f"cannot be read ({reason})")
+
+
+def _with_own_picture(document: ReadDocument, path: Path) -> ReadDocument:
+    """A document whose picture is the file itself, with its bytes: the file is a passing copy."""
+    pictures = [
+        replace(picture, data=path.read_bytes())
+        if picture.page is None and picture.data is None
+        else picture
+        for picture in document.pictures
+    ]
+    return replace(document, pictures=tuple(pictures))
 
 
 def _one_line(text: str) -> str:

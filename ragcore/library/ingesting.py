@@ -46,14 +46,15 @@ class Ingesting(Teaching, Seeing):
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
-        """Add files and folders; unchanged ones are passed over, changed ones replaced.
+        """Add files, folders and other sources ("SCHEME://…"); what is unchanged is passed over,
+        what has changed replaced.
 
-        `sync` also removes documents whose files are gone from the folders given. `passwords`
-        are tried on locked files. `captions` overrides the setting: whether a model captions
-        pictures that have no caption. `engine` ("local", "ray") and `address` override the
-        settings ingest_engine and ray_address. A file that cannot be read is an entry in the
-        report's `failed`. Raises UsageError for a path that does not exist or is not allowed,
-        RagcoreError if no Ray cluster answers.
+        `sync` also removes documents whose files are gone from the folders and sources given.
+        `passwords` are tried on locked files. `captions` overrides the setting: whether a model
+        captions pictures that have no caption. `engine` ("local", "ray") and `address` override
+        the settings ingest_engine and ray_address. A file that cannot be read, and a source that
+        cannot be listed, is an entry in the report's `failed`. Raises UsageError for a path or
+        URL that does not exist or is not allowed, RagcoreError if no Ray cluster answers.
         """
         from ragcore.ingest.pipeline import IngestPipeline
 
@@ -133,10 +134,11 @@ class Ingesting(Teaching, Seeing):
         return self.start_ingest(paths, collection=collection)
 
     def check_paths(self, paths: Iterable[str | Path]) -> None:
-        """Raises UsageError unless all of these exist and may be ingested."""
-        from ragcore.ingest.discover import discover
+        """Raises UsageError unless all of these exist, as far as can be told without connecting
+        to a server, and may be ingested."""
+        from ragcore.ingest.discover import open_sources
 
-        discover(paths, allowed_roots=self.settings.readable_roots, walk=False)
+        open_sources(paths, self.settings)
 
     @permits.verb("write")
     def resume_job(self, job_id: int, *, passwords: Sequence[str] = ()) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,19 @@ from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
 from ragcore.errors import UsageError
 from ragcore.files import read_regular
 from ragcore.library.parts import Parts
+from ragcore.sources import SourceItem, copies, is_remote, open_source
 from ragcore.types import Box
 
 if TYPE_CHECKING:
     from ragcore.catalog.models import Document, DocumentPage
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A document's file on this computer, and its type."""
+
+    path: str
+    media_type: str
 
 
 class Viewing(Parts):
@@ -50,7 +61,8 @@ class Viewing(Parts):
         with self.catalog.search() as session:
             document = browse.get_document(session, document_id)
             page = browse.get_page(session, document_id, number) if document.page_count else None
-        return page_picture(document, page, span=span, width=width, password=password)
+        with self._placed(document) as placed:
+            return page_picture(placed, page, span=span, width=width, password=password)
 
     def page_boxes(
         self, document_id: int, number: int, span: tuple[int, int], *, password: str | None = None
@@ -61,7 +73,38 @@ class Viewing(Parts):
         with self.catalog.search() as session:
             document = browse.get_document(session, document_id)
             page = browse.get_page(session, document_id, number)
-        return page_boxes(document, page, span, password=password)
+        with self._placed(document) as placed:
+            return page_boxes(placed, page, span, password=password)
+
+    @permits.verb("read")
+    def original(self, document_id: int) -> AbstractContextManager[Path]:
+        """Within it, the document's file on this computer; one of a remote source is fetched for
+        as long as the block lasts.
+
+        Raises UsageError for an unknown document or a source that is not installed or allowed,
+        UnreadableFile if the file cannot be fetched.
+        """
+        return self._original(self.document(document_id))
+
+    @contextmanager
+    def _original(self, document: Document) -> Iterator[Path]:
+        if not is_remote(document.path):
+            yield Path(document.path)
+            return
+        source = open_source(document.path, self.settings)
+        item = SourceItem(document.path, document.name, version=document.version)
+        with copies(self.settings).of(source, item) as path:
+            yield path
+
+    @contextmanager
+    def _placed(self, document: Document) -> Iterator[_Placed]:
+        """A document with its file on this computer, if its pages are drawn from that."""
+        kind = document.media_type
+        if is_remote(document.path) and (kind == "application/pdf" or kind.startswith("image/")):
+            with self._original(document) as path:
+                yield _Placed(str(path), kind)
+        else:
+            yield _Placed(document.path, kind)
 
     def image(self, image_id: int) -> browse.ImageInfo:
         with self.catalog.search() as session:

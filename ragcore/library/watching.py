@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.ingest.discover import passed_over
+from ragcore.sources import passed_over
 from ragcore.types import CancelToken, IngestReport
 
 if TYPE_CHECKING:

@@ -141,9 +141,14 @@ def _type(value: str) -> ColumnElement[bool]:
     return or_(Document.media_type.in_(_TYPES.get(kind, ())), extension)
 
 
+_DRIVE_OR_SCHEME = r"[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://"
+
+
 def _path(value: str) -> ColumnElement[bool]:
     path = str(Path(value).expanduser()) if value.startswith("~") else value
-    absolute = path.startswith("/") or re.match(r"[A-Za-z]:[\\/]", path) is not None
+    absolute = (
+        path.startswith("/") or re.match(r"[A-Za-z]:[\\/]|[a-z][\w+.-]*://", path) is not None
+    )
     if _is_glob(path):
         return GlobMatch(Document.path, path if absolute else f"*/{path}")
     path = path.rstrip("/") or "/"

@@ -32,7 +32,7 @@ def test_ingest_prints_its_report(run: Run, notes: Path, monkeypatch: pytest.Mon
     report = run("ingest", str(notes), "--json").json
     assert set(report) == {
         *("added", "updated", "unchanged", "renamed", "removed", "failed", "passages", "images"),
-        *("seconds", "cancelled", "warnings", "skipped_links"),
+        *("seconds", "cancelled", "warnings", "skipped_links", "skipped"),
     }
     assert (report["added"], report["passages"], report["images"]) == (4, 3, 1)
     again = run("ingest", str(notes))

@@ -19,7 +19,7 @@ from ragcore.library import Library
 from ragcore.library.watching import Watcher
 from ragcore.mcp.server import _Tools, make_server
 from ragcore.private_files import exposed, make_private, private_folder, write_private
-from ragcore.settings import save_setting
+from ragcore.settings import Settings, save_setting
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ def linked(tmp_path: Path) -> Path:
 
 
 def test_links_that_lead_out_of_a_folder_are_skipped_and_counted(linked: Path) -> None:
-    found = discover([linked])
+    found = discover([linked], Settings())
     names = sorted(str(Path(path).relative_to(linked)) for path in found.files)
     assert names == ["below/again.txt", "note.txt"]
     assert found.links == 4
     assert found.failed == []
-    named = discover([linked / "leak.txt"])
+    named = discover([linked / "leak.txt"], Settings())
     assert list(named.files) == [str(linked / "leak.txt")], "who names it means it"
 
 
 def test_the_folder_itself_may_be_a_link(linked: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(linked)
-    found = discover([tmp_path / "link"])
+    found = discover([tmp_path / "link"], Settings())
     assert len(found.files) == 2
     assert found.links == 4
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
 from ragcore.api.access import Here, ReaderHere, WriterHere
 from ragcore.api.bodies import BoundedRoute
@@ -28,8 +30,8 @@ from ragcore.api.routes.common import (
 )
 from ragcore.api.shapes import Deleted, DocumentList, DocumentShape, PageShape
 from ragcore.errors import UsageError
-from ragcore.ingest.discover import check_allowed
 from ragcore.library import Library
+from ragcore.sources import check_allowed, is_remote
 
 router = APIRouter(
     route_class=BoundedRoute,
@@ -116,9 +118,22 @@ async def get_file(request: Request, here: ReaderHere, document_id: DocumentId) 
     row = await work_of(request).run(
         here.principal, lambda: document_here(library, here, document_id)
     )
-    path = await asyncio.to_thread(_readable, library, Path(row.path))
+    kept = ExitStack()
+    if is_remote(row.path):
+        path = await work_of(request).run(
+            here.principal,
+            lambda: found(lambda: kept.enter_context(library.original(document_id))),
+        )
+    else:
+        path = await asyncio.to_thread(_readable, library, Path(row.path))
     kind = row.media_type if row.media_type in _SHOWN else "application/octet-stream"
-    return FileResponse(path, media_type=kind, filename=row.name, headers=dict(_UNTRUSTED))
+    return FileResponse(
+        path,
+        media_type=kind,
+        filename=row.name,
+        headers=dict(_UNTRUSTED),
+        background=BackgroundTask(kept.close),
+    )
 
 
 @router.get("/{document_id}/pages/{number}")
@@ -165,7 +180,8 @@ def _page_picture(
     width: int,
 ) -> bytes:
     row = document_here(library, here, document_id)
-    _readable(library, Path(row.path))
+    if not is_remote(row.path):
+        _readable(library, Path(row.path))
     return found(lambda: library.page_picture(document_id, number, span=span, width=width))
 
 

@@ -1,0 +1,88 @@
+"""The contract of a source: where the files of a collection come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from ragcore.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """One file of a source.
+
+    `location` is the identity of its document and stays the same as long as the file does.
+    `name` is a file name without folders; its suffix takes part in the choice of a reader.
+    `size` is in bytes, `modified_ns` in nanoseconds since 1970 (UTC); None where the source does
+    not know. `version` changes whenever the content does (an ETag, a revision, a content hash);
+    "" where the source has none: then size and time together are compared.
+    """
+
+    location: str
+    name: str
+    size: int | None = None
+    modified_ns: int | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What a source lists without offering it. `reason` is a part of one line, for people.
+
+    "link" is a link that leads out of what was asked for, "left out" anything else that is passed
+    over on purpose; both are counted. "failed" is a file, or a folder with all that is in it,
+    that could not be looked at: a failure of the run. Documents at or below a skipped location
+    are not removed.
+    """
+
+    location: str
+    reason: str
+    kind: Literal["link", "left out", "failed"] = "left out"
+
+
+class Source(Protocol):
+    """The files at one URL. `fetch` is called from several threads at once."""
+
+    @property
+    def location(self) -> str:
+        """The URL in its canonical form.
+
+        The location of every item is this one, or begins with it and a slash; and an item's
+        location, given as a URL, is a source of that one item.
+        """
+        ...
+
+    def list(self) -> Iterator[SourceItem | Skipped]:
+        """Every file, in any order, without fetching any.
+
+        Raises UsageError if there is nothing at the URL, RagcoreError (or OSError) if it cannot
+        be listed, or not to its end: then nothing is removed by a `--sync`.
+        """
+        ...
+
+    def fetch(self, item: SourceItem, folder: Path, *, most_bytes: int) -> Path:
+        """A file of this computer with the item's content.
+
+        Either a file written into `folder`, which is empty, the item's own, and removed when the
+        file was read; or one that is there anyway, which is left alone. Raises UnreadableFile for
+        content of more than `most_bytes` (as soon as that is known) and for an item that is gone;
+        RagcoreError or OSError if it cannot be had now. Of items from an earlier run only
+        location, name and version are given.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a source's factory is given besides the URL."""
+
+    settings: Settings
+
+
+# What is registered for a scheme: (the whole URL, context) to a source. It connects to nothing.
+# Raises UsageError for a URL that cannot be.
+SourceFactory = Callable[[str, SourceContext], Source]
