@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     max_megapixels: int = Field(
         default=100, gt=0, description="Larger pictures are refused before they are decoded."
     )
+    max_attachments: int = Field(
+        default=100,
+        ge=0,
+        description="Attached files of one e-mail that are read, with those of the messages "
+        "forwarded in it.",
+    )
     read_timeout: int = Field(
         default=300, gt=0, description="Seconds after which reading one file is given up."
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HitKind = Literal["passage", "image"]
 SearchKind = Literal["passages", "images", "all"]
+PartKind = Literal["page", "sheet", "table", "image", "attachment", "text"]
 
 
 # --- reading -----------------------------------------------------------------
@@ -82,8 +83,64 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCounts:
+    """Parts of one kind in a document: each of the `found` is one of the four that follow.
+
+    `partial`: read, but not whole. `ignored`: decoration, repeats, and what the file only refers
+    to. `ocr` is how many of the read and partial ones have text that was recognized.
+    """
+
+    found: int = 0
+    read: int = 0
+    partial: int = 0
+    skipped: int = 0
+    ignored: int = 0
+    ocr: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Parts of a document that were not read, or not whole, for one reason.
+
+    `where` has their page numbers or names, at most some 200 characters; `partial` says that
+    some of each was read.
+    """
+
+    part: PartKind
+    count: int
+    where: str
+    why: str
+    partial: bool = False
+
+    def __str__(self) -> str:
+        """One line, such as "2 pages not read (3-4): text recognition is off"."""
+        what = "text" if self.part == "text" else f"{self.count:,} {self.part}"
+        plural = "s" if self.count != 1 and self.part != "text" else ""
+        how = "read in part" if self.partial else "not read"
+        where = f" ({self.where})" if self.where else ""
+        return f"{what}{plural} {how}{where}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of a file was read. Pages are also slides, chapters and messages; `skipped` is empty
+    where nothing is missing."""
+
+    pages: PartCounts = PartCounts()
+    sheets: PartCounts = PartCounts()
+    tables: PartCounts = PartCounts()
+    images: PartCounts = PartCounts()
+    attachments: PartCounts = PartCounts()
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """What a reader returns for one file."""
+    """What a reader returns for one file.
+
+    Where a reader has no `coverage`, all pages and pictures that it returned count as read, and
+    each of its `warnings` as text that was skipped.
+    """
 
     media_type: str
     title: str
@@ -92,6 +149,7 @@ class ReadDocument:
     paged: bool = False  # pages are real pages/slides/sheets, worth citing by number
     metadata: Mapping[str, Any] = field(default_factory=dict)  # author, created, language, …
     warnings: tuple[str, ...] = ()  # e.g. "page 3: OCR failed", kept with the document
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +305,21 @@ class FileFailure:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class IncompleteFile:
+    """A document that was stored without some of its file's content."""
+
+    path: str
+    skipped: tuple[Skipped, ...]
+
+
 @dataclass(slots=True)
 class IngestReport:
-    """Counts of files by outcome; `passages` and `images` count what was newly stored."""
+    """Counts of files by outcome; `passages` and `images` count what was newly stored.
+
+    `coverage` adds up the parts of the documents that were stored, by "pages", "sheets",
+    "tables", "images" and "attachments".
+    """
 
     added: int = 0
     updated: int = 0
@@ -261,7 +331,8 @@ class IngestReport:
     images: int = 0
     seconds: float = 0.0
     cancelled: bool = False
-    warnings: list[FileFailure] = field(default_factory=list)
+    coverage: dict[str, PartCounts] = field(default_factory=dict)
+    incomplete: list[IncompleteFile] = field(default_factory=list)
     skipped_links: int = 0  # links in folders that lead out of them
     skipped: list[FileFailure] = field(default_factory=list)  # what sources passed over, and why
 
@@ -269,7 +340,8 @@ class IngestReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentInfo:
     """A document of a collection. `state`: ready, stale (an old version is searchable, see
-    `error`) or failed. `size` is bytes; `modified_at` is the file's own time."""
+    `error`) or failed. `size` is bytes; `modified_at` is the file's own time. `coverage` is None
+    for failed documents and those that were read before there were such reports."""
 
     id: int
     path: str
@@ -278,6 +350,7 @@ class DocumentInfo:
     state: str
     error: str
     warnings: tuple[str, ...]
+    coverage: Coverage | None
     pages: int
     passages: int
     images: int

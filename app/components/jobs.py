@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from ragcore.ingest.jobs import JobInfo
+from ragcore.types import Skipped
 
 from ..state import errors_as_sentences, library, say_later
 from .text import count_name, day_name, plain, size_name, time_name
@@ -159,6 +160,13 @@ def _ended(job: JobInfo) -> None:
             for failure in failed[:200]:
                 name = str(failure["path"]).rsplit("/", 1)[-1]
                 st.caption(f"**{plain(name)}**: {plain(failure['error'])}")
+    incomplete = job.report.get("incomplete", [])
+    if incomplete:
+        with st.expander(f"{count_name(len(incomplete), 'file')} with parts that were not read"):
+            for file in incomplete[:200]:
+                name = str(file["path"]).rsplit("/", 1)[-1]
+                skipped = "; ".join(str(Skipped(**one)) for one in file["skipped"])
+                st.caption(f"**{plain(name)}**: {plain(skipped)}")
     if job.state in ("failed", "cancelled", "interrupted") and st.button(
         "Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"
     ):
@@ -184,6 +192,8 @@ def _summary(job: JobInfo) -> str:
     ]
     if report.get("failed"):
         parts.append(f"{count_name(len(report['failed']), 'file')} failed")
+    if report.get("incomplete"):
+        parts.append(f"{len(report['incomplete']):,} incomplete")
     for key, name in (("passages", "passage"), ("images", "picture")):
         if report.get(key):
             parts.append(count_name(report[key], name))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from ragcore.catalog.coverage import coverage_of
+
 from ..components import viewer
 from ..components.text import count_name, plain, size_name, type_name
 from ..state import errors_as_sentences, library, may, say_later
@@ -15,7 +17,13 @@ if TYPE_CHECKING:
     from ragcore.catalog.models import Document
 
 _ROWS = 50
-_STATES = {"All": None, "Ready": "ready", "Outdated": "stale", "Failed": "failed"}
+_STATES: dict[str, dict[str, Any]] = {
+    "All": {},
+    "Ready": {"state": "ready"},
+    "Incomplete": {"incomplete": True},
+    "Outdated": {"state": "stale"},
+    "Failed": {"state": "failed"},
+}
 _STATE_NAMES = {"ready": "Ready", "stale": "Outdated", "failed": "Failed"}
 _ORDERS = {
     "Name": "name",
@@ -28,7 +36,7 @@ _ORDERS = {
 
 def show(collection: str) -> None:
     search, state, order = _controls()
-    where = {"search": search, "state": _STATES[state], "order": _ORDERS[order]}
+    where = {"search": search, "order": _ORDERS[order], **_STATES[state]}
     _, total = library().documents(collection, limit=1, **where)
     if not total:
         st.caption(
@@ -48,7 +56,7 @@ def show(collection: str) -> None:
 
 
 def _controls() -> tuple[str, str, str]:
-    left, middle, right = st.columns([4, 5, 2])
+    left, middle, right = st.columns([4, 6, 2])
     search = left.text_input(
         "Find", key="docs-search", placeholder="name, title or folder", type="search"
     )
@@ -63,6 +71,7 @@ def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
     table = [
         {
             "State": _STATE_NAMES.get(row.state, row.state),
+            "Read": _read_share(row),
             "Name": row.name,
             "Title": row.title if row.title != row.name else "",
             "Type": type_name(row.media_type) if row.media_type else "",
@@ -91,6 +100,15 @@ def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
     return [rows[place] for place in event.selection.rows if place < len(rows)]
 
 
+def _read_share(row: Document) -> str:
+    """How much of the document was read, in a few words."""
+    if row.state == "failed":
+        return "nothing"
+    if row.coverage is None:
+        return "in part" if row.incomplete else "no report"
+    return "in part" if row.incomplete else "all"
+
+
 def _actions(collection: str, chosen: list[Document]) -> None:
     if not chosen:
         st.caption(
@@ -102,6 +120,10 @@ def _actions(collection: str, chosen: list[Document]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(chosen) == 1 and st.button("Open", key="docs-open", icon=":material/visibility:"):
             _open(collection, chosen[0])
+        if len(chosen) == 1 and st.button(
+            "What was read", key="docs-coverage", icon=":material/fact_check:"
+        ):
+            _coverage(chosen[0])
         if not may("write"):
             return
         if st.button("Add again", key="docs-again", icon=":material/refresh:"):
@@ -120,6 +142,39 @@ def _open(collection: str, row: Document) -> None:
         viewer.open_image(library().images(collection, document_id=row.id)[0].id)
     else:
         viewer.open_page(row.id)
+
+
+@st.dialog("What was read", width="medium")
+def _coverage(row: Document) -> None:
+    st.markdown(f"**{plain(row.name)}**")
+    coverage = coverage_of(row.coverage)
+    if coverage is None:
+        st.caption(
+            f"Nothing: {plain(row.error)}"
+            if row.state == "failed"
+            else "An earlier version of ragcore read this document: add it again for a report."
+        )
+        return
+    table = [
+        {
+            "Part": kind.capitalize(),
+            "In the file": counts.found,
+            "Read": counts.read,
+            "In part": counts.partial,
+            "Not read": counts.skipped,
+            "Ignored": counts.ignored,
+            "Text recognized": counts.ocr,
+        }
+        for kind in ("pages", "sheets", "tables", "images", "attachments")
+        if (counts := getattr(coverage, kind)).found
+    ]
+    st.dataframe(table, hide_index=True)
+    if not coverage.skipped:
+        st.markdown(":material/check_circle: Nothing is missing.")
+    for skipped in coverage.skipped:
+        st.markdown(f":material/warning: {plain(str(skipped))}")
+    if any(row["Ignored"] for row in table):
+        st.caption("Ignored: decoration, repeats, and images that the file only links to.")
 
 
 @st.dialog("Delete from the library?")

@@ -20,6 +20,7 @@ def show(collection: str) -> None:
     grid.metric("Size of the files", size_name(counts.bytes))
     problems = counts.states.get("failed", 0) + counts.states.get("stale", 0)
     grid.metric("With problems", f"{problems:,}")
+    grid.metric("Incomplete", f"{counts.incomplete:,}")
     if not counts.documents:
         st.caption("Nothing is in this collection yet. Choose Add above.")
         return

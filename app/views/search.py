@@ -15,6 +15,7 @@ from ..state import errors_as_sentences, library
 
 _FIRST, _MORE, _MOST = 20, 40, 200
 _KINDS = {"All": "all", "Passages": "passages", "Pictures": "images"}
+_READ = {"yes": "In part", "no": "Whole"}
 _PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
 _ALIKE, _COPIES = "Alike", "Copies of it"
 _AUTO = "auto"  # the slider's left end: the collection's own cut-off
@@ -164,6 +165,7 @@ def _filters(collection: str) -> None:
                 )  # fmt: skip
         else:
             st.session_state["label"] = None
+        _facet("Read", "incomplete", facets["incomplete"], _READ.__getitem__)
         left, right = st.columns(2)
         left.date_input("From", value=None, key="from", bind="query-params", format="YYYY-MM-DD")
         right.date_input("Until", value=None, key="until", bind="query-params", format="YYYY-MM-DD")
@@ -203,7 +205,7 @@ def _facet(label: str, key: str, counts: dict[str, int], name: Any) -> None:
 
 
 def _clear() -> None:
-    for key in ("type", "folder", "label", "from", "until"):
+    for key in ("type", "folder", "label", "incomplete", "from", "until"):
         st.session_state[key] = None
     st.session_state["cut"] = _AUTO
     st.session_state["kind"] = "All"
@@ -241,6 +243,8 @@ def _where() -> dict[str, str]:
         where["type"] = state["type"]
     if state.get("folder"):
         where["path"] = f"{state['folder'].rstrip('/')}/"
+    if state.get("incomplete"):
+        where["incomplete"] = state["incomplete"]
     if state.get("label"):
         where["label"] = state["label"]
         if state.get("sure"):

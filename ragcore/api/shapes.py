@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ragcore.api.coverage_shapes import CoverageShape
 from ragcore.catalog.browse import ImageInfo, Statistics
 from ragcore.catalog.models import Collection, Document, DocumentPage
 from ragcore.catalog.permits import shown_path
@@ -47,6 +48,7 @@ class CollectionShape(BaseModel):
     created_at: datetime
     documents: int
     failed: int
+    incomplete: int = Field(description="Documents of which something was not read.")
     pages: int
     passages: int
     images: int
@@ -62,6 +64,7 @@ class CollectionShape(BaseModel):
             created_at=row.created_at,
             documents=counts.documents,
             failed=counts.states.get("failed", 0),
+            incomplete=counts.incomplete,
             pages=counts.pages,
             passages=counts.passages,
             images=counts.images,
@@ -94,6 +97,10 @@ class DocumentShape(BaseModel):
     state: str
     error: str
     warnings: list[str]
+    incomplete: bool = Field(description="Something of the file was not read: see `coverage`.")
+    coverage: CoverageShape | None = Field(
+        description="What was read; null for failed files and those read by earlier versions."
+    )
     paged: bool
     pages: int
     passages: int
@@ -114,6 +121,8 @@ class DocumentShape(BaseModel):
             state=row.state,
             error=row.error,
             warnings=row.warnings,
+            incomplete=row.incomplete,
+            coverage=None if row.coverage is None else CoverageShape(**row.coverage),
             paged=row.paged,
             pages=row.page_count,
             passages=row.passage_count,
@@ -233,7 +242,7 @@ def _with_shown_paths(values: dict[str, Any]) -> dict[str, Any]:
     told = dict(values)
     if "current" in told:
         told["current"] = shown_path(str(told["current"]))
-    for name in ("failed", "warnings"):
+    for name in ("failed", "incomplete"):
         if isinstance(told.get(name), list):
             told[name] = [{**one, "path": shown_path(one["path"])} for one in told[name]]
     return told
@@ -250,7 +259,7 @@ WHERE: Any = Field(
     default={},
     max_length=20,
     description="Filters: type, path, name, date, date>=, date<=, size>=, size<=, page, label, "
-    "label_confidence>=, classifier.",
+    "label_confidence>=, classifier, incomplete (yes or no).",
     examples=[{"type": "pdf"}],
 )
 CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of the page before.")

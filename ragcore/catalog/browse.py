@@ -64,6 +64,7 @@ class Statistics:
     types: dict[str, int]
     states: dict[str, int]
     spaces: dict[str, int]  # vectors by space name
+    incomplete: int = 0  # documents of which something was not read
 
 
 def list_documents(
@@ -73,13 +74,15 @@ def list_documents(
     search: str = "",
     state: str | None = None,
     media_type: str | None = None,
+    incomplete: bool | None = None,
     order: str = "name",
     limit: int = 100,
     offset: int = 0,
 ) -> tuple[Sequence[Document], int]:
     """One page of a collection's documents, and how many there are in all.
 
-    `search` is looked for in name, title and, for who may write, path. Raises UsageError for an
+    `search` is looked for in name, title and, for who may write, path. `incomplete`: only those
+    of whose file something was not read, or everything. Raises UsageError for an
     unknown `order`.
     """
     if order not in ORDERS:
@@ -95,6 +98,8 @@ def list_documents(
         here.append(Document.state == state)
     if media_type:
         here.append(Document.media_type == media_type)
+    if incomplete is not None:
+        here.append(Document.incomplete.is_(incomplete))
     total = session.scalar(select(func.count()).select_from(Document).where(*here)) or 0
     query = select(Document).where(*here).order_by(ORDERS[order], Document.id)
     return session.scalars(query.limit(limit).offset(offset)).all(), total
@@ -194,7 +199,8 @@ def thumbnails(session: Session, image_ids: Sequence[int]) -> dict[int, bytes]:
 
 
 def facets(session: Session, collection_id: int) -> dict[str, dict[str, int]]:
-    """Counts of documents by "type" (media type) and "year" of the file's own time."""
+    """Counts of documents by "type" (media type), "year" of the file's own time, and "incomplete"
+    ("yes" or "no")."""
     here = (Document.collection_id == collection_id, Document.state != "failed")
 
     def counts(column: ColumnElement[Any]) -> dict[str, int]:
@@ -203,7 +209,15 @@ def facets(session: Session, collection_id: int) -> dict[str, dict[str, int]]:
         return {str(value): count for value, count in rows}
 
     year = func.extract("year", Document.modified_at)
-    return {"type": counts(Document.media_type.expression), "year": counts(year)}
+    whole = {
+        "yes" if value in ("True", "1") else "no": count
+        for value, count in counts(Document.incomplete.expression).items()
+    }
+    return {
+        "type": counts(Document.media_type.expression),
+        "year": counts(year),
+        "incomplete": whole,
+    }
 
 
 def folders(session: Session, collection_id: int) -> dict[str, int]:
@@ -226,6 +240,7 @@ def statistics(session: Session, collection_id: int) -> Statistics:
             func.coalesce(func.sum(Document.passage_count), 0),
             func.coalesce(func.sum(Document.image_count), 0),
             func.coalesce(func.sum(Document.size), 0),
+            func.coalesce(func.sum(case((Document.incomplete, 1), else_=0)), 0),
         ).where(Document.collection_id == collection_id)
     ).one()
 
@@ -244,7 +259,7 @@ def statistics(session: Session, collection_id: int) -> Statistics:
         .where(CollectionSpace.collection_id == collection_id)
         .group_by(SpaceRow.name)
     )
-    documents, pages, passages, images, size = (int(value) for value in row)
+    documents, pages, passages, images, size, incomplete = (int(value) for value in row)
     return Statistics(
         documents=documents,
         pages=pages,
@@ -254,6 +269,7 @@ def statistics(session: Session, collection_id: int) -> Statistics:
         types=by(Document.media_type.expression),
         states=by(Document.state.expression),
         spaces=dict(session.execute(vectors).all()),
+        incomplete=incomplete,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from ragcore.catalog.coverage import coverage_values
 from ragcore.catalog.embeddings import add_embeddings, remove_embeddings
 from ragcore.catalog.labels import give_again, keep_given
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage, SpaceRow, Thumbnail, now
@@ -187,6 +188,8 @@ def _document_values(new: NewDocument) -> dict[str, object]:
         "image_count": len(read.pictures),
         "details": dict(read.metadata),
         "warnings": list(read.warnings),
+        "coverage": coverage_values(read.coverage) if read.coverage else None,
+        "incomplete": bool(read.coverage and read.coverage.skipped),
         "state": "ready",
         "error": "",
         "ingested_at": now(),

@@ -101,6 +101,9 @@ class Document(Base):
     image_count: Mapped[int] = mapped_column(default=0)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # author, created, language…
     warnings: Mapped[list[str]] = mapped_column(default=list)
+    # `Coverage` as `coverage_values` writes it; None where nothing was read, or before 0008
+    coverage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    incomplete: Mapped[bool] = mapped_column(default=False)  # something of the file was not read
     state: Mapped[str] = mapped_column(_string(20), default="ready")
     error: Mapped[str] = mapped_column(Text, default="")
     modified_at: Mapped[dt.datetime] = mapped_column(default=now)  # the file's own time

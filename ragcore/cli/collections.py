@@ -77,6 +77,7 @@ def _list(as_json: bool) -> None:
                     "name": collection.name,
                     "documents": counts.documents,
                     "failed": counts.states.get("failed", 0),
+                    "incomplete": counts.incomplete,
                     "passages": counts.passages,
                     "images": counts.images,
                     "bytes": counts.bytes,
@@ -88,6 +89,7 @@ def _list(as_json: bool) -> None:
         return
     for row in rows:
         failed = f", {row['failed']} failed" if row["failed"] else ""
+        failed += f", {row['incomplete']} incomplete" if row["incomplete"] else ""
         echo(
             f"{row['name']}: {row['documents']} documents{failed}, {row['passages']} passages, "
             f"{row['images']} pictures"

@@ -126,8 +126,10 @@ def show(collection: Collection, folder: Path) -> None:
         f"(collection {collection.name!r})"
     )
     report = collection.ingest([documents, folder / "photographs"], progress=progress_line())
-    for problem in (*report.failed, *report.warnings):
+    for problem in report.failed:
         echo(f"   {Path(problem.path).name}: {problem.error}")
+    for file in report.incomplete:
+        echo(f"   {Path(file.path).name}: {'; '.join(map(str, file.skipped))}")
     echo(
         f"   {report.added} files added, {report.unchanged} unchanged: {report.passages} passages, "
         f"{report.images} images in {report.seconds:.1f} s"

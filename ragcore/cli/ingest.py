@@ -52,7 +52,8 @@ def command(
     """Add files and folders to a collection, or what is at SCHEME://… of a plug-in's source.
 
     Files that have not changed are passed over; a file that cannot be read is reported and the
-    others go on. Ctrl-C stops after the batch at hand, and a second run goes on from there.
+    others go on. What of a file is not read is reported too. Ctrl-C stops after the batch at
+    hand, and a second run goes on from there.
     """
     if address and engine == "local":
         raise UsageError("--address names a Ray cluster: leave it out, or use --engine ray")
@@ -80,6 +81,9 @@ def command(
             echo(f"{left.path}: skipped: {left.error}", err=True)
         if len(report.skipped) > _MOST_SKIPPED:
             echo(f"{len(report.skipped) - _MOST_SKIPPED} more were skipped (--json)", err=True)
+        for file in report.incomplete:
+            for skipped in file.skipped:
+                echo(f"{file.path}: {skipped}", err=True)
         if report.skipped_links:
             echo(
                 f"{report.skipped_links} links lead out of their folder and were skipped: name "
@@ -91,6 +95,13 @@ def command(
             f"{report.renamed} renamed, {report.removed} removed, {len(report.failed)} failed: "
             f"{report.passages} passages and {report.images} pictures in {report.seconds:.1f} s"
         )
+        if report.incomplete:
+            count = len(report.incomplete)
+            echo(
+                f"{count} {'document is' if count == 1 else 'documents are'} incomplete: `ragcore "
+                "documents list --incomplete` lists all, `ragcore documents show` says what of one "
+                "was read"
+            )
     if report.cancelled:
         ctx.exit(1)
     # One bad file among good ones is no failed run; nothing but bad files is.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from ragcore.ingest.coverage import CoverageBuilder
     from ragcore.ingest.readers.options import ReadOptions
 
 THUMBNAIL_SIDE = 320
@@ -50,6 +51,7 @@ class LoadedPicture:
     width: int
     height: int
     made_from: str = ""
+    pages: int = 1  # of a TIFF file; other formats show the first of their frames
 
 
 def load_picture(
@@ -153,7 +155,8 @@ def _decode(opened: Any, max_megapixels: int, at_least: int | None) -> LoadedPic
     image = _to_rgb(image)
     if sideways:
         width, height = height, width
-    return LoadedPicture(image, width, height, _made_from(opened))
+    pages = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
+    return LoadedPicture(image, width, height, _made_from(opened), pages)
 
 
 def _made_from(opened: Any) -> str:
@@ -371,43 +374,49 @@ def worth_keeping(width: int, height: int) -> bool:
 
 
 def describe_all(
-    items: Iterable[tuple[bytes, int, str]], *, options: ReadOptions
-) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    items: Iterable[tuple[bytes, int, str]], *, options: ReadOptions, coverage: CoverageBuilder
+) -> tuple[Picture, ...]:
     """`Picture` records of pictures inside a document, given as (encoded bytes, page, caption).
 
     Decoration is left out, repeats are kept once (where they first stand), and no more than
-    `options.max_pictures` are kept. What cannot be read becomes a warning.
+    `options.max_pictures` are kept. `coverage` counts all of them.
     """
     from ragcore.ingest import ocr
 
     pictures: list[Picture] = []
-    problems: list[str] = []
     seen_bytes: set[bytes] = set()
     seen_pixels: set[str] = set()
     for data, page, caption in items:
         if len(pictures) >= options.max_pictures:
-            problems.append(f"only the first {options.max_pictures} pictures were kept")
-            break
+            why = f"only the first {options.max_pictures} images of a document are kept"
+            coverage.skip("image", why, page, count=1)
+            continue
         digest = hashlib.sha256(data).digest()
         if digest in seen_bytes:
+            coverage.ignore("image")
             continue
         seen_bytes.add(digest)
         try:
             loaded = load_for_index(data, max_megapixels=options.max_megapixels)
         except UnreadableFile as error:
-            problems.append(f"a picture on page {page} was left out: {error}")
+            coverage.skip("image", str(error), page, count=1)
             continue
         if not worth_keeping(loaded.width, loaded.height) or _is_flat(loaded.image):
+            coverage.ignore("image")
             continue
         picture = describe(loaded, page=page, data=web_bytes(data, loaded), caption=caption)
         if picture.pixels_sha256 in seen_pixels:
+            coverage.ignore("image")
             continue
         seen_pixels.add(picture.pixels_sha256)
-        text = ocr.text_in_picture(loaded.image, options=options)
-        if text:
-            picture = replace(picture, text=text)
-        pictures.append(picture)
-    return tuple(pictures), tuple(dict.fromkeys(problems))
+        try:
+            text = ocr.text_in_picture(loaded.image, options=options)
+            coverage.read("image", ocr=int(bool(text)))
+        except ocr.OcrUnavailable as error:
+            text = ""
+            coverage.skip("image", f"text in it was not read: {error}", page, partial=True)
+        pictures.append(replace(picture, text=text) if text else picture)
+    return tuple(pictures)
 
 
 def web_bytes(data: bytes, loaded: LoadedPicture) -> bytes:

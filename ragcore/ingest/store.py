@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document, store_failure
+from ragcore.ingest.coverage import add_to_report
 from ragcore.private_files import private_folder, write_private
 from ragcore.types import IngestReport, Picture
 
@@ -93,6 +94,8 @@ class Storer:
             self._report.passages += sum(len(new.passages) for new in part)
             self._report.images += sum(len(new.document.pictures) for new in part)
             for new in part:
+                if new.document.coverage is not None:
+                    add_to_report(self._report, new.file.path, new.document.coverage)
                 self._stored(new.file.path)
 
     def _store_all(self, documents: Sequence[NewDocument], session: Session) -> list[bool]:

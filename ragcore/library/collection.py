@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.catalog.coverage import coverage_of
 from ragcore.errors import UsageError
 from ragcore.types import (
     Answer,
@@ -123,6 +124,7 @@ class Collection:
                     state=row.state,
                     error=row.error,
                     warnings=tuple(row.warnings),
+                    coverage=coverage_of(row.coverage),
                     pages=row.page_count,
                     passages=row.passage_count,
                     images=row.image_count,

@@ -317,6 +317,7 @@ def _log_report(collection: str, report: IngestReport) -> None:
             collection=collection,
             **counts,
             failed=len(report.failed),
+            incomplete=len(report.incomplete),
             seconds=round(report.seconds, 2),
         )
         log.info("ingested", extra=told)

@@ -195,7 +195,10 @@ class _Tools:
         limit: Annotated[int, Field(ge=1, le=50)] = 8,
         where: Annotated[
             dict[str, str] | None,
-            Field(description='Filters, such as {"type": "pdf", "date>=": "2024", "path": "a/b"}.'),
+            Field(
+                description='Filters, such as {"type": "pdf", "date>=": "2024", "path": "a/b", '
+                '"incomplete": "no"}.'
+            ),
         ] = None,
     ) -> Hits:
         """Find passages and pictures by meaning and by words."""

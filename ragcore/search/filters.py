@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FIELDS = (
     "type", "path", "name", "date", "date>=", "date<=", "size>=", "size<=", "page",
-    "label", "label_confidence>=", "classifier",
+    "label", "label_confidence>=", "classifier", "incomplete",
 )  # fmt: skip
 
 MAX_VALUE = 1_000  # characters of a filter's value
@@ -105,6 +105,7 @@ def parse_filter(where: Mapping[str, str]) -> Filter:
       on the page, such as iv
     - label_confidence>=: of that label, from 0 to 1
     - classifier: the name of the one whose labels count
+    - incomplete: yes for documents of which something was not read, no for the others
 
     Raises UsageError for an unknown field, naming the known ones, or a value that is no such.
     """
@@ -271,6 +272,13 @@ def _pages(value: str) -> tuple[int, int]:
     return first, last
 
 
+def _incomplete(value: str) -> ColumnElement[bool]:
+    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if value.lower() not in answers:
+        raise UsageError(f"{value[:40]!r} is neither yes nor no")
+    return Document.incomplete.is_(answers[value.lower()])
+
+
 def _share(value: str) -> float:
     try:
         share = float(value)
@@ -290,4 +298,5 @@ _CONDITIONS: dict[str, Callable[[str], ColumnElement[bool]]] = {
     "date<=": _to,
     "size>=": lambda value: Document.size >= _bytes(value),
     "size<=": lambda value: Document.size <= _bytes(value),
+    "incomplete": _incomplete,
 }

@@ -215,6 +215,11 @@ def test_documents_pages_files(reader: httpx.Client, api_files: Path) -> None:
     ids = documents(reader)
     one = reader.get(f"{OWN}/documents/{ids['staff-handbook.pdf']}").json()
     assert one["pages"] > 1
+    assert one["coverage"]["pages"]["read"] == one["pages"]
+    assert (one["incomplete"], one["coverage"]["skipped"]) == (False, [])
+    whole = reader.get(f"{OWN}/documents", params={"incomplete": False}).json()
+    assert whole["total"] == len(ids)
+    assert reader.get(f"{OWN}/documents", params={"incomplete": True}).json()["total"] == 0
     file = reader.get(f"{OWN}/documents/{one['id']}/file")
     assert file.content == (api_files / "staff-handbook.pdf").read_bytes()
     assert file.headers["content-type"] == "application/pdf"

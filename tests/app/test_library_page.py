@@ -38,6 +38,20 @@ def test_documents_are_listed_and_found(page: Page) -> None:
     assert "No document fits that" in texts(test)
 
 
+def test_what_was_not_read_of_a_document(page: Page, own_home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(f"column {n}" for n in range(600)) + "\n")
+    library().ingest([path], collection="sample")
+    test = page("library").run()
+    test.segmented_control(key="docs-state").set_value("Incomplete").run()
+    [row] = test.dataframe[0].value.to_dict("records")
+    assert (row["Name"], row["Read"]) == ("wide.csv", "in part")
+    assert "only the first 500 columns" in row["Problem"]
+    search = page("search", q="column", incomplete="yes").run()
+    assert search.selectbox(key="incomplete").value == "yes"
+    assert not search.exception
+
+
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("view", ["Overview", "Map", "Duplicates", "Labels", "Add"])
 def test_every_view_opens(page: Page, view: str) -> None:

@@ -49,7 +49,7 @@ def test_statistics_count_everything(catalog: Catalog, stocked: int) -> None:
     assert (counts.documents, counts.pages, counts.passages, counts.images) == (3, 6, 6, 3)
     assert counts.states == {"ready": 3, "failed": 1}
     assert counts.spaces == {"words@1": 6, "pictures@1": 3}
-    assert facets == {"type": {"text/plain": 3}, "year": {"2023": 3}}
+    assert facets == {"type": {"text/plain": 3}, "year": {"2023": 3}, "incomplete": {"no": 3}}
     assert folders == {"/": 1, "/notes": 3}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.engine import current_revision, head_revision, make_engine
-from ragcore.catalog.models import Base
+from ragcore.catalog.models import Base, Document
 from ragcore.errors import RagcoreError, UsageError
 
 
@@ -76,6 +76,29 @@ def test_opening_again_keeps_what_is_there(url: str) -> None:
     second = Catalog(url)
     assert [collection.name for collection in second.collections()] == ["papers"]
     second.close()
+
+
+def test_documents_of_before_the_coverage_report(url: str) -> None:
+    """What was left out of them is known by their warnings."""
+    catalog = Catalog(url)
+    row = catalog.create_collection("papers")
+    with catalog.write() as session:
+        session.add(Document(collection_id=row.id, path="/a", name="a", warnings=["page 2 is odd"]))
+        session.add(Document(collection_id=row.id, path="/b", name="b"))
+    catalog.close()
+    engine = create_engine(url)
+    with engine.begin() as connection:  # the schema of before
+        connection.execute(text("ALTER TABLE documents DROP COLUMN coverage"))
+        connection.execute(text("ALTER TABLE documents DROP COLUMN incomplete"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007_source_versions'"))
+    engine.dispose()
+    catalog = Catalog(url)
+    with catalog.read() as session:
+        found = {
+            one.name: (one.incomplete, one.coverage) for one in session.scalars(select(Document))
+        }
+    assert found == {"a": (True, None), "b": (False, None)}
+    catalog.close()
 
 
 def test_database_of_a_newer_ragcore_is_refused(url: str) -> None:

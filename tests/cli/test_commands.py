@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from email.message import EmailMessage
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,48 @@ def test_ingest_prints_its_report(run: Run, notes: Path, monkeypatch: pytest.Mon
     report = run("ingest", str(notes), "--json").json
     assert set(report) == {
         *("added", "updated", "unchanged", "renamed", "removed", "failed", "passages", "images"),
-        *("seconds", "cancelled", "warnings", "skipped_links", "skipped"),
+        *("seconds", "cancelled", "coverage", "incomplete", "skipped_links", "skipped"),
     }
+    assert report["coverage"]["pages"]["read"] == 3
+    assert report["incomplete"] == []
     assert (report["added"], report["passages"], report["images"]) == (4, 3, 1)
     again = run("ingest", str(notes))
     assert again.code == 0
     assert "4 unchanged" in again.out
     assert again.err == "", "nobody watches: no progress line"
+
+
+def test_what_was_not_read_is_reported_everywhere(run: Run, notes: Path, tmp_path: Path) -> None:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"] = "The heron", "ada@example.org"
+    mail.set_content("See what is attached.")
+    mail.add_attachment(b"PK\3\4" + bytes(99), "application", "zip", filename="birds.zip")
+    path = tmp_path / "heron.eml"
+    path.write_bytes(mail.as_bytes())
+    report = run("ingest", str(path), str(notes / "rent.txt"), "--json").json
+    [incomplete] = report["incomplete"]
+    assert incomplete["path"] == str(path)
+    assert [(one["part"], one["where"]) for one in incomplete["skipped"]] == [
+        ("attachment", "birds.zip")
+    ]
+    listed = run("documents", "list", "--incomplete", "--json").json
+    assert [document["path"] for document in listed["documents"]] == [str(path)]
+    assert run("documents", "list", "--complete", "--json").json["total"] == 1
+    shown = run("documents", "show", str(path))
+    assert "attachments  0 of 1 read, 1 not read" in shown.out
+    assert "missing      1 attachment not read (birds.zip)" in shown.out
+    whole = run("documents", "show", str(notes / "rent.txt"))
+    assert "missing      nothing" in whole.out
+    coverage = run("documents", "show", str(path), "--json").json["coverage"]
+    assert coverage["attachments"]["skipped"] == 1
+    found = run("search", "heron", "--where", "incomplete=yes", "--json").json["hits"]
+    assert {hit["path"] for hit in found} == {str(path)}
+    counts = run("collections", "list", "--json").json["collections"]
+    assert [row["incomplete"] for row in counts] == [1]
+    path.write_bytes(mail.as_bytes() + b"\n")
+    told = run("ingest", str(path))
+    assert f"{path}: 1 attachment not read (birds.zip)" in told.err
+    assert "1 document is incomplete" in told.out
 
 
 def test_bad_files_are_told_and_cost_the_exit_code_only_when_alone(

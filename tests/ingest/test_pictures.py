@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.pictures import (
     describe,
     describe_all,
@@ -30,6 +31,7 @@ from ragcore.ingest.pictures import (
     turned,
 )
 from ragcore.ingest.readers import ReadOptions, read
+from ragcore.types import PartCounts
 
 from .ingest_samples import drawing, encoded
 
@@ -205,11 +207,15 @@ def test_pictures_of_a_document() -> None:
         (encoded(drawing(seed=1)), 5, "second"),
         (encoded(drawing(seed=2)), 6, "third"),
     ]
-    kept, warnings = describe_all(iter(items), options=ReadOptions(ocr="off", max_pictures=2))
+    coverage = CoverageBuilder()
+    options = ReadOptions(ocr="off", max_pictures=2)
+    kept = describe_all(iter(items), options=options, coverage=coverage)
     assert [(p.page, p.caption) for p in kept] == [(1, "first"), (5, "second")]
     assert kept[0].data == good
-    assert "page 4" in warnings[0]
-    assert "only the first 2" in warnings[1]
+    done = coverage.done()
+    assert done.images == PartCounts(found=8, read=2, skipped=2, ignored=4)
+    assert [(one.where, one.count) for one in done.skipped] == [("4", 1), ("6", 1)]
+    assert "only the first 2" in done.skipped[1].why
 
 
 def test_thumbnail_keeps_small_pictures() -> None:

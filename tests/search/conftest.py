@@ -16,7 +16,7 @@ from ragcore.catalog.transfer import copy_catalogue
 from ragcore.models import TextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
-from ragcore.types import Page, PassageDraft, Picture, ReadDocument
+from ragcore.types import Coverage, Page, PassageDraft, Picture, ReadDocument, Skipped
 from ragcore.weights import WeightStore
 
 from ..postgres_server import PostgresServer
@@ -45,6 +45,8 @@ TEXTS = {
 }
 DATES = {"rules.pdf": 2021, "IT guide.md": 2022, "wing.txt": 2023, "cells.html": 2024}
 TYPES = {"pdf": "application/pdf", "md": "text/markdown", "txt": "text/plain", "html": "text/html"}
+
+PARTIAL = Coverage(skipped=(Skipped("page", 1, "3", "the page is damaged"),))
 
 Add = Callable[..., int]
 
@@ -78,7 +80,14 @@ def store_document_of(
     kind = TYPES.get(name.rpartition(".")[2], "image/png")
     new = NewDocument(
         FileState(path, name, size, int(time.timestamp() * 1e9)),
-        ReadDocument(kind, name, pages, pictures=tuple(pictures), paged=name.endswith("pdf")),
+        ReadDocument(
+            kind,
+            name,
+            pages,
+            pictures=tuple(pictures),
+            paged=name.endswith("pdf"),
+            coverage=PARTIAL if name == "wing.txt" else None,
+        ),
         drafts,
         {space_id: encoder.encode(list(passages))} if passages else {},
     )

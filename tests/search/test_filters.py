@@ -47,6 +47,8 @@ ALL = {"rules.pdf": 3, "IT guide.md": 2, "wing.txt": 2, "cells.html": 2}
         ({"page": "3"}, {"rules.pdf": 1}),
         ({"page": "2-9"}, {"rules.pdf": 2, "IT guide.md": 1, "wing.txt": 1, "cells.html": 1}),
         ({"label": "p-3"}, {"rules.pdf": 1}),
+        ({"incomplete": "yes"}, {"wing.txt": 2}),
+        ({"incomplete": "No"}, {k: v for k, v in ALL.items() if k != "wing.txt"}),
         ({"type": "pdf", "page": "1", "path": "handbook"}, {"rules.pdf": 1}),
         ({"type": "pdf", "path": "science"}, {}),
     ],
@@ -82,6 +84,7 @@ def test_filter_comes_before_the_k_best(engine: SearchEngine) -> None:
         ({"page": "0"}, "not a page"),
         ({"page": "7-3"}, "not a page"),
         ({"page": "iv"}, "not a page"),
+        ({"incomplete": "maybe"}, "'maybe' is neither yes nor no"),
     ],
 )
 def test_refused(where: dict[str, str], said: str) -> None:

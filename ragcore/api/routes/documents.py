@@ -57,6 +57,9 @@ async def list_documents(
     search: Annotated[str, Query(max_length=500, description="Part of name, title or path.")] = "",
     state: Annotated[Literal["ready", "stale", "failed"] | None, Query()] = None,
     media_type: Annotated[str | None, Query(max_length=100)] = None,
+    incomplete: Annotated[
+        bool | None, Query(description="Those of which something was not read, or the others.")
+    ] = None,
     order: Annotated[
         Literal["name", "newest", "modified", "size", "pages", "state"], Query()
     ] = "name",
@@ -73,6 +76,7 @@ async def list_documents(
             search=search,
             state=state,
             media_type=media_type,
+            incomplete=incomplete,
             order=order,
             limit=limit,
             offset=offset,

@@ -6,10 +6,11 @@ import csv
 import io
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers.clean import PageBuilder, decode
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.spreadsheet import MAX_COLUMNS, add_rows
+from ragcore.ingest.readers.spreadsheet import add_rows
 from ragcore.types import ReadDocument
 
 _FIELD_LIMIT = 10_000_000
@@ -22,20 +23,23 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         raise UnreadableFile("the file holds no text")
     csv.field_size_limit(_FIELD_LIMIT)
     builder = PageBuilder()
-    warnings: list[str] = []
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter=_delimiter(text, file.suffix))
     try:
-        add_rows(builder, (row[:MAX_COLUMNS] for row in reader), options.max_characters, warnings)
+        cut = add_rows(builder, reader, options.max_characters)
     except csv.Error as error:
         if not len(builder):
             raise UnreadableFile(f"not a table: {error}") from error
-        warnings.append(f"reading stopped at line {reader.line_num}: {error}")
+        cut = [f"reading stopped at line {reader.line_num}: {error}"]
+    coverage = CoverageBuilder()
+    coverage.read("sheet", 0 if cut else 1)
+    for why in cut:
+        coverage.skip("sheet", why, partial=True)
     return ReadDocument(
         media_type=file.media_type,
         title="",
         pages=(builder.page(1),),
-        warnings=tuple(warnings),
+        coverage=coverage.done(),
     )
 
 

@@ -7,17 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.types import ReadDocument
+from ragcore.types import PartKind, ReadDocument
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_VML_IMAGE = "{urn:schemas-microsoft-com:vml}imagedata"
+_CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}chart"
+_DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
+_OLE = "{urn:schemas-microsoft-com:office:office}OLEObject"
 _A_BLIP = "{http://schemas.openxmlformats.org/drawingml/2006/main}blip"
-_R_EMBED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}embed"
+_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _DOC_PR = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
 _HEADING = re.compile(r"heading\s*(\d)", re.I)
 # Alternatives repeat their content for old programs; deleted text is not text; text boxes are
@@ -35,10 +40,15 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     except Exception as error:
         raise UnreadableFile("the Word document is damaged") from error
     builder = PageBuilder()
-    _Body(document, builder).read(document.element.body)
-    _add_notes(document, builder)
-    images = _pictures(document) if options.max_pictures else iter(())
-    pictures, warnings = describe_all(images, options=options)
+    coverage = CoverageBuilder()
+    coverage.read("page")
+    body = _Body(document, builder)
+    body.read(document.element.body)
+    coverage.read("table", body.tables)
+    _add_notes(document, builder, coverage)
+    _count_the_rest(document.element.body, coverage)
+    images = _pictures(document, coverage) if options.max_pictures else iter(())
+    pictures = describe_all(images, options=options, coverage=coverage)
     page = builder.page(1)
     if not page.text and not pictures:
         raise UnreadableFile("the document holds no text")
@@ -52,7 +62,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         pages=(page,),
         pictures=pictures,
         metadata=properties_of(properties),
-        warnings=warnings,
+        coverage=coverage.done(),
     )
 
 
@@ -83,6 +93,7 @@ class _Body:
         self.builder = builder
         self.levels = _style_levels(document)
         self.listed = False
+        self.tables = 0
 
     def read(self, body: Any) -> None:
         for child in body.iterchildren():
@@ -94,6 +105,8 @@ class _Body:
             elif child.tag == _W + "sdt":  # content controls: tables of contents, forms
                 for content in child.iterchildren(_W + "sdtContent"):
                     self.read(content)
+            elif child.tag in (_W + "ins", _W + "moveTo", _W + "customXml", _W + "smartTag"):
+                self.read(child)
 
     def paragraph(self, paragraph: Any) -> None:
         text = paragraph_text(paragraph)
@@ -131,6 +144,7 @@ class _Body:
                 for cell in row.iterchildren(_W + "tc"):
                     self.read(cell)
         else:
+            self.tables += 1
             self.builder.rows(rows)
 
 
@@ -198,7 +212,7 @@ def _style_levels(document: Any) -> dict[str, int]:
     return levels
 
 
-def _add_notes(document: Any, builder: PageBuilder) -> None:
+def _add_notes(document: Any, builder: PageBuilder, coverage: CoverageBuilder) -> None:
     """Footnotes and endnotes, at the end."""
     from lxml import etree
 
@@ -209,6 +223,7 @@ def _add_notes(document: Any, builder: PageBuilder) -> None:
             parser = etree.XMLParser(resolve_entities=False, no_network=True)
             root = etree.fromstring(relation.target_part.blob, parser)
         except etree.XMLSyntaxError:
+            coverage.skip("text", "its notes are damaged")
             continue
         for note in root.iterchildren():
             if note.get(_W + "type") in {"separator", "continuationSeparator"}:
@@ -217,14 +232,35 @@ def _add_notes(document: Any, builder: PageBuilder) -> None:
             builder.add(" ".join(text for text in texts if text))
 
 
-def _pictures(document: Any) -> Iterator[tuple[bytes, int, str]]:
+def _count_the_rest(body: Any, coverage: CoverageBuilder) -> None:
+    """What is not read: charts, diagrams, embedded objects, parts in other formats."""
+    kinds: tuple[tuple[str, PartKind, str], ...] = (
+        (_CHART, "image", "a chart, whose numbers are not read"),
+        (_DIAGRAM, "image", "a diagram, whose text is not read"),
+        (_OLE, "attachment", "an embedded object, which is not read"),
+        (_W + "altChunk", "text", "an embedded document, which is not read"),
+    )
+    for tag, part, why in kinds:
+        count = sum(1 for one in body.iter(tag) if not _inside(one, _MC + "Fallback"))
+        if count:
+            coverage.skip(part, why, count=count)
+
+
+def _pictures(document: Any, coverage: CoverageBuilder) -> Iterator[tuple[bytes, int, str]]:
     parts = document.part.related_parts
-    for blip in document.element.body.iter(_A_BLIP):
-        part = parts.get(blip.get(_R_EMBED) or "")
-        if part is None or str(part.partname).lower().endswith((".emf", ".wmf", ".svg")):
+    for image in document.element.body.iter(_A_BLIP, _VML_IMAGE):
+        vml = image.tag == _VML_IMAGE
+        if vml and (_inside(image, _MC + "Fallback") or _inside(image, _W + "object")):
+            continue  # the same image for old programs, or an embedded object's icon
+        part = parts.get(image.get(_R + ("id" if vml else "embed")) or "")
+        if part is None:
+            coverage.skip("image", "it is linked or missing: the file does not hold it")
+            continue
+        if str(part.partname).lower().endswith((".emf", ".wmf", ".svg")):
+            coverage.skip("image", "a vector drawing (EMF, WMF or SVG), which is not read")
             continue
         caption = ""
-        for ancestor in blip.iterancestors():
+        for ancestor in image.iterancestors():
             described = ancestor.find(_DOC_PR)
             if described is not None:
                 caption = one_line(described.get("descr") or "")

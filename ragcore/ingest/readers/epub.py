@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import one_line
@@ -30,26 +33,36 @@ class _Package:
     metadata: dict[str, Any]
     spine: list[str]
     media: dict[str, str]
+    other: list[str]  # what the book's order names and is no text
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """Chapters become pages (not worth citing by number: `paged` is False)."""
     container.check(file.path, options)
     pages: list[Page] = []
-    warnings: list[str] = []
+    coverage = CoverageBuilder()
     captions: dict[str, tuple[int, str]] = {}
     characters = 0
     with zipfile.ZipFile(file.path) as archive:
         package = _package(archive)
         names = set(archive.namelist())
+        for name in package.other:
+            coverage.skip("page", "a chapter that is no text or is not in the book", name)
         for name in package.spine:
+            chapter = posixpath.basename(name)
             if name not in names:
-                warnings.append(f"the chapter {posixpath.basename(name)} is missing")
+                coverage.skip("page", "the chapter's file is missing", chapter)
                 continue
             if characters > options.max_characters:
-                warnings.append("only the first chapters were kept: the book is very large")
-                break
-            found = read_markup(archive.read(name))
+                coverage.skip("page", "the book is very large: its end is not kept", chapter)
+                continue
+            try:
+                found = read_markup(archive.read(name))
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                coverage.skip("page", f"the chapter is damaged: {error}", chapter)
+                continue
+            coverage.read("page")
+            coverage.read("table", found.tables)
             for address, alt in found.images:
                 target = _resolve(name, address)
                 captions.setdefault(target, (len(pages) + 1, alt))
@@ -59,8 +72,8 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             label = page.headings[0][2] if page.headings else found.title
             pages.append(found.page.page(len(pages) + 1, label=label[:50] or None))
             characters += len(page.text)
-        images = _images(archive, package, captions, names) if options.max_pictures else []
-        pictures, problems = describe_all(images, options=options)
+        items = _images(archive, package, captions, names) if options.max_pictures else []
+        pictures = describe_all(_sound(items, coverage), options=options, coverage=coverage)
     if not pages and not pictures:
         raise UnreadableFile("the book holds no text (or is protected)")
     metadata = dict(package.metadata)
@@ -70,7 +83,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         pages=tuple(pages),
         pictures=pictures,
         metadata=metadata,
-        warnings=(*warnings, *problems),
+        coverage=coverage.done(),
     )
 
 
@@ -104,7 +117,8 @@ def _package(archive: zipfile.ZipFile) -> _Package:
         by_id[item.get("id", "")] = target
     order = [by_id.get(e.get("idref", "")) for e in root.iter() if e.tag.endswith("}itemref")]
     spine = [target for target in order if target and media.get(target) in _MARKUP]
-    return _Package(metadata, list(dict.fromkeys(spine)), media)
+    other = [target or "unnamed" for target in order if media.get(target or "") not in _MARKUP]
+    return _Package(metadata, list(dict.fromkeys(spine)), media, other)
 
 
 def _resolve(base: str, address: str) -> str:
@@ -118,10 +132,31 @@ def _images(
     package: _Package,
     captions: dict[str, tuple[int, str]],
     names: set[str],
-) -> Iterator[tuple[bytes, int, str]]:
+) -> Iterator[tuple[Callable[[], bytes] | str, int, str]]:
+    """(what reads it or why it is not read, page, caption) of each picture."""
     for target, (page, alt) in captions.items():
         if target in names and package.media.get(target) in _IMAGES:
-            yield archive.read(target), page, alt[:300]
+            yield partial(archive.read, target), page, alt[:300]
+        elif target in names:
+            yield "a drawing of a kind that is not read", page, ""
+        elif ":" not in target:  # an address elsewhere
+            yield "its file is missing in the book", page, ""
     for target, media_type in package.media.items():
         if media_type in _IMAGES and target in names and target not in captions:
-            yield archive.read(target), 1, ""
+            yield partial(archive.read, target), 1, ""
+
+
+def _sound(
+    items: Iterable[tuple[Callable[[], bytes] | str, int, str]], coverage: CoverageBuilder
+) -> Iterator[tuple[bytes, int, str]]:
+    """Pictures whose bytes are there; `coverage` counts the others."""
+    for source, page, caption in items:
+        if isinstance(source, str):
+            coverage.skip("image", source, page, count=1)
+            continue
+        try:
+            data = source()
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            coverage.skip("image", f"it is damaged: {error}", page, count=1)
+            continue
+        yield data, page, caption

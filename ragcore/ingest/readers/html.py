@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers.clean import PageBuilder, decode, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.types import ReadDocument
+from ragcore.types import Picture, ReadDocument
 
 _DROPPED_TAGS = """
 script style template noscript head iframe object embed svg math canvas audio video nav
@@ -38,26 +39,40 @@ class HtmlText:
     metadata: dict[str, Any] = field(default_factory=dict)
     pictures: list[tuple[bytes, str]] = field(default_factory=list)  # encoded bytes, alt text
     images: list[tuple[str, str]] = field(default_factory=list)  # addresses, alt text
+    tables: int = 0
+    damaged_pictures: int = 0  # embedded as data that cannot be decoded
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page; pictures are those embedded as data addresses."""
-    from ragcore.ingest.pictures import describe_all
-
     found = read_markup(file.read_bytes())
     if not len(found.page) and not found.pictures:
         raise UnreadableFile("the page holds no text")
-    pictures, warnings = describe_all(
-        ((data, 1, alt) for data, alt in found.pictures), options=options
-    )
+    coverage = CoverageBuilder()
+    coverage.read("page")
+    pictures = embedded_pictures(found, options, coverage)
     return ReadDocument(
         media_type=file.media_type,
         title=found.title,
         pages=(found.page.page(1),),
         pictures=pictures,
         metadata=found.metadata,
-        warnings=warnings,
+        coverage=coverage.done(),
     )
+
+
+def embedded_pictures(
+    found: HtmlText, options: ReadOptions, coverage: CoverageBuilder
+) -> tuple[Picture, ...]:
+    """The pictures of a page that are embedded in it; tables and linked pictures are counted."""
+    from ragcore.ingest.pictures import describe_all
+
+    coverage.read("table", found.tables)
+    coverage.ignore("image", len(found.images))
+    if found.damaged_pictures:
+        coverage.skip("image", "its data is damaged", count=found.damaged_pictures)
+    items = ((data, 1, alt) for data, alt in found.pictures)
+    return describe_all(items, options=options, coverage=coverage)
 
 
 def read_markup(data: bytes | str) -> HtmlText:
@@ -233,6 +248,7 @@ class _Walker:
                 for cell in row:
                     self.found.page.add(_lines(cell))
         else:
+            self.found.tables += 1
             self.found.page.rows(rows)
         if rest.strip():
             self.found.page.add(_lines(rest))
@@ -263,6 +279,7 @@ class _Walker:
             try:
                 data = base64.b64decode(source[match.end() :], validate=False)
             except (binascii.Error, ValueError):
+                self.found.damaged_pictures += 1
                 return
             self.found.pictures.append((data, alt))
         elif source:

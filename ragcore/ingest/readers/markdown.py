@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers import html, text
 from ragcore.ingest.readers.clean import decode, one_line
 from ragcore.ingest.readers.contract import InputFile
@@ -37,10 +38,15 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     page = found.page.page(1)
     if not page.text.strip():
         raise UnreadableFile("the file holds no text")
+    coverage = CoverageBuilder()
+    coverage.read("page")
+    pictures = html.embedded_pictures(found, options, coverage)
     heading = page.headings[0][2] if page.headings else ""
     return ReadDocument(
         media_type=file.media_type,
         title=metadata.pop("title", "") or heading,
         pages=(page,),
+        pictures=pictures,
         metadata=metadata,
+        coverage=coverage.done(),
     )

@@ -16,7 +16,8 @@ class ReadOptions:
 
     `max_file_mb` and `max_unpacked_mb` are MiB on disk and after unpacking a container (DOCX,
     EPUB, …); `max_characters` bounds the text kept of one file; `max_pictures` the pictures
-    kept of one document (0: none); `passwords` are tried in turn on locked files.
+    kept of one document (0: none); `max_attachments` the attached files of one e-mail, those of
+    forwarded messages included; `passwords` are tried in turn on locked files.
     """
 
     ocr: Literal["auto", "off", "always"] = "auto"
@@ -26,6 +27,7 @@ class ReadOptions:
     max_characters: int = 10_000_000
     max_pictures: int = 200
     max_pages: int = 20_000
+    max_attachments: int = 100
     passwords: tuple[str, ...] = ()
     threads: int = 1
 
@@ -36,6 +38,7 @@ class ReadOptions:
             ocr=settings.ocr,
             max_file_mb=settings.max_file_mb,
             max_megapixels=settings.max_megapixels,
+            max_attachments=settings.max_attachments,
             max_unpacked_mb=max(1024, 2 * settings.max_file_mb),
             passwords=tuple(passwords),
         )

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest import ocr
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers import layout, pdf_pictures
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.layout import Block
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.pdf_limits import check_streams
+from ragcore.ingest.readers.pdf_facts import Facts, read_facts
+from ragcore.ingest.readers.pdf_limits import check_streams, is_cut_off
 from ragcore.ingest.readers.pdf_text import TextLayer, page_lines
 from ragcore.types import Page, Picture, ReadDocument
 
 _OCR_DPI = 200
+_RUBBISH = 0.3  # share of a text layer's characters with no meaning that makes it useless
 _MARGIN = 0.12  # of the page's height, above and below: where running headers stand
-_DATE = re.compile(
-    r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?"
-    r"(?:(?P<zone>[Zz+-])(?:(?P<hours>\d\d)'?(?:(?P<minutes>\d\d)'?)?)?)?"
-)
-_UNTITLED = re.compile(
-    r"^(untitled|title|document\d*|microsoft (word|powerpoint).*|"
-    r".*\.(docx?|pptx?|tex|dvi|indd|qxd))?$",
-    re.I,
-)
 
 
 @dataclass(slots=True)
@@ -43,16 +36,9 @@ class _PageWork:
     width: float
     height: float
     ocr: bool = False
-    text: str = ""
-
-
-@dataclass(slots=True)
-class _Facts:
-    """What the file says of itself."""
-
-    title: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
+    unread: str = ""  # why the page, or the rest of it, is not in `blocks`
+    bare: bool = False  # nothing is drawn on it
+    rubbish: bool = False  # its text is codes without a meaning
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
@@ -60,44 +46,43 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
 
     Raises `UnreadableFile` for locked, cut off and damaged files.
     """
-    check_streams(file.path, max_megapixels=options.max_megapixels)
+    damaged = check_streams(file.path, max_megapixels=options.max_megapixels)
     document, _ = open_pdf(file.path, options.passwords)
-    warnings: list[str] = []
+    coverage = CoverageBuilder()
     try:
-        facts = _facts(document)
+        facts = read_facts(document)
         works: list[_PageWork] = []
         pictures: list[pdf_pictures.Found] = []
         count = len(document)
         if count == 0:
             raise UnreadableFile("the PDF has no pages")
         for index in range(min(count, options.max_pages)):
-            work, found = _read_page(document, index, options, warnings)
+            work, found = _read_page(document, index, options, coverage)
             works.append(work)
             pictures += found
         if count > options.max_pages:
-            warnings.append(f"only the first {options.max_pages} of {count} pages were read")
+            why = f"only the first {options.max_pages:,} of {count:,} pages are read"
+            coverage.skip("page", why, range(options.max_pages + 1, count + 1))
         outline = _outline(document)
     finally:
         document.close()
+    _count_pages(works, coverage, damaged=damaged, cut_off=is_cut_off(file.path))
     _remove_running_lines(works)
     pages = _pages(works, outline, facts.labels)
-    kept, problems = pdf_pictures.describe(pictures, pages, options=options)
+    kept = pdf_pictures.describe(pictures, pages, options=options, coverage=coverage)
     title = _largest_line(works) or _first_heading(pages)
-    return _document(
-        file.media_type, facts, title, pages, kept, (*dict.fromkeys(warnings), *problems)
-    )
+    return _document(file.media_type, facts, title, pages, kept, coverage)
 
 
 def _document(
     media_type: str,
-    facts: _Facts,
+    facts: Facts,
     title: str,
     pages: tuple[Page, ...],
     pictures: tuple[Picture, ...],
-    warnings: tuple[str, ...],
+    coverage: CoverageBuilder,
 ) -> ReadDocument:
-    if not any(page.text for page in pages) and not pictures:
-        warnings = (*warnings, "no text was found in it")
+    empty = not any(page.text for page in pages) and not pictures
     return ReadDocument(
         media_type=media_type,
         title=facts.title or title,
@@ -105,8 +90,34 @@ def _document(
         pictures=pictures,
         paged=True,
         metadata=facts.metadata,
-        warnings=warnings,
+        warnings=("no text was found in it",) if empty else (),
+        coverage=coverage.done(),
     )
+
+
+def _count_pages(
+    works: list[_PageWork], coverage: CoverageBuilder, *, damaged: int, cut_off: bool
+) -> None:
+    """What became of each page. Of a damaged file, pages with nothing on them are not taken for
+    blank ones."""
+    for work in works:
+        why = work.unread
+        if work.bare and not why and (damaged or cut_off):
+            why = "nothing of its content can be found: the file is damaged or cut off"
+        if work.rubbish and not why:
+            why = "its fonts do not say what their letters are, and none were recognized"
+        if why:
+            partial = bool(work.blocks) and not work.rubbish
+            coverage.skip("page", why, work.number, partial=partial, ocr=int(work.ocr))
+        else:
+            coverage.read("page", ocr=int(work.ocr))
+        tables = sum(any(layout.CELL_GAP in x.text for x in block.lines) for block in work.blocks)
+        coverage.read("table", tables)
+    if cut_off:
+        coverage.skip("text", "the file's end is missing: pages may be missing too", partial=True)
+    elif damaged:
+        why = f"{damaged} streams of the file are damaged: words may be missing"
+        coverage.skip("text", why, partial=True)
 
 
 def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | None]:
@@ -131,67 +142,14 @@ def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | No
     raise UnreadableFile("locked: give --password")
 
 
-def _facts(document: Any) -> _Facts:
-    """Metadata and page labels, as far as PDFium can follow the file's structure."""
-    facts = _Facts()
-    try:
-        title = one_line(document.get_metadata_value("Title"))[:300]
-        facts.title = "" if _UNTITLED.match(title) else title
-        for key in ("Author", "Subject", "Keywords"):
-            if value := one_line(document.get_metadata_value(key)):
-                facts.metadata[key.lower()] = value[:500]
-        if created := _date(document.get_metadata_value("CreationDate")):
-            facts.metadata["created"] = created
-        if language := one_line(_language(document)):
-            facts.metadata["language"] = language[:35]
-        labels = [one_line(document.get_page_label(index)) for index in range(len(document))]
-        facts.labels = labels if any(labels) else []
-    except Exception:  # any damage here, such as half a character, costs only the metadata
-        logging.getLogger(__name__).debug("metadata not read", exc_info=True)
-    return facts
-
-
-def _date(value: str) -> str:
-    """A PDF date, D:YYYYMMDDHHmmSS+hh'mm' with everything after the year optional, as ISO 8601.
-
-    "" for anything else.
-    """
-    found = _DATE.match(value.strip())
-    if found is None:
-        return ""
-    year, month, day, hour, minute, second = (
-        int(part or default)
-        for part, default in zip(found.groups()[:6], (1, 1, 1, 0, 0, 0), strict=True)
-    )
-    shift = dt.timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
-    try:
-        zone = dt.timezone(-shift if found["zone"] == "-" else shift) if found["zone"] else None
-        return dt.datetime(year, month, day, hour, minute, second, tzinfo=zone).isoformat()
-    except ValueError:
-        return ""
-
-
-def _language(document: Any) -> str:
-    """The language that the file is declared to be in, such as "en-US"; "" if there is none."""
-    import ctypes
-
-    from pypdfium2 import raw
-
-    size = raw.FPDFCatalog_GetLanguage(document, None, 0)
-    buffer = ctypes.create_string_buffer(size)
-    raw.FPDFCatalog_GetLanguage(document, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
-    return buffer.raw[: max(0, size - 2)].decode("utf-16-le", "replace")
-
-
 def _read_page(
-    document: Any, index: int, options: ReadOptions, warnings: list[str]
+    document: Any, index: int, options: ReadOptions, coverage: CoverageBuilder
 ) -> tuple[_PageWork, list[pdf_pictures.Found]]:
     number = index + 1
     try:
         page = document[index]
     except Exception:
-        warnings.append(f"page {number} is damaged and was left out")
-        return _PageWork(number, [], 1, 1), []
+        return _PageWork(number, [], 1, 1, unread="the page is damaged"), []
     try:
         width, height = page.get_size()
         work = _PageWork(number, [], max(width, 1.0), max(height, 1.0))
@@ -202,32 +160,37 @@ def _read_page(
             text = layer.text
         finally:
             textpage.close()
-        found = pdf_pictures.find(page, number, options=options)
-        if options.ocr == "always" or (options.ocr == "auto" and _needs_ocr(page, text)):
-            _recognise(page, work, options, warnings)
+        work.bare = not text.strip() and next(iter(page.get_objects(max_depth=1)), None) is None
+        found = pdf_pictures.find(page, number, options=options, coverage=coverage)
+        needed = options.ocr != "always" and _needs_ocr(page, text)
+        if options.ocr == "always" or (options.ocr == "auto" and needed):
+            _recognise(page, work, options)
+        elif needed:
+            work.unread = "its text is an image, and text recognition is off (setting ocr)"
+        work.rubbish = not work.ocr and _is_rubbish(text)
         if work.ocr and sum(len(line.text) for b in work.blocks for line in b.lines) > 100:
-            found = [picture for picture in found if picture.covers < 0.6]  # the scan itself
+            scans = [picture for picture in found if picture.covers >= 0.6]
+            coverage.ignore("image", len(scans))
+            found = [picture for picture in found if picture.covers < 0.6]
         return work, found
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
-        warnings.append(f"page {number} could not be read: {reason}")
-        return _PageWork(number, [], 1, 1), []
+        return _PageWork(number, [], 1, 1, unread=f"the page is damaged: {reason}"), []
     finally:
         page.close()
 
 
 def _needs_ocr(page: Any, text: str) -> bool:
-    """Whether a page shows text that its text layer does not hold.
+    """Whether a page shows text that its text layer does not contain.
 
     That is so for scans (no text beside a picture), for letters drawn as shapes, and for fonts
     without a character map, which give rubbish.
     """
     import pypdfium2.raw as raw
 
-    visible = [c for c in text if not c.isspace()]
-    rubbish = sum(c == "\ufffd" or "\ue000" <= c <= "\uf8ff" or c < " " for c in visible)
-    if rubbish > 0.3 * len(visible):
+    if _is_rubbish(text):
         return True
+    visible = [c for c in text if not c.isspace()]
     if len(visible) >= 40:
         return False
     width, height = page.get_size()
@@ -245,17 +208,24 @@ def _needs_ocr(page: Any, text: str) -> bool:
     return False
 
 
-def _recognise(page: Any, work: _PageWork, options: ReadOptions, warnings: list[str]) -> None:
+def _is_rubbish(text: str) -> bool:
+    """Whether a text layer's codes stand for no letters."""
+    visible = [c for c in text if not c.isspace()]
+    rubbish = sum(c == "\ufffd" or "\ue000" <= c <= "\uf8ff" or c < " " for c in visible)
+    return rubbish > _RUBBISH * len(visible)
+
+
+def _recognise(page: Any, work: _PageWork, options: ReadOptions) -> None:
     # Never more than some 16 megapixels, however large the page claims to be.
     scale = min(_OCR_DPI / 72, (16e6 / (work.width * work.height)) ** 0.5)
     try:
         image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
         found = ocr.recognise(image, threads=options.threads)
     except ocr.OcrUnavailable as error:
-        warnings.append(f"page {work.number} is a scan: {error}")
+        work.unread = f"its text is an image: {error}"
         return
     except Exception as error:
-        warnings.append(f"page {work.number}: text recognition failed ({error})")
+        work.unread = f"text recognition failed: {' '.join(str(error).split())[:80]}"
         return
     if sum(len(r.text) for r in found) > sum(len(x.text) for b in work.blocks for x in b.lines):
         work.blocks = ocr.page_blocks(found)

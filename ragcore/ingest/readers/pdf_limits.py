@@ -19,8 +19,11 @@ from ragcore.files import open_regular
 MAX_CONTENT = 64 << 20  # bytes of one inflated stream: page content, forms, fonts, objects
 _RATIO = 1_000  # Deflate's most
 _BLOCK = 1 << 18
+_TAIL = 4_096  # bytes at a file's end in which its mark is looked for
 _HEAD = 1_000  # bytes before a stream in which its dictionary is looked for
 _STREAM = re.compile(rb"(?<!end)stream\r?\n")
+_LENGTH = re.compile(rb"/Length\s+(\d{1,9})\b(?!\s+\d+\s+R)")
+_ONLY_FLATE = re.compile(rb"/Filter\s*(?:/FlateDecode\b|\[\s*/FlateDecode\s*\])")
 _FLATE = re.compile(rb"/(?:FlateDecode|Fl)\b")
 _NUMBER = rb"/%s\s+(\d{1,9})\b"
 _WIDTH, _HEIGHT, _BITS = (
@@ -28,17 +31,33 @@ _WIDTH, _HEIGHT, _BITS = (
 )
 
 
-def check_streams(path: Path, *, max_megapixels: int) -> None:
-    """Raises UnreadableFile for a stream that inflates to more than its limit: 64 MiB, or for
+def is_cut_off(path: Path) -> bool:
+    """Whether the mark at the end of a PDF file is missing, or an object was begun after it."""
+    with open_regular(path) as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        _, mark, rest = file.read(_TAIL).rpartition(b"%%EOF")
+        return not mark or b" obj" in rest
+
+
+def check_streams(path: Path, *, max_megapixels: int) -> int:
+    """The number of streams with text or drawings that are certainly damaged.
+
+    Raises UnreadableFile for a stream that inflates to more than its limit: 64 MiB, or for
     an image what its pixels take, at most those of `max_megapixels` in four 8-bit channels."""
+    damaged = 0
     with open_regular(path) as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (ValueError, OSError):  # empty, or on no disk: the reader says what is wrong
-            return
+            return 0
         with data:
+            encrypted = data.find(b"/Encrypt") >= 0
             for head, start, end in _streams(data):
                 _check(data, head, start, end, max_megapixels)
+                if not encrypted and _is_damaged(data, head, start):
+                    damaged += 1
+    return damaged
 
 
 def _streams(data: mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
@@ -63,6 +82,25 @@ def _check(data: mmap.mmap, head: bytes, start: int, end: int, max_megapixels: i
                 f"a stream in the PDF inflates to more than {limit >> 20} MiB: it is damaged, or "
                 "made to use up memory"
             )
+
+
+def _is_damaged(data: mmap.mmap, head: bytes, start: int) -> bool:
+    """Whether a stream that is Deflate's alone, of a length that is stated, does not unpack."""
+    length, filters = _LENGTH.search(head), _ONLY_FLATE.search(head)
+    if length is None or filters is None or re.search(rb"/Subtype\s*/Image\b", head):
+        return False
+    end = start + int(length[1])
+    if data[start : start + 1] != b"x":  # its header says otherwise: another filter, or no stream
+        return False
+    unpacker = zlib.decompressobj()
+    try:
+        for block in _slices(data, start, min(end, len(data))):
+            while block:
+                unpacker.decompress(block, _BLOCK)
+                block = unpacker.unconsumed_tail
+    except zlib.error:
+        return True
+    return not unpacker.eof
 
 
 def _limit(head: bytes, max_megapixels: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ragcore.ingest import pictures
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers.options import ReadOptions
 from ragcore.types import Page, Picture
 
@@ -24,8 +25,8 @@ class Found:
     covers: float
 
 
-def find(page: Any, number: int, *, options: ReadOptions) -> list[Found]:
-    """The pictures on a pypdfium2 page that are more than decoration."""
+def find(page: Any, number: int, *, options: ReadOptions, coverage: CoverageBuilder) -> list[Found]:
+    """The pictures on a pypdfium2 page that are more than decoration; the others are counted."""
     import pypdfium2.raw as raw
 
     if options.max_pictures == 0:
@@ -35,18 +36,22 @@ def find(page: Any, number: int, *, options: ReadOptions) -> list[Found]:
     objects = page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=5)
     for count, item in enumerate(objects):
         if count >= _PER_PAGE:
-            break
+            why = f"only the first {_PER_PAGE} images of a page are looked at"
+            coverage.skip("image", why, number, count=1)
+            continue
         try:
             across, down = item.get_px_size()
             left, bottom, right, top = item.get_bounds()
             covers = max(0.0, right - left) * max(0.0, top - bottom) / max(width * height, 1.0)
             if not pictures.worth_keeping(across, down) or covers < 0.002:
-                continue
-            if across * down > options.max_megapixels * 1_000_000:
-                continue
-            found.append(Found(number, _encoded(item), min(1.0, covers)))
+                coverage.ignore("image")
+            elif across * down > options.max_megapixels * 1_000_000:
+                why = f"larger than {options.max_megapixels} megapixels (setting max_megapixels)"
+                coverage.skip("image", why, number, count=1)
+            else:
+                found.append(Found(number, _encoded(item), min(1.0, covers)))
         except Exception:  # one damaged picture is no reason to lose the page
-            continue
+            coverage.skip("image", "it is damaged", number, count=1)
     return found
 
 
@@ -67,8 +72,12 @@ def _encoded(item: Any) -> bytes:
 
 
 def describe(
-    found: list[Found], pages: tuple[Page, ...], *, options: ReadOptions
-) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    found: list[Found],
+    pages: tuple[Page, ...],
+    *,
+    options: ReadOptions,
+    coverage: CoverageBuilder,
+) -> tuple[Picture, ...]:
     """Picture records; where a page has one picture and one figure caption, they go together."""
     captions = {page.number: _captions(page.text) for page in pages}
     per_page: dict[int, int] = {}
@@ -80,7 +89,9 @@ def describe(
         return lines[0] if len(lines) == 1 and per_page[picture.page] == 1 else ""
 
     return pictures.describe_all(
-        ((picture.data, picture.page, caption(picture)) for picture in found), options=options
+        ((picture.data, picture.page, caption(picture)) for picture in found),
+        options=options,
+        coverage=coverage,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.pictures import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
@@ -15,6 +16,7 @@ from ragcore.ingest.readers.options import ReadOptions
 from ragcore.types import Page, ReadDocument
 
 _MAX_DEPTH = 20
+_MAX_CATEGORIES = 500
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
@@ -27,16 +29,18 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         slides = list(presentation.slides)
     except Exception as error:
         raise UnreadableFile("the presentation is damaged") from error
-    pages, images, problems = [], [], []
+    pages, images, coverage = [], [], CoverageBuilder()
     for number, slide in enumerate(slides, start=1):
         try:
-            page, found = _read_slide(slide, number)
+            page, found = _read_slide(slide, number, coverage)
+            coverage.read("page")
         except Exception as error:
-            problems.append(f"slide {number} could not be read: {one_line(str(error))[:80]}")
+            coverage.skip("page", f"the slide is damaged: {one_line(str(error))[:80]}", number)
             page, found = Page(number=number, text=""), []
         pages.append(page)
         images += [(data, number, caption) for data, caption in found]
-    pictures, warnings = describe_all(images if options.max_pictures else [], options=options)
+    kept = images if options.max_pictures else []
+    pictures = describe_all(kept, options=options, coverage=coverage)
     if not pictures and not any(page.text for page in pages):
         raise UnreadableFile("the presentation holds no text")
     title = one_line(presentation.core_properties.title or "")
@@ -51,11 +55,13 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         pictures=pictures,
         paged=True,
         metadata=properties_of(presentation.core_properties),
-        warnings=(*problems, *warnings),
+        coverage=coverage.done(),
     )
 
 
-def _read_slide(slide: Any, number: int) -> tuple[Page, list[tuple[bytes, str]]]:
+def _read_slide(
+    slide: Any, number: int, coverage: CoverageBuilder
+) -> tuple[Page, list[tuple[bytes, str]]]:
     builder = PageBuilder()
     images: list[tuple[bytes, str]] = []
     title = slide.shapes.title
@@ -65,7 +71,7 @@ def _read_slide(slide: Any, number: int) -> tuple[Page, list[tuple[bytes, str]]]
     shapes = sorted(slide.shapes, key=lambda shape: (shape.top or 0, shape.left or 0))
     for shape in _flat(shapes, 0):
         if shape.shape_id != skipped:
-            _read_shape(shape, builder, images)
+            _read_shape(shape, number, builder, images, coverage)
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
         notes = slide.notes_slide.notes_text_frame.text.strip()
         if notes:
@@ -81,11 +87,22 @@ def _flat(shapes: Any, depth: int) -> Iterator[Any]:
             yield shape
 
 
-def _read_shape(shape: Any, builder: PageBuilder, images: list[tuple[bytes, str]]) -> None:
+def _read_shape(
+    shape: Any,
+    number: int,
+    builder: PageBuilder,
+    images: list[tuple[bytes, str]],
+    coverage: CoverageBuilder,
+) -> None:
     if getattr(shape, "has_table", False) and shape.has_table:
         builder.rows([[cell.text for cell in row.cells] for row in shape.table.rows])
+        coverage.read("table")
     elif getattr(shape, "has_chart", False) and shape.has_chart:
-        _read_chart(shape.chart, builder)
+        _read_chart(shape.chart, number, builder, coverage)
+    elif shape.shape_type in _objects():
+        coverage.skip("attachment", "an embedded object, which is not read", number, count=1)
+    elif not shape.has_text_frame and shape._element.xpath(".//*[local-name()='relIds']"):
+        coverage.skip("image", "a diagram, whose text is not read", number, count=1)
     elif shape.has_text_frame:
         lines = []
         for paragraph in shape.text_frame.paragraphs:
@@ -96,17 +113,30 @@ def _read_shape(shape: Any, builder: PageBuilder, images: list[tuple[bytes, str]
     if hasattr(shape, "image"):
         try:
             images.append((shape.image.blob, one_line(_alternative_text(shape))[:300]))
-        except Exception:  # linked pictures have no bytes here
-            return
+        except Exception:
+            why = "it is linked or missing: the file does not hold it"
+            coverage.skip("image", why, number, count=1)
 
 
-def _read_chart(chart: Any, builder: PageBuilder) -> None:
+def _objects() -> frozenset[Any]:
+    from pptx.enum.shapes import MSO_SHAPE_TYPE as KINDS
+
+    return frozenset({KINDS.EMBEDDED_OLE_OBJECT, KINDS.LINKED_OLE_OBJECT})
+
+
+def _read_chart(chart: Any, number: int, builder: PageBuilder, coverage: CoverageBuilder) -> None:
     if chart.has_title and chart.chart_title.has_text_frame:
         builder.add(chart.chart_title.text_frame.text)
     for plot in chart.plots:
+        categories = list(plot.categories)
+        if len(categories) > _MAX_CATEGORIES:
+            why = f"only the first {_MAX_CATEGORIES} categories of a chart are kept"
+            coverage.skip("table", why, number, count=1, partial=True)
+        else:
+            coverage.read("table")
         series = list(plot.series)
         rows = [["", *(one_line(str(s.name)) for s in series)]]
-        for index, category in enumerate(list(plot.categories)[:500]):
+        for index, category in enumerate(categories[:_MAX_CATEGORIES]):
             values = [s.values[index] if index < len(s.values) else None for s in series]
             rows.append([str(category), *("" if v is None else f"{v:g}" for v in values)])
         builder.rows(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ragcore.errors import MissingExtra, RagcoreError, UnreadableFile
+from ragcore.ingest.coverage import with_coverage
 from ragcore.ingest.readers.choose import choose
 from ragcore.ingest.readers.contract import check_document
 from ragcore.ingest.readers.options import ReadOptions
@@ -16,8 +17,8 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
 
     Raises `UnreadableFile` with one line that says why: missing, empty, too large, locked, cut
     off or damaged, of a wrong or unknown type. Whatever else a format's library throws at
-    damaged bytes is turned into that too. Pictures that are part of a document and cannot be
-    read are left out with a warning.
+    damaged bytes is turned into that too. What of a document cannot be read is in its `coverage`,
+    with a warning for each.
 
     Example: `read(Path("handbook.pdf")).pages[0].text`
     """
@@ -35,6 +36,7 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
         reader, file = choose(path)
         document = reader.read(file, options)
         check_document(document)
+        document = with_coverage(document)
     except MissingExtra as error:
         raise UnreadableFile(str(error)) from error
     except RagcoreError:

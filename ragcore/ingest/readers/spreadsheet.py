@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
@@ -15,7 +18,8 @@ from ragcore.ingest.readers.options import ReadOptions
 from ragcore.types import Page, ReadDocument
 
 MAX_COLUMNS = 500
-_MAX_EMPTY_ROWS = 2000  # in a row: what follows is formatting, not content
+_MAX_EMPTY_ROWS = 100_000  # in a row
+_RASTER = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".emf", ".wmf")
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
@@ -30,18 +34,16 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     except Exception as error:
         raise UnreadableFile("the workbook is damaged") from error
     pages: list[Page] = []
-    warnings: list[str] = []
+    coverage = CoverageBuilder()
     try:
         left = options.max_characters
         for number, sheet in enumerate(workbook.worksheets, start=1):
             builder = PageBuilder()
             builder.heading(sheet.title, 1)
-            try:
-                add_rows(builder, _sheet_rows(sheet), left, warnings)
-            except Exception as error:
-                warnings.append(f"sheet {number} is damaged: {one_line(str(error))[:80]}")
+            _read_sheet(sheet, builder, max(0, left), coverage)
             left -= len(builder)
             pages.append(builder.page(number, label=sheet.title[:50]))
+        _count_the_rest(file.path, workbook, coverage)
         properties = workbook.properties
     finally:
         workbook.close()
@@ -53,8 +55,40 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         pages=tuple(pages),
         paged=True,
         metadata=properties_of(properties),
-        warnings=tuple(dict.fromkeys(warnings)),
+        coverage=coverage.done(),
     )
+
+
+def _read_sheet(sheet: Any, builder: PageBuilder, limit: int, coverage: CoverageBuilder) -> None:
+    title = len(builder)
+    try:
+        problems = add_rows(builder, _sheet_rows(sheet), limit)
+    except Exception as error:
+        problems = [f"it is damaged: {one_line(str(error))[:80]}"]
+    if problems:
+        partial = len(builder) > title
+        coverage.skip("sheet", "; ".join(problems), sheet.title, partial=partial)
+    else:
+        coverage.read("sheet")
+
+
+def _count_the_rest(path: Path, workbook: Any, coverage: CoverageBuilder) -> None:
+    """Sheets that the workbook lists and the file does not hold, chart sheets, and images."""
+    from defusedxml.ElementTree import fromstring
+
+    for chart in workbook.chartsheets:
+        coverage.skip("sheet", "a sheet that is one chart is not read", chart.title)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        listing = next((name for name in names if name.endswith("workbook.xml")), "")
+        tree = fromstring(archive.read(listing)) if listing else ()
+    listed = [e.get("name", "") for part in tree if part.tag.endswith("}sheets") for e in part]
+    for name in listed:
+        if name not in workbook.sheetnames:
+            coverage.skip("sheet", "its data is missing in the file", name)
+    images = [name for name in names if "/media/" in name and name.lower().endswith(_RASTER)]
+    for name in images:
+        coverage.skip("image", "images in workbooks are not read", name.rsplit("/", 1)[-1])
 
 
 def _sheet_rows(sheet: Any) -> Iterator[list[str]]:
@@ -62,14 +96,14 @@ def _sheet_rows(sheet: Any) -> Iterator[list[str]]:
     sheet.reset_dimensions()
     empty = 0
     for row in sheet.iter_rows(values_only=True):
-        cells = [_cell(value) for value in row[:MAX_COLUMNS]]
+        cells = [_cell(value) for value in row]
         if any(cells):
             empty = 0
             yield cells
         else:
             empty += 1
             if empty > _MAX_EMPTY_ROWS:
-                return
+                raise ValueError(f"reading stopped after {_MAX_EMPTY_ROWS:,} empty rows")
 
 
 def _cell(value: object) -> str:
@@ -85,18 +119,22 @@ def _cell(value: object) -> str:
     return one_line(str(value))
 
 
-def add_rows(
-    builder: PageBuilder, rows: Iterable[list[str]], limit: int, warnings: list[str]
-) -> None:
-    """Add rows as lines, at most `limit` characters of them; a warning says if some were left."""
+def add_rows(builder: PageBuilder, rows: Iterable[list[str]], limit: int) -> list[str]:
+    """Add rows as lines, at most `limit` characters of them and 500 cells of each; return what
+    was left out, one reason each."""
+    problems: dict[str, None] = {}
 
     def within() -> Iterator[list[str]]:
         kept = 0
         for row in rows:
+            if any(row[MAX_COLUMNS:]):
+                problems[f"only the first {MAX_COLUMNS} columns are kept"] = None
+            row = row[:MAX_COLUMNS]
             kept += sum(map(len, row)) + 3 * len(row)
             if kept > limit:
-                warnings.append("only the first rows were kept: the table is very large")
+                problems["only the first rows are kept: the table is very large"] = None
                 return
             yield row
 
     builder.rows(within())
+    return list(problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ragcore.errors import UnreadableFile
+from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers.clean import clean, decode
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
@@ -14,20 +15,27 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     text = decode(file.read_bytes())
     if text and text.count("�") > len(text) * 0.1:
         raise UnreadableFile("the text is in no known encoding: save it as UTF-8")
-    warnings: tuple[str, ...] = ()
-    if len(text) > options.max_characters:
-        text = text[: options.max_characters]
-        warnings = (f"only the first {options.max_characters} characters were kept",)
+    limit, cut = options.max_characters, 0
+    if len(text) > limit:
+        cut = text.count("\f", limit) + 1
+        text = text[:limit]
     parts = [clean(part) for part in text.split("\f")]
     while parts and not parts[-1].strip():
         parts.pop()
     if not any(part.strip() for part in parts):
         raise UnreadableFile("the file holds no text")
     pages = tuple(Page(number=n, text=part) for n, part in enumerate(parts, start=1))
+    coverage = CoverageBuilder()
+    coverage.read("page", len(pages) - (1 if cut else 0))
+    if cut:
+        why = f"only the first {limit:,} characters are kept"
+        coverage.skip("page", why, len(pages), partial=True)
+        if cut > 1:
+            coverage.skip("page", why, range(len(pages) + 1, len(pages) + cut))
     return ReadDocument(
         media_type=file.media_type,
         title="",
         pages=pages,
         paged=len(pages) > 1,
-        warnings=warnings,
+        coverage=coverage.done(),
     )
