@@ -14,6 +14,7 @@ SOURCES = sorted([*(ROOT / "ragcore").rglob("*.py"), *(ROOT / "app").rglob("*.py
 
 # From the faces down to the vocabulary; rooms of one line are neighbours.
 FLOORS = (
+    ("ragcore.testing",),
     ("ragcore.cli", "ragcore.api", "ragcore.mcp"),
     ("app",),
     ("ragcore.doctor", "ragcore.backup", "ragcore.move"),

@@ -52,6 +52,7 @@ ROOMS = {
     "ragcore/mcp/": "mcp",
     "ragcore/diffusion/": "diffusion",
     "ragcore/tuning/": "train",
+    "ragcore/testing/": "dev",
     "ragcore/image_metrics.py": "train",
     "ragcore/evals/reliability.py": "train",
     "ragcore/ingest/ray_cluster.py": "ray",

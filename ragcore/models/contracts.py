@@ -53,6 +53,7 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str], kind: TextKind = "passage") -> FloatArray:
         """Return float32 [n, d], each row L2-normalized, in the order given; [0, d] for no text.
 
+        A text in which the model finds nothing to read, such as an empty one, may be zeros.
         `kind` says whether the texts are queries or passages, for models that encode the two
         differently. Longer texts than the model reads are cut. Raises ModelUnavailable.
         """

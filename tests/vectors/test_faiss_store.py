@@ -16,13 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ragcore.errors import RagcoreError
+from ragcore.testing.vectors import (
+    D,
+    Opener,
+    VectorStoreConformance,
+    exactly,
+    recall,
+    unit,
+)
 from ragcore.vectors import CorruptStoreError, faiss_store, index_types
 from ragcore.vectors.faiss_store import FaissStore
 
-from .conformance import Conformance, D, Opener, exactly, recall, unit
 
-
-class _Faiss(Conformance):
+class _Faiss(VectorStoreConformance):
     kind: ClassVar[str]
 
     @pytest.fixture

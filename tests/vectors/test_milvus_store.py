@@ -13,17 +13,23 @@ import numpy as np
 import pytest
 
 from ragcore.errors import RagcoreError, UsageError, VectorsUnavailable
+from ragcore.testing.vectors import (
+    D,
+    Opener,
+    VectorStoreConformance,
+    exactly,
+    recall,
+    unit,
+)
 from ragcore.vectors import CorruptStoreError, milvus_connection, milvus_store
 from ragcore.vectors.milvus_connection import MilvusConnection
 from ragcore.vectors.milvus_store import MilvusStore
 from tests.milvus_server import TOKEN, MilvusServer
 
-from .conformance import Conformance, D, Opener, exactly, recall, unit
-
 pytestmark = pytest.mark.full
 
 
-class _Milvus(Conformance):
+class _Milvus(VectorStoreConformance):
     exact = False
     transient = False
 

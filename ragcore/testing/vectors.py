@@ -1,22 +1,33 @@
-"""What every vector store must do. A backend's test class inherits `Conformance`."""
+"""What every vector store must do, and the backend that opens it."""
 
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
 
-from ragcore.vectors import VectorStore
+from ragcore.vectors import StoreKey, VectorBackend, VectorStore
 
-D = 24
+if TYPE_CHECKING:
+    from ragcore.types import FloatArray, IdArray
+
+D = 24  # dimensions of the stores that are tested
 Opener = Callable[[Path], VectorStore]
 
 
-def unit(n: int, seed: int = 0, dimension: int = D) -> np.ndarray:
+def store_key(name: str, collection_id: int = 1) -> StoreKey:
+    """The key of a store of `D` dimensions, another one for each name."""
+    space_id = zlib.crc32(name.encode())
+    created = f"2026-01-01T00:00:00.00000{collection_id}+00:00"
+    return StoreKey(collection_id, created, space_id, f"{name}@1", D)
+
+
+def unit(n: int, seed: int = 0, dimension: int = D) -> FloatArray:
     """Clustered unit vectors [n, dimension] in float16 precision."""
     centres = np.random.default_rng(12).standard_normal((12, dimension))
     rng = np.random.default_rng(seed)
@@ -26,37 +37,46 @@ def unit(n: int, seed: int = 0, dimension: int = D) -> np.ndarray:
 
 
 def exactly(
-    ids: np.ndarray, vectors: np.ndarray, queries: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
+    ids: IdArray, vectors: FloatArray, queries: FloatArray, k: int
+) -> tuple[FloatArray, IdArray]:
     """The oracle: plain numpy."""
     scores = queries @ vectors.T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), ids[order]
 
 
-def recall(found: np.ndarray, right: np.ndarray) -> float:
+def recall(found: IdArray, right: IdArray) -> float:
     return float(
         np.mean([len(set(f) & set(r)) / len(r) for f, r in zip(found, right, strict=True)])
     )
 
 
-class Conformance:
-    """Override `open`; `exact` says whether results must equal the oracle's, `transient`
-    whether what was not saved is forgotten."""
+class VectorStoreConformance:
+    """Override the fixture `backend` with a fresh backend, or `open` with what opens a store of
+    `D` dimensions by the name of a folder, as it was last saved or else empty.
+
+    `exact` says whether results must equal those of plain numpy, `transient` whether what was not
+    saved is forgotten when a store is closed; a store whose search is approximate must find
+    `least_recall` of the true neighbors.
+    """
 
     exact: ClassVar[bool] = True
     transient: ClassVar[bool] = True
     least_recall: ClassVar[float] = 0.95
 
     @pytest.fixture
-    def open(self, tmp_path: Path) -> Opener:
-        raise NotImplementedError
+    def backend(self, tmp_path: Path) -> VectorBackend:
+        raise NotImplementedError("override the fixture `backend`: it returns a VectorBackend")
+
+    @pytest.fixture
+    def open(self, backend: VectorBackend) -> Opener:
+        return lambda folder: backend.open(store_key(folder.name), expected=1000)
 
     @pytest.fixture
     def store(self, open: Opener, tmp_path: Path) -> VectorStore:
         return open(tmp_path / "store")
 
-    def agree(self, store: VectorStore, ids: np.ndarray, vectors: np.ndarray, k: int = 10) -> None:
+    def agree(self, store: VectorStore, ids: IdArray, vectors: FloatArray, k: int = 10) -> None:
         queries = unit(20, seed=99)
         scores, found = store.search(queries, k)
         right_scores, right = exactly(ids, vectors, queries, k)
@@ -258,3 +278,65 @@ class Conformance:
             thread.join()
         assert not problems
         assert store.count() == 200 + 14 * 140
+
+
+class VectorBackendConformance:
+    """Override the fixture `backend` with a fresh backend; `durable`: a saved store is there for
+    the next backend (fixture `reopened`), as it is unless stores are in memory only."""
+
+    durable: ClassVar[bool] = True
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> VectorBackend:
+        raise NotImplementedError("override the fixture `backend`: it returns a VectorBackend")
+
+    @pytest.fixture
+    def reopened(self, tmp_path: Path) -> Callable[[], VectorBackend]:
+        """What makes another backend of the same URL and context."""
+        raise NotImplementedError("override the fixture `reopened`, or set `durable = False`")
+
+    def filled(self, backend: VectorBackend, key: StoreKey, count: int) -> None:
+        store = backend.open(key, expected=count)
+        store.add(np.arange(count, dtype=np.int64), unit(count))
+        store.save("7")
+        store.close()
+
+    def test_it_says_what_it_is(self, backend: VectorBackend) -> None:
+        assert isinstance(backend.description, str)
+        assert backend.description
+        assert "\n" not in backend.description
+
+    def test_stores_are_apart(self, backend: VectorBackend) -> None:
+        one, two, other = store_key("a"), store_key("b"), store_key("a", 2)
+        for count, key in enumerate((one, two, other), start=3):
+            self.filled(backend, key, count)
+        for count, key in enumerate((one, two, other), start=3):
+            store = backend.open(key, expected=count)
+            assert (store.count(), store.saved_tag, store.dimension) == (count, "7", D)
+            store.close()
+        backend.close()
+
+    def test_dropped_stores_are_empty(self, backend: VectorBackend) -> None:
+        one, two, other = store_key("a"), store_key("b"), store_key("a", 2)
+        for key in (one, two, other):
+            self.filled(backend, key, 3)
+        backend.drop(one)
+        backend.drop(one)  # there is none any more
+        assert [backend.open(key).count() for key in (one, two, other)] == [0, 3, 3]
+        self.filled(backend, one, 3)
+        backend.drop_collection(one.collection_id, one.created)
+        backend.drop_collection(one.collection_id, one.created)
+        assert [backend.open(key).count() for key in (one, two, other)] == [0, 0, 3]
+        assert backend.open(one).saved_tag == ""
+        backend.close()
+
+    def test_saved_stores_are_there_later(
+        self, backend: VectorBackend, request: pytest.FixtureRequest
+    ) -> None:
+        if not self.durable:
+            pytest.skip("its stores are in memory only")
+        self.filled(backend, store_key("a"), 5)
+        backend.close()
+        again: VectorBackend = request.getfixturevalue("reopened")()
+        assert again.open(store_key("a"), expected=5).ids().tolist() == [0, 1, 2, 3, 4]
+        again.close()
