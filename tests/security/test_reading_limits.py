@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 import zlib
@@ -128,6 +129,18 @@ def test_an_honest_pdf_is_read_as_before(tmp_path: Path) -> None:
     line = b"BT /F1 12 Tf 72 700 Td (The river rises in spring.) Tj ET\n"
     path = pdf(tmp_path / "ok.pdf", zlib.compress(line), b"/Filter/FlateDecode")
     assert "river rises" in read(path).pages[0].text
+
+
+def test_bytes_after_the_end_of_a_stream_are_left_alone(tmp_path: Path) -> None:
+    """Many writers put an end of line before "endstream"."""
+    line = b"BT /F1 12 Tf 72 700 Td (The river rises in spring.) Tj ET\n"
+    comment = b"".join(
+        b"%%%s\n" % random.Random(n).randbytes(40).hex().encode() for n in range(4000)
+    )
+    data = zlib.compress(line + comment) + b"\r\n"
+    path = pdf(tmp_path / "ok.pdf", data, b"/Filter/FlateDecode")
+    result, _, _ = reading(path, timeout=30)
+    assert not result.error
 
 
 def test_pixels_of_a_pdf_image_set_its_limit(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def _is_damaged(data: mmap.mmap, head: bytes, start: int) -> bool:
     unpacker = zlib.decompressobj()
     try:
         for block in _slices(data, start, min(end, len(data))):
-            while block:
+            while block and not unpacker.eof:  # bytes after the end stay unconsumed
                 unpacker.decompress(block, _BLOCK)
                 block = unpacker.unconsumed_tail
     except zlib.error:
@@ -130,7 +130,7 @@ def _inflate(blocks: Iterator[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj()
     try:
         for block in blocks:
-            while block:
+            while block and not unpacker.eof:  # bytes after the end stay unconsumed
                 yield unpacker.decompress(block, _BLOCK)
                 block = unpacker.unconsumed_tail
             if unpacker.eof:
