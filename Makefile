@@ -10,6 +10,9 @@ WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
 READY := $(VENV)/.ready
 
+# Without cached bytecode every process that a test starts compiles thousands of modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all durations lint format bench constraints release clean
 

@@ -139,7 +139,10 @@ class ModelMemory:
         """Unload idle weights, all or those called `name`; return how many were unloaded."""
         with self._changed:
             chosen = [w for w in self._weights if name is None or w.name == name]
-            return sum(weights.unload() for weights in chosen)
+            freed = [weights for weights in chosen if weights.unload(collect=False)]
+        for device in {weights.device for weights in freed}:
+            _collect(device)
+        return len(freed)
 
     def _reserve(self, wanted: Weights[Any]) -> None:
         """Make room for weights that are about to be loaded. Raises ModelUnavailable."""
@@ -248,8 +251,11 @@ class Weights(Generic[T]):
         """Bytes that they will take: as measured before, else as estimated."""
         return self._known_size or self._size()
 
-    def unload(self) -> bool:
-        """Free the memory unless they are in use; whether it was freed."""
+    def unload(self, *, collect: bool = True) -> bool:
+        """Free the memory unless they are in use; whether it was freed.
+
+        Without `collect` the caller calls the garbage collector, once for many of them.
+        """
         with self._changed:
             if not self.idle:
                 return False
@@ -258,7 +264,8 @@ class Weights(Generic[T]):
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            _collect(self.device)
+            if collect:
+                _collect(self.device)
             self._changed.notify_all()
             return True
 
