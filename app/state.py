@@ -18,6 +18,7 @@ from ragcore.catalog.principals import LOCAL, Principal
 from ragcore.errors import RagcoreError
 from ragcore.library import Library
 from ragcore.settings import Settings
+from ragcore.storage import storage_error
 
 from .access import owner_of
 from .login import SESSION_COOKIE, Login
@@ -152,7 +153,11 @@ def errors_as_sentences() -> Iterator[None]:
         yield
     except RagcoreError as error:
         st.error(sentence(str(error)), icon=":material/error:")
-    except Exception:
+    except Exception as error:
+        known = storage_error(error, "nothing was stored") if isinstance(error, OSError) else None
+        if known is not None:
+            st.error(sentence(str(known)), icon=":material/error:")
+            return
         number = secrets.token_hex(3)
         log.exception("problem %s", number)
         st.error(

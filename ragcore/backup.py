@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -24,9 +25,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ragcore import __version__
+from ragcore.catalog.engine import head_revision, read_only_uri
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.private_files import private_folder
+from ragcore.redaction import mask_url
 from ragcore.settings import Settings
+from ragcore.storage import can_write, storage_error, storing
 from ragcore.types import Progress, ProgressCallback
 
 FORMAT = 1
@@ -54,6 +58,27 @@ class Archived:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A line of `settings.toml` that a restore changes; None: it is not there. No secrets."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came out of an archive: number of files, their bytes, where an earlier home was put,
+    and the settings that are others now."""
+
+    path: Path
+    files: int
+    size: int
+    aside: Path | None = None
+    settings: tuple[SettingChange, ...] = ()
+
+
 def backup(
     settings: Settings, target: Path, *, progress: ProgressCallback | None = None
 ) -> Archived:
@@ -67,8 +92,9 @@ def backup(
     mode = _mode(target)
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent}")
-    handle, part = tempfile.mkstemp(dir=target.parent, prefix=".ragcore-backup-")
-    os.close(handle)  # made for its owner only
+    with storing(f"{target} was not written"):
+        handle, part = tempfile.mkstemp(dir=target.parent, prefix=".ragcore-backup-")
+        os.close(handle)  # made for its owner only
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ragcore-") as folder:
             snapshot = Path(folder) / CATALOGUE
@@ -77,6 +103,8 @@ def backup(
                 written = _write(archive, settings, snapshot, target, progress)
         os.replace(part, target)
     except OSError as error:
+        if problem := storage_error(error, f"{target} was not written"):
+            raise problem from error
         raise RagcoreError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(FileNotFoundError):
@@ -89,13 +117,16 @@ def restore(
     settings: Settings,
     *,
     replace: bool = False,
+    check: bool = False,
     progress: ProgressCallback | None = None,
-) -> tuple[Archived, Path | None]:
-    """Put an archive's library into `settings.home`; return what came, and what was put aside.
+) -> Restored:
+    """Put an archive's library into `settings.home`.
 
     A home that holds a library is refused; with `replace` it is renamed first, never deleted.
-    Nothing is changed unless every file agrees with the archive's checksums. Raises UsageError
-    for no archive of ours or a home in the way, RagcoreError for a damaged one.
+    Nothing is changed unless every file agrees with the archive's checksums, and its database is
+    sound and of a schema that this ragcore knows. With `check` nothing is changed in any case.
+    Raises UsageError for no archive of ours, one of a newer ragcore, or a home in the way,
+    RagcoreError for a damaged one.
     """
     archive, home = archive.expanduser(), settings.home
     if settings.database_url:
@@ -103,7 +134,7 @@ def restore(
     if not archive.is_file():
         raise UsageError(f"there is no file {archive}")
     taken = home.is_dir() and any(home.iterdir())
-    if taken and not replace:
+    if taken and not (replace or check):
         raise UsageError(
             f"{home} is not empty: give another folder by RAGCORE_HOME, or --replace to put what "
             "is there aside"
@@ -113,11 +144,15 @@ def restore(
         unpacked = Path(folder) / "home"
         private_folder(unpacked)
         files, size = _unpack(archive, unpacked, progress)
-        aside = _put_aside(home) if taken else None
-        if home.is_dir():
-            home.rmdir()
-        os.replace(unpacked, home)
-    return Archived(archive, files, size), aside
+        _check_catalogue(archive, unpacked / CATALOGUE)
+        changes = _changed_settings(home, unpacked)
+        aside = None
+        if not check:
+            aside = _put_aside(home) if taken else None
+            if home.is_dir():
+                home.rmdir()
+            os.replace(unpacked, home)
+    return Restored(archive, files, size, aside, changes)
 
 
 def _done(progress: ProgressCallback | None) -> None:
@@ -140,11 +175,18 @@ def _catalogue(settings: Settings) -> Path:
     return path
 
 
+def _reading(catalogue: Path) -> str:
+    """How SQLite opens the catalogue to read it."""
+    if can_write(catalogue.parent):
+        return f"{catalogue.as_uri()}?mode=ro"
+    return read_only_uri(catalogue)
+
+
 def _snapshot(catalogue: Path, copy: Path) -> None:
     """All pages within one read transaction: whoever writes meanwhile goes on writing."""
     try:
         with (
-            closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(_reading(catalogue), uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
@@ -162,7 +204,7 @@ def _write(
     target: Path,
     progress: ProgressCallback | None,
 ) -> tuple[int, int, tuple[str, ...]]:
-    files = [(CATALOGUE, snapshot), *_kept_files(settings, target)]
+    files = [(CATALOGUE, snapshot), *kept_files(settings, target)]
     sums: dict[str, str] = {}
     missing: list[str] = []
     size = 0
@@ -192,7 +234,8 @@ def _write(
     return len(sums), size, tuple(missing)
 
 
-def _kept_files(settings: Settings, target: Path) -> Iterator[tuple[str, Path]]:
+def kept_files(settings: Settings, target: Path) -> Iterator[tuple[str, Path]]:
+    """(name, path) of the home's files besides the catalogue that cannot be made again."""
     home = settings.home
     for folder, folders, names in os.walk(home):
         here = Path(folder)
@@ -265,6 +308,48 @@ def _unpack(archive: Path, folder: Path, progress: ProgressCallback | None) -> t
         wrong = {name for name, _ in set(sums.items()) ^ set(manifest["sha256"].items())}
         raise RagcoreError(f"{archive} is damaged: {min(wrong)} differs from its checksum")
     return len(sums), size
+
+
+def _check_catalogue(archive: Path, catalogue: Path) -> None:
+    """Raises RagcoreError for a damaged database, UsageError for one of a newer ragcore."""
+    try:
+        with closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro&immutable=1", uri=True)) as it:
+            wrong = it.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            broken = len(it.execute("PRAGMA foreign_key_check").fetchall())
+            row = it.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise RagcoreError(f"the database in {archive} is damaged: {error}") from error
+    if wrong != "ok" or broken:
+        reason = wrong if wrong != "ok" else f"{broken} rows refer to rows that are not there"
+        raise RagcoreError(f"the database in {archive} is damaged: {reason}")
+    if row is None or row[0] > head_revision():
+        raise UsageError(f"{archive} was made by a newer ragcore (schema {row and row[0]})")
+
+
+def _changed_settings(home: Path, unpacked: Path) -> tuple[SettingChange, ...]:
+    before, after = _settings_in(home), _settings_in(unpacked)
+    return tuple(
+        SettingChange(name, before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def _settings_in(folder: Path) -> dict[str, str]:
+    """The lines of a settings file, secrets by a digest that only says whether they differ."""
+    try:
+        values = tomllib.loads((folder / "settings.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    shown = {}
+    for name, value in values.items():
+        known = Settings.model_fields.get(name)
+        if known is not None and not known.repr:
+            digest = hashlib.sha256(str(value).encode()).hexdigest()[:8]
+            shown[name] = f"secret {digest}" if value else ""
+        else:
+            shown[name] = mask_url(value) if isinstance(value, str) else json.dumps(value)
+    return shown
 
 
 def _open(source: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from ragcore import __version__
-from ragcore.errors import RagcoreError
+from ragcore.errors import DatabaseDamaged, RagcoreError
 from ragcore.library import Library
 from ragcore.private_files import exposed, make_private
 
@@ -149,12 +149,16 @@ def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Find
     from ragcore.catalog.engine import current_revision
     from ragcore.catalog.postgres import shown
 
-    catalog = library.catalog
-    wrong = integrity.check_database(catalog)
+    try:
+        catalog = library.catalog
+        wrong = integrity.check_database(catalog)
+    except DatabaseDamaged as error:
+        wrong = [str(error)]
     for problem in wrong:
         yield Finding("catalogue", "problem", f"{problem}; restore it from a backup")
-    if wrong:
-        return  # nothing below can be trusted
+    if wrong:  # nothing below can be trusted
+        yield from _readable(library)
+        return
     where = shown(catalog.engine.url)
     yield Finding("catalogue", "ok", f"{where}, schema {current_revision(catalog.engine)}")
     yield from _mendable(
@@ -181,6 +185,23 @@ def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Find
     for job in interrupted:
         detail = f"{job.kind} job {job.id} of {job.collection!r} was interrupted; run it again"
         yield Finding("jobs", "note", detail)
+
+
+def _readable(library: Library) -> Iterator[Finding]:
+    """What `ragcore recover` could save of a damaged catalogue."""
+    from ragcore.recover import readable
+
+    if library.settings.database_url:
+        return
+    found = readable(library.settings.home / "catalogue.db")
+    for name in ("collections", "documents", "pages", "passages", "images", "embeddings"):
+        lost = found.lost.get(name, 0)
+        state: State = "problem" if lost else "note"
+        detail = f"{found.rows.get(name, 0):,} can be read" + (f", {lost:,} cannot" if lost else "")
+        yield Finding(f"readable {name}", state, detail)
+    yield Finding(
+        "readable", "note", "`ragcore recover FOLDER` writes what can be read into a new home"
+    )
 
 
 def _collection(library: Library, collection_id: int, name: str, repair: bool) -> Iterator[Finding]:

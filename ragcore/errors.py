@@ -33,8 +33,16 @@ class TooLarge(UsageError):
     """What was given is larger than a limit or a whole quota."""
 
 
-class StorageFull(RagcoreError):
+class StorageUnavailable(RagcoreError):
+    """What is to be stored cannot be, for a reason that is not ragcore's."""
+
+
+class StorageFull(StorageUnavailable):
     """The disk, or a quota, has no room for what is to be stored."""
+
+
+class StorageReadOnly(StorageUnavailable):
+    """The home folder, or another one, cannot be written to."""
 
 
 class UnreadableFile(RagcoreError):
@@ -47,6 +55,10 @@ class ModelUnavailable(RagcoreError):
 
 class DatabaseUnavailable(RagcoreError):
     """The catalogue's server is gone, starting, or too busy; the same may work in a moment."""
+
+
+class DatabaseDamaged(RagcoreError):
+    """The catalogue's file is damaged; `ragcore recover` saves what can be read."""
 
 
 class SearchTimeout(RagcoreError):

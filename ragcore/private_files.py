@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ragcore.storage import storing
 
 _OTHERS = 0o077
 _FOLDER, _FILE = 0o700, 0o600
@@ -50,6 +53,23 @@ def write_private(path: Path, data: bytes | str) -> None:
     with open(path, "wb", opener=_opener) as out:
         out.write(content)
     path.chmod(_FILE)  # one that was there keeps its mode otherwise
+
+
+def replace_private(path: Path, data: bytes | str) -> None:
+    """Write a file for this user alone in place of what is there: all of it, or nothing.
+
+    Raises StorageFull or StorageReadOnly where the disk refuses.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with storing(f"{path.name} was not written"):
+            private_folder(path.parent)
+            write_private(partial, data)
+            partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def make_private(folder: Path) -> None:

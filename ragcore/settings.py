@@ -23,7 +23,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from ragcore.errors import UsageError
-from ragcore.private_files import private_folder, write_private
+from ragcore.private_files import replace_private
 from ragcore.redaction import remember, remember_url
 
 
@@ -273,8 +273,5 @@ def save_setting(home: Path, name: str, value: str | int | bool) -> Path:
     if not found:
         text = f"{line}\n{text}"
     tomllib.loads(text)
-    private_folder(home)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    write_private(partial, text)
-    partial.replace(path)
+    replace_private(path, text)
     return path

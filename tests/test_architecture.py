@@ -17,7 +17,7 @@ FLOORS = (
     ("ragcore.testing",),
     ("ragcore.cli", "ragcore.api", "ragcore.mcp"),
     ("app",),
-    ("ragcore.doctor", "ragcore.backup", "ragcore.move"),
+    ("ragcore.doctor", "ragcore.backup", "ragcore.move", "ragcore.recover"),
     ("ragcore.library",),
     (
         "ragcore.ingest",
@@ -53,6 +53,7 @@ FLOORS = (
         "ragcore.sentences",
         "ragcore.shown",
         "ragcore.stems",
+        "ragcore.storage",
     ),
 )
 HEIGHT = {room: len(FLOORS) - at for at, floor in enumerate(FLOORS) for room in floor}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import sqlite3
 import tarfile
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,8 +55,8 @@ def test_there_and_back(library: Library, settings: Settings, tmp_path: Path, na
     made = backup(settings, tmp_path / name)
     assert made.path.stat().st_mode & 0o077 == 0, "keys are in it"
     other = settings.model_copy(update={"home": tmp_path / "other"})
-    found, aside = restore(made.path, other)
-    assert (found.files, found.size, aside) == (made.files, made.size, None)
+    found = restore(made.path, other)
+    assert (found.files, found.size, found.aside) == (made.files, made.size, None)
     assert (other.uploads / "1" / "letter.txt").read_text() == "uploaded"
     assert not (other.home / "indexes").exists(), "they follow from the catalogue"
     with Library(other) as again:
@@ -97,7 +101,7 @@ def test_a_home_in_the_way_is_refused_or_put_aside(
     with pytest.raises(UsageError, match="not empty"):
         restore(made.path, taken)
     assert (home / "precious").read_text() == "mine"
-    _, aside = restore(made.path, taken, replace=True)
+    aside = restore(made.path, taken, replace=True).aside
     assert aside is not None
     assert (aside / "precious").read_text() == "mine"
     assert not (home / "precious").exists()
@@ -168,3 +172,67 @@ def test_wrong_targets_are_named(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="pg_dump"):
         backup(served, tmp_path / "kept.tar")
     assert not list(tmp_path.glob("*.tar*"))
+
+
+def with_catalogue(made: Path, target: Path, change: Callable[[Path], None]) -> Path:
+    """The archive with its database changed, and a manifest that agrees."""
+    database = target.with_suffix(".db")
+    with tarfile.open(made) as archive:
+        found, about = archive.extractfile("catalogue.db"), archive.extractfile(MANIFEST)
+        assert found is not None
+        assert about is not None
+        database.write_bytes(found.read())
+        manifest = json.loads(about.read())
+    change(database)
+    data = database.read_bytes()
+    manifest["sha256"]["catalogue.db"] = hashlib.sha256(data).hexdigest()
+    files = {"catalogue.db": data, MANIFEST: json.dumps(manifest).encode()}
+    return repacked(made, target, files)
+
+
+def test_a_damaged_or_newer_database_is_refused_before_anything_is_replaced(
+    library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    made = backup(settings, tmp_path / "kept.tar").path
+
+    def damage(database: Path) -> None:
+        with database.open("r+b") as file:
+            for page in range(3, 30):
+                file.seek(page * 4096)
+                file.write(bytes(4096))
+
+    def of_the_future(database: Path) -> None:
+        with closing(sqlite3.connect(database)) as opened, opened:
+            opened.execute("UPDATE alembic_version SET version_num = '9999_future'")
+
+    home = tmp_path / "target"
+    home.mkdir()
+    (home / "precious").write_text("mine")
+    target = settings.model_copy(update={"home": home})
+    for change, message in ((damage, "is damaged"), (of_the_future, "newer ragcore")):
+        archive = with_catalogue(made, tmp_path / f"{change.__name__}.tar", change)
+        with pytest.raises(RagcoreError, match=message):
+            restore(archive, target, replace=True)
+        assert [path.name for path in home.iterdir()] == ["precious"]
+    assert not list(tmp_path.glob("target.before-*"))
+
+
+def test_settings_that_would_change_are_shown_before(
+    library: Library, settings: Settings, tmp_path: Path
+) -> None:
+    (settings.home / "settings.toml").write_text(
+        'ocr = "off"\nvectors = "http://u:pw@host"\nvectors_token = "abc"\nmax_file_mb = 5\n'
+    )
+    made = backup(settings, tmp_path / "kept.tar").path
+    home = tmp_path / "target"
+    home.mkdir()
+    (home / "settings.toml").write_text('ocr = "auto"\nmax_file_mb = 5\nthreads = 3\n')
+    target = settings.model_copy(update={"home": home})
+    found = restore(made, target, check=True)
+    changes = {one.name: (one.before, one.after) for one in found.settings}
+    assert set(changes) == {"ocr", "vectors", "vectors_token", "threads"}
+    assert (changes["ocr"], changes["threads"]) == (("auto", "off"), ("3", None))
+    assert "pw" not in str(changes)
+    assert "abc" not in str(changes)
+    assert [path.name for path in home.iterdir()] == ["settings.toml"]
+    assert restore(made, target, replace=True).settings == found.settings

@@ -58,8 +58,12 @@ def _upload(target: str, password: str | None) -> None:
     label = f"Add {count_name(len(files), 'file')}" if files else "Add"
     if st.button(label, type="primary", disabled=not files, key="upload-go"):
         with errors_as_sentences():
-            paths = library().uploads.save(target, [(file.name, file) for file in files])
-            _start(target, [str(path) for path in paths], password)
+            library().start_upload(
+                [(file.name, file) for file in files],
+                collection=target,
+                passwords=[password] if password else [],
+            )
+            _started(target)
             st.session_state["_upload_round"] = round_ + 1
             st.rerun()
 
@@ -96,5 +100,9 @@ def _start(target: str, paths: list[str], password: str | None, *, sync: bool = 
     library().start_ingest(
         paths, collection=target, sync=sync, passwords=[password] if password else []
     )
+    _started(target)
+
+
+def _started(target: str) -> None:
     set_later(collection=target, view="Add")
     say_later("It has begun. You can leave this page; it goes on.")

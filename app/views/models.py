@@ -17,6 +17,11 @@ _SECRET = ("default", "set, not shown")
 
 
 def show() -> None:
+    for damage in library().models.damaged_weights:
+        st.error(
+            f"Weights are damaged: {plain(damage)}. `ragcore doctor --repair` gets them again.",
+            icon=":material/error:",
+        )
     st.title("Models and settings", anchor=False)
     _device()
     with errors_as_sentences():

@@ -207,9 +207,7 @@ def keep(picture: MadePicture) -> None:
         "-"
     )
     file = (f"{words or 'picture'}-{picture.seed}.png", io.BytesIO(picture.png))
-    paths = library().uploads.save(name, [file])
-    library().create_collection(name, exist_ok=True)
-    library().start_ingest([str(path) for path in paths], collection=name)
+    library().start_upload([file], collection=name)
     say_later(f"Kept in {plain(name)}.")
     st.rerun()
 

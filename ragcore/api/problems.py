@@ -21,13 +21,14 @@ from ragcore.errors import (
     NotPermitted,
     RagcoreError,
     SearchTimeout,
-    StorageFull,
+    StorageUnavailable,
     TooLarge,
     UnreadableFile,
     UsageError,
     VectorsUnavailable,
 )
 from ragcore.redaction import redact
+from ragcore.storage import storage_error
 
 log = logging.getLogger("ragcore.api")
 
@@ -129,7 +130,9 @@ def problem_of(error: Exception) -> Problem:
         return Problem(413, message)
     if isinstance(error, UsageError):
         return Problem(400, message)
-    if isinstance(error, StorageFull):
+    if isinstance(error, OSError) and (found := storage_error(error, "nothing was stored")):
+        return Problem(507, str(found))
+    if isinstance(error, StorageUnavailable):
         return Problem(507, message)
     if isinstance(error, UnreadableFile):
         return Problem(422, message)

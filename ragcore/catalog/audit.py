@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select
 
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import AuditEntry
-from ragcore.errors import DatabaseUnavailable
+from ragcore.errors import DatabaseUnavailable, StorageUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class Audit:
                 try:
                     with self._catalog.write() as session:
                         session.execute(insert(AuditEntry), entries)
-                except DatabaseUnavailable:
-                    with self._lock:  # they are written when the server is back
+                except (DatabaseUnavailable, StorageUnavailable):
+                    with self._lock:  # they are written when the server is back, or has room
                         self._waiting = (entries + self._waiting)[-_MOST_WAITING:]
                     raise
 
@@ -81,7 +81,7 @@ class Audit:
             self._thread.join()
         try:
             self.flush()
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, StorageUnavailable) as error:
             log.error("%d entries of the audit log are lost: %s", len(self._waiting), error)
 
     def _run(self) -> None:
@@ -90,7 +90,7 @@ class Audit:
             try:
                 self.flush()
                 reachable = True
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, StorageUnavailable) as error:
                 if reachable:
                     log.warning("the audit log waits: %s", error)
                 reachable = False

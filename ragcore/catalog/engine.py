@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -17,9 +18,10 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from ragcore.catalog import postgres
-from ragcore.errors import RagcoreError, UsageError
+from ragcore.errors import DatabaseDamaged, RagcoreError, UsageError
 from ragcore.private_files import private_file, private_folder
 from ragcore.redaction import mask_url
+from ragcore.storage import can_write, full, is_full, read_only, storing
 
 BUSY_SECONDS = 120
 _DEADLINE = "ragcore_deadline"  # of a connection's statement, on the monotonic clock
@@ -62,15 +64,38 @@ def _make_sqlite(url: URL) -> Engine:
     timeout = {}
     if url.database:
         path = Path(url.database)
-        private_folder(path.parent)
-        private_file(path)  # its write-ahead log has the rights of the database itself
         timeout = {"connect_args": {"timeout": BUSY_SECONDS}}
+        if path.is_file() and not can_write(path.parent):
+            url = url.set(database=read_only_uri(path), query={"uri": "true"})
+        else:
+            with storing(f"the catalogue {path} was not made"):
+                private_folder(path.parent)
+                private_file(path)  # its write-ahead log has the rights of the database itself
     engine = create_engine(url, **timeout)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "before_cursor_execute", _set_deadline)
     event.listen(engine, "handle_error", _translate_sqlite, retval=True)
     return engine
+
+
+def read_only_uri(path: Path) -> str:
+    """How SQLite opens a database in a folder where it cannot make files.
+
+    Without a log of changes beside it the database is whole as it is, and cannot change. With one,
+    that log is read too, if its index is there as well: else this fails.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    whole = not log.exists() or log.stat().st_size == 0
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if whole else ''}"
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """The file of an engine's database; None for other databases."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name:
+        return None
+    return Path(unquote(urlsplit(name).path)) if name.startswith("file:") else Path(name)
 
 
 def _configure_sqlite(connection: sqlite3.Connection, record: Any) -> None:
@@ -109,10 +134,33 @@ def _set_deadline(connection: Connection, *_: Any) -> None:
 
 def _translate_sqlite(context: ExceptionContext) -> BaseException | None:
     code = getattr(context.original_exception, "sqlite_errorcode", None)
-    if code != sqlite3.SQLITE_INTERRUPT or context.connection is None:
+    if code is None:
         return None
-    seconds = context.connection.get_execution_options().get(postgres.SECONDS)
-    return None if seconds is None else postgres.timed_out(seconds)
+    if code == sqlite3.SQLITE_INTERRUPT and context.connection is not None:
+        seconds = context.connection.get_execution_options().get(postgres.SECONDS)
+        return None if seconds is None else postgres.timed_out(seconds)
+    file = sqlite_file(context.engine) if context.engine is not None else None
+    return None if file is None else sqlite_problem(code, file)
+
+
+def sqlite_problem(code: int, file: Path) -> RagcoreError | None:
+    """The error that stands for one of SQLite's about a full, read-only or damaged disk."""
+    primary = code & 0xFF
+    if primary == sqlite3.SQLITE_FULL or (
+        primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_full(file.parent)
+    ):
+        return full(f"{file} was not changed")
+    if primary == sqlite3.SQLITE_READONLY or (
+        primary == sqlite3.SQLITE_CANTOPEN and file.exists() and not can_write(file.parent)
+    ):
+        return read_only(f"{file} cannot be changed")
+    # Of the lexical index alone (SQLITE_CORRUPT_VTAB): it is made again.
+    if primary == sqlite3.SQLITE_CORRUPT and code != sqlite3.SQLITE_CORRUPT_VTAB:
+        return DatabaseDamaged(
+            f"the catalogue {file} is damaged: restore a backup, or let `ragcore recover` save "
+            "what can be read (`ragcore doctor` says what that is)"
+        )
+    return None
 
 
 def head_revision() -> str:
@@ -163,7 +211,9 @@ def _migration(engine: Engine) -> Iterator[Connection]:
             postgres.lock_writers(connection)
             yield connection
         return
-    path = engine.url.database
+    path = sqlite_file(engine)
+    if path is not None and not can_write(path.parent):
+        raise read_only(f"{path} is of another version of ragcore and cannot be migrated")
     with (
         FileLock(f"{path}.lock", mode=0o600) if path else nullcontext(),
         engine.connect() as connection,

@@ -27,6 +27,7 @@ from ragcore.catalog.models import (
     Thumbnail,
 )
 from ragcore.catalog.numbers import catch_up, tables_behind
+from ragcore.errors import DatabaseDamaged
 
 _YOUNG = 3600.0  # seconds: a younger file may belong to an ingest that has not committed yet
 _COUNTED = (
@@ -44,8 +45,9 @@ def check_database(catalog: Catalog) -> list[str]:
         with catalog.read() as session:
             rows = session.scalars(text("PRAGMA quick_check(10)")).all()
             broken = session.execute(text("PRAGMA foreign_key_check")).all()
-    except DatabaseError as error:
-        return [f"the database is damaged: {str(error.orig).splitlines()[0]}"]
+    except (DatabaseError, DatabaseDamaged) as error:
+        reason = str(error.orig if isinstance(error, DatabaseError) else error).splitlines()[0]
+        return [f"the database is damaged: {reason}"]
     problems = [f"the database is damaged: {row}" for row in rows if row != "ok"]
     if broken:
         problems.append(f"{len(broken)} rows refer to rows that are gone")

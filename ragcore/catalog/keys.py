@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Collection as Collection_
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,7 +21,7 @@ from ragcore.accounts import hash_password, verify_password
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import ApiKey, ApiKeyCollection, Collection, now
 from ragcore.catalog.permits import SCOPES
-from ragcore.errors import UsageError
+from ragcore.errors import StorageUnavailable, UsageError
 from ragcore.shown import check_shown
 
 __all__ = ["SCOPES", "KeyInfo", "Keys"]
@@ -221,7 +222,8 @@ class Keys:
 
     def _note_use(self, info: KeyInfo) -> None:
         if info.last_used_at is None or now() - info.last_used_at > _NOTE_USE_EVERY:
-            self._change(info, last_used_at=now())
+            with suppress(StorageUnavailable):  # who may read, may while the disk is full
+                self._change(info, last_used_at=now())
 
     def _infos(self, *where: ColumnElement[bool]) -> list[KeyInfo]:
         with self._catalog.read() as session:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, nullcontext
 from filelock import FileLock
 from sqlalchemy import Engine, text
 
+from ragcore.catalog.engine import sqlite_file
+
 _LONGEST_PAUSE = 1.0  # seconds between attempts
 _TRY = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
@@ -24,7 +26,7 @@ def exclusive(engine: Engine, name: str) -> Iterator[None]:
         with _advisory(engine, name):
             yield
         return
-    path = engine.url.database
+    path = sqlite_file(engine)
     with FileLock(f"{path}.{name}.lock", mode=0o600) if path else nullcontext():
         yield
 

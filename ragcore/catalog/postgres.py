@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from ragcore.errors import DatabaseUnavailable, RagcoreError, SearchTimeout, UsageError
 from ragcore.extras import require_extra
 from ragcore.redaction import mask_url
+from ragcore.storage import full, read_only
 
 OLDEST = 140000  # as in server_version_num: virtually everything that is still maintained
 LOCK_SECONDS = 120  # as long as a writer of SQLite waits for another one
@@ -42,6 +43,8 @@ _REFUSALS = (
 )
 _TEMPORARY = {"40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03"}
 _BUSY = "55P03"
+_DISK_FULL = "53100"
+_READ_ONLY = "25006"
 _CANCELED = "57014"
 SECONDS = "ragcore_seconds"  # execution option: how long one statement may take
 
@@ -151,6 +154,10 @@ def _translate(context: ExceptionContext) -> BaseException | None:
     limit = context.connection.get_execution_options().get(SECONDS) if context.connection else None
     if state == _CANCELED and limit is not None:
         return timed_out(limit)
+    if state == _DISK_FULL:
+        return full(f"{where} was not changed")
+    if state == _READ_ONLY:
+        return read_only(f"{where} cannot be changed")
     if state == _BUSY:
         return DatabaseUnavailable(
             f"another process has been writing to the catalogue for {LOCK_SECONDS} s; try again"

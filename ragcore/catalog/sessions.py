@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
@@ -13,7 +14,7 @@ from ragcore.catalog import permits
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.keys import KeyInfo, Keys
 from ragcore.catalog.models import ApiKey, BrowserSession, now
-from ragcore.errors import UsageError
+from ragcore.errors import StorageUnavailable, UsageError
 
 _NOTE_USE_EVERY = dt.timedelta(minutes=1)
 MOST_OF_ONE = 50  # sessions of an account; the one that was longest unused makes room
@@ -74,7 +75,7 @@ class Sessions:
         if info is None or not hmac.compare_digest(info.stamp, row.stamp):
             return None
         if now() - row.last_seen_at > _NOTE_USE_EVERY:
-            with self._catalog.write() as session:
+            with suppress(StorageUnavailable), self._catalog.write() as session:
                 session.execute(
                     update(BrowserSession)
                     .where(BrowserSession.id == row.id)

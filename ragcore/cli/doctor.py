@@ -10,10 +10,10 @@ from ragcore.library import Library
 
 @click.command("doctor")
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
-@click.option("--verify", is_flag=True, help="Also check the checksums of all weights.")
+@click.option("--quick", is_flag=True, help="Leave out the checksums of the weights.")
 @as_json_option
 @click.pass_context
-def command(ctx: click.Context, repair: bool, verify: bool, as_json: bool) -> None:
+def command(ctx: click.Context, repair: bool, quick: bool, as_json: bool) -> None:
     """Check the installation and the library's consistency.
 
     Exit code 0: all is well (or was mended), 1: there are problems.
@@ -21,7 +21,7 @@ def command(ctx: click.Context, repair: bool, verify: bool, as_json: bool) -> No
     from ragcore.doctor import examine
 
     with Library() as library:
-        diagnosis = examine(library, repair=repair, verify=verify)
+        diagnosis = examine(library, repair=repair, verify=not quick)
     if as_json:
         print_json(
             {

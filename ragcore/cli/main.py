@@ -10,6 +10,7 @@ import click
 
 from ragcore import __version__, extensions
 from ragcore.errors import Cancelled, RagcoreError, UsageError
+from ragcore.storage import storage_error
 
 # ragcore's own commands in the order of `--help`, and what each is for: help imports none of them.
 COMMANDS = {
@@ -32,6 +33,7 @@ COMMANDS = {
     "doctor": "Check the installation and the library's consistency.",
     "backup": "Write the whole library into one file, also while in use.",
     "restore": "Put the library of a backup into the home folder.",
+    "recover": "Save what can be read of a damaged library into a new home.",
     "move": "Move the library to other engines.",
     "ui": "Open the library in a browser.",
     "serve": "Serve the library to programs over HTTP.",
@@ -111,6 +113,11 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone, as in `ragcore search x | head`
         sys.exit(1)
+    except OSError as error:
+        found = storage_error(error, f"{error.filename or 'a file'} was not written")
+        if found is None:
+            raise
+        _complain(str(found), 1)
     else:
         sys.exit(result if isinstance(result, int) else 0)
 

@@ -17,6 +17,7 @@ import psutil
 from filelock import FileLock
 
 from ragcore.private_files import private_folder
+from ragcore.storage import storing
 
 _UNWRITTEN_SECONDS = 30.0  # a claim without a name in it is that of a process that died
 
@@ -58,14 +59,15 @@ class Claims:
         return self._folder / f"{self._collection_id}-{digest}"
 
     def _create(self, claim: Path) -> bool:
-        private_folder(self._folder)
-        try:
-            descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return False
-        with os.fdopen(descriptor, "w") as file:
-            file.write(_this_process())
-        self._mine.add(claim)
+        with storing("the ingest has not begun"):
+            private_folder(self._folder)
+            try:
+                descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            except FileExistsError:
+                return False
+            self._mine.add(claim)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(_this_process())
         return True
 
 

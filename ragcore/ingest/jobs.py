@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -25,7 +25,13 @@ from sqlalchemy.orm import Session
 from ragcore.catalog import Catalog, permits
 from ragcore.catalog.keys import is_live
 from ragcore.catalog.models import Job, now
-from ragcore.errors import Cancelled, DatabaseUnavailable, RagcoreError, UsageError
+from ragcore.errors import (
+    Cancelled,
+    DatabaseUnavailable,
+    RagcoreError,
+    StorageUnavailable,
+    UsageError,
+)
 from ragcore.logs import about, fields
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
@@ -182,7 +188,9 @@ class Jobs:
         for thread, token in running.values():
             token.cancel()
             thread.join(timeout)
-        with self._catalog.write() as session:
+        if not running:
+            return
+        with suppress(StorageUnavailable), self._catalog.write() as session:
             session.execute(
                 update(Job)
                 .where(Job.id.in_(running), Job.state == "cancelled", ~Job.cancel_requested)
@@ -222,7 +230,7 @@ class Jobs:
         log.log(logging.WARNING if error else logging.INFO, "job ends %s", error, extra=told)
         try:
             self._catalog.commit(lambda session: _end(session, job_id, state, error, report))
-        except DatabaseUnavailable as reason:  # the job will be found interrupted
+        except (DatabaseUnavailable, StorageUnavailable) as reason:  # it is found interrupted
             log.error("the end of job %d (%s) could not be kept: %s", job_id, state, reason)
         finally:
             with self._lock:
@@ -249,7 +257,7 @@ class Jobs:
             rows = session.execute(select(Job.id, Job.process).where(Job.state == "running")).all()
         dead = [job_id for job_id, process in rows if not self._is_alive(job_id, process)]
         if dead:
-            with self._catalog.write() as session:
+            with suppress(StorageUnavailable), self._catalog.write() as session:
                 session.execute(
                     update(Job)
                     .where(Job.id.in_(dead), Job.state == "running")

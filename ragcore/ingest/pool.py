@@ -127,11 +127,16 @@ class ReaderPool:
         results: queue.Queue[ReadResult | None] = queue.Queue(maxsize=4 * self._count)
         waiting = iter(requests)
         lock = threading.Lock()
+        problems: list[Exception] = []
 
         def serve(reader: Reader) -> None:
             while not self._stopping.is_set():
-                with lock:
-                    request = next(waiting, None)
+                try:
+                    with lock:
+                        request = next(waiting, None)
+                except Exception as error:  # raised again where the results are taken
+                    problems.append(error)
+                    break
                 if request is None:
                     break
                 try:
@@ -167,6 +172,8 @@ class ReaderPool:
                     continue
                 if result is None:
                     running -= 1
+                    if problems:
+                        raise problems[0]
                 else:
                     yield result
         finally:

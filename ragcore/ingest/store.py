@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document, store_failure
 from ragcore.ingest.coverage import add_to_report
-from ragcore.private_files import private_folder, write_private
+from ragcore.private_files import replace_private
 from ragcore.types import IngestReport, Picture
 
 _WAITING = 2  # batches that may wait to be stored
@@ -115,8 +114,5 @@ class Storer:
         name = f"{digest[:2]}/{digest}"
         target = self._media / name
         if not target.exists():
-            private_folder(target.parent)
-            partial = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}")
-            write_private(partial, picture.data)
-            partial.replace(target)
+            replace_private(target, picture.data)
         return name

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from ragcore.catalog.engine import sqlite_problem
 from ragcore.errors import StorageFull, TooLarge
 from ragcore.private_files import private_file, private_folder
+from ragcore.storage import storing
 
 _BUSY_SECONDS = 30.0
 _RESERVED_SECONDS = 3600.0  # a reservation of a process that died is forgotten then
@@ -52,18 +54,25 @@ class UploadLedger:
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that nobody else is in."""
-        private_folder(self.root)
         path = self.root / ".ledger.db"
-        private_file(path)
-        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as found:
-            found.execute("BEGIN IMMEDIATE")
-            try:
-                found.execute(_TABLE)
-                yield found
-            except BaseException:
-                found.execute("ROLLBACK")
-                raise
-            found.execute("COMMIT")
+        try:
+            with storing("the upload was not stored"):
+                private_folder(self.root)
+                private_file(path)
+            with closing(
+                sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            ) as found:
+                found.execute("BEGIN IMMEDIATE")
+                try:
+                    found.execute(_TABLE)
+                    yield found
+                    found.execute("COMMIT")
+                except BaseException:
+                    if found.in_transaction:
+                        found.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as error:
+            raise sqlite_problem(error.sqlite_errorcode, path) or error from error
 
     @contextmanager
     def reserve(

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ragcore.catalog import Catalog, permits
-from ragcore.errors import RagcoreError, StorageFull, TooLarge
+from ragcore.errors import RagcoreError, TooLarge
 from ragcore.ingest.upload_ledger import UploadLedger
 from ragcore.private_files import private_folder
 from ragcore.settings import Settings
+from ragcore.storage import storage_error
 
 # Control characters and bidirectional marks too: no name of ours steers a terminal or misleads.
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069/\\:*?\"<>|]+"
 )
 _PARTIAL = ".partial-"  # begins the name of a file that is being written
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Uploads:
@@ -42,11 +41,17 @@ class Uploads:
 
     @permits.verb("write")
     def save(
-        self, collection: str, files: Sequence[tuple[str, BinaryIO]], *, owner: str = ""
+        self,
+        collection: str,
+        files: Sequence[tuple[str, BinaryIO]],
+        *,
+        owner: str = "",
+        begin: Callable[[list[Path]], object] | None = None,
     ) -> list[Path]:
         """Store files given as (name, open file); return their paths.
 
-        All are stored, or none. `owner` names who uploads them, for the quota of each key.
+        All are stored, or none; none either if `begin`, which gets the paths, raises an error.
+        `owner` names who uploads them, for the quota of each key.
         Raises TooLarge for a file above the upload limit, or a request above a whole quota;
         StorageFull where a quota, or the disk, has no room for them now.
         """
@@ -63,11 +68,13 @@ class Uploads:
                     stored.append(path)
                     if is_new:
                         new.append(path)
+                reservation.enter((path, path.stat().st_size) for path in new)
+                if begin is not None:
+                    begin(stored)
             except BaseException:
                 for path in new:
                     path.unlink(missing_ok=True)
                 raise
-            reservation.enter((path, path.stat().st_size) for path in new)
         return stored
 
     def discard(self, paths: Iterable[str | Path]) -> int:
@@ -120,8 +127,8 @@ def _store(folder: Path, name: str, file: BinaryIO) -> tuple[Path, bool]:
             if _same(target, file):
                 return target, False
     except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull(f"the disk is full: {name} was not stored") from error
+        if problem := storage_error(error, f"{name} was not stored"):
+            raise problem from error
         raise RagcoreError(f"the upload cannot be kept: {error.strerror}") from error
     finally:
         if partial:

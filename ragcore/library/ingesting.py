@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
 from ragcore.catalog.keys import is_live
@@ -112,6 +112,29 @@ class Ingesting(Teaching, Seeing):
 
         request = {"paths": names, "sync": sync, "attempt": attempt}
         return self.jobs.start("ingest", collection, request, work)
+
+    @permits.verb("write")
+    def start_upload(
+        self,
+        files: Sequence[tuple[str, BinaryIO]],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        owner: str = "",
+        passwords: Sequence[str] = (),
+    ) -> tuple[int, list[Path]]:
+        """Store files given as (name, open file) and ingest them in the background; return the
+        job's id and the files' paths. If the job cannot be started, no file is kept.
+
+        Raises what `uploads.save` raises.
+        """
+        job = 0
+
+        def begin(paths: list[Path]) -> None:
+            nonlocal job
+            job = self.start_ingest(paths, collection=collection, passwords=passwords)
+
+        paths = self.uploads.save(collection, files, owner=owner, begin=begin)
+        return job, paths
 
     def _draw_maps(self, collection: str) -> None:
         """Lay the collection's maps out now, so that nobody waits for them later."""

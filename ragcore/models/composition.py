@@ -258,6 +258,11 @@ class Models:
     def preparation(self) -> Preparation:
         return self._preparing.state
 
+    @property
+    def damaged_weights(self) -> tuple[str, ...]:
+        """Weights that the check after the start found to differ from their checksums."""
+        return self._preparing.damaged
+
     def prepare(self) -> Preparation:
         """Fetch and load the search models in the background; a second call does nothing.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,11 @@ from ragcore.weights import ModelRef, WeightStore
 
 if TYPE_CHECKING:
     from ragcore.models.composition import Models
+    from ragcore.settings import Settings
+    from ragcore.weights import Profile
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Preparing:
         self._models = models
         self._lock = threading.Lock()
         self.state = Preparation()
+        self.damaged: tuple[str, ...] = ()  # weights that differ from their checksums
+        self._checked = False
 
     def start(self) -> Preparation:
         with self._lock:
@@ -69,6 +79,41 @@ class Preparing:
         except Exception as error:  # no caller sees what this thread raises
             message = f"{type(error).__name__}: {error}"
             self.state = Preparation("failed", error=message)
+        if self.state.state == "ready" and not self._checked:
+            self._checked = True
+            self._check()
+
+    def _check(self) -> None:
+        """Hash the weights of the profile that are here, at the lowest priority.
+
+        What is damaged is logged; the models that are loaded go on.
+        """
+        with suppress(OSError, AttributeError):  # of this thread alone; not on every system
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        for name, wrong in damaged_weights(self._models.settings, self._models.profile):
+            self.damaged = (*self.damaged, f"{name}: {wrong} differs from its checksum")
+            log.error(
+                "weights %s are damaged (%s): `ragcore doctor --repair` gets them again",
+                name,
+                wrong,
+            )
+
+
+def damaged_weights(settings: Settings, profile: Profile) -> Iterator[tuple[str, str]]:
+    """(name, first wrong file) of each of a profile's weights that differ from their checksums;
+    those that are not here are passed over."""
+    from ragcore.weights.registry import find_entry
+
+    store = WeightStore(settings)
+    names: dict[str, None] = {}
+    for _, reference in profile.parts():
+        if reference.needs_weights:
+            names |= dict.fromkeys([*find_entry(reference.name).requires, reference.name])
+            names |= dict.fromkeys(reference.also)
+    for name in names:
+        with suppress(RagcoreError):  # not on this machine
+            if wrong := store.verify(name):
+                yield name, wrong[0]
 
 
 def _fetch(store: WeightStore, reference: ModelRef | None, show: ProgressCallback) -> None:

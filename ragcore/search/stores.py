@@ -152,10 +152,7 @@ class Stores:
             opened, self._open = self._open, {}
         for one in opened.values():
             with one.lock:
-                try:
-                    self._save(one)
-                except OSError as error:  # it is made again from the catalogue
-                    log.warning("an index could not be saved: %s", error)
+                self._save(one)
                 one.store.close()
         self.backend.close()
 
@@ -267,9 +264,14 @@ class Stores:
     @staticmethod
     def _save(opened: _Open) -> None:
         clean = opened.store.shared or opened.store.saved_tag == str(opened.seq)
-        if opened.unsaved or not clean:
+        if not opened.unsaved and clean:
+            return
+        opened.saved_at = time.monotonic()
+        try:
             opened.store.save(str(opened.seq))
-            opened.unsaved, opened.saved_at = 0, time.monotonic()
+            opened.unsaved = 0
+        except OSError as error:  # a full or read-only disk: it follows from the catalogue
+            log.warning("an index could not be saved, searches go on without: %s", error)
 
 
 def _created(collection: Collection) -> str:

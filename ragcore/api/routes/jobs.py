@@ -60,8 +60,7 @@ async def upload(
     given = [(one.filename or "file", one.file) for one in files]
 
     def make() -> tuple[int, dict[str, Any]]:
-        paths = library.uploads.save(here.name, given, owner=here.principal.owner)
-        job = library.start_ingest(paths, collection=here.name)
+        job, paths = library.start_upload(given, collection=here.name, owner=here.principal.owner)
         return 202, started(here, job, [path.name for path in paths])
 
     def run() -> JSONResponse:

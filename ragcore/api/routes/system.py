@@ -59,7 +59,9 @@ async def ready(request: Request) -> Readiness:
             headers={"Retry-After": "5"},
         )  # fmt: skip
     down = [circuit for circuit in circuits() if circuit.state != "closed"]
-    return Readiness(degraded=[f"{circuit.what}: {circuit.describe()}" for circuit in down])
+    degraded = [f"{circuit.what}: {circuit.describe()}" for circuit in down]
+    degraded += [f"weights {damage}" for damage in library.models.damaged_weights]
+    return Readiness(degraded=degraded)
 
 
 @router.get("/metrics", response_class=Response, responses=METRICS)

@@ -1,0 +1,240 @@
+"""A full disk and a read-only home: one line, nothing half-written, and work goes on."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ragcore.backup import backup
+from ragcore.catalog.keys import Keys
+from ragcore.doctor import examine
+from ragcore.errors import RagcoreError, StorageFull, StorageReadOnly
+from ragcore.library import Library
+from ragcore.settings import Settings, save_setting
+from ragcore.types import SearchQuery
+from tests.api.conftest import running
+from tests.waiting import wait_until
+
+MAKE = Callable[..., Settings]
+QUERY = SearchQuery(text="heron", kind="passages", cutoff=0)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of its own, in memory."""
+
+    folder: Path
+
+    def remount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True)
+
+    def fill(self) -> None:
+        """Leave no room: whole blocks first, then what is left."""
+        with (self.folder / "ballast").open("ab", buffering=0) as ballast, suppress(OSError):
+            for block in (1 << 16, 512):
+                with suppress(OSError):
+                    while True:
+                        ballast.write(bytes(block))
+
+    def make_room(self) -> None:
+        (self.folder / "ballast").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system of its own cannot be mounted here")
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def write_notes(folder: Path, count: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        words = " ".join(f"pump{number}x{n} ran dry beside the heron." for n in range(400))
+        (folder / f"note {number}.txt").write_text(words)
+    return folder
+
+
+def strays(home: Path) -> list[str]:
+    """Files that a write which broke off has left."""
+    return [
+        str(path)
+        for path in home.rglob("*")
+        if path.is_file() and (f".{os.getpid()}." in path.name or path.name.startswith(".upload"))
+    ]
+
+
+def test_an_ingest_on_a_full_disk_goes_on_when_there_is_room(
+    disk: SmallDisk, make_settings: MAKE, tmp_path: Path
+) -> None:
+    notes = write_notes(tmp_path / "notes", 60)
+    settings = make_settings(disk.folder / "home")
+    with Library(settings) as library:
+        library.ingest([write_notes(tmp_path / "first", 1)])
+        with pytest.raises(StorageFull, match="the disk is full") as caught:
+            library.ingest([notes])
+        assert "\n" not in str(caught.value)
+        assert library.search(QUERY).hits, "what is there is found while the disk is full"
+        assert strays(settings.home) == []
+    disk.remount("size=200m")
+    with Library(settings) as library:
+        before = library.statistics().documents
+        assert 1 <= before < 61
+        assert examine(library).healthy
+        report = library.ingest([notes])
+        assert (report.failed, report.added) == ([], 61 - before)
+        assert library.statistics().documents == 61
+        assert examine(library).healthy
+
+
+def test_the_command_line_says_it_in_one_line(
+    disk: SmallDisk, make_settings: MAKE, tmp_path: Path
+) -> None:
+    settings = make_settings(disk.folder / "home")
+    notes = write_notes(tmp_path / "notes", 1)
+    Library(settings).close()
+    disk.fill()
+    environment = {
+        **os.environ,
+        "RAGCORE_HOME": str(settings.home),
+        "RAGCORE_PROFILE": settings.profile,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "ragcore.cli.main", "ingest", str(notes)],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 1
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("ragcore: the disk is full")
+
+
+def test_the_server_answers_507_and_goes_on(
+    disk: SmallDisk, make_settings: MAKE, tmp_path: Path
+) -> None:
+    library = Library(make_settings(disk.folder / "home"))
+    library.ingest([write_notes(tmp_path / "first", 1)], collection="own")
+    key = Keys(library.catalog).create("writer", scope="write")[0]
+    home = library.settings.home
+    with running(library, keys_needed=True) as url:
+        client = httpx.Client(
+            base_url=f"{url}/api/v1/collections/own",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+        )
+
+        def upload() -> httpx.Response:
+            text = b"The heron waits at the weir. " * 4000
+            return client.post("/uploads", files={"files": ("late.txt", io.BytesIO(text))})
+
+        client.post("/search", json={"text": "heron"}).raise_for_status()
+        disk.fill()
+        refused = upload()
+        assert refused.status_code == 507, refused.text
+        assert refused.json()["detail"].startswith("the disk is full")
+        assert client.post("/search", json={"text": "heron"}).json()["hits"]
+        assert client.get("/documents").json()["total"] == 1
+        assert [path.name for path in (home / "uploads").rglob("late*")] == []
+        disk.make_room()
+        job = upload().raise_for_status().json()["job"]
+        wait_until(lambda: not library.jobs.get(job).running, "the end of the ingest")
+        assert library.jobs.get(job).state == "done"
+        assert client.get("/documents").json()["total"] == 2
+
+
+@pytest.mark.full
+def test_a_job_on_a_full_disk_is_found_and_resumed(
+    disk: SmallDisk, make_settings: MAKE, tmp_path: Path
+) -> None:
+    notes = write_notes(tmp_path / "notes", 60)
+    with Library(make_settings(disk.folder / "home")) as library:
+        library.create_collection("own")
+        job = library.start_ingest([notes], collection="own")
+        wait_until(lambda: not library.jobs.get(job).running, "the end of the job")
+        disk.remount("size=200m")
+        found = library.jobs.get(job)
+        assert found.state in ("failed", "interrupted")
+        again = library.resume_job(job)
+        library.jobs.wait(again)
+        assert library.jobs.get(again).state == "done"
+        assert library.statistics("own").documents == 60
+
+
+def test_settings_are_written_whole_or_not_at_all(disk: SmallDisk) -> None:
+    home = disk.folder / "home"
+    save_setting(home, "ocr", "off")
+    text = (home / "settings.toml").read_text()
+    disk.fill()
+    with pytest.raises(StorageFull):
+        save_setting(home, "profile", "large" if not text.count("large") else "starter")
+    assert (home / "settings.toml").read_text() == text
+    assert len(list(home.iterdir())) == 1
+
+
+@pytest.mark.parametrize("left", ["closed", "killed"])
+def test_a_read_only_home_is_searched_asked_and_backed_up(
+    disk: SmallDisk, make_settings: MAKE, tmp_path: Path, left: str
+) -> None:
+    """`killed`: with a log of changes beside the database that nobody has put into it."""
+    settings = make_settings(disk.folder / "home")
+    with Library(settings) as library:
+        library.ingest([write_notes(tmp_path / "first", 2)])
+        (tmp_path / "late").mkdir()
+        late = tmp_path / "late" / "late.txt"
+        late.write_text("The kingfisher dives from the willow.")
+        if left == "killed":
+            library.ingest([late])
+            shutil.copytree(settings.home, tmp_path / "copy")
+    if left == "killed":
+        shutil.rmtree(settings.home)
+        shutil.copytree(tmp_path / "copy", settings.home)
+        assert (settings.home / "catalogue.db-wal").stat().st_size
+    disk.remount("ro")
+    with Library(settings) as library:
+        assert library.search(QUERY).hits
+        if left == "killed":
+            found = library.search(SearchQuery(text="kingfisher", kind="passages", cutoff=0))
+            assert Path(found.hits[0].path) == late
+        assert library.ask("What does the heron do?").hits
+        assert library.page(library.documents()[0][0].id, 1).text
+        with pytest.raises(StorageReadOnly, match="read-only") as caught:
+            library.ingest([write_notes(tmp_path / "more", 1)])
+        assert "\n" not in str(caught.value)
+        with pytest.raises(StorageReadOnly):
+            library.create_collection("other")
+        library.jobs.recent()
+    made = backup(settings, tmp_path / "saved.tar")
+    assert made.path.stat().st_size > 10_000
+    with pytest.raises(RagcoreError, match="read-only"):
+        backup(settings, disk.folder / "saved.tar")
+
+
+def test_a_read_only_server(disk: SmallDisk, make_settings: MAKE, tmp_path: Path) -> None:
+    settings = make_settings(disk.folder / "home")
+    with Library(settings) as library:
+        library.ingest([write_notes(tmp_path / "first", 1)], collection="own")
+        key = Keys(library.catalog).create("writer", scope="write")[0]
+    disk.remount("ro")
+    with running(Library(settings), keys_needed=True) as url:
+        client = httpx.Client(
+            base_url=f"{url}/api/v1/collections/own",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+        )
+        assert client.post("/search", json={"text": "heron"}).json()["hits"]
+        refused = client.post("/uploads", files={"files": ("late.txt", io.BytesIO(b"words"))})
+        assert refused.status_code == 507
+        assert "read-only" in refused.json()["detail"]
