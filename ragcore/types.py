@@ -168,6 +168,33 @@ class PassageDraft:
     heading: str = ""  # "Chapter > Section", prefixed to the text when it is embedded
 
 
+@dataclass(frozen=True, slots=True)
+class PassageSize:
+    """How long passages are: at most `tokens`, of which `overlap` stand in the one before, too.
+
+    Both are tokens of the text encoder; `factor` of them make one of the splitter's estimate.
+    """
+
+    tokens: int = 220
+    overlap: int = 0
+    factor: float = 1.0
+
+    @property
+    def target(self) -> int:
+        """Tokens at which a passage ends at the next good place."""
+        return max(1, (self.tokens - self.overlap) * 8 // 11)
+
+    @property
+    def name(self) -> str:
+        """What tells two sizes apart; "" for the default."""
+        if self == DEFAULT_PASSAGES:
+            return ""
+        return f"{self.tokens}-{self.overlap}x{self.factor:.2f}"
+
+
+DEFAULT_PASSAGES = PassageSize()
+
+
 # --- searching ---------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from ragcore.catalog.coverage import coverage_values
@@ -33,6 +33,8 @@ class KnownFile:
     sha256: str
     state: str
     version: str
+    passage_count: int
+    passage_size: str
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class NewDocument:
 
     `passage_vectors` and `image_vectors` map a space id to unit vectors [n, d] in the order of
     `passages` and `document.pictures`. `media` names the stored file of each embedded picture
-    ("" for a file's own).
+    ("" for a file's own). `passage_size` is the name of the size that the passages were cut to.
     """
 
     file: FileState
@@ -50,6 +52,7 @@ class NewDocument:
     passage_vectors: Mapping[int, FloatArray] = field(default_factory=dict)
     image_vectors: Mapping[int, FloatArray] = field(default_factory=dict)
     media: Sequence[str] = ()
+    passage_size: str = ""
 
 
 _PATHS_AT_ONCE = 500  # in one statement
@@ -67,6 +70,8 @@ def known_files(
         Document.sha256,
         Document.state,
         Document.version,
+        Document.passage_count,
+        Document.passage_size,
     ).where(Document.collection_id == collection_id)
     if paths is None:
         return {row.path: KnownFile(*row) for row in session.execute(query)}
@@ -185,6 +190,7 @@ def _document_values(new: NewDocument) -> dict[str, object]:
         "paged": read.paged,
         "page_count": len(read.pages),
         "passage_count": len(new.passages),
+        "passage_size": new.passage_size,
         "image_count": len(read.pictures),
         "details": dict(read.metadata),
         "warnings": list(read.warnings),
@@ -288,6 +294,16 @@ def _image_values(picture: Picture, name: str) -> dict[str, object]:
         "caption": picture.caption,
         "text": picture.text,
     }
+
+
+def count_other_sizes(session: Session, collection_id: int, passage_size: str) -> int:
+    """How many documents have passages of another size."""
+    query = select(func.count()).where(
+        Document.collection_id == collection_id,
+        Document.passage_count > 0,
+        Document.passage_size != passage_size,
+    )
+    return session.scalar(query) or 0
 
 
 def forget_content(

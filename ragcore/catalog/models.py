@@ -98,6 +98,7 @@ class Document(Base):
     paged: Mapped[bool] = mapped_column(default=False)
     page_count: Mapped[int] = mapped_column(default=0)
     passage_count: Mapped[int] = mapped_column(default=0)
+    passage_size: Mapped[str] = mapped_column(_string(50), default="")  # PassageSize.name
     image_count: Mapped[int] = mapped_column(default=0)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)  # author, created, language…
     warnings: Mapped[list[str]] = mapped_column(default=list)

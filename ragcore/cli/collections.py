@@ -13,7 +13,7 @@ from ragcore.library import Library
 @as_json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List, make, rename and delete collections."""
+    """List, make, set, rename and delete collections."""
     if ctx.invoked_subcommand is None:
         _list(as_json)
 
@@ -44,6 +44,30 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
     with Library() as library:
         library.rename_collection(name, new_name)
     _done({"renamed": name, "to": new_name}, f"{name!r} is now {new_name!r}", as_json)
+
+
+@command.command("set")
+@click.argument("name")
+@click.option(
+    "--passage-tokens",
+    type=int,
+    help="The most tokens of a passage; 0: what the text encoder reads, up to 476.",
+)
+@click.option("--overlap", type=int, help="Tokens of a passage that stand in the one before, too.")
+@as_json_option
+def set_(name: str, passage_tokens: int | None, overlap: int | None, as_json: bool) -> None:
+    """Choose how long the passages of a collection are. The next ingest cuts its files anew."""
+    if passage_tokens is None and overlap is None:
+        raise UsageError("give --passage-tokens, --overlap, or both")
+    with Library() as library:
+        others = library.set_passages(name, tokens=passage_tokens, overlap=overlap)
+    chosen: dict[str, object] = {
+        "passage_tokens": passage_tokens,
+        "overlap": overlap,
+        "other_sizes": others,
+    }
+    told = f"{others} documents of {name!r} have passages of another length: ingest their files"
+    _done(chosen, told, as_json)
 
 
 @command.command("delete")

@@ -114,6 +114,12 @@ def use(profile: str | None, collection: str | None, as_json: bool) -> None:
         report = result["embedded"]
         counts = ", ".join(f"{count} {of} vectors" for of, count in report.embedded.items())
         echo(f"{collection!r}: {counts} in {report.seconds:.1f} s")
+        if report.other_sizes:
+            echo(
+                f"{report.other_sizes} documents have passages of another length than this model "
+                "reads: they are searched as they are, and cut anew when their files are next "
+                "ingested"
+            )
     for name in result["others"]:
         echo(f"{name!r} is embedded by other models: `ragcore models use -c {name}`")
 

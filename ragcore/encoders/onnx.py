@@ -82,6 +82,14 @@ class OnnxTextEncoder:
             start += len(batch)
         return vectors
 
+    def token_limit(self) -> int:
+        """Tokens that the model reads: the option `max_tokens`, else 512."""
+        return self._network.max_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, however long."""
+        return self._network.count_tokens(valid_text(text))
+
     def _embed(self, texts: list[str]) -> FloatArray:
         import numpy as np
 
@@ -190,6 +198,11 @@ class _Network:
                 f"({first_line(error)})"
             ) from error
         return session, tokenizer
+
+    def count_tokens(self, text: str) -> int:
+        with self.weights.lease() as (_, tokenizer):
+            encoding = tokenizer.encode(text, add_special_tokens=False)
+            return len(encoding.ids) + sum(len(part.ids) for part in encoding.overflowing)
 
     def run(
         self, texts: Sequence[str] | Sequence[tuple[str, str]]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Padded tokens in one batch. A CPU wants activations that stay in its caches.
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+_NO_LIMIT = 1 << 20  # tokens; models that read texts of any length say a number above this
 _CHARACTERS_A_TOKEN = 4  # estimate where the tokenizer cannot count cheaply
 
 
@@ -99,6 +100,23 @@ class SentenceTransformerEncoder:
                 chosen = [texts[i] for i in batch]
                 vectors[batch] = self._forward(model, chosen, kind).numpy()
         return vectors
+
+    def token_limit(self) -> int:
+        """Tokens that the model reads, as its folder or the option `max_tokens` says."""
+        with self.weights.lease() as model:
+            limit = model.max_seq_length
+        return int(limit) if limit and limit < _NO_LIMIT else 0
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, however long; an estimate where the tokenizer cannot count."""
+        with self.weights.lease() as model:
+            backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
+            if backend is None:
+                return len(text) // _CHARACTERS_A_TOKEN
+            with self._tokenizing:
+                backend.no_padding()
+                backend.no_truncation()
+                return len(backend.encode(valid_text(text), add_special_tokens=False).ids)
 
     def _load(self) -> Any:
         import torch

@@ -89,7 +89,9 @@ def new_documents(
     documents = []
     for result, own in zip(results, vectors, strict=True):
         assert result.document is not None
-        new = NewDocument(result.file, result.document, result.passages)
+        new = NewDocument(
+            result.file, result.document, result.passages, passage_size=result.size.name
+        )
         if own.passages is not None:
             new.passage_vectors = {spaces.text: own.passages}
         if own.images is not None:

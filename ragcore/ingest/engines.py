@@ -6,6 +6,7 @@ The pipeline decides what is read, keeps the account and stores; an engine reads
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ragcore.catalog import FileState, NewDocument
@@ -13,8 +14,10 @@ from ragcore.ingest.embed import Embedder, SpaceIds, new_documents
 from ragcore.ingest.fetch import Fetch
 from ragcore.ingest.pool import ReaderPool
 from ragcore.ingest.readers import readers
+from ragcore.ingest.sizes import Reach, reach_of
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
+from ragcore.types import PassageSize
 
 if TYPE_CHECKING:
     from ragcore.models import Space
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 # From the encoders' spaces (text, images) to their ids. Raises UsageError for spaces that are
 # not the collection's.
 FindSpaces = Callable[["Space", "Space"], SpaceIds]
+# From the name of the text encoder's space and what it reads to the size of passages. Raises
+# UsageError where it reads less than was asked for.
+DecideSize = Callable[[str, Reach], PassageSize]
 
 
 class Engine(Protocol):
@@ -58,15 +64,22 @@ class LocalEngine(Engine):
     """Reader processes and encoders of this machine."""
 
     def __init__(
-        self, settings: Settings, make_embedder: Callable[[], Embedder], find_spaces: FindSpaces
+        self,
+        settings: Settings,
+        make_embedder: Callable[[], Embedder],
+        find_spaces: FindSpaces,
+        decide_size: DecideSize,
     ) -> None:
         self._settings = settings
         self._make_embedder = make_embedder
         self._find_spaces = find_spaces
+        self._decide_size = decide_size
 
     def __enter__(self) -> Self:
         self._embedder = self._make_embedder()
-        self._spaces = self._find_spaces(self._embedder.text.space, self._embedder.image.space)
+        text = self._embedder.text
+        self._spaces = self._find_spaces(text.space, self._embedder.image.space)
+        self._size = self._decide_size(text.space.name, reach_of(text))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -80,7 +93,7 @@ class LocalEngine(Engine):
     ) -> Generator[ReadResult | None, None, None]:
         readers()  # here too, so that a plug-in that cannot be used is reported once
         pool = ReaderPool(self._settings, is_known, fetch)
-        return pool.results(requests)
+        return pool.results(replace(request, size=self._size) for request in requests)
 
     def embed(
         self, batches: Iterable[Sequence[ReadResult] | None]

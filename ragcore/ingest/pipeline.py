@@ -27,6 +27,7 @@ from ragcore.ingest.engines import Engine
 from ragcore.ingest.fetch import Fetcher
 from ragcore.ingest.meter import Meter
 from ragcore.ingest.readers import ReadOptions
+from ragcore.ingest.sizes import Sizes
 from ragcore.ingest.store import Storer
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
@@ -56,6 +57,7 @@ class IngestPipeline:
         collection_id: int,
         settings: Settings,
         make_engine: Callable[[], Engine],
+        sizes: Sizes,
         *,
         passwords: Sequence[str] = (),
         progress: ProgressCallback | None = None,
@@ -65,6 +67,7 @@ class IngestPipeline:
         self._collection_id = collection_id
         self._settings = settings
         self._make_engine = make_engine
+        self._sizes = sizes
         self._options = ReadOptions.from_settings(settings, passwords=passwords)
         self._cancel = cancel or CancelToken()
         self._meter = Meter(progress)
@@ -113,7 +116,7 @@ class IngestPipeline:
         read, unchanged = [], 0
         for path, file in found.files.items():
             known = self._known.get(path)
-            if known is not None and _is_same(known, file) and known.state == "ready":
+            if known is not None and self._is_current(known, file):
                 unchanged += 1
             else:
                 read.append(file)
@@ -162,7 +165,7 @@ class IngestPipeline:
             left = []
             for file in waiting:
                 known = fresh.get(file.path)
-                if known is not None and _is_same(known, file) and known.state == "ready":
+                if known is not None and self._is_current(known, file):
                     self._meter.count(file.path, failed=False)
                     self._report.unchanged += 1
                 else:
@@ -221,12 +224,21 @@ class IngestPipeline:
         self._known.update(fresh)
         known = fresh.get(file.path)
         if known is not None:
-            return known.sha256 == file.sha256 and known.state != "failed"
+            return known.sha256 == file.sha256 and known.state != "failed" and self._has_size(known)
         with self._lock:  # each lost document is renamed once
             lost = plan.vanished.pop((is_remote(file.path), file.sha256), None)
             if lost is not None:
                 self._renamed[file.path] = lost
             return lost is not None
+
+    def _is_current(self, known: KnownFile, file: FileState) -> bool:
+        """Whether nothing is to be done for a file, as far as can be told without its content."""
+        return known.state == "ready" and _is_same(known, file) and self._has_size(known)
+
+    def _has_size(self, known: KnownFile) -> bool:
+        """Whether a document's passages are as long as they are to be now."""
+        wanted = self._sizes.wanted
+        return wanted is None or not known.passage_count or known.passage_size == wanted.name
 
     def _keep(self, file: FileState) -> None:
         renamed = self._renamed.get(file.path)

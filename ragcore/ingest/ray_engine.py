@@ -19,7 +19,7 @@ from ragcore.catalog import FileState, NewDocument
 from ragcore.errors import UnreadableFile
 from ragcore.files import open_regular, read_regular
 from ragcore.ingest.embed import SpaceIds, new_documents
-from ragcore.ingest.engines import Engine, FindSpaces
+from ragcore.ingest.engines import DecideSize, Engine, FindSpaces
 from ragcore.ingest.fetch import Fetch
 from ragcore.ingest.ray_cluster import Cluster
 from ragcore.ingest.ray_embedders import Embedders
@@ -49,11 +49,13 @@ class RayEngine(Engine):
         settings: Settings,
         model_settings: Settings,
         find_spaces: FindSpaces,
+        decide_size: DecideSize,
         address: str = "",
     ) -> None:
         """The nodes make their models from `model_settings`."""
         self._settings, self._model_settings = settings, model_settings
         self._find_spaces = find_spaces
+        self._decide_size = decide_size
         self._address = address
         self._models_agree = threading.Event()  # nothing is read before
         self._over = threading.Event()
@@ -79,7 +81,7 @@ class RayEngine(Engine):
             if self._over.is_set():
                 return
             yield None
-        waiting = iter(requests)
+        waiting = (replace(request, size=self._size) for request in requests)
         flying: dict[Any, _Sent] = {}
         task: Any = ray.remote(read_sent).options(
             num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD"
@@ -137,6 +139,7 @@ class RayEngine(Engine):
             yield ()
         opened = self._embedders.opened
         spaces = self._find_spaces(opened.text, opened.image)
+        self._size = self._decide_size(opened.text.name, opened.reach)
         self._models_agree.set()
         return spaces
 

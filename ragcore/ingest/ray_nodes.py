@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore import __version__
 from ragcore.ingest.pool import Reader
+from ragcore.ingest.sizes import Reach, reach_of
 from ragcore.ingest.worker import ReadRequest, ReadResult
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Opened:
     device: str
     text: Space
     image: Space
+    reach: Reach
 
 
 class EmbeddingActor:
@@ -70,7 +72,8 @@ class EmbeddingActor:
         image.warm_up()
         self._embedder: Embedder = Embedder(text, image)
         placed = place(settings)
-        return Opened(__version__, f"{placed.device} {placed.precision}", text.space, image.space)
+        device = f"{placed.device} {placed.precision}"
+        return Opened(__version__, device, text.space, image.space, reach_of(text))
 
     def embed(self, results: Sequence[ReadResult]) -> list[Vectors]:
         return self._embedder.embed(results)

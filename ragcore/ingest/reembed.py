@@ -41,12 +41,14 @@ _IMAGES = 64
 class ReembedReport:
     """`embedded` counts new vectors by modality, `spaces` names the spaces now active.
 
-    `from_thumbnails` counts pictures whose file could not be used.
+    `from_thumbnails` counts pictures whose file could not be used, `other_sizes` documents whose
+    passages have another size than the model's.
     """
 
     embedded: dict[str, int] = field(default_factory=dict)
     spaces: dict[str, str] = field(default_factory=dict)
     from_thumbnails: int = 0
+    other_sizes: int = 0
     seconds: float = 0.0
 
 

@@ -12,10 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ragcore.sentences import sentence_spans
-from ragcore.types import PAGE_BREAK, Page, PassageDraft, ReadDocument
+from ragcore.types import (
+    DEFAULT_PASSAGES,
+    PAGE_BREAK,
+    Page,
+    PassageDraft,
+    PassageSize,
+    ReadDocument,
+)
 
-TARGET_TOKENS = 160
-MAX_TOKENS = 220  # all-MiniLM-L6-v2 reads 256 word pieces, heading included
 _HEADING_LENGTH = 200
 _LEAD_TOKENS = 40
 _SHORT_TOKENS = 40  # a rest of a section below this joins the passage before it
@@ -101,6 +106,10 @@ class TokenCount:
     def __call__(self, text: str) -> int:
         return round(self.factor * approximate_tokens(text))
 
+    def times(self, factor: float) -> TokenCount:
+        """The same, times another factor."""
+        return TokenCount(self.factor * factor)
+
     def reach(self, text: str, start: int, end: int, limit: int) -> int:
         """See `approximate_reach`."""
         return approximate_reach(text, start, end, limit / self.factor)
@@ -115,36 +124,35 @@ def token_counter(text: str) -> TokenCount:
     return TokenCount(_FOREIGN_FACTOR)
 
 
-def split(
-    document: ReadDocument,
-    *,
-    target_tokens: int = TARGET_TOKENS,
-    max_tokens: int = MAX_TOKENS,
-) -> list[PassageDraft]:
+def split(document: ReadDocument, size: PassageSize = DEFAULT_PASSAGES) -> list[PassageDraft]:
     """The passages of `document`, in order, covering all of its text.
 
     A passage is closed at a heading, and at a paragraph's end once it holds about
-    `target_tokens`; a paragraph above `max_tokens` is cut between sentences, a table or listing
-    between lines, and only a sentence longer than that between words. Tokens are counted as
-    `token_counter` estimates. Offsets hold exactly:
+    `size.target` tokens; a longer paragraph is cut between sentences, a table or listing
+    between lines, and only a sentence longer than a passage between words. Tokens are counted as
+    `token_counter` estimates. With an overlap, a passage begins with the last whole sentences of
+    the one before under the same heading. Offsets hold exactly:
     `passage.text == document_text(pages)[start:end]`.
 
-    Raises `ValueError` unless 0 < target_tokens <= max_tokens.
+    Raises `ValueError` unless 0 <= size.overlap < size.tokens and size.factor > 0.
     """
-    if not 0 < target_tokens <= max_tokens:
-        raise ValueError("target_tokens must be above 0 and at most max_tokens")
+    if not (0 <= size.overlap < size.tokens and size.factor > 0):
+        raise ValueError("a passage has tokens above 0, and an overlap of fewer than these")
     text = document_text(document.pages)
-    count = token_counter(text)
+    count = token_counter(text).times(size.factor)
     starts = page_starts(document.pages)
     numbers = [page.number for page in document.pages]
-    packer = _Packer(target_tokens, max_tokens)
+    limit = size.tokens - size.overlap
+    packer = _Packer(size.target, limit)
     for section in _sections(document.pages, text, starts):
-        for piece in _pieces(text, section, max_tokens, count):
+        for piece in _pieces(text, section, limit, count):
             packer.add(piece)
         packer.end_section()
-    drafts = []
-    for group in packer.groups:
+    drafts: list[PassageDraft] = []
+    for group, before in zip(packer.groups, [None, *packer.groups], strict=False):
         start, end = group.start, group.end
+        if size.overlap and before is not None and before.heading == group.heading:
+            start = _overlapping(text, before.start, start, size.overlap, count)
         drafts.append(
             PassageDraft(
                 text=text[start:end],
@@ -156,6 +164,15 @@ def split(
             )
         )
     return drafts
+
+
+def _overlapping(text: str, before: int, start: int, overlap: int, count: TokenCount) -> int:
+    """The first start of a sentence after `before` from which `start` is at most `overlap` tokens
+    away."""
+    for sentence, _ in sentence_spans(text, before, start):
+        if sentence > before and count(text[sentence:start]) <= overlap:
+            return sentence
+    return start
 
 
 # --- sections: what stands under one heading ----------------------------------

@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING
 from ragcore.errors import UnreadableFile
 from ragcore.files import open_regular
 from ragcore.sources import is_remote
-from ragcore.types import FileState, PassageDraft, ReadDocument
+from ragcore.types import (
+    DEFAULT_PASSAGES,
+    FileState,
+    PassageDraft,
+    PassageSize,
+    ReadDocument,
+)
 
 if TYPE_CHECKING:
     from ragcore.ingest.readers import ReadOptions
@@ -36,12 +42,13 @@ _OOM_SCORE = "800"  # of 1000: where memory runs out, a reader goes before its p
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
     """`hash_only`: find the file's hash. Without it, `file` carries its hash already. `copy` is
-    where its content is, if not at its own path."""
+    where its content is, if not at its own path. Passages are cut to `size`."""
 
     file: FileState
     options: ReadOptions
     hash_only: bool = False
     copy: str = ""
+    size: PassageSize = DEFAULT_PASSAGES
 
     @property
     def place(self) -> Path:
@@ -59,6 +66,7 @@ class ReadResult:
     passages: Sequence[PassageDraft] = ()
     same: bool = False
     error: str = ""
+    size: PassageSize = DEFAULT_PASSAGES  # of the passages
 
 
 def carry_out(request: ReadRequest) -> ReadResult:
@@ -94,7 +102,9 @@ def read_file(request: ReadRequest) -> ReadResult:
         document = read(request.place, options=request.options)
         if is_remote(file.path):
             document = _with_own_picture(document, request.place)
-        return ReadResult(file, document=document, passages=split(document))
+        return ReadResult(
+            file, document=document, passages=split(document, request.size), size=request.size
+        )
     except UnreadableFile as error:
         return ReadResult(file, error=_one_line(str(error)))
     except MemoryError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ragcore.ingest.embed import SpaceIds
     from ragcore.ingest.engines import Engine
     from ragcore.ingest.reembed import ReembedReport
+    from ragcore.ingest.sizes import Sizes
     from ragcore.models import Space
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,13 @@ class Ingesting(Teaching, Seeing):
         paths = list(paths)
         self.check_paths(paths)
         row = self.catalog.create_collection(collection, exist_ok=True)
+        sizes = self._sizes(collection)
         pipeline = IngestPipeline(
             self.catalog,
             row.id,
             self.settings,
-            self._engine(row.id, collection, engine, address),
+            self._engine(row.id, collection, sizes, engine, address),
+            sizes,
             passwords=passwords,
             progress=progress,
             cancel=cancel,
@@ -237,8 +240,47 @@ class Ingesting(Teaching, Seeing):
             gone = [number for number, path in known.items() if not os.path.lexists(path)]
             return remove_documents(session, row.id, gone) if gone else 0
 
+    @permits.verb("admin")
+    def set_passages(
+        self,
+        collection: str = DEFAULT_COLLECTION,
+        *,
+        tokens: int | None = None,
+        overlap: int | None = None,
+    ) -> int:
+        """Choose how long a collection's passages are; return how many documents have others.
+
+        `tokens` of the text encoder at most (0: as many as it reads, up to 476), of which
+        `overlap` stand in the passage before, too. None leaves it as it is. Documents are cut
+        anew when their files are next ingested. Raises UsageError for sizes that cannot be.
+        """
+        from ragcore.catalog.documents import count_other_sizes
+        from ragcore.ingest.sizes import check_sizes
+
+        check_sizes(tokens, overlap)
+        chosen = {"passage_tokens": tokens, "overlap": overlap}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        row = self.catalog.collection(collection)
+        wanted = self._sizes(collection, given).wanted
+        self.catalog.update_collection_settings(collection, **given)
+        if wanted is None:
+            return 0
+        with self.catalog.read() as session:
+            return count_other_sizes(session, row.id, wanted.name)
+
+    def _sizes(self, collection: str, changes: Mapping[str, int] | None = None) -> Sizes:
+        from ragcore.ingest.sizes import Sizes
+
+        encoder = self.models.profile.text_encoder
+        return Sizes(self.catalog, collection, encoder.passage_tokens if encoder else 0, changes)
+
     def _engine(
-        self, collection_id: int, collection: str, name: str | None, address: str | None
+        self,
+        collection_id: int,
+        collection: str,
+        sizes: Sizes,
+        name: str | None,
+        address: str | None,
     ) -> Callable[[], Engine]:
         """What makes the engine when it is needed. Raises UsageError at once if it cannot be."""
         settings = self.settings
@@ -256,13 +298,14 @@ class Ingesting(Teaching, Seeing):
                 settings,
                 lambda: Embedder(self.models.text_encoder(), self.models.image_text_encoder()),
                 find_spaces,
+                sizes.decide,
             )
         if name != "ray":
             raise UsageError(f"unknown engine {name!r}: use local or ray")
         require_extra("ray", "ingests on a cluster")
         from ragcore.ingest.ray_engine import RayEngine
 
-        return lambda: RayEngine(settings, self.models.settings, find_spaces, where)
+        return lambda: RayEngine(settings, self.models.settings, find_spaces, sizes.decide, where)
 
     def _space_ids(
         self, collection_id: int, collection: str, text: Space, image: Space
@@ -297,13 +340,23 @@ class Ingesting(Teaching, Seeing):
     ) -> ReembedReport:
         """Embed a collection anew by the profile's models; the old vectors answer meanwhile.
 
-        Goes on where an earlier run was stopped. Raises Cancelled.
+        Goes on where an earlier run was stopped. Where the new model's passages have another
+        size, `other_sizes` of the report counts the documents that the next ingest of their files
+        cuts anew. Raises Cancelled.
         """
+        from ragcore.catalog.documents import count_other_sizes
         from ragcore.ingest.reembed import Reembedding
+        from ragcore.ingest.sizes import reach_of
 
         row = self.catalog.collection(collection)
         run = Reembedding(self.catalog, row.id, self.settings, progress=progress, cancel=cancel)
-        report = run.run(self.models.text_encoder(), self.models.image_text_encoder())
+        text = self.models.text_encoder()
+        reach = reach_of(text)
+        self._sizes(collection).decide(text.space.name, reach)  # what cannot be is said at once
+        report = run.run(text, self.models.image_text_encoder())
+        wanted = self._sizes(collection).decide(text.space.name, reach)
+        with self.catalog.read() as session:
+            report.other_sizes = count_other_sizes(session, row.id, wanted.name)
         self.stores.refresh(row.id)
         return report
 

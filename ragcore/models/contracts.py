@@ -60,6 +60,20 @@ class TextEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class SizedTextEncoder(Protocol):
+    """A text encoder that knows how much it reads: passages are cut to that."""
+
+    def token_limit(self) -> int:
+        """Tokens of a text beyond which it is cut, special ones included; 0: no such limit is
+        known. May load the model."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, special ones left out, however long it is. May load the model."""
+        ...
+
+
 class ImageTextEncoder(Protocol):
     """Images and texts into one space (CLIP)."""
 

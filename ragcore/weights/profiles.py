@@ -5,6 +5,7 @@ name = "mine"
 weights = "hub:BAAI/bge-small-en-v1.5"     # or a registry name, or "local:FOLDER"
 kind = "sentence-transformers"
 options = { query_prompt = "query: " }
+passage_tokens = 300                       # left out: what the model reads, up to 476
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragcore import extensions
 from ragcore.errors import UsageError
@@ -48,7 +49,8 @@ _HELPERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 class ModelRef:
     """One model of a profile: weights by `name`, run by `kind`, with that kind's `options`.
 
-    `also` are further weights that it uses, such as an LLM's adapters.
+    `also` are further weights that it uses, such as an LLM's adapters; `passage_tokens` is how
+    long the passages are that a text encoder is to be given (0: what it reads).
     """
 
     name: str
@@ -56,6 +58,7 @@ class ModelRef:
     options: Mapping[str, Any] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     group: Group | None = field(default=None, compare=False)  # of the registry
+    passage_tokens: int = 0
 
     @property
     def needs_weights(self) -> bool:
@@ -101,11 +104,15 @@ class _Model(BaseModel):
     also: list[str] = []
 
 
+class _TextEncoder(_Model):
+    passage_tokens: int = Field(default=0, ge=0, le=8192)
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     description: str = ""
-    text_encoder: _Model | None = None
+    text_encoder: _TextEncoder | None = None
     image_text_encoder: _Model | None = None
     reranker: _Model | None = None
     llm: _Model | None = None
@@ -178,7 +185,14 @@ def _reference(part: str, model: _Model, where: str, base: Path | None) -> Model
         known = ", ".join(kinds)
         raise UsageError(f"{where}: {part} has unknown kind {model.kind!r}: use {known}")
     name, also = _absolute(model.weights, base), tuple(_absolute(one, base) for one in model.also)
-    reference = ModelRef(name, model.kind, MappingProxyType(model.options), also, group)
+    reference = ModelRef(
+        name,
+        model.kind,
+        MappingProxyType(model.options),
+        also,
+        group,
+        model.passage_tokens if isinstance(model, _TextEncoder) else 0,
+    )
     try:
         for weights in (name, *also):
             find_entry(weights)

@@ -88,8 +88,8 @@ def test_documents_of_before_the_coverage_report(url: str) -> None:
     catalog.close()
     engine = create_engine(url)
     with engine.begin() as connection:  # the schema of before
-        connection.execute(text("ALTER TABLE documents DROP COLUMN coverage"))
-        connection.execute(text("ALTER TABLE documents DROP COLUMN incomplete"))
+        for column in ("coverage", "incomplete", "passage_size"):
+            connection.execute(text(f"ALTER TABLE documents DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0007_source_versions'"))
     engine.dispose()
     catalog = Catalog(url)

@@ -79,13 +79,21 @@ def test_every_suite_is_named() -> None:
 def test_every_member_of_a_contract_is_described() -> None:
     from ragcore.diffusion.base import Diffuser
     from ragcore.ingest.readers import ContentReader, InputFile, Reader, ReadOptions
-    from ragcore.models import LLM, ImageTextEncoder, ModelContext, Reranker, Sampling, TextEncoder
+    from ragcore.models import (
+        LLM,
+        ImageTextEncoder,
+        ModelContext,
+        Reranker,
+        Sampling,
+        SizedTextEncoder,
+        TextEncoder,
+    )
     from ragcore.sources import Skipped, Source, SourceContext, SourceItem
     from ragcore.vectors import StoreKey, VectorBackend, VectorContext, VectorStore
 
     contracts: tuple[type, ...] = (
         *(Reader, ContentReader, TextEncoder, ImageTextEncoder, Reranker, LLM, Diffuser),
-        *(VectorBackend, VectorStore, Source),
+        *(VectorBackend, VectorStore, Source, SizedTextEncoder),
         *(InputFile, ReadOptions, ModelContext, Sampling, SourceItem, Skipped, SourceContext),
         *(StoreKey, VectorContext),
     )

@@ -47,7 +47,7 @@ class RayCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
             "RAY_memory_monitor_refresh_ms": "0",  # other tests' memory is not this cluster's
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
         }
         head = (f"--port={self.port}", "--num-cpus=0", f"--temp-dir={self.folder / 'r'}")
         self._ray(HEAD, "--head", "--include-dashboard=false", "--disable-usage-stats", *head)

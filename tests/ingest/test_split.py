@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ragcore.ingest.split import (
     page_starts,
     split,
 )
-from ragcore.types import Page, PassageDraft, ReadDocument
+from ragcore.types import Page, PassageDraft, PassageSize, ReadDocument
 
 from .ingest_samples import PROSE
 
@@ -51,21 +52,20 @@ words = st.text(st.sampled_from("abcdefgh ABC.,;:!?-\n\t|1234567890äöüß漢�
 
 @given(
     pages=st.lists(words, min_size=1, max_size=4),
-    target=st.integers(1, 60),
-    more=st.integers(0, 60),
+    tokens=st.integers(1, 120),
 )
 @settings(max_examples=300, deadline=None)
-def test_nothing_is_lost_and_offsets_are_exact(pages: list[str], target: int, more: int) -> None:
+def test_nothing_is_lost_and_offsets_are_exact(pages: list[str], tokens: int) -> None:
     source = document(*pages)
-    passages = split(source, target_tokens=target, max_tokens=target + more)
+    passages = split(source, PassageSize(tokens))
     check(source, passages)
-    assert passages == split(source, target_tokens=target, max_tokens=target + more)
+    assert passages == split(source, PassageSize(tokens))
 
 
 @given(pages=st.lists(words, min_size=1, max_size=3), limit=st.integers(8, 60))
 @settings(max_examples=200, deadline=None)
 def test_passages_keep_to_the_limit(pages: list[str], limit: int) -> None:
-    for passage in split(document(*pages), target_tokens=limit, max_tokens=limit):
+    for passage in split(document(*pages), PassageSize(limit)):
         assert approximate_tokens(passage.text) <= limit
 
 
@@ -78,7 +78,7 @@ def test_headings_anywhere(text: str, marks: list[tuple[int, int]]) -> None:
     inside = sorted({at: level for at, level in marks if at < len(text)}.items())
     headings = tuple((at, level, f"H{at}") for at, level in inside)
     source = document(text, headings=headings)
-    check(source, split(source, target_tokens=20, max_tokens=30))
+    check(source, split(source, PassageSize(30)))
 
 
 def test_sentences_stay_whole() -> None:
@@ -149,11 +149,39 @@ def test_no_empty_passages(text: str) -> None:
     assert split(document(text, text)) == []
 
 
-def test_wrong_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="target_tokens"):
-        split(document("x"), target_tokens=0)
-    with pytest.raises(ValueError, match="max_tokens"):
-        split(document("x"), target_tokens=10, max_tokens=5)
+@pytest.mark.parametrize(
+    "size", [PassageSize(0), PassageSize(10, overlap=10), PassageSize(10, -1), PassageSize(9, 0, 0)]
+)
+def test_wrong_sizes_are_refused(size: PassageSize) -> None:
+    with pytest.raises(ValueError, match="overlap of fewer"):
+        split(document("x"), size)
+
+
+def test_passages_overlap_by_whole_sentences() -> None:
+    text = " ".join(f"This is sentence number {n} of the plain text." for n in range(80))
+    source = document(text)
+    plain, passages = split(source, PassageSize(60)), split(source, PassageSize(80, overlap=20))
+    assert [one.end for one in passages] == [one.end for one in plain]
+    for before, after in itertools.pairwise(passages):
+        assert after.text == text[after.start : after.end]
+        shared = text[after.start : before.end]
+        assert 0 < approximate_tokens(shared) <= 20
+        assert after.text.startswith("This is sentence")
+        assert approximate_tokens(after.text) <= 80
+
+
+def test_passages_under_another_heading_do_not_overlap() -> None:
+    first = " ".join(f"The first part has sentence {n}." for n in range(20))
+    text = f"{first}\n\nSecond\n\nThe second part is short."
+    source = document(text, headings=((len(first) + 2, 1, "Second"),))
+    passages = split(source, PassageSize(60, overlap=20))
+    assert passages[-1].text.startswith("Second")
+
+
+def test_a_coarser_vocabulary_has_longer_passages() -> None:
+    source = document(PROSE * 10)
+    fine, coarse = split(source, PassageSize(220, 0, 1.5)), split(source, PassageSize(220, 0, 0.7))
+    assert len(fine) > len(split(source)) > len(coarse)
 
 
 def test_places() -> None:
