@@ -46,7 +46,11 @@ _NEEDS: Mapping[Group, tuple[str, ...]] = MappingProxyType(
 
 
 class ExtensionError(RagcoreError):
-    """An extension is installed and cannot be loaded; the message says why."""
+    """An extension is installed and cannot be loaded: the message says which, `reason` why."""
+
+    def __init__(self, extension: Extension, reason: str) -> None:
+        super().__init__(extension.told(reason))
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,12 @@ class Extension:
         """Whether it ships with ragcore."""
         return self.package == _OWN
 
-    def load(self, *, quiet: bool = False) -> Any:
+    def load(self) -> Any:
         """Import the object; later calls return the same one.
 
-        Raises ExtensionError if that fails or the object is not what its group needs. The first
-        failure is also one warning in the log, unless `quiet`: then the caller tells.
+        Raises ExtensionError if that fails or the object is not what its group needs.
         """
-        return _registry.load(self, quiet=quiet)
+        return _registry.load(self)
 
     def told(self, error: str) -> str:
         """The sentence that says that it cannot be used, and why."""
@@ -103,13 +106,14 @@ def find(group: Group, name: str) -> Extension:
 
 
 def load_all(group: Group) -> dict[str, Any]:
-    """The objects of a group by name, without those that cannot be loaded."""
+    """The objects of a group by name, without those that cannot be loaded: each of these is one
+    warning in the log, the first time."""
     loaded = {}
     for name in names(group):
         try:
             loaded[name] = find(group, name).load()
-        except ExtensionError:  # it has been logged
-            continue
+        except ExtensionError as error:
+            _registry.warn(group, name, str(error))
     return loaded
 
 
@@ -123,9 +127,9 @@ def active(group: Group | None = None) -> tuple[Extension, ...]:
         for name in names(each):
             extension = find(each, name)
             try:
-                extension.load(quiet=True)
+                extension.load()
             except ExtensionError as error:
-                extension = replace(extension, error=str(error))
+                extension = replace(extension, error=error.reason)
             listed.append(extension)
         listed += [one for one in _registry.rejected() if one.group == each]
     order = {each: at for at, each in enumerate(GROUPS)}
@@ -168,6 +172,7 @@ class _Registry:
             self._rejected: tuple[Extension, ...] = ()
             self._loaded: dict[tuple[Group, str], Any] = {}
             self._failed: dict[tuple[Group, str], str] = {}
+            self._warned: set[tuple[Group, str]] = set()
 
     def found(self) -> Mapping[Group, Mapping[str, Extension]]:
         with self._lock:
@@ -180,22 +185,28 @@ class _Registry:
         self.found()
         return self._rejected
 
-    def load(self, extension: Extension, *, quiet: bool) -> Any:
+    def load(self, extension: Extension) -> Any:
         key = (extension.group, extension.name)
         with self._lock:
             if extension.error:
-                raise ExtensionError(extension.error)
+                raise ExtensionError(extension, extension.error)
             if key in self._failed:
-                raise ExtensionError(self._failed[key])
+                raise ExtensionError(extension, self._failed[key])
             if key not in self._loaded:
                 try:
                     self._loaded[key] = _imported(extension)
                 except (Exception, SystemExit) as error:  # whatever a plug-in's module raises
                     self._failed[key] = _reason(error)
-                    if not quiet:
-                        log.warning("%s", extension.told(self._failed[key]))
-                    raise ExtensionError(self._failed[key]) from error
+                    raise ExtensionError(extension, self._failed[key]) from error
             return self._loaded[key]
+
+    def warn(self, group: Group, name: str, sentence: str) -> None:
+        """Log what cannot be used, once."""
+        with self._lock:
+            if (group, name) in self._warned:
+                return
+            self._warned.add((group, name))
+        log.warning("%s", sentence)
 
     def _discover(self) -> Mapping[Group, Mapping[str, Extension]]:
         found: dict[Group, dict[str, Extension]] = {group: {} for group in GROUPS}

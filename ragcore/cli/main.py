@@ -55,11 +55,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS and cmd_name not in _plug_ins():
             return None
-        extension = extensions.find("commands", cmd_name)
-        try:
-            command: click.Command = extension.load(quiet=True)
-        except extensions.ExtensionError as error:
-            raise RagcoreError(extension.told(str(error))) from error
+        command: click.Command = extensions.find("commands", cmd_name).load()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -269,6 +269,12 @@ def test_wrong_urls_are_refused_before_anything_is_done(library: Library, memo: 
         library.ingest(["file://server/share"])
 
 
+def test_a_broken_source_is_one_line(library: Library, install: Install) -> None:
+    install("broken", {"sources": {"odd": "broken:Source"}}, "import nothing_of_this_name")
+    with pytest.raises(RagcoreError, match=r"^source 'odd' of broken 2.5 cannot be used: Module"):
+        library.ingest(["odd://somewhere"])
+
+
 def test_allowed_folders_leave_no_other_source(memo: Any, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", allowed_roots=[tmp_path])
     with Library(settings) as library, pytest.raises(UsageError, match="allowed_roots"):
