@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,18 @@ def test_wrong_urls_are_refused_before_anything_is_done(library: Library, memo: 
         library.ingest(["memo://attic"], sync=True)
     with pytest.raises(UsageError, match="on another computer"):
         library.ingest(["file://server/share"])
+
+
+def test_two_ingests_at_once_store_each_file_once(library: Library, memo: Any) -> None:
+    memo.FILES = {
+        f"memo://desk/{n}.txt": (f"Note {n} is about herons.".encode(), "v1") for n in range(40)
+    }
+    with ThreadPoolExecutor(2) as pool, Library(library.settings) as other:
+        reports = list(pool.map(lambda one: one.ingest(["memo://desk"]), (library, other)))
+    assert sum(report.added for report in reports) == 40
+    assert sum(report.unchanged for report in reports) == 40
+    assert not any(report.updated or report.failed for report in reports)
+    assert library.statistics().passages == 40
 
 
 def test_a_broken_source_is_one_line(library: Library, install: Install) -> None:
