@@ -65,7 +65,7 @@ def examine(library: Library, *, repair: bool = False, verify: bool = False) -> 
         diagnosis.device = library.models.device()
     except RagcoreError as error:
         add(Finding("device", "problem", str(error)))
-    for check in (_weights, _files, _catalogue):
+    for check in (_plug_ins, _weights, _files, _catalogue):
         for finding in _guarded(check, library, repair=repair, verify=verify):
             add(finding)
     return diagnosis
@@ -106,13 +106,35 @@ def _weights(library: Library, *, repair: bool, verify: bool) -> Iterator[Findin
 
 
 def _server_of(library: Library, part: str, name: str) -> Finding:
-    """Whether the server of a model answers, and has it. Waits some seconds at most."""
-    model = library.models.llm() if part == "llm" else library.models.text_encoder()
+    """Whether a model without weights of ours can be had, and its server answers. Waits some
+    seconds at most."""
+    models = library.models
+    make: dict[str, Callable[[], Any]] = {
+        "text_encoder": models.text_encoder,
+        "image_text_encoder": models.image_text_encoder,
+        "reranker": models.reranker,
+        "llm": models.llm,
+        "picture_llm": models.vision_llm,
+        "diffusion": models.diffuser,
+    }
     try:
-        model.warm_up()
+        warm_up = getattr(make[part](), "warm_up", None)  # not every model has one
+        if warm_up is not None:
+            warm_up()
     except RagcoreError as error:
         return Finding(f"server {part}", "problem", str(error))
     return Finding(f"server {part}", "ok", f"{name} answers")
+
+
+def _plug_ins(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+    """What cannot be used of what is registered, and how much of other packages can."""
+    listed = library.plugins()
+    for one in listed:
+        if not one.active:
+            what = f"{one.name} ({one.group}) of {one.package} {one.version}"
+            yield Finding("plug-ins", "problem", f"{what} cannot be used: {one.error}")
+    if usable := [one.name for one in listed if one.active and not one.built_in]:
+        yield Finding("plug-ins", "ok", f"{', '.join(usable)}")
 
 
 def _weights_of(store: Any, subject: str, name: str, *, repair: bool, verify: bool) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -76,6 +77,20 @@ def test_a_name_that_is_taken_stays_with_the_first(
     with pytest.raises(ExtensionError, match="a_pack has a reader of this name"):
         listed[1].load()
     assert [m for m in caplog.messages if "rename the entry point" in m]
+
+
+def test_what_ships_is_loaded_without_extras_and_heavy_packages() -> None:
+    program = """
+import sys
+from ragcore.extras import EXTRAS
+for modules in EXTRAS.values():
+    sys.modules.update(dict.fromkeys(modules))  # as if they were not installed
+from ragcore import extensions
+print([(one.group, one.name, one.error) for one in extensions.active() if one.error])
+print([name for name in ("torch", "transformers", "faiss") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
 
 
 def test_titles_and_schemes() -> None:

@@ -69,6 +69,17 @@ def test_plugins_are_listed_with_what_is_wrong(run: Run, install: Install) -> No
     assert [one for one in own if not one["active"]] == []
 
 
+def test_doctor_says_what_cannot_be_used(run: Run, install: Install) -> None:
+    install("greeter", {"commands": {"hello": "greeter:hello"}}, COMMAND)
+    assert "ok        plug-ins: hello\n" in run("doctor").out
+    install("broken", {"readers": {"odd": "broken:odd"}}, "x = 1")
+    outcome = run("doctor")
+    assert outcome.code == 1
+    assert (
+        "problem   plug-ins: odd (readers) of broken 2.5 cannot be used: Attribute" in outcome.out
+    )
+
+
 def test_plugins_are_an_administrators() -> None:
     from ragcore.catalog import permits
 

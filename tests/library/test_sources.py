@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -237,6 +238,29 @@ def test_more_bytes_than_allowed_are_not_kept(memo: Any, tmp_path: Path) -> None
             "more than 1 MiB: raise the setting max_file_mb"
         ]
         assert copies_left(library) == []
+
+
+def test_a_source_that_hangs_is_one_failure(
+    memo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    fetch = memo.Memo.fetch
+
+    def hanging(source: Any, item: Any, folder: Path, *, most_bytes: int) -> Path:
+        if item.name == "bread.md":
+            over.wait(60)
+        path: Path = fetch(source, item, folder, most_bytes=most_bytes)
+        return path
+
+    monkeypatch.setattr(memo.Memo, "fetch", hanging)
+    settings = Settings(home=tmp_path / "home", workers=1, read_timeout=1)
+    with Library(settings) as library:
+        report = library.ingest(["memo://desk"])
+    over.set()
+    assert report.added == 1
+    assert [(one.path, one.error) for one in report.failed] == [
+        ("memo://desk/bread.md", "fetching took longer than 1 s (setting read_timeout)")
+    ]
 
 
 def test_pages_and_pictures_are_fetched_when_they_are_looked_at(
