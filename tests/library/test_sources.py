@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -16,7 +17,9 @@ from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.types import IngestReport
+from tests.api.conftest import running
 from tests.plug_ins import Install
+from tests.waiting import wait_until
 
 MEMO = '''
 """memo://…: files kept in a dictionary of this module, by their location."""
@@ -281,6 +284,20 @@ def test_pages_and_pictures_are_fetched_when_they_are_looked_at(
     memo.FILES.clear()
     with pytest.raises(RagcoreError, match="it is gone"):
         library.page_picture(info.document_id)
+
+
+def test_the_api_hands_out_a_remote_file(library: Library, memo: Any) -> None:
+    library.ingest(["memo://desk"])
+    [row] = [row for row in library.documents()[0] if row.name == "heron.txt"]
+    where = f"/api/v1/collections/default/documents/{row.id}"
+    with running(library, keys_needed=False) as url, httpx.Client(base_url=url) as client:
+        answer = client.get(f"{where}/file")
+        assert (answer.status_code, answer.content) == (200, memo.FILES[row.path][0])
+        assert "heron.txt" in answer.headers["content-disposition"]
+        assert client.get(f"{where}/pages/1/picture").content[:4] == b"\x89PNG"
+        wait_until(lambda: copies_left(library) == [], "the removal of the copy")
+        del memo.FILES[row.path]
+        assert client.get(f"{where}/file").status_code >= 400
 
 
 def test_wrong_urls_are_refused_before_anything_is_done(library: Library, memo: Any) -> None:
