@@ -60,6 +60,7 @@ def test_every_verb_from_the_command_line(run: Run, tiny_adapters: Path, tmp_pat
     assert "comes with ragcore" in run("remove", "grounded-qa", "--yes")[2]
 
 
+@pytest.mark.full
 def test_a_collection_answers_with_its_own_adapter(
     run: Run, settings: Settings, starter_weights: WeightStore
 ) -> None:

@@ -50,7 +50,7 @@ def recipe(model: Path, pictures: Path, output: Path, **changes: object) -> Clip
     return ClipRecipe.model_validate(values)
 
 
-@pytest.mark.parametrize("loss", ["clip", "siglip"])
+@pytest.mark.parametrize("loss", ["clip", pytest.param("siglip", marks=pytest.mark.full)])
 def test_training_finds_more_and_the_result_is_a_model(
     model: Path, pictures: Path, tmp_path: Path, settings: Settings, loss: str
 ) -> None:

@@ -153,6 +153,7 @@ def test_answers_are_found_where_they_stand(answers: list[str], expected: list[s
     assert [context[start:end] for start, end in spans] == expected
 
 
+@pytest.mark.full
 def test_a_reader_is_trained_and_reads(base: Path, questions: Path, tmp_path: Path) -> None:
     report = tune_reader(
         recipe(base, questions, tmp_path / "run", epochs=30.0), settings=settings(tmp_path)
