@@ -27,6 +27,7 @@ Group = Literal[
     "text_encoders",
     "image_text_encoders",
     "rerankers",
+    "span_readers",
     "llms",
     "diffusers",
     "vector_stores",

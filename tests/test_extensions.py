@@ -99,6 +99,7 @@ def test_titles_and_schemes() -> None:
         "text encoder",
         "image-text encoder",
         "reranker",
+        "span reader",
         "LLM",
         "diffusion model",
         "vector store",

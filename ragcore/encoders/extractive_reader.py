@@ -6,40 +6,22 @@ import dataclasses
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.encoders.options import valid_text
 from ragcore.errors import ModelUnavailable
+from ragcore.models import ModelMemory, Span, Weights, folder_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ragcore.encoders.extractive import Base, Reader, Shape, Window, WindowMaker
+    from ragcore.models.device import Placement
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LONGEST = 30  # tokens of a span
 BATCH = 16  # windows that are read at once
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """An answer that stands in a passage: characters [start, end) of passage number `passage`.
-
-    `score` is its log-odds against "no answer" over all passages read, `relevance` the
-    log-odds that the passage holds the answer.
-    """
-
-    passage: int
-    start: int
-    end: int
-    score: float
-    relevance: float
-
-    @property
-    def rank(self) -> float:
-        """What the spans of different passages are compared by."""
-        return self.score + self.relevance
 
 
 class ExtractiveReader:
@@ -80,10 +62,10 @@ class ExtractiveReader:
         """The best span of each passage that has text, the likeliest first."""
         rows: list[tuple[int, Window]] = []
         with self._tokenizing:
-            asked = self._maker.question(question)
+            asked = self._maker.question(valid_text(question))
             for number, text in enumerate(passages):
                 title = titles[number] if titles else ""
-                made = self._maker.windows(text, title)
+                made = self._maker.windows(valid_text(text), valid_text(title))
                 rows += [(number, window) for window in made if window.offsets]
         if not rows:
             return []
@@ -142,6 +124,54 @@ class ExtractiveReader:
             if number not in best or span.rank > best[number].rank:
                 best[number] = span
         return sorted(best.values(), key=lambda span: -span.rank)
+
+
+class SharedExtractiveReader:
+    """An `ExtractiveReader` whose weights load at first use and share the device's memory with the
+    other models'. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        base_folder: Path,
+        *,
+        name: str,
+        placement: Placement,
+        memory: ModelMemory | None = None,
+    ) -> None:
+        device = placement.device
+        self.weights: Weights[ExtractiveReader] = (memory or ModelMemory()).weights(
+            lambda: ExtractiveReader.load(folder, base_folder, device=device),
+            part="span_reader",
+            name=name,
+            device=device,
+            precision="float32",
+            size=lambda: folder_bytes(folder, 4) + folder_bytes(base_folder, 4),
+            measure=ExtractiveReader.memory,
+        )
+
+    def warm_up(self) -> None:
+        """Load the weights. Raises ModelUnavailable if the folders hold no such model."""
+        with self.weights.lease():
+            pass
+
+    def read(
+        self, question: str, passages: Sequence[str], titles: Sequence[str] = ()
+    ) -> list[Span]:
+        """The best span of each passage that has text, by descending rank."""
+        with self.weights.lease() as reader:
+            return reader.read(question, passages, titles)
+
+
+def base_name(folder: Path) -> str:
+    """The name of the text encoder that a reader's folder was trained over.
+
+    Raises ModelUnavailable if the folder holds no reader.
+    """
+    try:
+        return str(json.loads((folder / CONFIG).read_text("utf-8"))["base"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(f"{folder} is no extractive reader: {error}") from error
 
 
 def _best(start: Tensor, end: Tensor) -> tuple[int, int, float]:

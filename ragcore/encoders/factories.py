@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ragcore.encoders.options import reject_unknown
-from ragcore.models import ImageTextEncoder, ModelContext, Reranker, TextEncoder, no_weights
+from ragcore.models import (
+    ImageTextEncoder,
+    ModelContext,
+    Reranker,
+    SpanReader,
+    TextEncoder,
+    no_weights,
+)
 from ragcore.weights import ModelRef
 from ragcore.weights.registry import find_entry
 
@@ -92,6 +99,23 @@ def onnx_reranker(
         name=reference.name,
         threads=context.settings.threads,
         options=options,
+        memory=context.memory,
+    )
+
+
+def extractive(
+    reference: ModelRef, options: Mapping[str, Any], context: ModelContext
+) -> SpanReader:
+    """An extractive reader over its text encoder's lower layers."""
+    from ragcore.encoders.extractive_reader import SharedExtractiveReader, base_name
+
+    reject_unknown(reference.name, options, frozenset())
+    folder = context.folder(reference.name)
+    return SharedExtractiveReader(
+        folder,
+        context.folder(base_name(folder)),
+        name=reference.name,
+        placement=context.placement(),
         memory=context.memory,
     )
 

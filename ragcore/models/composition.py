@@ -17,6 +17,7 @@ from ragcore.models.contracts import (
     LLM,
     ImageTextEncoder,
     Reranker,
+    SpanReader,
     TextEncoder,
     VisionLLM,
 )
@@ -161,6 +162,15 @@ class Models:
             return None
         reranker: Reranker = self._make("rerankers", reference, part="reranker")
         return reranker
+
+    def span_reader(self) -> SpanReader | None:
+        """The profile's extractive reader; None where it has none. Raises ModelUnavailable if its
+        weights cannot be fetched."""
+        reference = self.profile.span_reader
+        if reference is None:
+            return None
+        reader: SpanReader = self._make("span_readers", reference, part="span_reader")
+        return reader
 
     def llm(self) -> LLM:
         """The profile's LLM. Errors as for `text_encoder`."""
@@ -338,6 +348,7 @@ _CONTRACTS: dict[str, type] = {
     "text_encoders": TextEncoder,
     "image_text_encoders": ImageTextEncoder,
     "rerankers": Reranker,
+    "span_readers": SpanReader,
     "llms": LLM,
 }
 

@@ -1,4 +1,4 @@
-"""The contracts of models: what a text encoder, image-text encoder, reranker and LLM must offer.
+"""The contracts of models: what an encoder, a reranker, a span reader and an LLM must offer.
 
 A contract is small; what only some models can do is a further, runtime-checkable protocol, asked
 for with `isinstance`. Constructors are light and reject bad arguments; weights load at the first
@@ -103,6 +103,44 @@ class Reranker(Protocol):
         """Return float32 [n]: the relevance of each passage, higher is more relevant.
 
         Raises ModelUnavailable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The best answer in one passage: characters [start, end) of passage number `passage`.
+
+    `score` is its log-odds against "none of the passages answers", `relevance` the log-odds that
+    the passage holds the answer.
+    """
+
+    passage: int
+    start: int
+    end: int
+    score: float
+    relevance: float
+
+    @property
+    def rank(self) -> float:
+        """What the spans of different passages are compared by."""
+        return self.score + self.relevance
+
+
+class SpanReader(Protocol):
+    """A model that points to the answer of a question in passages (extractive answering)."""
+
+    def warm_up(self) -> None:
+        """Load the weights now. Raises ModelUnavailable."""
+        ...
+
+    def read(
+        self, question: str, passages: Sequence[str], titles: Sequence[str] = ()
+    ) -> list[Span]:
+        """The best span of each passage that has text, by descending rank.
+
+        `titles` are those of the passages' documents, one each, or none at all. Raises
+        ModelUnavailable.
         """
         ...
 

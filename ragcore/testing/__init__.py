@@ -25,6 +25,7 @@ from ragcore.testing.models import (  # noqa: E402
     ImageTextEncoderConformance,
     LLMConformance,
     RerankerConformance,
+    SpanReaderConformance,
     TextEncoderConformance,
 )
 from ragcore.testing.readers import ReaderConformance  # noqa: E402
@@ -41,6 +42,7 @@ __all__ = [
     "ReaderConformance",
     "RerankerConformance",
     "SourceConformance",
+    "SpanReaderConformance",
     "TextEncoderConformance",
     "VectorBackendConformance",
     "VectorStoreConformance",

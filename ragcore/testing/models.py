@@ -19,6 +19,7 @@ from ragcore.models import (
     Reranker,
     Sampling,
     Space,
+    SpanReader,
     TextEncoder,
 )
 from ragcore.types import CancelToken, Message
@@ -171,6 +172,28 @@ class RerankerConformance:
         scores = reranker.scores(query, TEXTS)
         turned = reranker.scores(query, TEXTS[::-1])[::-1]
         np.testing.assert_allclose(scores, turned, atol=self.tolerance)
+
+
+class SpanReaderConformance:
+    """Override the fixture `reader`."""
+
+    @pytest.fixture
+    def reader(self) -> SpanReader:
+        raise NotImplementedError("override the fixture `reader`: it returns a SpanReader")
+
+    def test_a_span_in_each_passage_with_text(self, reader: SpanReader) -> None:
+        spans = reader.read("Which bird eats fish?", [*TEXTS, ""], [*("a title",) * len(TEXTS), ""])
+        assert sorted(span.passage for span in spans) == list(range(len(TEXTS)))
+        for span in spans:
+            assert 0 <= span.start < span.end <= len(TEXTS[span.passage])
+            assert np.isfinite([span.score, span.relevance]).all()
+        ranks = [span.rank for span in spans]
+        assert ranks == sorted(ranks, reverse=True)
+        assert reader.read("Which bird eats fish?", []) == []
+
+    def test_odd_texts_are_read_too(self, reader: SpanReader) -> None:
+        for span in reader.read("", _ODD):
+            assert 0 <= span.start < span.end <= len(_ODD[span.passage])
 
 
 class LLMConformance:

@@ -34,6 +34,7 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "text_encoder": "text_encoders",
         "image_text_encoder": "image_text_encoders",
         "reranker": "rerankers",
+        "span_reader": "span_readers",
         "llm": "llms",
         "picture_llm": "llms",
         "diffusion": "diffusers",
@@ -78,6 +79,7 @@ class Profile:
     text_encoder: ModelRef | None = None
     image_text_encoder: ModelRef | None = None
     reranker: ModelRef | None = None
+    span_reader: ModelRef | None = None
     llm: ModelRef | None = None
     picture_llm: ModelRef | None = None
     diffusion: ModelRef | None = None
@@ -115,6 +117,7 @@ class _File(BaseModel):
     text_encoder: _TextEncoder | None = None
     image_text_encoder: _Model | None = None
     reranker: _Model | None = None
+    span_reader: _Model | None = None
     llm: _Model | None = None
     picture_llm: _Model | None = None
     diffusion: _Model | None = None
@@ -170,6 +173,7 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
         text_encoder=reference("text_encoder", file.text_encoder),
         image_text_encoder=reference("image_text_encoder", file.image_text_encoder),
         reranker=reference("reranker", file.reranker),
+        span_reader=reference("span_reader", file.span_reader),
         llm=reference("llm", file.llm),
         picture_llm=reference("picture_llm", file.picture_llm),
         diffusion=reference("diffusion", file.diffusion),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 # fmt: off
@@ -138,3 +139,38 @@ def save_llm(folder: Path) -> Path:
     )
     tokenizer.save_pretrained(folder / "llm")
     return folder / "llm"
+
+
+def save_small_bert(folder: Path, words: Sequence[str]) -> Path:
+    """A BERT of four layers of 32 units, with a tokenizer of these whole words."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertModel
+
+    folder.mkdir(exist_ok=True)
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", ":")
+    vocabulary = {word: number for number, word in enumerate((*special, *words))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=128,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def save_span_reader(folder: Path, base: Path) -> Path:
+    """An extractive reader of random weights over the two lower layers of `base`."""
+    import torch
+
+    from ragcore.encoders.extractive import Reader, Shape
+    from ragcore.encoders.extractive_reader import save
+
+    torch.manual_seed(0)
+    shape = Shape.of_base(f"local:{base}", base, lower=2, window=64)
+    save(folder, shape, Reader(shape).state_dict())
+    return folder

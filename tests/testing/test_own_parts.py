@@ -11,7 +11,7 @@ import pytest
 from ragcore import extensions
 from ragcore.encoders.reranker import CrossEncoderReranker
 from ragcore.ingest.readers import Reader
-from ragcore.models import LLM, ImageTextEncoder, Models, Reranker, TextEncoder
+from ragcore.models import LLM, ImageTextEncoder, Models, Reranker, SpanReader, TextEncoder
 from ragcore.models.device import Placement
 from ragcore.settings import Settings
 from ragcore.sources import Source, open_source
@@ -22,11 +22,13 @@ from ragcore.testing import (
     ReaderConformance,
     RerankerConformance,
     SourceConformance,
+    SpanReaderConformance,
     TextEncoderConformance,
     VectorBackendConformance,
 )
+from ragcore.testing.models import TEXTS
 from ragcore.vectors import FaissBackend, VectorBackend
-from tests.encoders.small_models import save_cross_encoder
+from tests.encoders.small_models import save_cross_encoder, save_small_bert, save_span_reader
 from tests.ingest.ingest_samples import WRITERS
 from tests.shared_models import models_of
 
@@ -108,6 +110,21 @@ class TestCrossEncoder(RerankerConformance):
     def reranker(self, cross_encoder: Path) -> Reranker:
         placement = Placement("cpu", "float32", 1, "as the test wants")
         return CrossEncoderReranker(cross_encoder, name="small", placement=placement)
+
+
+class TestExtractiveReader(SpanReaderConformance):
+    @pytest.fixture
+    def reader(self, tmp_path: Path) -> SpanReader:
+        """The one that a profile names."""
+        base = save_small_bert(tmp_path / "base", TEXTS[0].split())
+        weights = save_span_reader(tmp_path / "reader", base)
+        profile = tmp_path / "profile.toml"
+        profile.write_text(
+            f'name = "p"\n[span_reader]\nkind = "extractive"\nweights = "local:{weights}"\n'
+        )
+        found = Models(Settings(profile=str(profile))).span_reader()
+        assert found is not None
+        return found
 
 
 class TestTransformers(LLMConformance):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
 from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_weights, padded
 from ragcore.encoders.extractive_reader import ExtractiveReader
@@ -22,6 +21,8 @@ from ragcore.tuning.extractive_recipe import ExtractiveRecipe, ReaderData
 from ragcore.tuning.extractive_scores import auc
 from ragcore.types import CancelToken, Progress
 
+from ..encoders.small_models import save_small_bert
+
 PLACES = ("harbour", "tower", "market", "bridge", "garden", "mill", "school", "forge")
 COLORS = ("red", "blue", "green", "white", "black", "yellow", "brown", "gray")
 OTHERS = ("the", "is", "what", "color", "near", "it", "was", "built", "long", "ago", "by", "people")
@@ -30,21 +31,7 @@ WORDS = (*PLACES, *COLORS, *OTHERS, ".", "?")
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of four layers of 32 units, with a tokenizer of whole words."""
-    folder = tmp_path_factory.mktemp("base")
-    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", ":")
-    vocabulary = {word: number for number, word in enumerate((*special, *WORDS))}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=128,
-    )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder
+    return save_small_bert(tmp_path_factory.mktemp("base"), WORDS)
 
 
 @pytest.fixture
