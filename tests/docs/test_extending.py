@@ -86,6 +86,8 @@ def test_every_member_of_a_contract_is_described() -> None:
         Reranker,
         Sampling,
         SizedTextEncoder,
+        Span,
+        SpanReader,
         TextEncoder,
     )
     from ragcore.sources import Skipped, Source, SourceContext, SourceItem
@@ -93,7 +95,7 @@ def test_every_member_of_a_contract_is_described() -> None:
 
     contracts: tuple[type, ...] = (
         *(Reader, ContentReader, TextEncoder, ImageTextEncoder, Reranker, LLM, Diffuser),
-        *(VectorBackend, VectorStore, Source, SizedTextEncoder),
+        *(VectorBackend, VectorStore, Source, SizedTextEncoder, SpanReader, Span),
         *(InputFile, ReadOptions, ModelContext, Sampling, SourceItem, Skipped, SourceContext),
         *(StoreKey, VectorContext),
     )
