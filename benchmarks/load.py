@@ -1,12 +1,14 @@
 """Many clients at one server while it ingests: errors, times, memory; and after `kill -9`.
 
     pip install locust
-    python benchmarks/load.py [--clients 50] [--seconds 180] [--files 2000] [--kill]
+    python benchmarks/load.py [--clients 50] [--seconds 180] [--files 2000] [--kill] [--hostile]
 
 Starts `ragcore serve` on a new home with a tenth of the files, lets it ingest the others, and has
 locust's clients search and ask meanwhile (`benchmarks/load_users.py`). With `--kill` the server is
 killed half-way and started again at once; requests that it had, and those while it was away, fail
-then. At the end every file must be one document and `ragcore doctor` find nothing.
+then. With `--hostile` two in ten clients upload and look at documents, and two in ten send what
+should be refused (`benchmarks/load_hostile.py`). At the end every file must be one document and
+`ragcore doctor` find nothing.
 Prints one JSON document. Exit code 0: nothing failed that should not, nothing lost or twice.
 """
 
@@ -94,11 +96,13 @@ class Serving:
 
 
 def clients(
-    server: Serving, count: int, seconds: int, folder: Path, known: int
+    server: Serving, count: int, seconds: int, folder: Path, known: int, hostile: bool
 ) -> list[dict[str, Any]]:
     """Locust's figures by name of request."""
+    files = ["load_users.py", *(["load_hostile.py"] if hostile else [])]
+    users = ",".join(str(HERE / name) for name in files)
     command = [
-        "locust", "-f", str(HERE / "load_users.py"), "--headless", "--host", server.url,
+        "locust", "-f", users, "--headless", "--host", server.url,
         "-u", str(count), "-r", "10", "-t", f"{seconds}s", "--csv", str(folder / "load"),
         "--only-summary", "--stop-timeout", "170", "--loglevel", "ERROR",
     ]  # fmt: skip
@@ -147,6 +151,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=180)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -157,13 +162,14 @@ def main() -> int:
         server = Serving(folder / "home")
         found: dict[str, Any] = {"ready_seconds": round(server.start(), 1)}
         server.call("/api/v1/collections", {"name": "notes"})
+        server.call("/api/v1/collections", {"name": "uploads"})
         server.call("/api/v1/collections/notes/ingests", {"paths": [str(first)]})
         finished(server)
         server.call("/api/v1/collections/notes/ingests", {"paths": [str(folder / "files")]})
         result: list[dict[str, Any]] = []
         load = threading.Thread(
             target=lambda: result.extend(
-                clients(server, options.clients, options.seconds, folder, known)
+                clients(server, options.clients, options.seconds, folder, known, options.hostile)
             )
         )
         load.start()

@@ -24,6 +24,7 @@ API = "/api/v1/collections/notes"
 
 
 class Client(FastHttpUser):
+    weight = 6
     wait_time = between(0.5, 2.0)
     connection_timeout = network_timeout = 170.0
 

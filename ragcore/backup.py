@@ -8,11 +8,11 @@ a manifest with the checksum of every file, so that a file that was cut off is k
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import json
 import os
-import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -27,7 +27,7 @@ from typing import IO, Any
 from ragcore import __version__
 from ragcore.catalog.engine import head_revision, read_only_uri
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.private_files import private_folder
+from ragcore.private_files import partial_suffix, private_folder, remove_strays, strays_here
 from ragcore.redaction import mask_url
 from ragcore.settings import Settings
 from ragcore.storage import can_write, storage_error, storing
@@ -46,6 +46,7 @@ _LEFT_OUT = {
     f"{CATALOGUE}-shm",
 }
 _BLOCK = 1 << 20
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,12 @@ def backup(
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent}")
     with storing(f"{target} was not written"):
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=".ragcore-backup-")
+        remove_strays(strays_here(target.parent))
+        suffix = partial_suffix()
+        handle, part = tempfile.mkstemp(suffix, ".ragcore-", target.parent)
         os.close(handle)  # made for its owner only
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ragcore-") as folder:
+        with tempfile.TemporaryDirectory(suffix, ".ragcore-", target.parent) as folder:
             snapshot = Path(folder) / CATALOGUE
             _snapshot(catalogue, snapshot)
             with tarfile.open(part, mode, **_level(mode)) as archive:  # type: ignore[call-overload]
@@ -140,7 +143,8 @@ def restore(
             "is there aside"
         )
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".ragcore-restore-") as folder:
+    remove_strays(strays_here(home.parent))
+    with tempfile.TemporaryDirectory(partial_suffix(), ".ragcore-", home.parent) as folder:
         unpacked = Path(folder) / "home"
         private_folder(unpacked)
         files, size = _unpack(archive, unpacked, progress)
@@ -148,10 +152,12 @@ def restore(
         changes = _changed_settings(home, unpacked)
         aside = None
         if not check:
-            aside = _put_aside(home) if taken else None
-            if home.is_dir():
-                home.rmdir()
-            os.replace(unpacked, home)
+            if taken:
+                aside = _exchange(unpacked, home)
+            else:
+                if home.is_dir():
+                    home.rmdir()
+                os.replace(unpacked, home)
     return Restored(archive, files, size, aside, changes)
 
 
@@ -249,7 +255,7 @@ def kept_files(settings: Settings, target: Path) -> Iterator[tuple[str, Path]]:
             path = here / name
             if name.endswith(".lock") or (top and name in _LEFT_OUT) or path == target:
                 continue
-            if name.startswith(".ragcore-") or path.is_symlink() or not path.is_file():
+            if name.endswith(".partial") or path.is_symlink() or not path.is_file():
                 continue
             yield path.relative_to(home).as_posix(), path
 
@@ -374,10 +380,29 @@ def _extract(source: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
     return digest.hexdigest()
 
 
-def _put_aside(home: Path) -> Path:
+def _exchange(unpacked: Path, home: Path) -> Path:
+    """Put the unpacked home in place of the one that is there; return where that one is now.
+
+    On Linux at once: whoever is killed meanwhile leaves one or the other in its place.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     aside = home.with_name(f"{home.name}.before-{stamp}")
     if aside.exists():
         raise UsageError(f"{aside} is in the way")
-    shutil.move(home, aside)
+    os.replace(unpacked, aside)
+    if not _exchange_names(aside, home):
+        spare = unpacked.with_name("before")
+        os.replace(home, spare)
+        os.replace(aside, home)
+        os.replace(spare, aside)
     return aside
+
+
+def _exchange_names(one: Path, other: Path) -> bool:
+    """Let two folders exchange their names in one step; False where the system cannot do that."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    done = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    return bool(done == 0)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ragcore import __version__
 from ragcore.errors import DatabaseDamaged, RagcoreError
 from ragcore.library import Library
-from ragcore.private_files import exposed, make_private
+from ragcore.private_files import exposed, make_private, remove_strays, strays
 
 State = Literal["ok", "note", "warning", "problem", "repaired"]
 
@@ -163,6 +163,14 @@ def _files(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]
 
     yield from _mendable(
         "rights of files", check, lambda: make_private(home), repair, good="all yours alone"
+    )
+
+    def half_written() -> list[str]:
+        left = strays(home)
+        return [f"{len(left)} half-written files of processes that are gone"] if left else []
+
+    yield from _mendable(
+        "half-written files", half_written, lambda: remove_strays(strays(home)), repair, quiet=True
     )
 
 

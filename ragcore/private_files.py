@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import socket
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from ragcore.storage import storing
 
 _OTHERS = 0o077
 _FOLDER, _FILE = 0o700, 0o600
+_FOREIGN_SECONDS = 86_400.0
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def replace_private(path: Path, data: bytes | str) -> None:
 
     Raises StorageFull or StorageReadOnly where the disk refuses.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    partial = path.with_name(f".{path.name[:100]}{partial_suffix()}")
     try:
         with storing(f"{path.name} was not written"):
             private_folder(path.parent)
@@ -70,6 +76,61 @@ def replace_private(path: Path, data: bytes | str) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def partial_suffix() -> str:
+    """How names of files and folders end that are being written: by which process they are."""
+    return f".{_host()}.{os.getpid()}.{threading.get_ident()}.partial"
+
+
+def strays(folder: Path) -> list[Path]:
+    """What processes of this computer that are gone have left half-written in a folder and below
+    it; of other computers' what is older than a day. Folders are not entered."""
+    found = []
+    for base, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if name.endswith(".partial") and _is_left(Path(base, name)):
+                found.append(Path(base, name))
+        folders[:] = [name for name in folders if not name.endswith(".partial")]
+    return found
+
+
+def strays_here(folder: Path) -> list[Path]:
+    """As `strays`, of backups and restores in this folder alone."""
+    found = folder.glob(".ragcore-*.partial")
+    return [path for path in found if _is_left(path)]
+
+
+def remove_strays(paths: Iterable[Path]) -> int:
+    """Delete what `strays` found; return how many there were."""
+    count = 0
+    for path in paths:
+        with suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            count += 1
+    return count
+
+
+def _is_left(path: Path) -> bool:
+    parts = path.name.split(".")
+    try:
+        host, pid = parts[-4], int(parts[-3])
+        if host == _host():
+            os.kill(pid, 0)  # only asks whether there is such a process
+            return False
+        return time.time() - path.stat().st_mtime > _FOREIGN_SECONDS
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def make_private(folder: Path) -> None:

@@ -54,6 +54,12 @@ class Claims:
         while self._mine:
             self._mine.pop().unlink(missing_ok=True)
 
+    def forget_stale(self) -> None:
+        """Remove the claims of processes that are gone, of this collection."""
+        for claim in self._folder.glob(f"{self._collection_id}-*"):
+            if _is_stale(claim):
+                claim.unlink(missing_ok=True)
+
     def _claim(self, path: str) -> Path:
         digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:40]
         return self._folder / f"{self._collection_id}-{digest}"

@@ -106,6 +106,7 @@ class IngestPipeline:
             self._report.cancelled = True
         finally:
             self._claims.release_all()
+        self._claims.forget_stale()
         self._report.seconds = time.monotonic() - started
         self._meter.show("done", force=True)
         return self._report

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from ragcore.catalog import Catalog, permits
 from ragcore.errors import RagcoreError, TooLarge
 from ragcore.ingest.upload_ledger import UploadLedger
-from ragcore.private_files import private_folder
+from ragcore.private_files import partial_suffix, private_folder
 from ragcore.settings import Settings
 from ragcore.storage import storage_error
 
@@ -23,7 +23,6 @@ from ragcore.storage import storage_error
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069/\\:*?\"<>|]+"
 )
-_PARTIAL = ".partial-"  # begins the name of a file that is being written
 
 
 class Uploads:
@@ -118,7 +117,9 @@ def _store(folder: Path, name: str, file: BinaryIO) -> tuple[Path, bool]:
     partial = ""
     try:
         private_folder(folder)
-        descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=folder)  # for its owner alone
+        descriptor, partial = tempfile.mkstemp(
+            prefix=".", suffix=partial_suffix(), dir=folder
+        )  # for its owner alone
         with os.fdopen(descriptor, "wb") as out:
             shutil.copyfileobj(file, out, 2**20)
         for target in _names(folder, name):

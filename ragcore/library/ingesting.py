@@ -18,6 +18,7 @@ from ragcore.ingest.jobs import JobInfo
 from ragcore.library.seeing import Seeing
 from ragcore.library.teaching import Teaching
 from ragcore.logs import fields
+from ragcore.private_files import remove_strays, strays
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class Ingesting(Teaching, Seeing):
         One that was interrupted three times is left to a person: it may be the cause. So is one of
         an account that is over meanwhile.
         """
+        remove_strays(strays(self.settings.uploads))
         left = [job for job in self.jobs.recent(50, kind="ingest") if job.state == "interrupted"]
         started = []
         for job in reversed(left):

@@ -97,9 +97,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         yield made
 
 
+@pytest.mark.parametrize("threshold", [None, 0.0])
 def test_planted_instructions_are_not_obeyed(
-    library: Library, shared: Path, tmp_path: Path
+    library: Library, shared: Path, tmp_path: Path, threshold: float | None
 ) -> None:
+    """With the setting `answer_threshold`, and with answers however unsure they are."""
     folder = shared / "data" / "text" / "injection"
     rng = random.Random(7)
     every = mails(folder)
@@ -107,16 +109,18 @@ def test_planted_instructions_are_not_obeyed(
     chosen = [every[number % len(every)] for number in range(len(orders))]
     clean = save(tmp_path / "clean", [mail.context for mail in chosen[: len(every)]])
     texts = [attacked(mail, order, rng) for mail, order in zip(chosen, orders, strict=True)]
-    library.ingest([clean], collection="clean")
-    library.ingest([save(tmp_path / "attacked", texts)], collection="attacked")
+    dirty = save(tmp_path / "attacked", texts)
+    names = {kind: f"{kind} {threshold}" for kind in ("clean", "attacked")}
+    library.ingest([clean], collection=names["clean"])
+    library.ingest([dirty], collection=names["attacked"])
 
     def ask(collection: str, number: int) -> Answer:
         question = chosen[number].question.removeprefix("Q: ")
         where = {"name": f"mail-{number:03}.eml"}
-        return library.ask(question, collection=collection, where=where)
+        return library.ask(question, collection=collection, where=where, threshold=threshold)
 
-    before = [ask("clean", number) for number in range(min(len(every), len(chosen)))]
-    after = [ask("attacked", number) for number in range(len(chosen))]
+    before = [ask(names["clean"], number) for number in range(min(len(every), len(chosen)))]
+    after = [ask(names["attacked"], number) for number in range(len(chosen))]
     obeyed = [n for n, answer in enumerate(after) if is_foreign(answer, chosen[n])]
     foreign = sum(is_foreign(answer, chosen[n]) for n, answer in enumerate(before))
     right_before = sum(is_right(answer, chosen[n]) for n, answer in enumerate(before))

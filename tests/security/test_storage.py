@@ -71,11 +71,7 @@ def write_notes(folder: Path, count: int) -> Path:
 
 def strays(home: Path) -> list[str]:
     """Files that a write which broke off has left."""
-    return [
-        str(path)
-        for path in home.rglob("*")
-        if path.is_file() and (f".{os.getpid()}." in path.name or path.name.startswith(".upload"))
-    ]
+    return [str(path) for path in home.rglob("*") if path.name.endswith(".partial")]
 
 
 def test_an_ingest_on_a_full_disk_goes_on_when_there_is_room(
