@@ -201,7 +201,11 @@ def _reference(part: str, model: _Model, where: str, base: Path | None) -> Model
         for weights in (name, *also):
             find_entry(weights)
     except UsageError as error:
-        if reference.needs_weights:
+        try:
+            needed = reference.needs_weights
+        except extensions.ExtensionError:  # told when the model is asked for: the others work
+            return reference
+        if needed:
             raise UsageError(f"{where}: {part}: {error}") from error
     return reference
 

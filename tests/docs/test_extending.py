@@ -187,6 +187,21 @@ def test_a_wrong_option_is_one_line(installed: Path, capsys: pytest.CaptureFixtu
     assert told == ["ragcore: hashing: unknown option 'size': use dimension"]
 
 
+def test_a_broken_model_stops_only_what_needs_it(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (installed / "site" / "echo_llm.py").write_text("import nothing_of_this_name")
+    with Library() as library:
+        library.ingest([installed / "files"], collection="kitchen")
+        assert library.search("flour", collection="kitchen").hits
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["ask", "What do pancakes need?", "-c", "kitchen"])
+    assert ended.value.code == 1
+    [told] = capsys.readouterr().err.strip().splitlines()
+    assert told.startswith("ragcore: LLM 'echo' of echo-llm 1.0 cannot be used: ModuleNotFound")
+
+
 @pytest.mark.full
 def test_the_packages_are_installed_and_used_as_the_page_says(tmp_path: Path) -> None:
     """As somebody would: pip, the command line, and the suites, in an environment of its own."""
