@@ -252,9 +252,8 @@ class Labelled:
 class SearchQuery:
     """What to look for. At least one of `text`, `image`, `minus` must be given.
 
-    `image` is a path or encoded bytes. `where` maps a field to a value: type, path (prefix or
-    glob), name, date>=, date<=, size>=, size<=, page, label. `cutoff` overrides the
-    collection's relevance cut-off (0 shows everything).
+    `image` is a path or encoded bytes. `where` maps a field (see `ragcore.search.filters`) to a
+    value. `cutoff` overrides the collection's relevance cut-off (0 shows everything).
     """
 
     text: str = ""
@@ -267,6 +266,7 @@ class SearchQuery:
     k: int = 10
     where: Mapping[str, str] = field(default_factory=dict)
     collection: str = "default"
+    collections: tuple[str, ...] = ()  # searched together, instead of `collection`
     cutoff: float | None = None
     rerank: bool | None = None  # None: as the profile says
     same_picture: bool = False  # image query: near-duplicates instead of the same kind of thing
@@ -304,7 +304,9 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with its evidence. `prompt` is exactly what the model was given."""
+    """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
+    of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
+    `nearest` are the passages that came nearest where the answer is an abstention."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -313,6 +315,9 @@ class Answer:
     prompt: str
     timings: Mapping[str, float] = field(default_factory=dict)
     question: str = ""  # as asked of the index: follow-ups rewritten to stand alone
+    kind: str = "fact"
+    composed: bool = False
+    nearest: tuple[Hit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

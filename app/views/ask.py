@@ -20,6 +20,8 @@ from ..state import end_with_login, errors_as_sentences, library, owner, say_lat
 
 _EVERY = 0.25  # seconds between two looks at an answer that is being written
 _KEY = "talk"
+_MOST_DOCUMENTS = 1000  # that can be chosen from
+_COMPOSED = "Put together from the documents themselves; no language model wrote it."
 _RENAME, _DELETE = "Rename", "Delete"
 
 
@@ -46,6 +48,7 @@ def show() -> None:
     if reply is not None and talk is not None:
         _writing(reply, talk)
     _context_chips()
+    scope = _scope(collection)
     question = st.chat_input(
         "Ask a question" if talk is None else "Ask on",
         key="question",
@@ -53,7 +56,7 @@ def show() -> None:
         max_chars=2000,
     )
     if question:
-        _send(question, talk, collection)
+        _send(question, talk, collection, scope=scope)
 
 
 # --- conversations -------------------------------------------------------------
@@ -159,7 +162,11 @@ def _turn(turn: TurnInfo, talk: ConversationInfo) -> None:
             _text(turn.content)
         if payload.get("stopped"):
             st.caption("Stopped." if turn.content else "Stopped before anything was written.")
+        if payload.get("composed"):
+            st.caption(_COMPOSED)
         _citations(turn)
+        if payload.get("abstained"):
+            _nearest(turn)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.feedback(
                 "thumbs",
@@ -192,21 +199,50 @@ def _rewritten(turn: TurnInfo, talk: ConversationInfo) -> None:
 
 
 def _citations(turn: TurnInfo) -> None:
+    """A button for each cited page; below it the quote, where the answer is not its quotes."""
     citations: Sequence[dict[str, Any]] = turn.payload.get("citations", [])
-    if not citations:
-        return
+    composed = turn.payload.get("composed")
+    pages: dict[Any, list[dict[str, Any]]] = {}
+    for place, citation in enumerate(citations):
+        key = (citation["document_id"], citation.get("page")) if composed else place
+        pages.setdefault(key, []).append(citation)
     with st.container(horizontal=True, gap="small"):
-        for place, citation in enumerate(citations):
+        for place, group in enumerate(pages.values()):
+            citation = group[0]
             page = f" · page {citation['page']}" if citation.get("page") else ""
             picture = citation.get("image_id")
+            last = f"–{group[-1]['n']}" if len(group) > 1 else ""
             st.button(
-                f"\\[{citation['n']}\\] {plain(shorten(citation['document'], 40))}{page}",
+                f"\\[{citation['n']}{last}\\] {plain(shorten(citation['document'], 40))}{page}",
                 key=f"cite-{turn.id}-{place}",
                 icon=":material/image:" if picture else ":material/format_quote:",
                 on_click=_open_cited,
                 args=(citation,),
                 help=plain(shorten(citation.get("quote", ""), 200)) or None,
             )
+    if not composed:
+        for citation in citations:
+            quote = shorten(citation.get("quote", ""), 400)
+            st.html(f'<p class="rc-about">[{citation["n"]}] “{escape(quote)}”</p>')
+
+
+def _nearest(turn: TurnInfo) -> None:
+    """Below an abstention: what was searched for, and the passages that come nearest."""
+    found = turn.payload.get("nearest", [])
+    if not found:
+        return
+    st.caption(f"These passages come nearest to “{plain(turn.payload.get('question', ''))}”:")
+    for number, entry in enumerate(found, 1):
+        hit = hit_from(entry)
+        page = f" · page {hit.page}" if hit.page else ""
+        st.button(
+            plain(f"{shorten(hit.document, 60)}{page}"),
+            key=f"nearest-{turn.id}-{number}",
+            type="tertiary",
+            on_click=viewer.open_hit,
+            args=(hit,),
+        )
+        st.html(f'<p class="rc-about">{escape(shorten(hit.text, 300))}</p>')
 
 
 def _open_cited(citation: dict[str, Any]) -> None:
@@ -255,8 +291,43 @@ def _rate(turn_id: int) -> None:
 # --- asking ------------------------------------------------------------------------
 
 
+def _scope(collection: str) -> dict[str, Any]:
+    """What the next questions are asked of, besides the collection; and how long summaries are."""
+    others = [row.name for row in library().collections() if row.name != collection]
+    rows, total = library().documents(collection, limit=_MOST_DOCUMENTS)
+    titles = {row.id: row.title or row.name for row in rows if row.state != "failed"}
+    with st.popover("Scope", icon=":material/filter_list:", type="tertiary"):
+        documents = st.multiselect(
+            "Only these documents",
+            list(titles),
+            format_func=lambda number: titles.get(number, ""),
+            key=f"scope-documents-{collection}",
+            placeholder="All documents of the collection",
+        )
+        if total > _MOST_DOCUMENTS:
+            st.caption(f"The first {_MOST_DOCUMENTS:,} of {total:,} documents can be chosen here.")
+        more = st.multiselect(
+            "Other collections as well",
+            others,
+            key=f"scope-collections-{collection}",
+            disabled=bool(documents) or not others,
+            placeholder="None",
+        )
+        length = st.slider("Words of a summary", 50, 600, 150, 50, key="scope-length")
+    return {
+        "documents": documents,
+        "more_collections": [] if documents else more,
+        "length": length,
+    }
+
+
 def _send(
-    question: str, talk: ConversationInfo | None, collection: str, *, standalone: bool = False
+    question: str,
+    talk: ConversationInfo | None,
+    collection: str,
+    *,
+    standalone: bool = False,
+    scope: dict[str, Any] | None = None,
 ) -> None:
     with errors_as_sentences():
         if talk is None:
@@ -269,6 +340,7 @@ def _send(
             collection=collection,
             standalone=standalone,
             context=st.session_state.get(CONTEXT, ()),
+            **(scope or {}),
         )
         end_with_login(reply)
         st.rerun()

@@ -106,11 +106,16 @@ class Chat:
         context: Sequence[Hit] = (),
         k: int = 4,
         where: Mapping[str, str] | None = None,
+        documents: Sequence[int] = (),
+        more_collections: Sequence[str] = (),
+        length: int | None = None,
     ) -> Reply:
         """Ask; return at once. `standalone` leaves the question as it is, not rewritten.
 
-        With `context` these passages are answered from, and nothing is searched for. Raises
-        UsageError for an empty question, or while the conversation's last one is being answered.
+        `documents` narrows the collection, `more_collections` are asked with it, `length` is in
+        words, of a summary. With `context` these passages are answered from, and nothing is
+        searched for. Raises UsageError for an empty question, or while the conversation's last
+        one is being answered.
         """
         if not question.strip():
             raise UsageError("there is nothing to answer: type a question")
@@ -126,7 +131,9 @@ class Chat:
             self._forget(conversation_id)
             raise
         how: dict[str, Any] = {
-            "collection": collection,
+            "collection": [collection, *more_collections],
+            "documents": tuple(documents),
+            "length": length,
             "k": k,
             "where": where,
             "history": history,
@@ -204,6 +211,9 @@ class Chat:
             "question": answer.question if answer else reply.question,
             "citations": [asdict(citation) for citation in answer.citations] if answer else [],
             "abstained": bool(answer and answer.abstained),
+            "kind": answer.kind if answer else "fact",
+            "composed": bool(answer and answer.composed),
+            "nearest": [asdict(hit) for hit in (answer.nearest if answer else ())],
             "hits": [asdict(hit) for hit in (answer.hits if answer else reply.hits)],
             "prompt": answer.prompt if answer else "",
             "timings": {**(answer.timings if answer else {}), "total": seconds},

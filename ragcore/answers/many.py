@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ragcore.answers.answerer import Answerer, AnswerEvent, Run
+from ragcore.answers.answerer import Answerer
 from ragcore.answers.prompt import ABSTENTION
+from ragcore.answers.run import AnswerEvent, Run
 from ragcore.models import BatchLLM
 from ragcore.types import Answer, CancelToken, Hit, SearchResult
 
@@ -77,7 +78,7 @@ def _prepared(
     found = SearchResult(one.hits)
     run = Run(answerer.searching(lambda _: found), one.question, adapter, cancel,
               threshold=answerer.threshold)  # fmt: skip
-    for _ in run.find("", max(1, len(one.hits)), {}, ()):
+    for _ in run.find(max(1, len(one.hits))):
         pass
     return run
 

@@ -12,7 +12,7 @@ from ragcore.catalog.browse import ImageInfo, Statistics
 from ragcore.catalog.models import Collection, Document, DocumentPage
 from ragcore.catalog.permits import shown_path
 from ragcore.ingest.jobs import JobInfo
-from ragcore.types import Answer, Hit, Labelled
+from ragcore.types import Hit, Labelled
 
 MAX_TEXT = 20_000
 
@@ -258,8 +258,8 @@ class JobList(BaseModel):
 WHERE: Any = Field(
     default={},
     max_length=20,
-    description="Filters: type, path, name, date, date>=, date<=, size>=, size<=, page, label, "
-    "label_confidence>=, classifier, incomplete (yes or no).",
+    description="Filters: type, path, name, document, date, date>=, date<=, size>=, size<=, page, "
+    "label, label_confidence>=, classifier, incomplete (yes or no).",
     examples=[{"type": "pdf"}],
 )
 CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
@@ -375,77 +375,3 @@ class SearchAnswer(BaseModel):
     cutoff: float
     next_cursor: str | None
     seconds: dict[str, float]
-
-
-class Turn(Given):
-    role: Literal["user", "assistant"]
-    content: str = Field(max_length=MAX_TEXT)
-
-
-class AskRequest(Given):
-    question: str = Field(min_length=1, max_length=4000, examples=["Who approves a journey?"])
-    k: int = Field(default=4, ge=1, le=20, description="Passages to read.")
-    where: dict[str, str] = WHERE
-    history: list[Turn] = Field(default=[], max_length=40, description="Earlier turns.")
-    adapter: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="A LoRA adapter by name; none: the bare model.",
-    )
-
-
-class AskForm(AskRequest):
-    form: dict[str, Any] | None = Field(
-        default=None, description="A JSON Schema: the answer is JSON of this form."
-    )
-    show_prompt: bool = Field(default=False, description="Tell what the model was given.")
-
-
-class CitationShape(BaseModel):
-    """`quote` stands word for word in the passage, or in the words of the picture `image_id`;
-    it begins on `page` and ends on `page_end`; `span` counts in the document's text."""
-
-    n: int
-    document: str
-    document_id: int
-    page: int | None
-    page_end: int | None
-    quote: str
-    passage_id: int
-    span: tuple[int, int] | None
-    image_id: int | None = None
-
-
-class AnswerShape(BaseModel):
-    answer: str
-    abstained: bool = Field(description="The documents do not tell, or not surely enough.")
-    citations: list[CitationShape]
-    hits: list[HitShape]
-    question: str = Field(description="As asked of the index: follow-ups stand alone.")
-    prompt: str | None = None
-    seconds: dict[str, float]
-
-    @classmethod
-    def of(cls, answer: Answer, *, prompt: bool = False) -> AnswerShape:
-        return cls(
-            answer=answer.text,
-            abstained=answer.abstained,
-            citations=[
-                CitationShape(
-                    n=c.n,
-                    document=c.document,
-                    document_id=c.document_id,
-                    page=c.page,
-                    page_end=c.page_end,
-                    quote=c.quote,
-                    passage_id=c.passage_id,
-                    span=c.span,
-                    image_id=c.image_id,
-                )
-                for c in answer.citations
-            ],
-            hits=[HitShape.of(hit) for hit in answer.hits],
-            question=answer.question,
-            prompt=answer.prompt if prompt else None,
-            seconds={name: float(value) for name, value in answer.timings.items()},
-        )

@@ -12,7 +12,9 @@ from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
-from ragcore.types import Answer
+from ragcore.types import Answer, Citation
+
+NEAREST_LENGTH = 300  # characters of a passage that comes near
 
 
 def read_schema(path: str) -> dict[str, Any]:
@@ -44,18 +46,48 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             }
             for c in answer.citations
         ],
+        "kind": answer.kind,
+        "composed": answer.composed,
+        "question": answer.question,
+        "nearest": [
+            {
+                "document": hit.document,
+                "page": hit.page,
+                "score": round(float(hit.score), 4),
+                "text": hit.text,
+            }
+            for hit in answer.nearest
+        ],
         "seconds": dict(answer.timings),
     }
 
 
 @click.command("ask")
 @click.argument("question")
-@click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
+@click.option(
+    "-c",
+    "--collection",
+    "collections",
+    multiple=True,
+    default=(DEFAULT_COLLECTION,),
+    show_default=True,
+    help="May be repeated: several are asked as one; * asks all.",
+)
+@click.option(
+    "--document",
+    "documents",
+    multiple=True,
+    metavar="NAME",
+    help="Only this document: title, file name, a part of one, or number. May be repeated.",
+)
 @click.option("-k", "k", type=int, default=4, show_default=True, help="Passages to read.")
 @click.option("--image", help="A picture: the question is about it, not about the documents.")
 @click.option("--model", default="", help="With --image: another model, by name or folder.")
 @click.option("--schema", help="A JSON Schema file: the answer is JSON of this form.")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
+@click.option(
+    "--length", type=click.IntRange(20, 2000), help="Words of a summary.  [default: about 150]"
+)
 @click.option("--adapter", help="An adapter's name, or none for the bare model.")
 @click.option(
     "--threshold",
@@ -66,12 +98,14 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 @as_json_option
 def command(
     question: str,
-    collection: str,
+    collections: tuple[str, ...],
+    documents: tuple[str, ...],
     k: int,
     image: str | None,
     model: str,
     schema: str | None,
     where: tuple[str, ...],
+    length: int | None,
     adapter: str | None,
     threshold: float | None,
     show_prompt: bool,
@@ -89,10 +123,12 @@ def command(
     with Library() as library:
         answer = library.ask(
             question,
-            collection=collection,
+            collection=collections,
+            documents=documents,
             k=k,
             schema=form,
             where=parse_where(where),
+            length=length,
             adapter=adapter,
             threshold=threshold,
         )
@@ -102,10 +138,43 @@ def command(
         print_json(answer_json(answer))
         return
     echo(answer.text)
-    for citation in answer.citations:
-        page = f", page {citation.page}" if citation.page is not None else ""
-        kind = ", picture" if citation.image_id else ""
-        echo(f'  [{citation.n}] {citation.document}{page}{kind}: "{citation.quote}"')
+    for line in evidence_lines(answer):
+        echo(line)
+
+
+def evidence_lines(answer: Answer) -> list[str]:
+    """What stands below an answer: quotes with their pages, or the nearest passages.
+
+    The text of a composed answer is its quotes: its numbers are given their pages only.
+    """
+    if answer.composed:
+        places: dict[str, list[int]] = {}
+        for c in answer.citations:
+            places.setdefault(_place(c), []).append(c.n)
+        return [f"  {_numbers(ns)} {place}" for place, ns in places.items()]
+    if answer.abstained and answer.nearest:
+        lines = [f"These passages come nearest to “{answer.question}”:"]
+        for hit in answer.nearest:
+            page = f", page {hit.page}" if hit.page is not None else ""
+            lines.append(f"  {hit.document}{page}: {' '.join(hit.text.split())[:NEAREST_LENGTH]}")
+        return lines
+    return [f'  [{c.n}] {_place(c)}: "{c.quote}"' for c in answer.citations]
+
+
+def _place(citation: Citation) -> str:
+    page = f", page {citation.page}" if citation.page is not None else ""
+    return f"{citation.document}{page}{', picture' if citation.image_id else ''}"
+
+
+def _numbers(numbers: list[int]) -> str:
+    """ "[1]-[4], [7]" """
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(f"[{r[0]}]" if len(r) == 1 else f"[{r[0]}]-[{r[-1]}]" for r in runs)
 
 
 def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:

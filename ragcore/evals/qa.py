@@ -219,7 +219,7 @@ def _ask(
     threshold: float | None,
 ) -> Ask:
     """Search and answer as a library does, on its catalogue."""
-    from ragcore.answers import Answerer
+    from ragcore.answers import Answerer, Composer
     from ragcore.catalog import Catalog
     from ragcore.search import SearchEngine, Stores
 
@@ -232,7 +232,14 @@ def _ask(
         found[:] = result.hits
         return result
 
-    answerer = Answerer(models.llm(), search, settings=settings, models=models, threshold=threshold)
+    answerer = Answerer(
+        models.llm(),
+        search,
+        settings=settings,
+        models=models,
+        threshold=threshold,
+        composer=Composer(catalog, search, engine.documents, models.text_encoder().encode),
+    )
 
     def ask(question: str) -> Answer:
         found.clear()

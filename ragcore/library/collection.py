@@ -90,20 +90,24 @@ class Collection:
         self,
         question: str,
         *,
+        documents: Sequence[str | int] = (),
         k: int = 4,
         where: Mapping[str, str] | None = None,
         history: Sequence[Message] = (),
         schema: Mapping[str, Any] | None = None,
+        length: int | None = None,
         cancel: CancelToken | None = None,
     ) -> Answer:
         """Answer from the `k` best passages, with citations, or abstain; see `Library.ask`."""
         return self.library.ask(
             question,
             collection=self.name,
+            documents=documents,
             k=k,
             where=where,
             history=history,
             schema=schema,
+            length=length,
             cancel=cancel,
         )
 

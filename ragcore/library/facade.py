@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore import extensions
 from ragcore.catalog import DEFAULT_COLLECTION, permits
+from ragcore.errors import UsageError
 from ragcore.library.adapting import Adapting
 from ragcore.library.collection import Collection
 from ragcore.library.imagining import Imagining
@@ -28,7 +29,7 @@ from ragcore.types import (
 )
 
 if TYPE_CHECKING:
-    from ragcore.answers import Answerer, AnswerEvent
+    from ragcore.answers import Answerer, AnswerEvent, Composer
     from ragcore.answers.chat import Chat
     from ragcore.catalog.models import Collection as CollectionRow
 
@@ -120,7 +121,25 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         from ragcore.answers import Answerer
 
         return Answerer(
-            self.models.llm(), self.engine.search, settings=self.settings, models=self.models
+            self.models.llm(),
+            self.engine.search,
+            settings=self.settings,
+            models=self.models,
+            composer=self._composer,
+        )
+
+    @cached_property
+    def _composer(self) -> Composer | None:
+        """None without a text encoder: what is near a question is then not known."""
+        from ragcore.answers import Composer
+
+        if self.models.profile.text_encoder is None:
+            return None
+        return Composer(
+            self.catalog,
+            self.engine.search,
+            self.engine.documents,
+            lambda texts: self.models.text_encoder().encode(texts),
         )
 
     @cached_property
@@ -171,33 +190,42 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         self,
         question: str,
         *,
-        collection: str = DEFAULT_COLLECTION,
+        collection: str | Sequence[str] = DEFAULT_COLLECTION,
+        documents: Sequence[str | int] = (),
         k: int = 4,
         where: Mapping[str, str] | None = None,
         history: Sequence[Message] = (),
         schema: Mapping[str, Any] | None = None,
         adapter: str | None = None,
         threshold: float | None = None,
+        length: int | None = None,
         cancel: CancelToken | None = None,
     ) -> Answer:
         """Answer from the `k` best passages, with citations, or abstain.
 
-        `schema` is a JSON Schema that the answer's text must follow. `history` are earlier
-        turns; a follow-up is rewritten to stand alone. `adapter` replaces the collection's, and
-        `threshold` in [0, 1] the setting `answer_threshold`. Raises UsageError for an empty
-        question, or a schema that `check_schema` refuses.
+        Lists, instructions, summaries, comparisons, definitions, counts and places are composed
+        of quotes (`Answer.composed`). `collection` is one name or several, "*" for all that may
+        be read; `documents` (numbers, titles or file names) and the filters `where` narrow it.
+        `length` is in words, of a summary. `schema` is a JSON Schema that the answer's text must
+        follow. `history` are earlier turns; a follow-up is rewritten to stand alone. `adapter`
+        replaces the collection's, and `threshold` in [0, 1] the setting `answer_threshold`.
+
+        Raises UsageError for an empty question, an unknown document, or a schema that
+        `check_schema` refuses.
         """
         if schema is not None:
             self.check_schema(schema)  # before any model is loaded
+        names, chosen = self.ask_scope(collection, documents, where)
         return self._answerer.ask(
             question,
-            collection=collection,
+            collection=names,
             k=k,
-            where=where or {},
+            where=chosen,
             history=history,
             schema=schema,
-            adapter=adapter or self.collection_adapter(collection),
+            adapter=adapter or self._adapter_of(names),
             threshold=threshold,
+            length=length,
             cancel=cancel,
         )
 
@@ -214,12 +242,14 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
         self,
         question: str,
         *,
-        collection: str = DEFAULT_COLLECTION,
+        collection: str | Sequence[str] = DEFAULT_COLLECTION,
+        documents: Sequence[str | int] = (),
         k: int = 4,
         where: Mapping[str, str] | None = None,
         history: Sequence[Message] = (),
         hits: Sequence[Hit] | None = None,
         adapter: str | None = None,
+        length: int | None = None,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
         """As `ask`, in events: what was found, pieces of text, at last the checked Answer.
@@ -231,12 +261,43 @@ class Library(Ingesting, Viewing, Imagining, Teaching, Adapting):
             found = SearchResult(tuple(hits))
             answerer = answerer.searching(lambda _query: found)
             k = max(1, len(found.hits))
+        names, chosen = self.ask_scope(collection, documents, where)
         return answerer.stream(
             question,
-            collection=collection,
+            collection=names,
             k=k,
-            where=where or {},
+            where=chosen,
             history=history,
-            adapter=adapter or self.collection_adapter(collection),
+            adapter=adapter or self._adapter_of(names),
+            length=length,
             cancel=cancel,
         )
+
+    def ask_scope(
+        self,
+        collection: str | Sequence[str],
+        documents: Sequence[str | int] = (),
+        where: Mapping[str, str] | None = None,
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The collections' names and the filters that a question with these words is asked of.
+
+        Raises UsageError for a document that is in none of the collections, or whose name fits
+        several.
+        """
+        from ragcore.library.scoping import document_ids
+
+        names = (collection,) if isinstance(collection, str) else tuple(collection)
+        if "*" in names:
+            names = tuple(row.name for row in self.catalog.collections())
+        chosen = dict(where or {})
+        if documents:
+            if "document" in chosen:
+                raise UsageError("give documents by name or by the filter document, not both")
+            ids = document_ids(self.engine.documents(names), documents)
+            chosen["document"] = ",".join(map(str, ids))
+        return names, chosen
+
+    def _adapter_of(self, names: Sequence[str]) -> str | None:
+        """The adapter of all these collections; the profile's where they differ."""
+        found = {self.collection_adapter(name) for name in names}
+        return found.pop() if len(found) == 1 else None

@@ -21,7 +21,7 @@ from ragcore.catalog import permits
 from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
-from ragcore.types import CancelToken, SearchQuery
+from ragcore.types import CancelToken, Hit, SearchQuery
 
 T = TypeVar("T")
 MAX_PAGE = 20_000  # characters of a page at a time: what is more is asked for by `start`
@@ -82,8 +82,11 @@ class Cited(BaseModel):
 class Answered(BaseModel):
     collection: str
     answer: str
-    abstained: bool = Field(description="True: the documents do not tell.")
+    abstained: bool = Field(description="True: not found in the documents; see `nearest`.")
+    kind: str = Field(description="fact, definition, yes_no, where, list, how_to, summary, …")
+    composed: bool = Field(description="Quotes of the documents or counts, not a model's words.")
     citations: list[Cited]
+    nearest: list[Found] = Field(description="Passages that come nearest, of an abstention.")
 
 
 class PageText(BaseModel):
@@ -140,6 +143,18 @@ def make_server(
         server.add_tool(tools.add_text, annotations=_ADDS)
         server.add_tool(tools.add_files, annotations=_ADDS)
     return server
+
+
+def _found(hit: Hit) -> Found:
+    return Found(
+        kind=hit.kind,
+        score=round(float(hit.score), 3),
+        document=hit.document,
+        document_id=hit.document_id,
+        page=hit.page,
+        path=hit.path,
+        text=hit.text,
+    )
 
 
 class _Tools:
@@ -208,18 +223,7 @@ class _Tools:
             result = self._library.search(
                 SearchQuery(text=text, kind=kind, k=limit, where=where or {}, collection=name)
             )
-            found = [
-                Found(
-                    kind=hit.kind,
-                    score=round(float(hit.score), 3),
-                    document=hit.document,
-                    document_id=hit.document_id,
-                    page=hit.page,
-                    path=hit.path,
-                    text=hit.text,
-                )
-                for hit in result.hits[:limit]
-            ]
+            found = [_found(hit) for hit in result.hits[:limit]]
             note = "" if found else "nothing in this collection is about that"
             return Hits(collection=name, hits=found, note=note)
 
@@ -229,17 +233,45 @@ class _Tools:
         self,
         question: Annotated[str, Field(min_length=1, max_length=4000)],
         collection: CollectionName = None,
+        collections: Annotated[
+            list[str] | None, Field(description="Asked together with it.", max_length=50)
+        ] = None,
+        documents: Annotated[
+            list[str] | None,
+            Field(description="Only these: numbers, titles or file names.", max_length=100),
+        ] = None,
+        where: Annotated[
+            dict[str, str] | None, Field(description='Filters, such as {"path": "a/b"}.')
+        ] = None,
+        length: Annotated[
+            int | None, Field(ge=20, le=2000, description="Words of a summary.")
+        ] = None,
     ) -> Answered:
-        """A short answer from the documents with checked citations; or that they do not tell."""
+        """An answer from the documents with checked citations; or that it is not in them.
+
+        Facts, yes or no, definitions, lists, instructions, where it says something, summaries,
+        comparisons, counts over the collection, and numbers over tables.
+        """
         cancel = CancelToken()
 
         def answer() -> Answered:
             name = self._name(collection)
-            found = self._library.ask(question, collection=name, cancel=cancel)
+            names = dict.fromkeys([name, *map(self._name, collections or ())])
+            found = self._library.ask(
+                question,
+                collection=list(names),
+                documents=documents or (),
+                where=where,
+                length=length,
+                cancel=cancel,
+            )
             return Answered(
                 collection=name,
                 answer=found.text,
                 abstained=found.abstained,
+                kind=found.kind,
+                composed=found.composed,
+                nearest=[_found(hit) for hit in found.nearest],
                 citations=[
                     Cited(
                         n=one.n,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import Catalog
+from ragcore.catalog.models import Document
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.search import calibration
 from ragcore.search.filters import Filter, parse_filter
@@ -72,17 +73,24 @@ class SearchEngine:
         start = time.perf_counter()
         check_query(query)
         chosen = parse_filter(query.where)
-        collection = find_scope(self._catalog, query.collection)
-        cutoff = _cutoff(query, collection)
+        names = dict.fromkeys(query.collections or (query.collection,))
+        scopes = [find_scope(self._catalog, name) for name in names]
         picture = self._picture(query)
         seconds = Seconds()
         hits: list[Hit] = []
         below: list[Hit] = []
         for kind in _kinds(query):
-            found = self._of_kind(kind, query, picture, collection, chosen, seconds)
-            good = [hit for hit in found if hit.score >= cutoff][: query.k]
-            hits.extend(good)
-            below.extend([hit for hit in found if hit.score < cutoff][: query.k])
+            good: list[Hit] = []
+            rest: list[Hit] = []
+            for collection in scopes:
+                cutoff = _cutoff(query, collection)
+                for hit in self._of_kind(kind, query, picture, collection, chosen, seconds):
+                    (good if hit.score >= cutoff else rest).append(hit)
+            for found in (good, rest):
+                found.sort(key=lambda hit: -hit.score)
+            hits.extend(good[: query.k])
+            below.extend(rest[: query.k])
+        cutoff = min(_cutoff(query, collection) for collection in scopes)
         hits.sort(key=lambda hit: -hit.score)
         below.sort(key=lambda hit: -hit.score)
         total = time.perf_counter() - start
@@ -126,6 +134,21 @@ class SearchEngine:
         names = _names(labels, top)
         opened = [self._open(picture) for picture in pictures]
         return self._labeller(names).best(self._image_text_encoder.encode_images(opened), top)
+
+    def documents(
+        self, collections: Sequence[str], where: Mapping[str, str] | None = None
+    ) -> list[Document]:
+        """The documents of these collections that a search with these filters could find.
+
+        By title. Raises UsageError for an unknown collection or filter.
+        """
+        chosen = parse_filter(where or {})
+        found: list[Document] = []
+        for name in dict.fromkeys(collections):
+            scope = find_scope(self._catalog, name)
+            with self._catalog.search() as session:
+                found += chosen.documents_in(session, scope.id)
+        return sorted(found, key=lambda row: (row.title or row.name, row.id))
 
     def warm_up(self) -> None:
         """Load the profile's text encoder, so that the first search does not wait for it."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Boolean, ColumnElement, and_, exists, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ragcore.types import HitKind, IdArray
 
 FIELDS = (
-    "type", "path", "name", "date", "date>=", "date<=", "size>=", "size<=", "page",
+    "type", "path", "name", "document", "date", "date>=", "date<=", "size>=", "size<=", "page",
     "label", "label_confidence>=", "classifier", "incomplete",
 )  # fmt: skip
 
@@ -77,6 +77,19 @@ class Filter:
         rows = session.execute(query.order_by(table.id))
         return np.fromiter((row[0] for row in rows), dtype=np.int64)
 
+    def documents_in(self, session: Session, collection_id: int) -> Sequence[Document]:
+        """The collection's documents that can be found and have an item that meets every
+        condition, by title."""
+        query = select(Document).where(
+            Document.collection_id == collection_id, Document.state != "failed", *self.documents
+        )
+        if (self.pages, self.label, self.least, self.classifier) != (None,) * 4:
+            ids = self.ids(session, collection_id, "passage").tolist()
+            query = query.where(
+                Document.id.in_(select(Passage.document_id).where(Passage.id.in_(ids)))
+            )
+        return session.scalars(query.order_by(Document.title, Document.name, Document.id)).all()
+
     def _labelled(self, kind: HitKind) -> ColumnElement[bool]:
         """A classifier says so; or, where only a label is asked for, it stands on such a page."""
         told = has_label(kind, self.label, self.least, self.classifier)
@@ -98,6 +111,7 @@ def parse_filter(where: Mapping[str, str]) -> Filter:
     - path: a folder or file (absolute, or the last parts of a path), or a glob with * ? [ ]
       (at most 8 wildcards and 200 characters)
     - name: part of the file name, or a glob
+    - document: its number, several with commas between them, or its whole title or file name
     - date, date>=, date<=: of the file, as YYYY, YYYY-MM or YYYY-MM-DD
     - size>=, size<=: bytes, or with a unit as in 10MB
     - page: a number or a range as in 3-7
@@ -169,6 +183,13 @@ def _name(value: str) -> ColumnElement[bool]:
     if _is_glob(value):
         return GlobMatch(Document.name, value, ignore_case=True)
     return Document.name.icontains(value, autoescape=True)
+
+
+def _document(value: str) -> ColumnElement[bool]:
+    if re.fullmatch(r"\d{1,18}(?:\s*,\s*\d{1,18})*", value):
+        return Document.id.in_([int(one) for one in value.split(",")])
+    wanted = value.lower()
+    return or_(func.lower(Document.title) == wanted, func.lower(Document.name) == wanted)
 
 
 def _is_glob(value: str) -> bool:
@@ -291,6 +312,7 @@ def _share(value: str) -> float:
 
 _CONDITIONS: dict[str, Callable[[str], ColumnElement[bool]]] = {
     "type": _type,
+    "document": _document,
     "path": _path,
     "name": _name,
     "date": lambda value: and_(_from(value), _to(value)),

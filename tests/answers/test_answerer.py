@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ragcore.answers import ABSTENTION, Answerer
-from ragcore.answers.answerer import readable
 from ragcore.answers.citations import declines
 from ragcore.answers.reading import closest, fit
+from ragcore.answers.run import readable
 from ragcore.errors import Cancelled, UsageError
 from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.models import LLM, Models

@@ -153,13 +153,28 @@ def test_filters(run: Run, stocked: Path) -> None:
 
 def test_ask_cites_or_abstains(run: Run, stocked: Path, tmp_path: Path) -> None:
     lost = run("ask", "Who won the chess championship of Mars?", "-c", "notes", "--json").json
-    assert set(lost) == {"answer", "abstained", "citations", "seconds"}
+    assert {"answer", "abstained", "citations", "seconds"} < set(lost)
+    assert [set(one) for one in lost["nearest"]] == [{"document", "page", "score", "text"}] * 3
     assert lost["abstained"]
     assert lost["citations"] == []
     told = run("ask", "What is the monthly rent of the flat?", "-c", "notes", "--json").json
     for citation in told["citations"]:
         assert set(citation) == {"n", "document", "page", "quote"}
     assert told["abstained"] == (not told["citations"])
+
+
+def test_ask_within_a_scope(run: Run, stocked: Path) -> None:
+    counted = run("ask", "How many documents are there?", "-c", "notes", "--document", "bread")
+    assert counted.out.startswith("1 document:")
+    assert run("ask", "How many documents are there?", "-c", "*", "--json").json["composed"]
+    unknown = run("ask", "What is bread?", "-c", "notes", "--document", "cake.md")
+    assert unknown.complaint.startswith("there is no document 'cake.md' here")
+
+
+def test_an_abstention_in_words_shows_what_comes_nearest(run: Run, stocked: Path) -> None:
+    lines = run("ask", "How do I win at chess on Mars?", "-c", "notes").out.splitlines()
+    assert lines[1] == "These passages come nearest to “How do I win at chess on Mars?”:"
+    assert len(lines) == 5
 
 
 def test_collections_from_making_to_deleting(run: Run) -> None:

@@ -69,10 +69,12 @@ def test_a_question_goes_to_its_collection(
     assert asked == {
         "question": "When?",
         "collection": "papers",
+        "documents": (),
         "k": 2,
         "where": {"type": "pdf"},
         "history": history,
         "schema": None,
+        "length": None,
         "cancel": None,
     }
 

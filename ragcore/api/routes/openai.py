@@ -19,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from ragcore.api.access import Here, Reader, find_collection, require
+from ragcore.api.answer_shapes import AnswerShape
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.events import EVENT, EventStream, event
 from ragcore.api.problems import Problem, problem_of, request_id_of
 from ragcore.api.routes.common import library_of, metrics_of, work_of
-from ragcore.api.shapes import MAX_TEXT, AnswerShape
+from ragcore.api.shapes import MAX_TEXT
 from ragcore.api.work import begun
 from ragcore.library import Library
 from ragcore.types import Answer, Message

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Request, UploadFile
 
 from ragcore.api.access import Here, ReaderHere
+from ragcore.api.answer_shapes import AnswerShape, AskForm, AskRequest
 from ragcore.api.bodies import BoundedRoute, decode_image, takes_images
 from ragcore.api.events import EventStream, event
 from ragcore.api.paging import cursor_at, offset_of
@@ -18,9 +19,6 @@ from ragcore.api.routes.common import PREFIX, library_of, metrics_of, work_of
 from ragcore.api.routes.jobs import EVENTS
 from ragcore.api.shapes import (
     MAX_TEXT,
-    AnswerShape,
-    AskForm,
-    AskRequest,
     HitShape,
     LabelAnswer,
     LabelledShape,
@@ -190,9 +188,11 @@ async def ask_stream(request: Request, here: ReaderHere, body: AskRequest) -> Ev
 
 def _asked(here: Here, body: AskRequest) -> dict[str, Any]:
     return {
-        "collection": here.name,
+        "collection": list(dict.fromkeys([here.name, *body.collections])),
+        "documents": body.documents,
         "k": body.k,
         "where": body.where,
+        "length": body.length,
         "history": [Message(turn.role, turn.content) for turn in body.history],
         "adapter": body.adapter,
     }

@@ -1,0 +1,244 @@
+"""Counts and extremes over a collection, from its catalog and its texts: never guessed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ragcore.answers.composing.listing import is_sentence
+from ragcore.answers.composing.quotes import Composed, Quotes, one_line
+from ragcore.answers.composing.sources import Sources, tidy
+from ragcore.answers.kinds import Asked
+from ragcore.answers.sentences import sentences
+from ragcore.catalog.models import Document
+from ragcore.catalog.texts import DocumentText
+
+MOST = 40  # documents that are named one by one
+_TYPES = {
+    "pdf": ("application/pdf",),
+    "spreadsheet": ("spreadsheet", "text/csv", "excel"),
+    "table": ("spreadsheet", "text/csv", "excel"),
+    "slide": ("presentation",),
+    "presentation": ("presentation",),
+    "e-mail": ("message/rfc822",),
+    "email": ("message/rfc822",),
+}
+
+
+def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+    """The count, list or choice; None where the question names no document that is there."""
+    rows = sources.rows()
+    if not rows:
+        return None
+    if asked.wanted == "mentions":
+        return _mentions(asked.topic, question, rows, sources)
+    if asked.wanted == "pages":
+        return _pages(asked.topic, rows, sources)
+    if asked.wanted == "documents":
+        return _listed(asked.topic, rows)
+    if asked.wanted == "years":
+        return _years(rows)
+    return _ordered(asked, question, rows, sources)
+
+
+# --- mentions ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Mentions:
+    row: Document
+    document: DocumentText
+    places: tuple[tuple[int, int], ...]
+
+
+def mention_pattern(phrase: str) -> re.Pattern[str] | None:
+    """The words of a phrase in their order, whatever the case and space between them, each
+    whole; the last one also in the plural. None for a phrase without letters or digits."""
+    words = re.findall(r"[^\s\"“”‘’,;!?]+", tidy(phrase))
+    words = [word for word in words if re.search(r"\w", word)]
+    if not words:
+        return None
+    last = re.escape(words[-1])
+    last = last if last.endswith("s") or not words[-1].isalpha() else rf"{last}(?:s|es)?"
+    body = r"[\s-]+".join([*map(re.escape, words[:-1]), last])
+    return re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
+
+
+def _found(phrase: str, rows: Sequence[Document], sources: Sources) -> Iterator[_Mentions]:
+    pattern = mention_pattern(phrase)
+    if pattern is None:
+        return
+    for row in rows:
+        document = sources.text(row.id)
+        places = tuple(match.span() for match in pattern.finditer(document.text))
+        if places:
+            yield _Mentions(row, document, places)
+
+
+def _mentions(
+    phrase: str, question: str, rows: Sequence[Document], sources: Sources
+) -> Composed | None:
+    phrase = re.sub(
+        r"^(?:the )?(?:words?|terms?|phrases?|names?|topics?|strings?)\s+(?:of\s+)?",
+        "",
+        phrase,
+        flags=re.I,
+    )
+    phrase = tidy(re.sub(r"\s+in (?:the|these|this|all|my|our) \w+$", "", phrase))
+    found = list(_found(phrase, rows, sources))
+    if not phrase:
+        return None
+    total = sum(len(one.places) for one in found)
+    found.sort(key=lambda one: -len(one.places))
+    quotes = Quotes()
+    lines = [
+        f"{len(found)} of {len(rows)} document{'s' if len(rows) != 1 else ''} "
+        f"mention{'s' if len(found) == 1 else ''} “{phrase}”"
+        + (f", {total} times in all:" if found else ".")
+    ]
+    for one in found[:MOST]:
+        start, end = _sentence(one.document, one.places)
+        count = len(one.places)
+        page = one.document.page(start)
+        lines.append(
+            f"- {one.document.title}: {count} time{'s' if count != 1 else ''}"
+            f"{f', first on page {page}' if page else ''}: {quotes.line(one.document, start, end)}"
+        )
+    if len(found) > MOST:
+        lines.append(f"… and {len(found) - MOST} documents more")
+    if not found:
+        lines.append("These words were looked for in every document's text as they are written.")
+    return quotes.composed("collection", "\n".join(lines))
+
+
+def _sentence(document: DocumentText, places: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The first whole sentence that mentions it; else the first place."""
+    for start, _ in places[:20]:
+        passage = document.passage_at(start)
+        if passage is None or passage.start > start:
+            continue
+        text = document.text[passage.start : passage.end]
+        for one in sentences(text):
+            begin, stop = passage.start + one.start, passage.start + one.end
+            if begin <= start < stop and is_sentence(one.text) and "…" not in one.text:
+                return begin, stop
+    return places[0]
+
+
+# --- the catalog ---------------------------------------------------------------------------
+
+
+def _pages(topic: str, rows: Sequence[Document], sources: Sources) -> Composed | None:
+    named, _ = sources.named(topic)
+    chosen = named or (rows if len(rows) == 1 else [])
+    if not chosen:
+        return None
+    lines = [
+        f"{_name(row)} has {row.page_count} page{'s' if row.page_count != 1 else ''}."
+        if row.paged
+        else f"{_name(row)} has no pages; it has {row.passage_count} passages."
+        for row in chosen
+    ]
+    return Composed("collection", "\n".join(lines))
+
+
+def _listed(topic: str, rows: Sequence[Document]) -> Composed:
+    word = topic.lower().rstrip("s")
+    types = _TYPES.get(word)
+    chosen = [
+        row for row in rows if types is None or any(one in row.media_type for one in types)
+    ]  # fmt: skip
+    noun = topic if types else "documents"
+    lines = [f"{len(chosen)} {noun if len(chosen) != 1 else noun.rstrip('s')}:"]
+    lines += [f"- {_about(row)}" for row in chosen[:MOST]]
+    if len(chosen) > MOST:
+        lines.append(f"… and {len(chosen) - MOST} more")
+    return Composed("collection", "\n".join(lines))
+
+
+def _years(rows: Sequence[Document]) -> Composed:
+    years = Counter(date.year for row in rows if (date := _date(row)))
+    lines = [
+        f"- {year}: {count} document{'s' if count != 1 else ''}"
+        for year, count in sorted(years.items())
+    ]
+    lines += _undated(rows)
+    return Composed("collection", "\n".join(["By the dates that the documents have:", *lines]))
+
+
+def _undated(rows: Sequence[Document]) -> list[str]:
+    names = [_name(row) for row in rows if _date(row) is None]
+    return [f"Without a date of their own: {'; '.join(names[:MOST])}"] if names else []
+
+
+def _time(row: Document) -> float:
+    date = _date(row)
+    return date.timestamp() if date else 0.0
+
+
+def _day(row: Document) -> str:
+    date = _date(row)
+    return f"{date:%Y-%m-%d}" if date else "no date"
+
+
+_ORDERS: dict[str, tuple[Callable[[Document], float], bool, Callable[[Document], str], str]] = {
+    "newest": (_time, True, _day, "date"),
+    "oldest": (_time, False, _day, "date"),
+    "longest": (lambda r: r.page_count, True, lambda r: f"{r.page_count} pages", "pages"),
+    "shortest": (lambda r: r.page_count, False, lambda r: f"{r.page_count} pages", "pages"),
+    "largest": (lambda r: r.size, True, lambda r: f"{r.size / 1000:,.0f} kB", "size"),
+    "smallest": (lambda r: r.size, False, lambda r: f"{r.size / 1000:,.0f} kB", "size"),
+}
+
+
+def _ordered(
+    asked: Asked, question: str, rows: Sequence[Document], sources: Sources
+) -> Composed | None:
+    key, falling, said, by = _ORDERS[asked.wanted]
+    about = ""
+    if asked.topic:
+        rows = [one.row for one in _found(asked.topic, rows, sources)]
+        about = f" that mentions “{tidy(asked.topic)}”"
+    if by == "pages":
+        rows = [row for row in rows if row.paged] or rows
+    left = _undated(rows) if by == "date" else []
+    if by == "date":
+        rows = [row for row in rows if _date(row)]
+    if not rows:
+        return None
+    ranked = sorted(rows, key=lambda row: (-key(row) if falling else key(row), row.id))
+    first = ranked[0]
+    note = ", by the date that it has itself" if by == "date" else ""
+    lines = [f"The {asked.wanted} document{about} is {_name(first)}: {said(first)}{note}."]
+    lines += [f"- then {_name(row)}: {said(row)}" for row in ranked[1:4]]
+    lines += left
+    return Composed("collection", "\n".join(lines))
+
+
+def _date(row: Document) -> dt.datetime | None:
+    """The newest date that the document has in itself, not its file's."""
+    found = []
+    for name in ("modified", "created", "date"):
+        try:
+            date = dt.datetime.fromisoformat(str(row.details.get(name, "")))
+        except ValueError:
+            continue
+        found.append(date if date.tzinfo else date.replace(tzinfo=dt.UTC))
+    return max(found, default=None)
+
+
+def _name(row: Document) -> str:
+    return one_line(row.title or row.name)
+
+
+def _about(row: Document) -> str:
+    """ "Staff handbook (handbook.pdf, 12 pages, 2024-05-01)" """
+    about = [row.name] if row.title and row.title != row.name else []
+    if row.paged:
+        about.append(f"{row.page_count} page{'s' if row.page_count != 1 else ''}")
+    if date := _date(row):
+        about.append(f"{date:%Y-%m-%d}")
+    return f"{_name(row)} ({', '.join(about)})" if about else _name(row)

@@ -1,0 +1,305 @@
+"""One question on its way: rewritten, searched for, read, written, checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ragcore.answers.citations import check, declines
+from ragcore.answers.composing import Scope, agrees, with_reason
+from ragcore.answers.confidence import Signals, signals
+from ragcore.answers.kinds import Kind
+from ragcore.answers.prompt import ABSTENTION, Source, assemble, assemble_structured
+from ragcore.answers.reading import closest, fit
+from ragcore.answers.rewrite import stand_alone
+from ragcore.answers.tables import spoken
+from ragcore.errors import UsageError
+from ragcore.models import Constraint, LikelihoodLLM, Sampling
+from ragcore.types import Answer, CancelToken, Citation, Hit, Message
+
+if TYPE_CHECKING:
+    from ragcore.answers.answerer import Answerer
+    from ragcore.models import Written
+
+MAX_QUESTION = 4000  # characters
+THRESHOLD = 0.5
+NEAREST = 3  # passages that an abstention shows
+_STAGES = ("rewrite", "compose", "search", "read", "generate")
+PICTURES = 2  # that are read beside the passages: by their captions, or the text in them
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """A step of an answer, in this order: "question" (a follow-up as it was rewritten),
+    "hits" (what was found), "text" (a piece, any number of times), "answer" (checked, last)."""
+
+    kind: Literal["question", "hits", "text", "answer"]
+    text: str = ""
+    hits: tuple[Hit, ...] = ()
+    answer: Answer | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One question on its way."""
+
+    answerer: Answerer
+    question: str
+    adapter: str | None
+    cancel: CancelToken | None
+    threshold: float = THRESHOLD
+    scope: Scope = field(default_factory=Scope)
+    kind: Kind = "fact"
+    hits: tuple[Hit, ...] = ()
+    nearest: tuple[Hit, ...] = ()  # shown with an abstention
+    messages: list[Message] = field(default_factory=list)
+    text: str = ""
+    written: Written | None = None  # where the text came from a batch
+    signals: Signals | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.question = " ".join(self.question.split())
+        if not self.question:
+            raise UsageError("the question is empty")
+        if len(self.question) > MAX_QUESTION:
+            raise UsageError(f"the question is longer than {MAX_QUESTION} characters")
+
+    def understand(self, history: Sequence[Message], k: int) -> Iterator[AnswerEvent]:
+        """Rewrite a follow-up so that it stands alone."""
+        if not history:
+            return
+
+        def passages(text: str) -> Sequence[Hit]:
+            return self.answerer.search(self.scope.query(text, k)).hits
+
+        alone = stand_alone(
+            self.answerer.llm, self.question, history, find=passages, cancel=self.cancel
+        )
+        self._time("rewrite")
+        if alone != self.question:
+            self.question = alone
+            yield AnswerEvent("question", alone)
+
+    def compose(self, length: int | None) -> Iterator[AnswerEvent]:
+        """Answer without a model where the kind of question is one of quotes or counts: the last
+        event is the answer then; none where a model has to answer."""
+        composer = self.answerer.composer
+        if composer is None:
+            return
+        asked, made = composer.compose(self.question, self.scope, length=length, cancel=self.cancel)
+        self.kind = asked.kind
+        if made is None:
+            self.kind = "yes_no" if asked.kind == "yes_no" else "fact"
+            return
+        self._time("compose")
+        yield AnswerEvent("hits", hits=() if made.declined else made.hits)
+        if made.declined:
+            self.nearest = made.hits
+            yield self.abstain()
+            return
+        self.hits = made.hits
+        yield AnswerEvent("text", made.text)
+        yield self._event(made.text, made.citations, abstained=False, composed=True)
+
+    def find(self, k: int, *, schema: Mapping[str, Any] | None = None) -> Iterator[AnswerEvent]:
+        """Search, and put the prompt together within its budget."""
+        result = self.answerer.search(self.scope.query(self.question, k, kind="all"))
+        self.nearest = (*result.hits, *result.below)[:NEAREST]
+        self._time("search")
+        hits = readable(result.hits)
+        if hits:
+            limit = 0 if schema else self.answerer.calibration(self.adapter).passages
+            encode = self.answerer.encode if 0 < limit < len(hits) else None
+            best = closest(self.question, hits, limit, encode=encode)
+            self.hits = tuple(fit(best, self._count, self.answerer.prompt_tokens))
+        yield AnswerEvent("hits", hits=self.hits)
+        if not self.hits:
+            return
+        sources = [_source(hit, self.question) for hit in self.hits]
+        self.messages = (
+            assemble_structured(self.question, sources, schema)
+            if schema
+            else assemble(self.question, sources)
+        )
+
+    def _count(self, text: str) -> int:
+        """Tokens of a passage as it is shown to the model."""
+        return self.answerer.llm.count_tokens(spoken(text, self.question))
+
+    def confidence(self, citations: Sequence[Citation]) -> float | None:
+        """How sure the answer is, in [0, 1]; None where the model cannot tell."""
+        sure = self._likelihoods()
+        if sure is None:
+            return None
+        abstention, whole, tokens = sure
+        found = signals(
+            self.question,
+            abstention=abstention,
+            likelihood=whole,
+            tokens=tokens,
+            citations=citations,
+            hits=self.hits,
+            encode=self.answerer.encode,
+            rerank=self.answerer.rerank,
+        )
+        value = self.answerer.calibration(self.adapter).confidence(found)
+        self.signals = found
+        self.timings["confidence"] = round(value, 4)
+        return value
+
+    def _likelihoods(self) -> tuple[float, float, int] | None:
+        """Probabilities of the abstention's first token and of the text, and its tokens."""
+        if (written := self.written) is not None:
+            return written.first, math.exp(written.logprob), written.tokens
+        llm = self.answerer.llm
+        if not isinstance(llm, LikelihoodLLM):
+            return None
+        first = llm.likelihood(self.messages, ABSTENTION[0], adapter=self.adapter)
+        whole = llm.likelihood(self.messages, self.text, adapter=self.adapter)
+        return first, whole, llm.count_tokens(self.text)
+
+    @property
+    def size(self) -> int:
+        """Characters of the prompt."""
+        return sum(len(m.content) for m in self.messages)
+
+    def second_thought(self, sampling: Sampling) -> Sampling:
+        """Bar the abstention where `Answerer.bars` says so."""
+        llm = self.answerer.llm
+        if not isinstance(llm, LikelihoodLLM):
+            return sampling
+        first = ABSTENTION.split()[0]
+        urge = llm.likelihood(self.messages, first, adapter=self.adapter, cancel=self.cancel)
+        if not self.answerer.bars(self.adapter)(urge):
+            return sampling
+        return replace(sampling, banned_words=(*sampling.banned_words, first))
+
+    def generate(self, sampling: Sampling, constraint: Constraint | None = None) -> Iterator[str]:
+        pieces = self.answerer.llm.stream(
+            self.messages,
+            sampling,
+            constraint=constraint,
+            adapter=self.adapter,
+            cancel=self.cancel,
+        )
+        count, first = 0, 0.0
+        for piece in pieces:
+            if not count:
+                first = time.perf_counter()
+                self.timings["first_token"] = first - self.started
+            count += 1
+            self.text += piece
+            yield piece
+        self._time("generate")
+        if count > 1:  # nearly every token is a piece
+            self.timings["tokens_per_second"] = (count - 1) / (time.perf_counter() - first)
+
+    def checked(self) -> AnswerEvent:
+        """The answer with citations that hold; with none left, an abstention."""
+        if declines(self.text):
+            return self._stated() or self.abstain()
+        asker = self.answerer
+        checked = check(
+            self.text, self.question, self.hits, encode=asker.encode, rerank=asker.rerank
+        )
+        self._time("check")
+        if not checked.citations:
+            return self._stated() or self.abstain()
+        quotes = [citation.quote for citation in checked.citations]
+        if self.kind == "yes_no" and not agrees(checked.text, self.question, quotes):
+            return self._stated() or self.abstain()
+        sure = self.confidence(checked.citations)
+        if sure is not None and sure < self.threshold:
+            return self._stated() or self.abstain()
+        text = checked.text
+        if self.kind == "yes_no":
+            text = with_reason(text, checked.citations)
+        return self._event(text, checked.citations, abstained=False)
+
+    def _stated(self) -> AnswerEvent | None:
+        """To a question of yes or no that the model does not decide: what stands nearest to it."""
+        composer = self.answerer.composer
+        if self.kind != "yes_no" or composer is None:
+            return None
+        made = composer.state(self.question, self.scope, cancel=self.cancel)
+        if made is None:
+            return None
+        self.hits = made.hits
+        return self._event(made.text, made.citations, abstained=False, composed=True)
+
+    def json_answer(self) -> AnswerEvent:
+        """JSON as it is, with citations for those of its values that stand in a passage."""
+        citations: dict[int, Citation] = {}
+        for value in _leaves(json.loads(self.text)):
+            for citation in check(value, self.question, self.hits).citations:
+                citations.setdefault(citation.n, citation)
+        self._time("check")
+        return self._event(
+            self.text, tuple(citations[n] for n in sorted(citations)), abstained=False
+        )
+
+    def abstain(self, text: str = ABSTENTION) -> AnswerEvent:
+        return self._event(text, (), abstained=True)
+
+    def _event(
+        self,
+        text: str,
+        citations: tuple[Citation, ...],
+        *,
+        abstained: bool,
+        composed: bool = False,
+    ) -> AnswerEvent:
+        self.timings["total"] = time.perf_counter() - self.started
+        prompt = self.answerer.llm.render(self.messages) if self.messages and self.hits else ""
+        answer = Answer(
+            text=text,
+            citations=citations,
+            abstained=abstained,
+            hits=self.hits,
+            prompt=prompt,
+            timings=dict(self.timings),
+            question=self.question,
+            kind=self.kind,
+            composed=composed,
+            nearest=self.nearest if abstained else (),
+        )
+        return AnswerEvent("answer", answer=answer)
+
+    def _time(self, name: str) -> None:
+        spent = sum(self.timings.get(k, 0.0) for k in _STAGES)
+        self.timings[name] = max(0.0, time.perf_counter() - self.started - spent)
+
+
+def readable(hits: Sequence[Hit]) -> list[Hit]:
+    """Passages with text, then pictures with words of their own that no passage holds already."""
+    passages = [h for h in hits if h.kind == "passage" and h.text.strip()]
+    read = [" ".join(h.text.split()) for h in passages]
+    pictures = []
+    for hit in hits:
+        words = " ".join(hit.text.split())
+        if hit.kind == "image" and words and not any(words in text for text in read):
+            pictures.append(hit)
+            read.append(words)
+    return [*passages, *pictures[:PICTURES]]
+
+
+def _source(hit: Hit, question: str) -> Source:
+    title = f"{hit.document}, picture" if hit.kind == "image" else hit.document
+    return Source(spoken(hit.text, question), title, hit.page)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value):
+        yield str(value)

@@ -1,0 +1,108 @@
+"""What questions and their answers look like: models behind the OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from ragcore.api.shapes import MAX_TEXT, WHERE, Given, HitShape
+from ragcore.types import Answer
+
+
+class Turn(Given):
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=MAX_TEXT)
+
+
+class AskRequest(Given):
+    question: str = Field(min_length=1, max_length=4000, examples=["Who approves a journey?"])
+    k: int = Field(default=4, ge=1, le=20, description="Passages to read.")
+    collections: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        default=[],
+        max_length=50,
+        description="Asked together with the one of the path; * for all that you may read.",
+    )
+    documents: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
+        default=[],
+        max_length=100,
+        description="Only these documents: numbers, titles or file names.",
+    )
+    where: dict[str, str] = WHERE
+    length: int | None = Field(default=None, ge=20, le=2000, description="Words of a summary.")
+    history: list[Turn] = Field(default=[], max_length=40, description="Earlier turns.")
+    adapter: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="A LoRA adapter by name; none: the bare model.",
+    )
+
+
+class AskForm(AskRequest):
+    form: dict[str, Any] | None = Field(
+        default=None, description="A JSON Schema: the answer is JSON of this form."
+    )
+    show_prompt: bool = Field(default=False, description="Tell what the model was given.")
+
+
+class CitationShape(BaseModel):
+    """`quote` stands word for word in the passage, or in the words of the picture `image_id`;
+    it begins on `page` and ends on `page_end`; `span` counts in the document's text."""
+
+    n: int
+    document: str
+    document_id: int
+    page: int | None
+    page_end: int | None
+    quote: str
+    passage_id: int
+    span: tuple[int, int] | None
+    image_id: int | None = None
+
+
+class AnswerShape(BaseModel):
+    answer: str
+    abstained: bool = Field(description="The documents do not tell, or not surely enough.")
+    citations: list[CitationShape]
+    kind: str = Field(
+        description="The kind of question: fact, definition, yes_no, where, list, how_to, summary, "
+        "comparison, collection, table."
+    )
+    composed: bool = Field(
+        description="Put together from quotes, or computed; not written by a language model."
+    )
+    hits: list[HitShape]
+    nearest: list[HitShape] = Field(
+        description="Of an abstention: the passages that come nearest to the question."
+    )
+    question: str = Field(description="As asked of the index: follow-ups stand alone.")
+    prompt: str | None = None
+    seconds: dict[str, float]
+
+    @classmethod
+    def of(cls, answer: Answer, *, prompt: bool = False) -> AnswerShape:
+        return cls(
+            answer=answer.text,
+            abstained=answer.abstained,
+            citations=[
+                CitationShape(
+                    n=c.n,
+                    document=c.document,
+                    document_id=c.document_id,
+                    page=c.page,
+                    page_end=c.page_end,
+                    quote=c.quote,
+                    passage_id=c.passage_id,
+                    span=c.span,
+                    image_id=c.image_id,
+                )
+                for c in answer.citations
+            ],
+            kind=answer.kind,
+            composed=answer.composed,
+            hits=[HitShape.of(hit) for hit in answer.hits],
+            nearest=[HitShape.of(hit) for hit in answer.nearest],
+            question=answer.question,
+            prompt=answer.prompt if prompt else None,
+            seconds={name: float(value) for name, value in answer.timings.items()},
+        )
