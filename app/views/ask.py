@@ -221,8 +221,11 @@ def _citations(turn: TurnInfo) -> None:
                 help=plain(shorten(citation.get("quote", ""), 200)) or None,
             )
     if not composed:
+        said = " ".join(turn.content.split())
         for citation in citations:
             quote = shorten(citation.get("quote", ""), 400)
+            if quote in said:
+                continue
             st.html(f'<p class="rc-about">[{citation["n"]}] “{escape(quote)}”</p>')
 
 

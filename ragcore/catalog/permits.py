@@ -143,10 +143,10 @@ def verb(scope: str, *, everywhere: bool = False) -> Callable[[Callable[P, R]], 
 
 
 def _collection(verb: str, arguments: Mapping[str, Any]) -> str:
-    """The collection that a verb is about, as far as its arguments tell."""
+    """The collection or collections that a verb is about, as far as its arguments tell."""
     found = arguments.get("collection")
     if found is None and verb.endswith("_collection"):
         found = arguments.get("name")
     if found is None:
         found = getattr(arguments.get("query"), "collection", "")
-    return str(found)
+    return ", ".join(found) if isinstance(found, list | tuple) else str(found)

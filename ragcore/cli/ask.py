@@ -158,7 +158,12 @@ def evidence_lines(answer: Answer) -> list[str]:
             page = f", page {hit.page}" if hit.page is not None else ""
             lines.append(f"  {hit.document}{page}: {' '.join(hit.text.split())[:NEAREST_LENGTH]}")
         return lines
-    return [f'  [{c.n}] {_place(c)}: "{c.quote}"' for c in answer.citations]
+    text = " ".join(answer.text.split())
+    return [
+        f"  [{c.n}] {_place(c)}"
+        + (f': "{c.quote}"' if " ".join(c.quote.split()) not in text else "")
+        for c in answer.citations
+    ]
 
 
 def _place(citation: Citation) -> str:

@@ -134,6 +134,18 @@ def test_ask_answers_with_a_citation_that_can_be_looked_at(asker: httpx.Client) 
     assert marked.content != plain.content
 
 
+def test_ask_within_a_scope(reader: httpx.Client) -> None:
+    body = {"question": "How many pages does the handbook have?", "documents": [HANDBOOK]}
+    answer = reader.post(f"{OWN}/ask", json=body).json()
+    assert (answer["kind"], answer["composed"]) == ("collection", True)
+    assert answer["answer"] == f"{HANDBOOK} has 12 pages."
+    unknown = reader.post(f"{OWN}/ask", json={**body, "documents": ["atlas.pdf"]})
+    assert unknown.status_code == 400
+    assert "there is no document 'atlas.pdf'" in unknown.text
+    other = reader.post(f"{OWN}/ask", json={**body, "collections": ["nowhere"]})
+    assert other.status_code in (400, 404)
+
+
 def test_a_page_is_drawn_with_a_part_of_it_marked(reader: httpx.Client) -> None:
     hit = reader.post(f"{OWN}/search", json={"text": "table games"}).json()["hits"][0]
     page = f"{OWN}/documents/{hit['document_id']}/pages/{hit['page']}"
@@ -151,6 +163,7 @@ def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
     answer = reader.post(f"{OWN}/ask", json={"question": "Who won the battle of Hastings?"}).json()
     assert answer["abstained"]
     assert answer["citations"] == []
+    assert {"document", "page", "text"} < set(answer["nearest"][0])
 
 
 @pytest.mark.parametrize("models", ["tiny", pytest.param("starter", marks=pytest.mark.full)])

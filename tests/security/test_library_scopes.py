@@ -204,3 +204,18 @@ def test_readers_see_names_of_files_and_no_folders(library: Library) -> None:
         assert library.documents("sample", search="sample.t")[1] == 1
     assert permits.shown_path(path) == path
     assert library.facets("sample")["folder"] == {"/srv/archive/papers": 1}
+
+
+def test_a_question_sees_no_other_collection(reader: Library) -> None:
+    assert reader.ask("How many documents are there?", collection="*").text.startswith(
+        "1 document:"
+    )
+    with pytest.raises(UsageError, match="beta"):
+        reader.ask("How many documents are there?", collection=["sample", "beta"])
+    with permits.within(permits.Permit()):
+        hidden = reader.documents("beta")[0][0].id
+    with pytest.raises(UsageError, match="there is no document"):
+        reader.ask("How many documents are there?", collection="sample", documents=[hidden])
+    everywhere = reader.ask("How many documents are there?", collection="sample",
+                            where={"document": str(hidden)})  # fmt: skip
+    assert "beta" not in everywhere.text

@@ -76,8 +76,10 @@ class Quotes:
 
 
 def one_line(text: str) -> str:
-    """On one line; marks that number quotes are taken out of it."""
-    return re.sub(r"\[(\d{1,3})\]", r"(\1)", " ".join(text.split()))
+    """On one line, without a list's mark at its start; marks that would number quotes get other
+    brackets."""
+    line = re.sub(r"^[•▪◦‣·●○]\s*", "", " ".join(text.split()))
+    return re.sub(r"\[(\d{1,3})\]", r"(\1)", line)
 
 
 def shortened(text: str, start: int, end: int) -> int:

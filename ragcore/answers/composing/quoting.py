@@ -17,6 +17,7 @@ from ragcore.types import Citation, Hit
 
 PLACES = 3  # that an answer to "where does it say" names
 COVERED = 0.7  # share of the topic's words in the sentence or its heading; or
+_LOOKED_AT, _MENTIONS = 100, 300  # documents whose texts are gone through; passages of them
 NEAR = 0.6  # the cosine of both, with half of the words
 _MARK = re.compile(r"(?:[•▪◦‣·●○*]|[-–—]|\(?\w{1,2}[.)])\s+(?=\S)")  # of a list's item
 
@@ -106,6 +107,10 @@ def _place(one: Quote, quotes: Quotes) -> str:
 # --- definition ------------------------------------------------------------------------
 
 
+_SHORT = re.compile(r"[A-Z][A-Za-z]*[A-Z]")  # an abbreviation
+_STANDS_FOR = re.compile(r"\b(?:stand|short) for\b|\bmeans?\b", re.IGNORECASE)
+
+
 def compose_definition(
     asked: Asked, question: str, sources: Sources, length: int
 ) -> Composed | None:
@@ -119,10 +124,12 @@ def compose_definition(
         hits += [hit for hit in sources.search(text, 8) if hit.id not in known]
         known |= {hit.id for hit in hits}
     quotes = Quotes()
-    if re.fullmatch(r"[A-Z][A-Za-z]*[A-Z]", term) and (long := _long_form(term, sources)):
-        lines = [quotes.line(long.document, long.start, long.end)]
-        return quotes.composed("definition", "\n".join(lines), hits)
-    candidates = sentence_quotes(hits, sources)
+    spelled = _long_form(term, sources) if _SHORT.fullmatch(term) else None
+    if spelled is not None and _STANDS_FOR.search(question):
+        line = quotes.line(spelled.document, spelled.start, spelled.end)
+        return quotes.composed("definition", line, hits)
+    mentioned = _mentioning((term, short), known, sources)
+    candidates = sentence_quotes([*hits, *mentioned], sources)
     patterns = definition_patterns(term) + (definition_patterns(short) if short else [])
     best: tuple[float, Quote] | None = None
     for one in candidates:
@@ -132,6 +139,8 @@ def compose_definition(
         score = strength + 0.5 * one.score
         if strength and 25 < len(text) < 700 and (best is None or score > best[0]):
             best = (score, one)
+    if best is None and spelled is not None:
+        best = (0.0, spelled)
     if best is None:
         return _said_of(term, question, candidates, hits, sources) if asked.certain else None
     one = best[1]
@@ -140,6 +149,21 @@ def compose_definition(
     if following is not None:
         lines.append(quotes.line(one.document, *following))
     return quotes.composed("definition", "\n".join(lines), hits)
+
+
+def _mentioning(names: Sequence[str], known: set[int], sources: Sources) -> list[Hit]:
+    """Passages that have one of the names as it is written, besides the known ones."""
+    roots = [re.escape(name[:-1] if len(name) > 4 else name) for name in names if len(name) > 1]
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(roots)})", re.IGNORECASE)
+    found: list[Hit] = []
+    for row in sources.rows()[:_LOOKED_AT] if roots else ():
+        document = sources.text(row.id)
+        found += [
+            document.hit(passage)
+            for passage in document.passages
+            if passage.id not in known and pattern.search(document.text, passage.start, passage.end)
+        ]
+    return found[:_MENTIONS]
 
 
 # "the most frequent …" ranks a thing, and does not say what it is.
@@ -233,7 +257,8 @@ def _long_form(short: str, sources: Sources) -> Quote | None:
                 continue
             for one in sentences(document.text[passage.start : passage.end]):
                 start, end = passage.start + one.start, passage.start + one.end
-                if start <= match.start() < end and is_sentence(one.text):
+                inside = start <= match.start() < end
+                if inside and is_sentence(one.text) and "…" not in one.text:
                     return Quote(document, start, end, passage.heading, 1.0)
             if not is_contents(match.string[passage.start : passage.end]):
                 found = found or Quote(document, *match.span(), passage.heading, 1.0)

@@ -27,6 +27,7 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10}
+_LABEL = re.compile(r"(?:chapter\s+|section\s+)?([A-Z]?\d*(?:\.\d+)*)\b", re.IGNORECASE)
 _PER_SENTENCE = 22  # words
 _EVERYTHING = re.compile(
     r"^(?:(?:of|all|every|everything|the|this|my|our|your|these|those|whole|entire|in|you have|"
@@ -45,7 +46,7 @@ _SECTION = re.compile(
 def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
     """The summary; None where nothing in the scope is about what is to be summarized."""
     topic, wanted = _length(asked.topic)
-    size = max(FEWEST_WORDS, min(MOST_WORDS, length or wanted or WORDS))
+    size = max(FEWEST_WORDS, min(MOST_WORDS, wanted or length or WORDS))
     rows = sources.rows()
     if not rows:
         return None
@@ -166,15 +167,14 @@ def _of_section(section: re.Match[str], sources: Sources, size: int) -> Composed
         if chapter is not None and (best is None or best[0] < 2.0):
             best = (2.0, document, chapter.start, chapter.heading)
         for passage in document.passages:
-            last = passage.heading.split(" > ")[-1] if passage.heading else ""
-            if not last:
-                continue
-            score = share(wanted, last) - 0.01 * len(words(last))
-            starts = re.match(r"(?:chapter\s+|section\s+)?([A-Z]?\d*(?:\.\d+)*)\b", last, re.I)
-            if number and starts and starts[1] == number[1]:
-                score = 2.0
-            if score > 0.6 and (best is None or score > best[0]):
-                best = (score, document, passage.start, passage.heading)
+            path = passage.heading.split(" > ") if passage.heading else []
+            for depth, last in enumerate(path, 1):
+                score = share(wanted, last) - 0.01 * len(words(last))
+                starts = _LABEL.match(last)
+                if number and starts and starts[1] == number[1]:
+                    score = 2.0
+                if score > 0.6 and (best is None or score > best[0]):
+                    best = (score, document, passage.start, " > ".join(path[:depth]))
     if best is None:
         return None
     _, document, start, heading = best
@@ -221,7 +221,8 @@ def _of_topic(
     for hit in hits:
         counts[hit.document_id] = counts.get(hit.document_id, 0) + 1
     quotes = Quotes()
-    lines = [f"On {topic}:"]
+    about = re.sub(r"^(?:the )?(?:section|chapter|part)s? (?:on|about)\s+", "", topic, flags=re.I)
+    lines = [f"On {about}:"]
     for document_id, count in sorted(counts.items(), key=lambda pair: -pair[1])[:5]:
         document = sources.text(document_id)
         spans = [hit.span for hit in hits if hit.document_id == document_id and hit.span]
