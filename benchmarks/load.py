@@ -124,6 +124,15 @@ def clients(
         ]
 
 
+def errors(folder: Path) -> list[str]:
+    """What went wrong with requests, each with how often."""
+    with (folder / "load_failures.csv").open() as table:
+        return [
+            f"{row['Occurrences']} x {row['Name']}: {row['Error'][:200]}"
+            for row in csv.DictReader(table)
+        ]
+
+
 def finished(server: Serving) -> float:
     """Seconds until no job runs any more."""
     begun = time.monotonic()
@@ -184,6 +193,7 @@ def main() -> int:
                 killed = True
             time.sleep(2)
         found["requests"] = result
+        found["errors"] = errors(folder)
         found["ingest_went_on_seconds"] = round(finished(server), 1)
         server.watch()
         found["memory_mib"] = [round(m) for m in server.memory[:: max(1, len(server.memory) // 12)]]

@@ -17,6 +17,7 @@ from ragcore import __version__
 from ragcore.errors import DatabaseDamaged, RagcoreError
 from ragcore.library import Library
 from ragcore.private_files import exposed, make_private, remove_strays, strays
+from ragcore.storage import can_write
 
 State = Literal["ok", "note", "warning", "problem", "repaired"]
 
@@ -176,7 +177,7 @@ def _files(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]
 
 def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
     from ragcore.catalog import integrity
-    from ragcore.catalog.engine import current_revision
+    from ragcore.catalog.engine import current_revision, sqlite_file
     from ragcore.catalog.postgres import shown
 
     try:
@@ -189,14 +190,18 @@ def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Find
     if wrong:  # nothing below can be trusted
         yield from _readable(library)
         return
-    where = shown(catalog.engine.url)
+    file = sqlite_file(catalog.engine)
+    where = shown(catalog.engine.url) if file is None else f"sqlite:///{file}"
     yield Finding("catalogue", "ok", f"{where}, schema {current_revision(catalog.engine)}")
-    yield from _mendable(
-        "lexical index",
-        lambda: integrity.check_lexical(catalog),
-        lambda: integrity.mend_lexical(catalog),
-        repair,
-    )
+    if file is not None and not can_write(file.parent):
+        yield Finding("home", "note", "read-only: the lexical index is not checked")
+    else:
+        yield from _mendable(
+            "lexical index",
+            lambda: integrity.check_lexical(catalog),
+            lambda: integrity.mend_lexical(catalog),
+            repair,
+        )
     yield from _mendable(
         "counts and orphans",
         lambda: integrity.check_rows(catalog),

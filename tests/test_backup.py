@@ -107,6 +107,21 @@ def test_a_home_in_the_way_is_refused_or_put_aside(
     assert not (home / "precious").exists()
 
 
+def test_homes_are_exchanged_where_the_system_cannot_do_it_at_once(
+    library: Library, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup(settings, tmp_path / "kept.tar")
+    home = tmp_path / "taken"
+    home.mkdir()
+    (home / "precious").write_text("mine")
+    monkeypatch.setattr("ragcore.backup._exchange_names", lambda *_: False)
+    aside = restore(made.path, settings.model_copy(update={"home": home}), replace=True).aside
+    assert aside is not None
+    assert (aside / "precious").read_text() == "mine"
+    assert (home / "catalogue.db").is_file()
+    assert not list(tmp_path.glob(".ragcore-*"))
+
+
 def repacked(source: Path, target: Path, change: dict[str, bytes | None]) -> Path:
     """The archive with files added, exchanged (bytes) or left out (None)."""
     with tarfile.open(source) as old, tarfile.open(target, "w") as new:

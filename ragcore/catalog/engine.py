@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from ragcore.catalog import postgres
-from ragcore.errors import DatabaseDamaged, RagcoreError, UsageError
+from ragcore.errors import DatabaseDamaged, RagcoreError, StorageReadOnly, UsageError
 from ragcore.private_files import private_file, private_folder
 from ragcore.redaction import mask_url
 from ragcore.storage import can_write, full, is_full, read_only, storing
@@ -213,7 +213,10 @@ def _migration(engine: Engine) -> Iterator[Connection]:
         return
     path = sqlite_file(engine)
     if path is not None and not can_write(path.parent):
-        raise read_only(f"{path} is of another version of ragcore and cannot be migrated")
+        raise StorageReadOnly(
+            f"{path} is of another version of ragcore, and its folder is read-only: open it once "
+            "where it can be written, which migrates it"
+        )
     with (
         FileLock(f"{path}.lock", mode=0o600) if path else nullcontext(),
         engine.connect() as connection,

@@ -43,6 +43,7 @@ class Bench:
     root: Path
     profiles: tuple[str, str]
     stored: list[Path] = field(default_factory=list)
+    hit: Counter[str] = field(default_factory=Counter)  # kills that came before the work's end
     files: int = 0
 
     @property
@@ -106,6 +107,7 @@ def kill(
     process.wait()
     killer.cancel()
     assert process.returncode in (-9, 0), f"{kind} ended by {process.returncode}"
+    bench.hit[kind] += process.returncode == -9
     return [line.removeprefix("stored ") for line in told if line.startswith("stored ")]
 
 
@@ -196,11 +198,9 @@ def test_nothing_is_lost_and_nothing_is_there_twice(bench: Bench) -> None:
     chance = random.Random(9)
     kinds = list(KINDS)
     began = time.monotonic()
-    done: Counter[str] = Counter()
     for round_ in range(KILLS):
         kind = kinds[round_ % len(kinds)]
         one_kill(bench, kind, chance.uniform(0.0, LONGEST[kind]), round_)
-        done[kind] += 1
     with Library(bench.settings(bench.home)) as library:
         report = library.ingest([bench.folder("notes")], collection="notes")
         assert report.failed == []
@@ -213,5 +213,5 @@ def test_nothing_is_lost_and_nothing_is_there_twice(bench: Bench) -> None:
     assert strays(bench.home) == []
     assert len(list((bench.home / "uploads").rglob("upload-*"))) >= len(bench.stored)
     assert not [path for path in (bench.home / "claims").iterdir() if path.name != ".lock"]
-    print(f"\n{KILLS} kills in {time.monotonic() - began:.0f} s: {dict(done)}, "
+    print(f"\n{KILLS} kills in {time.monotonic() - began:.0f} s: of work {dict(bench.hit)}, "
           f"{len(bench.stored)} uploads, {bench.files} notes")  # fmt: skip

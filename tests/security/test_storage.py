@@ -20,6 +20,7 @@ from ragcore.catalog.keys import Keys
 from ragcore.doctor import examine
 from ragcore.errors import RagcoreError, StorageFull, StorageReadOnly
 from ragcore.library import Library
+from ragcore.private_files import partial_suffix, strays
 from ragcore.settings import Settings, save_setting
 from ragcore.types import SearchQuery
 from tests.api.conftest import running
@@ -69,11 +70,6 @@ def write_notes(folder: Path, count: int) -> Path:
     return folder
 
 
-def strays(home: Path) -> list[str]:
-    """Files that a write which broke off has left."""
-    return [str(path) for path in home.rglob("*") if path.name.endswith(".partial")]
-
-
 def test_an_ingest_on_a_full_disk_goes_on_when_there_is_room(
     disk: SmallDisk, make_settings: MAKE, tmp_path: Path
 ) -> None:
@@ -85,7 +81,7 @@ def test_an_ingest_on_a_full_disk_goes_on_when_there_is_room(
             library.ingest([notes])
         assert "\n" not in str(caught.value)
         assert library.search(QUERY).hits, "what is there is found while the disk is full"
-        assert strays(settings.home) == []
+        assert list(settings.home.rglob("*.partial")) == []
     disk.remount("size=200m")
     with Library(settings) as library:
         before = library.statistics().documents
@@ -180,6 +176,26 @@ def test_settings_are_written_whole_or_not_at_all(disk: SmallDisk) -> None:
     assert len(list(home.iterdir())) == 1
 
 
+def test_what_a_killed_process_left_is_removed(make_settings: MAKE, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "home")
+    ended = subprocess.run(
+        [sys.executable, "-c", "from ragcore.private_files import partial_suffix as p; print(p())"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    folder = settings.uploads / "1"
+    folder.mkdir(parents=True)
+    left, ours = folder / f".a.txt{ended}", folder / f".b.txt{partial_suffix()}"
+    foreign = folder / ".c.txt.0000abcd.1.1.partial"  # of another computer, just now
+    for path in (left, ours, foreign):
+        path.write_text("half")
+    assert strays(settings.home) == [left]
+    with Library(settings) as library:
+        wrong = [one for one in examine(library).findings if one.subject == "half-written files"]
+        assert [one.state for one in wrong] == ["problem"]
+        assert library.resume_interrupted() == []
+    assert sorted(path.name for path in folder.iterdir()) == sorted([ours.name, foreign.name])
+
+
 @pytest.mark.parametrize("left", ["closed", "killed"])
 def test_a_read_only_home_is_searched_asked_and_backed_up(
     disk: SmallDisk, make_settings: MAKE, tmp_path: Path, left: str
@@ -212,6 +228,7 @@ def test_a_read_only_home_is_searched_asked_and_backed_up(
         with pytest.raises(StorageReadOnly):
             library.create_collection("other")
         library.jobs.recent()
+        assert examine(library).healthy
     made = backup(settings, tmp_path / "saved.tar")
     assert made.path.stat().st_size > 10_000
     with pytest.raises(RagcoreError, match="read-only"):
