@@ -17,7 +17,7 @@ from ragcore.models import NO_ADAPTER, AdapterLLM, Constraint, Sampling
 from ragcore.types import Answer, CancelToken, Hit, Message, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
-    from ragcore.models import LLM, Models
+    from ragcore.models import LLM, Models, SpanReader
     from ragcore.settings import Settings
 
 PROMPT_TOKENS = 1600  # of documents: what a small model reads well, and quickly on a CPU
@@ -188,6 +188,11 @@ class Answerer:
             return None
         found = self._models.reranker()
         return found.scores if found is not None else None
+
+    @property
+    def span_reader(self) -> SpanReader | None:
+        """The profile's span reader; None where it has none."""
+        return self._models.span_reader() if self._models is not None else None
 
     def calibration(self, adapter: str | None) -> Calibration:
         """The calibration that lies beside the adapter; the plain one without any."""

@@ -203,24 +203,45 @@ class Run:
     def checked(self) -> AnswerEvent:
         """The answer with citations that hold; with none left, an abstention."""
         if declines(self.text):
-            return self._stated() or self.abstain()
+            return self._otherwise()
         asker = self.answerer
         checked = check(
             self.text, self.question, self.hits, encode=asker.encode, rerank=asker.rerank
         )
         self._time("check")
         if not checked.citations:
-            return self._stated() or self.abstain()
+            return self._otherwise()
         quotes = [citation.quote for citation in checked.citations]
         if self.kind == "yes_no" and not agrees(checked.text, self.question, quotes):
-            return self._stated() or self.abstain()
+            return self._otherwise()
         sure = self.confidence(checked.citations)
         if sure is not None and sure < self.threshold:
-            return self._stated() or self.abstain()
+            return self._otherwise()
         text = checked.text
         if self.kind == "yes_no":
             text = with_reason(text, checked.citations)
         return self._event(text, checked.citations, abstained=False)
+
+    def _otherwise(self) -> AnswerEvent:
+        """Where the model's words do not hold: what can be quoted instead, or an abstention."""
+        return self._stated() or self._pointed() or self.abstain()
+
+    def _pointed(self) -> AnswerEvent | None:
+        """The span that the profile's span reader points to, if it is as sure as the dial asks."""
+        reader = self.answerer.span_reader
+        if reader is None or self.kind != "fact":
+            return None
+        spans = reader.read(
+            self.question, [hit.text for hit in self.hits], [hit.document for hit in self.hits]
+        )
+        if not spans or 1 / (1 + math.exp(-max(-50.0, spans[0].score))) < self.threshold:
+            return None
+        best = spans[0]
+        words = self.hits[best.passage].text[best.start : best.end].strip()
+        checked = check(f"{words} [{best.passage + 1}]", self.question, self.hits)
+        if not checked.citations:
+            return None
+        return self._event(checked.text, checked.citations, abstained=False, composed=True)
 
     def _stated(self) -> AnswerEvent | None:
         """To a question of yes or no that the model does not decide: what stands nearest to it."""

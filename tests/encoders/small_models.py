@@ -149,7 +149,7 @@ def save_small_bert(folder: Path, words: Sequence[str]) -> Path:
 
     folder.mkdir(exist_ok=True)
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", ":")
-    vocabulary = {word: number for number, word in enumerate((*special, *words))}
+    vocabulary = {word: n for n, word in enumerate(dict.fromkeys((*special, *words)))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
