@@ -182,6 +182,35 @@ def test_a_page_whose_content_is_damaged_is_not_read(tmp_path: Path) -> None:
     assert any("streams of the file are damaged" in one.why for one in found.skipped)
 
 
+def test_attached_files_form_fields_and_notes_are_reported(tmp_path: Path) -> None:
+    import pypdf
+    from pypdf.annotations import FreeText
+    from reportlab.pdfgen.canvas import Canvas
+
+    form = tmp_path / "form.pdf"
+    canvas = Canvas(str(form))
+    canvas.drawString(72, 700, f"An empty form. {PROSE[:60]}")
+    canvas.acroForm.textfield(name="who", value="", x=72, y=600)
+    canvas.showPage()
+    canvas.drawString(72, 700, f"A filled form. {PROSE[:60]}")
+    canvas.acroForm.textfield(name="pilot", value="Ada", x=72, y=600)
+    canvas.save()
+    assert lines(coverage_of(form)) == [
+        "text not read (2): filled form fields and notes of a PDF are not read"
+    ]
+    writer = pypdf.PdfWriter(clone_from=form)
+    writer.add_annotation(0, FreeText(text="Mind the tide", rect=(50, 300, 200, 350)))
+    writer.add_attachment("tides.csv", b"day,time")
+    path = tmp_path / "portfolio.pdf"
+    writer.write(path)
+    found = coverage_of(path)
+    assert found.attachments == PartCounts(found=1, skipped=1)
+    assert [(one.part, one.where) for one in found.skipped] == [
+        ("text", "1-2"),
+        ("attachment", "tides.csv"),
+    ]
+
+
 # --- Office ------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.layout import Block
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.ingest.readers.pdf_facts import Facts, read_facts
+from ragcore.ingest.readers.pdf_facts import Facts, attached_names, has_notes, read_facts
 from ragcore.ingest.readers.pdf_limits import check_streams, is_cut_off
 from ragcore.ingest.readers.pdf_text import TextLayer, page_lines
 from ragcore.types import Page, Picture, ReadDocument
@@ -63,6 +63,8 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         if count > options.max_pages:
             why = f"only the first {options.max_pages:,} of {count:,} pages are read"
             coverage.skip("page", why, range(options.max_pages + 1, count + 1))
+        for name in attached_names(document):
+            coverage.skip("attachment", "files attached to a PDF are not read", name)
         outline = _outline(document)
     finally:
         document.close()
@@ -162,6 +164,8 @@ def _read_page(
             textpage.close()
         work.bare = not text.strip() and next(iter(page.get_objects(max_depth=1)), None) is None
         found = pdf_pictures.find(page, number, options=options, coverage=coverage)
+        if has_notes(page):
+            coverage.skip("text", "filled form fields and notes of a PDF are not read", number)
         needed = options.ocr != "always" and _needs_ocr(page, text)
         if options.ocr == "always" or (options.ocr == "auto" and needed):
             _recognise(page, work, options)

@@ -20,6 +20,8 @@ _UNTITLED = re.compile(
     re.I,
 )
 
+_NO_TEXT = 2  # bytes of an empty text in UTF-16 with its end
+
 
 @dataclass(slots=True)
 class Facts:
@@ -80,3 +82,36 @@ def _language(document: Any) -> str:
     buffer = ctypes.create_string_buffer(size)
     raw.FPDFCatalog_GetLanguage(document, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
     return buffer.raw[: max(0, size - 2)].decode("utf-16-le", "replace")
+
+
+def attached_names(document: Any) -> list[str]:
+    """Names of the files that are attached to a PDF; "unnamed" where that is damaged."""
+    names = []
+    for index in range(document.count_attachments()):
+        try:
+            names.append(one_line(document.get_attachment(index).get_name()) or "unnamed")
+        except Exception:  # any damage: there is a file nevertheless
+            names.append("unnamed")
+    return names
+
+
+def has_notes(page: Any) -> bool:
+    """Whether a page has filled form fields or notes: texts that are no part of its text layer."""
+    from pypdfium2 import raw
+
+    texts = {
+        raw.FPDF_ANNOT_WIDGET: b"V",
+        raw.FPDF_ANNOT_FREETEXT: b"Contents",
+        raw.FPDF_ANNOT_TEXT: b"Contents",
+    }
+    for index in range(raw.FPDFPage_GetAnnotCount(page)):
+        note = raw.FPDFPage_GetAnnot(page, index)
+        if not note:
+            continue
+        try:
+            key = texts.get(raw.FPDFAnnot_GetSubtype(note))
+            if key and raw.FPDFAnnot_GetStringValue(note, key, None, 0) > _NO_TEXT:
+                return True
+        finally:
+            raw.FPDFPage_CloseAnnot(note)
+    return False
