@@ -32,7 +32,7 @@ class Asked:
 
     `certain`: its form leaves no other kind, so that a single fact would not answer it. `sides`
     are the two things of a comparison, or the document that a place is looked for in. `wanted` says what is counted or chosen: for
-    "collection" one of mentions, documents, pages, or an order such as newest; for "table" one of
+    "collection" one of mentions, documents, pages, years, dated, longer, or an order such as newest; for "table" one of
     count, sum, mean, median, max, min, list.
     """
 
@@ -179,6 +179,13 @@ _PAGES = (
 )
 _YEARS = _rule(
     rf"^(?:from|of|in) (?:which|what) years? (?:are|is|were|do|does)\s+(?:the\s+)?(?P<topic>{_DOCUMENT}.*)$"
+)
+
+_DATED = _rule(
+    rf"^(?:how many|which|what|list (?:all )?(?:the )?)\s*{_DOCUMENT}\s+(?:(?:are|were|is|was)\s+)?(?:created|dated|written|published|made|issued)?\s*(?:in|from|of)\s+(?P<topic>(?:19|20)\d\d)$"
+)
+_LONGER = _rule(
+    rf"^(?:how many|which|what|list (?:all )?(?:the )?)\s*{_DOCUMENT}\s+(?:(?:are|have|has|with)\s+)?(?:longer than|more than|over)\s+(?P<topic>\d{{1,6}}) pages(?: long)?$"
 )
 
 _WHERE = (
@@ -359,6 +366,8 @@ def _collection(text: str) -> Asked | None:
         ("mentions", _MENTIONS),
         ("documents", _DOCUMENTS),
         ("years", (_YEARS,)),
+        ("dated", (_DATED,)),
+        ("longer", (_LONGER,)),
     ):
         if found := _match(rules, text):
             return Asked("collection", _bare(found["topic"]), wanted=wanted)

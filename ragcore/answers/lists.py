@@ -15,6 +15,7 @@ _LEADS = re.compile(
     r"components|requires?|required)\b[^.]*[.:]?$|:$",
     re.IGNORECASE,
 )
+_LEANS = re.compile(r"(?:it|its|it['’]s|this|that|these|those|they|their|such)\b", re.IGNORECASE)
 _LEAD = 300  # characters before a list in which its introduction is looked for
 _BETWEEN = 500  # characters of a paragraph that goes on with the item before it
 _ITEM = re.compile(
@@ -207,6 +208,12 @@ def _lead(text: str, start: int) -> tuple[int, int]:
         begin = begin + starts[0] if starts else end
     while begin < end and text[begin].isspace():
         begin += 1
+    if text[begin:end].endswith(":"):  # its last sentence is enough, if that stands alone
+        parts = sentences(text[begin:end])
+        last = len(parts) - 1
+        while last and _LEANS.match(parts[last].text):
+            last -= 1
+        begin += parts[last].start
     return (begin, end) if begin < end and _leads(text[begin:end]) else (start, start)
 
 

@@ -54,6 +54,7 @@ class Run:
     threshold: float = THRESHOLD
     scope: Scope = field(default_factory=Scope)
     kind: Kind = "fact"
+    several: bool = False  # more than one thing is asked for
     hits: tuple[Hit, ...] = ()
     nearest: tuple[Hit, ...] = ()  # shown with an abstention
     messages: list[Message] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Run:
         self.kind = asked.kind
         if made is None:
             self.kind = "yes_no" if asked.kind == "yes_no" else "fact"
+            self.several = asked.kind == "list"
             return
         self._time("compose")
         yield AnswerEvent("hits", hits=() if made.declined else made.hits)
@@ -211,6 +213,8 @@ class Run:
         self._time("check")
         if not checked.citations:
             return self._otherwise()
+        if self.several and not _names_several(checked.text):
+            return self.abstain()  # one of several things would pass for all of them
         quotes = [citation.quote for citation in checked.citations]
         if self.kind == "yes_no" and not agrees(checked.text, self.question, quotes):
             return self._otherwise()
@@ -229,7 +233,7 @@ class Run:
     def _pointed(self) -> AnswerEvent | None:
         """The span that the profile's span reader points to, if it is as sure as the dial asks."""
         reader = self.answerer.span_reader
-        if reader is None or self.kind != "fact":
+        if reader is None or self.kind != "fact" or self.several:
             return None
         spans = reader.read(
             self.question, [hit.text for hit in self.hits], [hit.document for hit in self.hits]
@@ -295,6 +299,10 @@ class Run:
     def _time(self, name: str) -> None:
         spent = sum(self.timings.get(k, 0.0) for k in _STAGES)
         self.timings[name] = max(0.0, time.perf_counter() - self.started - spent)
+
+
+def _names_several(text: str) -> bool:
+    return "," in text or ";" in text or " and " in text or len(text.split()) > 12
 
 
 def readable(hits: Sequence[Hit]) -> list[Hit]:

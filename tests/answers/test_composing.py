@@ -127,6 +127,9 @@ def test_counts_are_those_of_the_texts(library: Library) -> None:
     none = library.ask("Which documents mention a samovar?")
     assert none.text.startswith("0 of 3 documents")
     assert library.ask("How many documents are there?").text.startswith("3 documents:")
+    both = library.ask("Which documents mention both lime and the warranty?")
+    assert both.text.startswith("1 of 3 documents mentions both “lime” and “warranty”:")
+    assert library.ask("Which documents are longer than 3 pages?").text.startswith("0 documents")
 
 
 def test_numbers_over_a_table(library: Library) -> None:

@@ -41,6 +41,8 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
         return _listed(asked.topic, rows)
     if asked.wanted == "years":
         return _years(rows)
+    if asked.wanted in ("dated", "longer"):
+        return _selected(asked, rows)
     return _ordered(asked, question, rows, sources)
 
 
@@ -88,9 +90,12 @@ def _mentions(
         flags=re.I,
     )
     phrase = tidy(re.sub(r"\s+in (?:the|these|this|all|my|our) \w+$", "", phrase))
-    found = list(_found(phrase, rows, sources))
     if not phrase:
         return None
+    found = list(_found(phrase, rows, sources))
+    several = re.fullmatch(r"(?:both |either )?(.+?) (and|or) (.+)", phrase, re.IGNORECASE)
+    if not found and several:
+        return _several(several[1], several[2].lower(), several[3], rows, sources)
     total = sum(len(one.places) for one in found)
     found.sort(key=lambda one: -len(one.places))
     quotes = Quotes()
@@ -111,6 +116,30 @@ def _mentions(
         lines.append(f"… and {len(found) - MOST} documents more")
     if not found:
         lines.append("These words were looked for in every document's text as they are written.")
+    return quotes.composed("collection", "\n".join(lines))
+
+
+def _several(
+    first: str, joined: str, second: str, rows: Sequence[Document], sources: Sources
+) -> Composed:
+    """The documents that mention both, or one, of two phrases."""
+    sides = [{one.row.id: one for one in _found(name, rows, sources)} for name in (first, second)]
+    both = sides[0].keys() & sides[1].keys()
+    ids = both if joined == "and" else sides[0].keys() | sides[1].keys()
+    chosen = [row for row in rows if row.id in ids]
+    word = "both" if joined == "and" else "one of"
+    names = f"“{tidy(first)}” {joined} “{tidy(second)}”"
+    verb = "mentions" if len(chosen) == 1 else "mention"
+    quotes = Quotes()
+    lines = [f"{len(chosen)} of {_count(len(rows), 'document')} {verb} {word} {names}:"]
+    for row in chosen[:MOST]:
+        found = [side[row.id] for side in sides if row.id in side]
+        said = " ".join(
+            quotes.line(one.document, *_sentence(one.document, one.places)) for one in found
+        )
+        lines.append(f"- {_name(row)}: {said}")
+    if len(chosen) > MOST:
+        lines.append(f"… and {len(chosen) - MOST} documents more")
     return quotes.composed("collection", "\n".join(lines))
 
 
@@ -169,6 +198,28 @@ def _years(rows: Sequence[Document]) -> Composed:
     return Composed("collection", "\n".join(["By the dates that the documents have:", *lines]))
 
 
+def _selected(asked: Asked, rows: Sequence[Document]) -> Composed:
+    """The documents of a year, or of more pages than a number."""
+    number = int(asked.topic)
+    if asked.wanted == "dated":
+        found = [row for row in rows if (date := _date(row)) and date.year == number]
+        about, left = f"dated {number}", _undated(rows)
+    else:
+        found = [row for row in rows if row.paged and row.page_count > number]
+        about, left = f"of more than {number} pages", []
+    lines = [
+        f"{_count(len(found), 'document')} {about}:",
+        *(f"- {_about(r)}" for r in found[:MOST]),
+    ]
+    if len(found) > MOST:
+        lines.append(f"… and {len(found) - MOST} more")
+    return Composed("collection", "\n".join([*lines, *left]))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
 def _undated(rows: Sequence[Document]) -> list[str]:
     names = [_name(row) for row in rows if _date(row) is None]
     return [f"Without a date of their own: {'; '.join(names[:MOST])}"] if names else []
@@ -187,8 +238,8 @@ def _day(row: Document) -> str:
 _ORDERS: dict[str, tuple[Callable[[Document], float], bool, Callable[[Document], str], str]] = {
     "newest": (_time, True, _day, "date"),
     "oldest": (_time, False, _day, "date"),
-    "longest": (lambda r: r.page_count, True, lambda r: f"{r.page_count} pages", "pages"),
-    "shortest": (lambda r: r.page_count, False, lambda r: f"{r.page_count} pages", "pages"),
+    "longest": (lambda r: r.page_count, True, lambda r: _count(r.page_count, "page"), "pages"),
+    "shortest": (lambda r: r.page_count, False, lambda r: _count(r.page_count, "page"), "pages"),
     "largest": (lambda r: r.size, True, lambda r: f"{r.size / 1000:,.0f} kB", "size"),
     "smallest": (lambda r: r.size, False, lambda r: f"{r.size / 1000:,.0f} kB", "size"),
 }

@@ -273,9 +273,7 @@ def _written(asked: Asked, best: _Candidate, hits: Sequence[Hit]) -> Composed:
     place = where(document, items[0].start)
     lines = [f"From {place}{f', “{one_line(heading)}”' if heading else ''}:"]
     if intro and intro.lower().strip(" :") != heading.lower().strip(" :"):
-        last = sentences(document.text[found.lead_start : found.lead_end])[-1]
-        start = found.lead_start + (last.start if last.text.endswith(":") else 0)
-        lines.append(quotes.line(document, start, found.lead_end))
+        lines.append(quotes.line(document, found.lead_start, found.lead_end))
     for number, item in enumerate(items, 1):
         mark = f"{number}." if found.ordered else "-"
         if re.match(r"-\w|--", item.mark):  # an option is its item's name
@@ -418,6 +416,7 @@ def is_sentence(text: str) -> bool:
         and line[-1] in '.!?:;)”"’'
         and len(line.split()) > 4
         and line.count("\t") + text.count("\t") < 2
+        and not re.match(r"\d{1,2} [A-Z]", line)  # a footnote
         and not re.match(r"(?:\d+(?:\.\d+)*|[A-Z]\.\d[\d.]*)\s+[A-Z][^.]*$", line)
         and not is_contents(text)
     )

@@ -195,7 +195,7 @@ def definition_patterns(term: str) -> list[tuple[float, re.Pattern[str]]]:
         (
             1.2,
             rf"{article}{name}{noun}{insert}\s+(?:consists? of|comprises?|describes?|allows?|"
-            rf"includes?)\s",
+            rf"includes?|contains?)\s",
         ),
         (
             1.2,
@@ -310,6 +310,9 @@ _PERMISSION = re.compile(
 )
 
 
+_ASKS = re.compile(r"\?|\bhow (?:do|to|can)\b|\bquestions?\b", re.IGNORECASE)
+
+
 def agrees(answer: str, question: str, quotes: Sequence[str]) -> bool:
     """Whether a yes or no is borne out by its quotes: a no needs one that denies something, a
     yes one that denies nothing; both most of the question's words, but for what is not
@@ -321,7 +324,7 @@ def agrees(answer: str, question: str, quotes: Sequence[str]) -> bool:
     denies = bool(_NEGATIVE.search(text))
     if denies != (said[1].lower() == "no"):
         return False
-    if not any(is_sentence(quote) for quote in quotes):
+    if not any(is_sentence(quote) for quote in quotes) or _ASKS.search(text):
         return False
     if denies and _PERMISSION.search(question):
         return True

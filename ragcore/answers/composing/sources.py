@@ -171,7 +171,8 @@ def tidy(text: str) -> str:
 
 def _words(text: str) -> list[str]:
     """Stems, a British spelling like an American one."""
-    return words(re.sub(r"licence", "license", text, flags=re.IGNORECASE).replace("_", " "))
+    plain = re.sub(r"(?<=\w)[-_./](?=\w)", " ", text)
+    return words(re.sub(r"licence", "license", plain, flags=re.IGNORECASE))
 
 
 def title_words(row: Document) -> set[str]:
