@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ragcore.answers.composing import agrees
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -142,6 +143,27 @@ def test_numbers_over_a_table(library: Library) -> None:
     ]
     assert "is 12.5 " in library.ask("Which part is the most expensive?").text
     assert library.ask("How many parts cost less than 10 euros?").text.startswith("2 rows")
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "quote", "holds"),
+    [
+        ("No [1].", "May I play chess?", "Games are not permitted during working hours.", True),
+        (
+            "No [1].",
+            "Must /usr be shareable?",
+            "/usr is shareable, read-only data of all hosts.",
+            False,
+        ),
+        ("No [1].", "Can it write fuse bits?", "The old boot loader does not support them.", False),
+        ("Yes [1].", "May we sell copies of it?", "Licensed material means the whole work.", False),
+        ("Yes [1].", "Can it program an EEPROM?", "It can program the Flash and EEPROM.", True),
+        ("Yes [1].", "Can it read Excel files?", "Many ask how to read Excel files.", False),
+        ("Nine [1].", "Does it open at nine?", "The shop opens at nine on every day.", True),
+    ],
+)
+def test_a_yes_or_no_is_borne_out(said: str, question: str, quote: str, holds: bool) -> None:
+    assert agrees(said, question, [quote]) is holds
 
 
 def test_what_no_table_explains_is_not_computed(library: Library) -> None:

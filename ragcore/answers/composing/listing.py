@@ -128,6 +128,19 @@ def literally(topic: str, hits: Sequence[Hit], sources: Sources) -> list[Hit]:
     return headed[:DEPTH] or named or list(hits)
 
 
+_NOUN_ENDS = re.compile(
+    r"\b(?:of|in|for|to|that|which|on|from|with|by|must|do|does|did|are|is|was|were|can|could|should|"
+    r"may|will|have|has|need|needs|exist|used|required|needed|available)\b",
+    re.IGNORECASE,
+)
+
+
+def topic_noun(topic: str) -> str:
+    """The stem of what is to be listed: "targets" of the rules file; "" where none is named."""
+    found = words(_NOUN_ENDS.split(topic, maxsplit=1)[0])
+    return found[-1] if found and found[-1] not in FORM else ""
+
+
 def topic_verb(topic: str) -> str:
     """The stem of a topic's first word: what is to be done."""
     found = words(topic)
@@ -172,6 +185,8 @@ def _scored(
             fits = covered >= COVERED and (said >= NAMED or (said > 0 and near >= SURELY))
             if asked.kind == "list":
                 fits = fits and not _ORDERS.search(lead)
+                noun = topic_noun(asked.topic)
+                fits = fits and (not noun or noun in words(f"{_last(heading)} {lead}"))
                 fits = fits and near >= (NEARLY if not asked.certain else 0.45 if said < 1 else 0)
             if asked.kind == "how_to" and (verb := topic_verb(asked.topic)):
                 fits = fits and (verb in words(f"{_last(heading)} {lead}") or near >= SURELY)
