@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,3 +135,12 @@ def passage_vectors(
         item: np.frombuffer(vector, np.float16).astype(np.float32)
         for item, vector in session.execute(query)
     }
+
+
+def documents_containing(session: Session, collection_ids: Set[int], word: str) -> set[int]:
+    """Ids of these collections' documents with a passage that has a word, as letters in a row
+    whatever the case."""
+    query = select(Passage.document_id).where(
+        Passage.collection_id.in_(collection_ids), Passage.text.icontains(word, autoescape=True)
+    )
+    return set(session.scalars(query.distinct()))

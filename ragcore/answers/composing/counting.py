@@ -69,11 +69,13 @@ def mention_pattern(phrase: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
 
 
-def _found(phrase: str, rows: Sequence[Document], sources: Sources) -> Iterator[_Mentions]:
+def _found(phrase: str, sources: Sources) -> Iterator[_Mentions]:
     pattern = mention_pattern(phrase)
     if pattern is None:
         return
-    for row in rows:
+    longest = max(re.findall(r"\w+", phrase), key=len)
+    # A word may stand in another form: its plural, or its singular.
+    for row in sources.containing(longest[:-1] if len(longest) > 3 else longest):
         document = sources.text(row.id)
         places = tuple(match.span() for match in pattern.finditer(document.text))
         if places:
@@ -92,7 +94,7 @@ def _mentions(
     phrase = tidy(re.sub(r"\s+in (?:the|these|this|all|my|our) \w+$", "", phrase))
     if not phrase:
         return None
-    found = list(_found(phrase, rows, sources))
+    found = list(_found(phrase, sources))
     several = re.fullmatch(r"(?:both |either )?(.+?) (and|or) (.+)", phrase, re.IGNORECASE)
     if not found and several:
         return _several(several[1], several[2].lower(), several[3], rows, sources)
@@ -123,7 +125,7 @@ def _several(
     first: str, joined: str, second: str, rows: Sequence[Document], sources: Sources
 ) -> Composed:
     """The documents that mention both, or one, of two phrases."""
-    sides = [{one.row.id: one for one in _found(name, rows, sources)} for name in (first, second)]
+    sides = [{one.row.id: one for one in _found(name, sources)} for name in (first, second)]
     both = sides[0].keys() & sides[1].keys()
     ids = both if joined == "and" else sides[0].keys() | sides[1].keys()
     chosen = [row for row in rows if row.id in ids]
@@ -251,7 +253,7 @@ def _ordered(
     key, falling, said, by = _ORDERS[asked.wanted]
     about = ""
     if asked.topic:
-        rows = [one.row for one in _found(asked.topic, rows, sources)]
+        rows = [one.row for one in _found(asked.topic, sources)]
         about = f" that mentions “{tidy(asked.topic)}”"
     if by == "pages":
         rows = [row for row in rows if row.paged] or rows

@@ -249,7 +249,7 @@ def _long_form(short: str, sources: Sources) -> Quote | None:
         re.IGNORECASE,
     )
     found = None
-    for row in sources.rows():
+    for row in sources.containing(short):
         document = sources.text(row.id)
         for match in pattern.finditer(document.text):
             passage = document.passage_at(match.start())

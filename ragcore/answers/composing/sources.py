@@ -12,7 +12,12 @@ from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import words
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Document
-from ragcore.catalog.texts import DocumentText, document_text, passage_vectors
+from ragcore.catalog.texts import (
+    DocumentText,
+    document_text,
+    documents_containing,
+    passage_vectors,
+)
 from ragcore.errors import Cancelled
 from ragcore.types import CancelToken, Hit, SearchQuery, SearchResult
 
@@ -30,6 +35,9 @@ GENERIC = frozenset(
         "documentation collection library folder table sheet list"
     )
 )
+
+
+_TEXTS = 128  # documents whose texts are in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Scope:
 
 
 class Sources:
-    """The documents of one question's scope. Texts are read once."""
+    """The documents of one question's scope. The last texts are kept."""
 
     def __init__(
         self,
@@ -97,11 +105,23 @@ class Sources:
         return self._rows
 
     def text(self, document_id: int) -> DocumentText:
-        if document_id not in self._texts:
+        found = self._texts.pop(document_id, None)
+        if found is None:
             self.check()
             with self._catalog.search() as session:
-                self._texts[document_id] = document_text(session, document_id)
-        return self._texts[document_id]
+                found = document_text(session, document_id)
+        self._texts[document_id] = found  # the last one used
+        if len(self._texts) > _TEXTS:
+            del self._texts[next(iter(self._texts))]
+        return found
+
+    def containing(self, word: str) -> list[Document]:
+        """The documents in the scope with a passage that has these letters, whatever the case."""
+        rows = self.rows()
+        self.check()
+        with self._catalog.search() as session:
+            ids = documents_containing(session, {row.collection_id for row in rows}, word)
+        return [row for row in rows if row.id in ids]
 
     def vectors(self, document: DocumentText, ids: Sequence[int]) -> dict[int, FloatArray]:
         """Stored vectors of a document's passages in its collection's active text space."""

@@ -17,6 +17,7 @@ from ragcore.catalog.texts import DocumentText, PassageSpan
 
 WORDS = 150  # of a summary, unless its asker says otherwise
 FEWEST_WORDS, MOST_WORDS = 20, 2000
+_LOOKED_AT = 100  # documents whose headings are looked through for a section
 _MOST_DOCUMENTS = 12  # that the summary of a collection has sentences of
 _MOST_HEADINGS = 14
 _LENGTH = re.compile(
@@ -161,7 +162,7 @@ def _of_section(section: re.Match[str], sources: Sources, size: int) -> Composed
     number = re.match(r"(\d+(?:\.\d+)*|[A-Z]\d*(?:\.\d+)*)\b[.:]?\s*", title)
     wanted = topic_words(title)
     best: tuple[float, DocumentText, int, str] | None = None
-    for row in named or sources.rows():
+    for row in (named or sources.rows())[:_LOOKED_AT]:
         document = sources.text(row.id)
         chapter = _chapter(document, number[1]) if number else None
         if chapter is not None and (best is None or best[0] < 2.0):
