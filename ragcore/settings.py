@@ -188,6 +188,12 @@ class Settings(BaseSettings):
     api_waiting: int = Field(
         default=64, gt=0, description="Searches, and questions, that may wait; more are refused."
     )
+    api_longest_wait: int = Field(
+        default=120,
+        gt=0,
+        description="Seconds that a search or question may be expected to wait; beyond them it is "
+        "refused.",
+    )
 
     @field_validator("home", "weights_cache")
     @classmethod

@@ -57,7 +57,10 @@ def create_app(
     the start and goes on with ingests that an earlier server left.
     """
     settings = library.settings
-    work, metrics = Work(most_waiting=settings.api_waiting), Metrics()
+    work, metrics = (
+        Work(most_waiting=settings.api_waiting, longest_wait=settings.api_longest_wait),
+        Metrics(),
+    )
     audit = Audit(library.catalog) if keys_needed else None
     keys = Keys(library.catalog) if keys_needed else None
     watch = AccountsWatch(keys, work) if keys is not None else None

@@ -29,9 +29,12 @@ class FairLimiter:
     def waiting_of(self, owner: str) -> int:
         return len(self._queues.get(owner, ()))
 
-    def wait_seconds(self) -> int:
-        """About how long who comes now has to wait."""
-        ahead = self.running + self.waiting + 1 - self.places
+    def wait_seconds(self, owner: str | None = None) -> int:
+        """About how long who comes now has to wait; `owner` only for those whose turn is before
+        this owner's next."""
+        turns = self.waiting_of(owner) + 1 if owner is not None else self.waiting
+        queued = sum(min(len(queue), turns) for queue in self._queues.values())
+        ahead = self.running + queued + 1 - self.places
         return max(1, math.ceil(max(0, ahead) * self._mean / self.places))
 
     @asynccontextmanager

@@ -28,10 +28,11 @@ PLACES = {  # at once, by kind of work
 
 
 class Work:
-    """Runs blocking calls. `most_waiting` bounds the queue: who comes later is told to retry."""
+    """Runs blocking calls. `most_waiting` bounds the queue, `longest_wait` the seconds that a call
+    may be expected to wait in it: beyond them the answer is 503 with Retry-After."""
 
-    def __init__(self, *, most_waiting: int = 64) -> None:
-        self._most_waiting = most_waiting
+    def __init__(self, *, most_waiting: int = 64, longest_wait: int = 120) -> None:
+        self._most_waiting, self._longest_wait = most_waiting, longest_wait
         self._limits = {kind: FairLimiter(places) for kind, places in PLACES.items()}
         self._quick = anyio.CapacityLimiter(16)
         self._threads = anyio.CapacityLimiter(sum(PLACES.values()))
@@ -140,9 +141,12 @@ class Work:
             raise Problem(503, "the server is stopping", headers={"Retry-After": "10"})
         limit = self._limits[kind]
         most = self._most_waiting
+        seconds = limit.wait_seconds(owner)
         # A quarter of the queue is left for others, whatever one owner sends.
-        if limit.waiting >= most or limit.waiting_of(owner) >= most - most // 4:
-            headers = {"Retry-After": str(limit.wait_seconds())}
+        full = limit.waiting >= most or limit.waiting_of(owner) >= most - most // 4
+        late = seconds > self._longest_wait and kind != "image"  # such a job was accepted already
+        if full or late:
+            headers = {"Retry-After": str(seconds)}
             raise Problem(503, "too much is waiting already; try again", headers=headers)
 
 
