@@ -175,7 +175,10 @@ def test_logging_out_ends_the_session_on_the_server(visitor: Visitor) -> None:
     assert status == 403
 
 
-@pytest.mark.parametrize("end", ["revoked", "disabled", "password"])
+@pytest.mark.parametrize(
+    "end",
+    ["revoked", *(pytest.param(end, marks=pytest.mark.full) for end in ("disabled", "password"))],
+)
 def test_a_session_that_is_ended_elsewhere_is_over_within_a_moment(
     visitor: Visitor, library: Library, end: str
 ) -> None:
