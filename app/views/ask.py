@@ -236,16 +236,21 @@ def _nearest(turn: TurnInfo) -> None:
         return
     st.caption(f"These passages come nearest to “{plain(turn.payload.get('question', ''))}”:")
     for number, entry in enumerate(found, 1):
-        hit = hit_from(entry)
-        page = f" · page {hit.page}" if hit.page else ""
-        st.button(
-            plain(f"{shorten(hit.document, 60)}{page}"),
-            key=f"nearest-{turn.id}-{number}",
-            type="tertiary",
-            on_click=viewer.open_hit,
-            args=(hit,),
-        )
-        st.html(f'<p class="rc-about">{escape(shorten(hit.text, 300))}</p>')
+        _passage(entry, key=f"nearest-{turn.id}-{number}")
+
+
+def _passage(entry: dict[str, Any], *, key: str, before: str = "") -> None:
+    """A passage by document and page, which opens it, above the beginning of its text."""
+    hit = hit_from(entry)
+    page = f" · page {hit.page}" if hit.page else ""
+    st.button(
+        plain(f"{before}{shorten(hit.document, 60)}{page}"),
+        key=key,
+        type="tertiary",
+        on_click=viewer.open_hit,
+        args=(hit,),
+    )
+    st.html(f'<p class="rc-about">{escape(shorten(hit.text, 300))}</p>')
 
 
 def _open_cited(citation: dict[str, Any]) -> None:
@@ -270,16 +275,7 @@ def _evidence(turn: TurnInfo) -> None:
         return
     with st.expander("What the answer was made from"):
         for number, entry in enumerate(found, 1):
-            hit = hit_from(entry)
-            page = f" · page {hit.page}" if hit.page else ""
-            st.button(
-                plain(f"{number}. {shorten(hit.document, 60)}{page}"),
-                key=f"evidence-{turn.id}-{number}",
-                type="tertiary",
-                on_click=viewer.open_hit,
-                args=(hit,),
-            )
-            st.html(f'<p class="rc-about">{escape(shorten(hit.text, 260))}</p>')
+            _passage(entry, key=f"evidence-{turn.id}-{number}", before=f"{number}. ")
         if prompt:
             st.caption("The prompt, exactly as the model was given it")
             st.code(prompt, language=None, wrap_lines=True, height=260)

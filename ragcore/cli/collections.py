@@ -56,7 +56,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 @click.option("--overlap", type=int, help="Tokens of a passage that stand in the one before, too.")
 @as_json_option
 def set_(name: str, passage_tokens: int | None, overlap: int | None, as_json: bool) -> None:
-    """Choose how long the passages of a collection are. The next ingest cuts its files anew."""
+    """Choose how long the passages of a collection are. The next ingest splits its files again."""
     if passage_tokens is None and overlap is None:
         raise UsageError("give --passage-tokens, --overlap, or both")
     with Library() as library:

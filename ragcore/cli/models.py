@@ -117,7 +117,7 @@ def use(profile: str | None, collection: str | None, as_json: bool) -> None:
         if report.other_sizes:
             echo(
                 f"{report.other_sizes} documents have passages of another length than this model "
-                "reads: they are searched as they are, and cut anew when their files are next "
+                "reads: they are searched as they are, and split again when their files are next "
                 "ingested"
             )
     for name in result["others"]:

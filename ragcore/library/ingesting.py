@@ -344,7 +344,7 @@ class Ingesting(Teaching, Seeing):
 
         Goes on where an earlier run was stopped. Where the new model's passages have another
         size, `other_sizes` of the report counts the documents that the next ingest of their files
-        cuts anew. Raises Cancelled.
+        splits again. Raises Cancelled.
         """
         from ragcore.catalog.documents import count_other_sizes
         from ragcore.ingest.reembed import Reembedding

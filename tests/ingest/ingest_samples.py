@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ragcore.ingest.text_view import _font
+from ragcore.types import IngestReport
 
 PROSE = (
     "The harbour office opens at eight in the morning. Ships that arrive before dawn wait at the "
@@ -275,3 +276,15 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     ".txt": write_text,
     ".jpg": write_jpeg,
 }
+
+
+def outcome(report: IngestReport) -> tuple[int, int, int, int, int, int]:
+    """(added, updated, unchanged, renamed, removed, failed)"""
+    return (
+        report.added,
+        report.updated,
+        report.unchanged,
+        report.renamed,
+        report.removed,
+        len(report.failed),
+    )

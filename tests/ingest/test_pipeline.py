@@ -14,8 +14,10 @@ from ragcore.doctor import examine
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
-from ragcore.types import CancelToken, IngestReport, Progress
+from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
+
+from .ingest_samples import outcome
 
 TEXTS = {
     "heron.txt": "The grey heron stands motionless in shallow water and waits for fish.\n",
@@ -42,17 +44,6 @@ def folder(tmp_path: Path) -> Path:
     ImageDraw.Draw(picture).ellipse((80, 40, 240, 200), fill="gold")
     picture.save(where / "sun.png")
     return where
-
-
-def outcome(report: IngestReport) -> tuple[int, int, int, int, int, int]:
-    return (
-        report.added,
-        report.updated,
-        report.unchanged,
-        report.renamed,
-        report.removed,
-        len(report.failed),
-    )
 
 
 def ids(library: Library) -> dict[str, int]:

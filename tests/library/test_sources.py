@@ -16,8 +16,8 @@ from PIL import Image
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
-from ragcore.types import IngestReport
 from tests.api.conftest import running
+from tests.ingest.ingest_samples import outcome
 from tests.plug_ins import Install
 from tests.waiting import wait_until
 
@@ -77,17 +77,6 @@ def memo(install: Install) -> Any:
 def library(tmp_path: Path) -> Iterator[Library]:
     with Library(Settings(home=tmp_path / "home", workers=1, ocr="off")) as opened:
         yield opened
-
-
-def outcome(report: IngestReport) -> tuple[int, int, int, int, int, int]:
-    return (
-        report.added,
-        report.updated,
-        report.unchanged,
-        report.renamed,
-        report.removed,
-        len(report.failed),
-    )
 
 
 def paths(library: Library) -> set[str]:

@@ -309,16 +309,16 @@ def _answered(query: Query) -> Composed | None:
         column = query.column
         lines = [n for n in lines if number(table.rows[n].cells[column]) == value]
     place = where(table.document, table.header[0])
-    told = [_sentence(query, value, len(lines), place)]
-    told.append(f"Columns: {quotes.line(table.document, *table.header)}")
-    told += [
+    shown = [_sentence(query, value, len(lines), place)]
+    shown.append(f"Columns: {quotes.line(table.document, *table.header)}")
+    shown += [
         f"- {quotes.line(table.document, table.rows[n].start, table.rows[n].end)}"
         for n in lines[:_SHOWN]
     ]
     if len(lines) > _SHOWN:
-        told.append(f"… and {len(lines) - _SHOWN} rows more")
-    told.append(f"Computed by: {_shown(query)}")
-    return quotes.composed("table", "\n".join(told))
+        shown.append(f"… and {len(lines) - _SHOWN} rows more")
+    shown.append(f"Computed by: {_shown(query)}")
+    return quotes.composed("table", "\n".join(shown))
 
 
 def _load(database: sqlite3.Connection, table: Table) -> None:
