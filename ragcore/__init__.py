@@ -15,17 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ragcore.catalog.filters import Filter
     from ragcore.library import Collection, Library
     from ragcore.settings import Settings
     from ragcore.types import Answer, Hit, SearchQuery
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
-__all__ = ["Answer", "Collection", "Hit", "Library", "SearchQuery", "Settings", "__version__"]
+__all__ = [
+    "Answer", "Collection", "Filter", "Hit", "Library", "SearchQuery", "Settings", "__version__",
+]  # fmt: skip
 
 _HOME_OF = {
     "Answer": "ragcore.types",
     "Collection": "ragcore.library",
+    "Filter": "ragcore.catalog.filters",
     "Hit": "ragcore.types",
     "Library": "ragcore.library",
     "SearchQuery": "ragcore.types",

@@ -252,8 +252,8 @@ class Labelled:
 class SearchQuery:
     """What to look for. At least one of `text`, `image`, `minus` must be given.
 
-    `image` is a path or encoded bytes. `where` maps a field (see `ragcore.search.filters`) to a
-    value. `cutoff` overrides the collection's relevance cut-off (0 shows everything).
+    `image` is a path or encoded bytes. `where` is a `Filter`, or its string form by field
+    (docs/search.md). `cutoff` overrides the collection's relevance cut-off (0 shows everything).
     """
 
     text: str = ""

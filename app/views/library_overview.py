@@ -34,7 +34,7 @@ def show(collection: str) -> None:
         _bars("By type", types)
         _bars("By year of last change", dict(sorted(facets["year"].items())), sort=False)
     with right:
-        folders = sorted(facets["folder"].items(), key=lambda item: -item[1])
+        folders = sorted(facets["path"].items(), key=lambda item: -item[1])
         _bars("By folder", {_tail(path): number for path, number in folders})
     _index(collection)
 

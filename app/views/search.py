@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import streamlit as st
 
 from ragcore.types import Hit, SearchQuery, SearchResult
 
-from ..components import collections, hits
-from ..components.text import count_name, plain, shorten, type_name
+from ..components import collections, filters, hits
+from ..components.text import count_name, plain
 from ..state import errors_as_sentences, library
 
 _FIRST, _MORE, _MOST = 20, 40, 200
 _KINDS = {"All": "all", "Passages": "passages", "Pictures": "images"}
-_READ = {"yes": "In part", "no": "Whole"}
 _PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
 _ALIKE, _COPIES = "Alike", "Copies of it"
 _AUTO = "auto"  # the slider's left end: the collection's own cut-off
@@ -147,28 +145,12 @@ def _no_picture() -> None:
 
 
 def _filters(collection: str) -> None:
-    facets = library().facets(collection)
     with st.sidebar:
         st.segmented_control(
             "Show", list(_KINDS), default="All", required=True, key="kind",
             bind="query-params",
         )  # fmt: skip
-        _facet("Type", "type", facets["type"], type_name)
-        _facet("Folder", "folder", facets["folder"], lambda path: shorten(path[-40:], 40))
-        labels = library().label_counts(collection)
-        if labels:
-            _facet("Label", "label", labels, lambda name: shorten(name, 40))
-            if st.session_state["label"]:
-                st.slider(
-                    "Least confidence", 0.0, 1.0, 0.0, 0.05, key="sure", bind="query-params",
-                    help="How sure the classifier must be of the label.",
-                )  # fmt: skip
-        else:
-            st.session_state["label"] = None
-        _facet("Read", "incomplete", facets["incomplete"], _READ.__getitem__)
-        left, right = st.columns(2)
-        left.date_input("From", value=None, key="from", bind="query-params", format="YYYY-MM-DD")
-        right.date_input("Until", value=None, key="until", bind="query-params", format="YYYY-MM-DD")
+        filters.sidebar(collection)
         st.select_slider(
             "Relevance cut-off",
             _CUTS,
@@ -180,33 +162,8 @@ def _filters(collection: str) -> None:
         st.button("Clear filters", key="clear", on_click=_clear, icon=":material/filter_alt_off:")
 
 
-def _facet(label: str, key: str, counts: dict[str, int], name: Any) -> None:
-    """A box of the values that there are, with how many documents or items have each.
-
-    The value itself is put into the address, not what is shown of it.
-    """
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get(key)
-    if st.session_state[key] not in (None, *counts):
-        st.session_state[key] = None
-    chosen = st.selectbox(
-        label,
-        list(counts),
-        index=None,
-        key=key,
-        persist_state="session",
-        placeholder="any",
-        format_func=lambda value: f"{name(value)} ({counts.get(value, 0):,})",
-    )
-    if chosen is None:
-        st.query_params.pop(key, None)
-    elif st.query_params.get(key) != chosen:
-        st.query_params[key] = chosen
-
-
 def _clear() -> None:
-    for key in ("type", "folder", "label", "incomplete", "from", "until"):
-        st.session_state[key] = None
+    filters.clear()
     st.session_state["cut"] = _AUTO
     st.session_state["kind"] = "All"
 
@@ -229,31 +186,11 @@ def _query(collection: str, text: str, picture: bytes | None) -> SearchQuery | N
         image_weight=max(0.02, 2 * mix),
         kind=_KINDS[state.get("kind") or "All"],  # type: ignore[arg-type]
         k=state.get("_k", _FIRST),
-        where=_where(),
+        where=filters.chosen(),
         collection=collection,
         cutoff=None if cut == _AUTO else float(cut),
         same_picture=bool(picture and st.query_params.get("same")),
     )
-
-
-def _where() -> dict[str, str]:
-    state = st.session_state
-    where: dict[str, str] = {}
-    if state.get("type"):
-        where["type"] = state["type"]
-    if state.get("folder"):
-        where["path"] = f"{state['folder'].rstrip('/')}/"
-    if state.get("incomplete"):
-        where["incomplete"] = state["incomplete"]
-    if state.get("label"):
-        where["label"] = state["label"]
-        if state.get("sure"):
-            where["label_confidence>="] = f"{state['sure']:.2f}"
-    for key, field in (("from", "date>="), ("until", "date<=")):
-        day: date | None = state.get(key)
-        if day:
-            where[field] = day.isoformat()
-    return where
 
 
 def _results(result: SearchResult, query: SearchQuery) -> None:

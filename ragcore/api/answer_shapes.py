@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ragcore.api.shapes import MAX_TEXT, WHERE, Given, HitShape
+from ragcore.api.shapes import MAX_TEXT, Given, HitShape, Where
 from ragcore.types import Answer
 
 
@@ -28,7 +28,7 @@ class AskRequest(Given):
         max_length=100,
         description="Only these documents: numbers, titles or file names.",
     )
-    where: dict[str, str] = WHERE
+    where: Where = Field(default={})
     length: int | None = Field(default=None, ge=20, le=2000, description="Words of a summary.")
     history: list[Turn] = Field(default=[], max_length=40, description="Earlier turns.")
     adapter: str | None = Field(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from ragcore.api.coverage_shapes import CoverageShape
 from ragcore.catalog.browse import ImageInfo, Statistics
 from ragcore.catalog.models import Collection, Document, DocumentPage
 from ragcore.catalog.permits import shown_path
 from ragcore.ingest.jobs import JobInfo
+from ragcore.library import filters
 from ragcore.types import Hit, Labelled
 
 MAX_TEXT = 20_000
@@ -255,13 +256,7 @@ class JobList(BaseModel):
 
 # --- search and ask ----------------------------------------------------------------
 
-WHERE: Any = Field(
-    default={},
-    max_length=20,
-    description="Filters: type, path, name, document, date, date>=, date<=, size>=, size<=, page, "
-    "label, label_confidence>=, classifier, incomplete (yes or no).",
-    examples=[{"type": "pdf"}],
-)
+Where = Annotated[dict[str, str], WithJsonSchema(filters.json_schema())]
 CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
 
 
@@ -274,7 +269,7 @@ class SearchRequest(Given):
     kind: Literal["passages", "images", "all"] = "all"
     limit: int = Field(default=10, ge=1, le=100)
     cursor: str | None = CURSOR
-    where: dict[str, str] = WHERE
+    where: Where = Field(default={})
     cutoff: float | None = Field(default=None, ge=0, le=1, description="0 shows everything.")
     text_weight: float = Field(default=1.0, ge=0, le=10)
     image_weight: float = Field(default=1.0, ge=0, le=10)
@@ -332,7 +327,7 @@ class LabelRequest(Given):
     top: int = Field(default=3, ge=1, le=20, description="Labels told of each picture.")
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = CURSOR
-    where: dict[str, str] = WHERE
+    where: Where = Field(default={})
 
 
 class LabelShape(BaseModel):

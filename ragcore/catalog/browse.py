@@ -198,26 +198,12 @@ def thumbnails(session: Session, image_ids: Sequence[int]) -> dict[int, bytes]:
     return {item: data for item, data, where in session.execute(query) if may_see(where)}
 
 
-def facets(session: Session, collection_id: int) -> dict[str, dict[str, int]]:
-    """Counts of documents by "type" (media type), "year" of the file's own time, and "incomplete"
-    ("yes" or "no")."""
-    here = (Document.collection_id == collection_id, Document.state != "failed")
-
-    def counts(column: ColumnElement[Any]) -> dict[str, int]:
-        query = select(column, func.count()).where(*here).group_by(column)
-        rows = session.execute(query.order_by(func.count().desc())).all()
-        return {str(value): count for value, count in rows}
-
+def years(session: Session, collection_id: int) -> dict[str, int]:
+    """Counts of documents that can be found by the year of the file's own time."""
     year = func.extract("year", Document.modified_at)
-    whole = {
-        "yes" if value in ("True", "1") else "no": count
-        for value, count in counts(Document.incomplete.expression).items()
-    }
-    return {
-        "type": counts(Document.media_type.expression),
-        "year": counts(year),
-        "incomplete": whole,
-    }
+    here = (Document.collection_id == collection_id, Document.state != "failed")
+    rows = session.execute(select(year, func.count()).where(*here).group_by(year).order_by(year))
+    return {str(value): count for value, count in rows}
 
 
 def folders(session: Session, collection_id: int) -> dict[str, int]:

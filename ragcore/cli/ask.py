@@ -10,6 +10,7 @@ import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json
+from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.types import Answer, Citation
@@ -84,7 +85,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 @click.option("--image", help="A picture: the question is about it, not about the documents.")
 @click.option("--model", default="", help="With --image: another model, by name or folder.")
 @click.option("--schema", help="A JSON Schema file: the answer is JSON of this form.")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
+@where_option
 @click.option(
     "--length", type=click.IntRange(20, 2000), help="Words of a summary.  [default: about 150]"
 )
@@ -112,8 +113,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Answer a question from the documents, with citations; say so when they do not tell."""
-    from ragcore.cli.search import parse_where
-
     if image is not None:
         _ask_picture(image, question, model, as_json)
         return

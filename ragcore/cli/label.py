@@ -10,7 +10,7 @@ import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json
-from ragcore.cli.search import parse_where
+from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.library import Library
 from ragcore.types import Label
@@ -27,7 +27,7 @@ from ragcore.types import Label
 )
 @click.option("--top", type=int, default=3, show_default=True, help="Labels told of each picture.")
 @click.option("--least", type=float, default=0.0, help="Leave out what is less sure, 0 to 1.")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
+@where_option
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @as_json_option
 def command(

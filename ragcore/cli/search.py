@@ -9,20 +9,40 @@ import click
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json, shorten
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import Library, filters
 from ragcore.types import Hit, SearchQuery, SearchResult
 
 
 def parse_where(pairs: tuple[str, ...]) -> dict[str, str]:
     """ "type=pdf", "date>=2024-01-01" to {"type": "pdf", "date>=": "2024-01-01"}."""
-    where = {}
+    where: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise UsageError(f"--where takes FIELD=VALUE, not {pair[:80]!r}")
         key = name.strip()
-        where[f"{key}=" if key.endswith((">", "<")) else key] = value.strip()
+        key = f"{key}=" if key.endswith((">", "<")) else key
+        if key in where:
+            raise UsageError(f"--where {key} is given twice")
+        where[key] = value.strip()
     return where
+
+
+where_option = click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help='Filter, as in type=pdf or "modified>=2024"; may be repeated. `ragcore search --help` '
+    "lists them.",
+)
+
+
+class _WithFilters(click.Command):
+    """A command whose help lists the filters."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Filters (--where)"):
+            formatter.write_dl(filters.lines())
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
@@ -45,7 +65,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
     }
 
 
-@click.command("search")
+@click.command("search", cls=_WithFilters)
 @click.argument("text", required=False, default="")
 @click.option("--image", help="A picture to search by, alone or with words.")
 @click.option("--minus", default="", help="Words to move away from.")
@@ -53,7 +73,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
     "--kind", type=click.Choice(["passages", "images", "all"]), default="all", show_default=True
 )
 @click.option("-k", "k", type=int, default=10, show_default=True, help="Results of each kind.")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter; may be repeated.")
+@where_option
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @click.option("--cutoff", type=float, help="Least score shown, 0 to 1; 0 shows everything.")
 @click.option("--same", is_flag=True, help="With --image: find copies of this very picture.")
@@ -74,8 +94,7 @@ def command(
 ) -> None:
     """Find passages and pictures by words, a picture or both.
 
-    Filters: type, path, name, date>=, date<=, size>=, size<=, page, for example
-    --where type=pdf --where "date>=2024-01-01".
+    For example: ragcore search "wing flutter" --where type=pdf --where "modified>=2024-01-01"
     """
     query = SearchQuery(
         text=text,

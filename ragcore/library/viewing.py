@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
+from ragcore.catalog import DEFAULT_COLLECTION, browse, filters, permits
 from ragcore.errors import UsageError
 from ragcore.files import read_regular
 from ragcore.library.parts import Parts
@@ -126,13 +126,12 @@ class Viewing(Parts):
             return browse.thumbnail(session, image_id)
 
     def facets(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, int]]:
-        """Counts of documents by type, year of the file's time, and folder; folders of the server
-        for those only who may write."""
+        """Counts by value of each filter with values to choose from, by its name ("path": folders
+        of the server, for those only who may write); "year": of the files' times."""
         collection_id = self.catalog.collection(collection).id
         with self.catalog.search() as session:
-            counts = browse.facets(session, collection_id)
-            below = browse.folders(session, collection_id) if permits.may("write") else {}
-            return {**counts, "folder": below}
+            found = filters.facets(session, collection_id)
+            return {**found, "year": browse.years(session, collection_id)}
 
     def index_overview(self, collection: str = DEFAULT_COLLECTION) -> list[dict[str, Any]]:
         """Each active index: "space", "modality", "dimension", and what its store tells."""

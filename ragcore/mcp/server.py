@@ -14,13 +14,13 @@ from anyio import to_thread
 from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from ragcore import __version__
 from ragcore.catalog import permits
 from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.library import Library
+from ragcore.library import Library, filters
 from ragcore.types import CancelToken, Hit, SearchQuery
 
 T = TypeVar("T")
@@ -34,6 +34,10 @@ _ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world
 
 CollectionName = Annotated[
     str | None, Field(description="Name of a collection; may be left out where there is one.")
+]
+Where = Annotated[
+    dict[str, str] | None,
+    WithJsonSchema({"anyOf": [filters.json_schema(), {"type": "null"}]}),
 ]
 
 
@@ -208,13 +212,7 @@ class _Tools:
         collection: CollectionName = None,
         kind: Literal["passages", "images", "all"] = "passages",
         limit: Annotated[int, Field(ge=1, le=50)] = 8,
-        where: Annotated[
-            dict[str, str] | None,
-            Field(
-                description='Filters, such as {"type": "pdf", "date>=": "2024", "path": "a/b", '
-                '"incomplete": "no"}.'
-            ),
-        ] = None,
+        where: Where = None,
     ) -> Hits:
         """Find passages and pictures by meaning and by words."""
 
@@ -240,9 +238,7 @@ class _Tools:
             list[str] | None,
             Field(description="Only these: numbers, titles or file names.", max_length=100),
         ] = None,
-        where: Annotated[
-            dict[str, str] | None, Field(description='Filters, such as {"path": "a/b"}.')
-        ] = None,
+        where: Where = None,
         length: Annotated[
             int | None, Field(ge=20, le=2000, description="Words of a summary.")
         ] = None,

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import Catalog
+from ragcore.catalog import Catalog, filters
 from ragcore.catalog.models import Document
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.search import calibration
-from ragcore.search.filters import Filter, parse_filter
 from ragcore.search.hits import Scored, image_hits, passage_hits
 from ragcore.search.images import ImageSearch
 from ragcore.search.labels import Labeller, check_labels
@@ -72,7 +71,7 @@ class SearchEngine:
         """
         start = time.perf_counter()
         check_query(query)
-        chosen = parse_filter(query.where)
+        chosen = filters.Filter.of(query.where)
         names = dict.fromkeys(query.collections or (query.collection,))
         scopes = [find_scope(self._catalog, name) for name in names]
         picture = self._picture(query)
@@ -110,13 +109,13 @@ class SearchEngine:
         are no choice, top < 1, an unknown collection or filter.
         """
         names = _names(labels, top)
-        chosen = parse_filter(where or {})
+        chosen = filters.Filter.of(where or {})
         scope = find_scope(self._catalog, collection)
         store = self._store(scope, "image")
         if store is None or not store.count():
             return []
         with self._catalog.search() as session:
-            ids = chosen.ids(session, scope.id, "image")
+            ids = filters.item_ids(session, chosen, scope.id, "image")
         found = dict(self._labeller(names).best_stored(store, ids, top))
         scored = [Scored(item, best[0].probability) for item, best in found.items()]
         scored.sort(key=lambda one: (-one.score, one.id))
@@ -142,12 +141,12 @@ class SearchEngine:
 
         By title. Raises UsageError for an unknown collection or filter.
         """
-        chosen = parse_filter(where or {})
+        chosen = filters.Filter.of(where or {})
         found: list[Document] = []
         for name in dict.fromkeys(collections):
             scope = find_scope(self._catalog, name)
             with self._catalog.search() as session:
-                found += chosen.documents_in(session, scope.id)
+                found += filters.documents_in(session, chosen, scope.id)
         return sorted(found, key=lambda row: (row.title or row.name, row.id))
 
     def warm_up(self) -> None:
@@ -165,7 +164,7 @@ class SearchEngine:
         query: SearchQuery,
         picture: Image | None,
         collection: Scope,
-        chosen: Filter,
+        chosen: filters.Filter,
         seconds: Seconds,
     ) -> list[Hit]:
         allowed = self._allowed(chosen, collection.id, kind)
@@ -222,11 +221,11 @@ class SearchEngine:
         seconds.rerank += time.perf_counter() - start
         return found[: 2 * query.k]
 
-    def _allowed(self, chosen: Filter, collection_id: int, kind: HitKind) -> IdArray | None:
+    def _allowed(self, chosen: filters.Filter, collection_id: int, kind: HitKind) -> IdArray | None:
         if not chosen:
             return None
         with self._catalog.search() as session:
-            return chosen.ids(session, collection_id, kind)
+            return filters.item_ids(session, chosen, collection_id, kind)
 
     def _store(self, collection: Scope, modality: str) -> VectorStore | None:
         """The store of the collection's active space, which must be the encoder's."""

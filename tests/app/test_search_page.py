@@ -72,6 +72,19 @@ def test_a_filter_by_type_and_its_address(page: Page) -> None:
     assert "PDF" in html(test)
 
 
+def test_dates_and_names_filter_from_the_address(page: Page) -> None:
+    everything = page("search", q="gauge", kind="Passages").run()
+    some = page("search", q="gauge", kind="Passages").run()
+    some.text_input(key="name").set_value("handbook").run()
+    assert 0 < found(some) < found(everything)
+    none = page("search", q="gauge", kind="Passages", modified_before="1999-12-31").run()
+    assert not none.error
+    assert found(none) == 0
+    none.button(key="clear").click().run()
+    assert found(none) >= found(everything)
+    assert "modified_before" not in none.query_params
+
+
 def test_the_cut_off_hides_and_shows(page: Page) -> None:
     strict = page("search", q="spare parts of the gauge", kind="Passages", cut="0.95").run()
     loose = page("search", q="spare parts of the gauge", kind="Passages", cut="0.00").run()
@@ -87,8 +100,8 @@ def test_nonsense_says_so_and_shows_what_is_nearest(page: Page) -> None:
 
 def test_wrong_addresses_do_no_harm(page: Page) -> None:
     test = page(
-        "search", q="gauge", kind="Nonsense", type="no/such", folder="/nowhere", cut="x",
-        like="999999", collection="none",
+        "search", q="gauge", kind="Nonsense", type="no/such", path="/nowhere", cut="x",
+        like="999999", collection="none", modified_after="x",
     ).run()  # fmt: skip
     assert not test.exception
     assert test.error[0].value.startswith("There is no image 999999")

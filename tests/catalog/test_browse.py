@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ragcore.catalog import Catalog, FileState, browse
+from ragcore.catalog import Catalog, FileState, browse, filters
 from ragcore.catalog.documents import store_document, store_failure
 from ragcore.errors import UsageError
 
@@ -44,12 +44,15 @@ def test_documents_are_listed_in_pages(catalog: Catalog, stocked: int) -> None:
 def test_statistics_count_everything(catalog: Catalog, stocked: int) -> None:
     with catalog.read() as session:
         counts = browse.statistics(session, stocked)
-        facets = browse.facets(session, stocked)
+        facets = filters.facets(session, stocked)
+        years = browse.years(session, stocked)
         folders = browse.folders(session, stocked)
     assert (counts.documents, counts.pages, counts.passages, counts.images) == (3, 6, 6, 3)
     assert counts.states == {"ready": 3, "failed": 1}
     assert counts.spaces == {"words@1": 6, "pictures@1": 3}
-    assert facets == {"type": {"text/plain": 3}, "year": {"2023": 3}, "incomplete": {"no": 3}}
+    assert (facets["type"], facets["incomplete"]) == ({"text/plain": 3}, {"no": 3})
+    assert facets["path"] == folders
+    assert years == {"2023": 3}
     assert folders == {"/": 1, "/notes": 3}
 
 

@@ -199,11 +199,11 @@ def test_readers_see_names_of_files_and_no_folders(library: Library) -> None:
     assert path is not None
     with permits.within(asking(library, "read", "sample")):
         assert permits.shown_path(path) == "sample.txt"
-        assert library.facets("sample")["folder"] == {}
+        assert library.facets("sample")["path"] == {}
         assert library.documents("sample", search="archive")[1] == 0, "nor may they be guessed"
         assert library.documents("sample", search="sample.t")[1] == 1
     assert permits.shown_path(path) == path
-    assert library.facets("sample")["folder"] == {"/srv/archive/papers": 1}
+    assert library.facets("sample")["path"] == {"/srv/archive/papers": 1}
 
 
 def test_a_question_sees_no_other_collection(reader: Library) -> None:

@@ -10,8 +10,10 @@ from sqlalchemy import text
 
 from ragcore.catalog import Catalog, FileState
 from ragcore.catalog.documents import store_failure
+from ragcore.catalog.filters import Filter, item_ids
+from ragcore.catalog.filters.globs import MAX_GLOB, MAX_WILDCARDS
+from ragcore.catalog.filters.table import MAX_VALUE
 from ragcore.errors import SearchTimeout, UsageError
-from ragcore.search.filters import MAX_GLOB, MAX_VALUE, MAX_WILDCARDS, parse_filter
 
 LONG_PATH = "/" + "a" * 900 + "/" + "ab" * 400 + ".txt"
 # Millions of rows from nothing, counted.
@@ -27,13 +29,13 @@ ENDLESS = (
 )
 def test_globs_have_a_limit(name: str, value: str) -> None:
     with pytest.raises(UsageError, match="a glob has at most"):
-        parse_filter({name: value})
+        Filter.of({name: value})
 
 
 @pytest.mark.parametrize("name", ["path", "name", "type", "label", "classifier"])
 def test_values_have_a_limit(name: str) -> None:
     with pytest.raises(UsageError, match="at most"):
-        parse_filter({name: "x" * (MAX_VALUE + 1)})
+        Filter.of({name: "x" * (MAX_VALUE + 1)})
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_the_hardest_glob_is_quick_on_the_longest_paths(database_url: str, glob:
             store_failure(session, row.id, FileState(path, f"{number}", 1, 1), "not read")
     began = time.monotonic()
     with catalog.search() as session:
-        assert not len(parse_filter({"path": glob}).ids(session, row.id, "passage"))
+        assert not len(item_ids(session, Filter(path=glob), row.id, "passage"))
         found = session.execute(
             text("SELECT count(*) FROM documents WHERE path LIKE :path"), {"path": f"{LONG_PATH}%"}
         ).scalar()

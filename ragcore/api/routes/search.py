@@ -59,7 +59,9 @@ async def search_by_picture(
     kind: Annotated[Literal["passages", "images", "all"], Form()] = "images",
     limit: Annotated[int, Form(ge=1, le=100)] = 10,
     cursor: Annotated[str | None, Form(max_length=200)] = None,
-    where: Annotated[str, Form(max_length=4000, description="JSON object of filters.")] = "{}",
+    where: Annotated[
+        str, Form(max_length=4000, description="JSON object of filters, as for `/search`.")
+    ] = "{}",
     cutoff: Annotated[float | None, Form(ge=0, le=1)] = None,
     same_picture: Annotated[bool, Form()] = False,
 ) -> SearchAnswer:
@@ -203,6 +205,6 @@ def _filters(text: str) -> dict[str, str]:
         found = json.loads(text)
     except ValueError:
         found = None
-    if not isinstance(found, dict) or len(found) > 20:
+    if not isinstance(found, dict):
         raise Problem(400, 'where is a JSON object of filters, such as {"type": "png"}')
     return {str(name): str(value) for name, value in found.items()}

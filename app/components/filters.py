@@ -1,0 +1,113 @@
+"""The widgets of the filters, as the library's table of filters describes them.
+
+What is chosen stands in the address by the name of the filter's argument: `?type=…`,
+`?modified_after=…`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+import streamlit as st
+
+from ragcore.library import FILTERS, Filter, FilterField
+
+from ..state import library
+from .text import shorten, type_name
+
+_NAMES: dict[str, Callable[[str], str]] = {"type": type_name}
+
+
+def sidebar(collection: str) -> None:
+    """A widget for each filter that has one, and something to choose from."""
+    facets = library().facets(collection)
+    for field in FILTERS:
+        if field.widget == "choice":
+            _choice(field, facets[field.name])
+        elif field.widget == "text":
+            st.text_input(
+                field.label, key=field.name, bind="query-params", placeholder="any", max_chars=200
+            )
+        elif field.widget == "dates":
+            st.caption(field.label)
+            for column, attribute, side in zip(
+                st.columns(2), _bounds(field), ("From", "Until"), strict=True
+            ):
+                column.date_input(
+                    side, value=None, key=attribute, bind="query-params", format="YYYY-MM-DD",
+                    min_value=date(1900, 1, 1), max_value=date(2099, 12, 31),
+                )  # fmt: skip
+        elif field.widget == "minimum" and st.session_state.get(field.part_of):
+            st.slider(
+                field.label, 0.0, 1.0, 0.0, 0.05, key=field.name, bind="query-params",
+                help=f"{field.help[:1].upper()}{field.help[1:]}.",
+            )  # fmt: skip
+
+
+def chosen() -> Filter:
+    """What the widgets are set to."""
+    values: dict[str, Any] = {}
+    for key in _keys():
+        value = st.session_state.get(key)
+        if value not in (None, "", 0.0):
+            values[key] = value.strip() if isinstance(value, str) else value
+    for field in FILTERS:
+        if field.part_of and not values.get(field.part_of):
+            values.pop(field.name, None)  # its widget is not shown
+    return Filter(**values)
+
+
+def clear() -> None:
+    """Set every widget to nothing; to be called before they are shown."""
+    for key in _keys():
+        value = st.session_state.get(key)
+        empty = 0.0 if isinstance(value, float) else "" if _is_text(key) else None
+        if value != empty:
+            st.session_state[key] = empty
+
+
+def _is_text(key: str) -> bool:
+    return any(field.name == key and field.widget == "text" for field in FILTERS)
+
+
+def _keys() -> Iterator[str]:
+    for field in FILTERS:
+        if field.widget == "dates":
+            yield from _bounds(field)
+        elif field.widget != "none":
+            yield field.name
+
+
+def _bounds(field: FilterField) -> tuple[str, str]:
+    return field.attribute(">="), field.attribute("<=")
+
+
+def _choice(field: FilterField, counts: dict[str, int]) -> None:
+    """A box of the values that there are, with how many documents or items have each.
+
+    The value itself is put into the address, not what is shown of it.
+    """
+    key = field.name
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get(key)
+    if st.session_state[key] not in (None, *counts):
+        st.session_state[key] = None
+    if not counts:
+        st.query_params.pop(key, None)
+        return
+    name = _NAMES.get(key, lambda value: field.shown.get(value, shorten(value[-40:], 40)))
+    picked = st.selectbox(
+        field.label,
+        list(counts),
+        index=None,
+        key=key,
+        persist_state="session",
+        placeholder="any",
+        format_func=lambda value: f"{name(value)} ({counts.get(value, 0):,})",
+    )
+    if picked is None:
+        st.query_params.pop(key, None)
+    elif st.query_params.get(key) != picked:
+        st.query_params[key] = picked
