@@ -51,6 +51,7 @@ FLOORS = (
         "ragcore.private_files",
         "ragcore.redaction",
         "ragcore.sentences",
+        "ragcore.serialize",
         "ragcore.shown",
         "ragcore.stems",
         "ragcore.storage",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ragcore.api.shapes import MAX_TEXT, Given, HitShape, Where
+from ragcore.serialize import answer_json
 from ragcore.types import Answer
 
 
@@ -81,28 +82,11 @@ class AnswerShape(BaseModel):
 
     @classmethod
     def of(cls, answer: Answer, *, prompt: bool = False) -> AnswerShape:
-        return cls(
-            answer=answer.text,
-            abstained=answer.abstained,
-            citations=[
-                CitationShape(
-                    n=c.n,
-                    document=c.document,
-                    document_id=c.document_id,
-                    page=c.page,
-                    page_end=c.page_end,
-                    quote=c.quote,
-                    passage_id=c.passage_id,
-                    span=c.span,
-                    image_id=c.image_id,
-                )
-                for c in answer.citations
-            ],
-            kind=answer.kind,
-            composed=answer.composed,
-            hits=[HitShape.of(hit) for hit in answer.hits],
-            nearest=[HitShape.of(hit) for hit in answer.nearest],
-            question=answer.question,
-            prompt=answer.prompt if prompt else None,
-            seconds={name: float(value) for name, value in answer.timings.items()},
+        return cls.model_validate(
+            {
+                **answer_json(answer),
+                "hits": [HitShape.of(hit) for hit in answer.hits],
+                "nearest": [HitShape.of(hit) for hit in answer.nearest],
+                "prompt": answer.prompt if prompt else None,
+            }
         )

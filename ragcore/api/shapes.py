@@ -13,6 +13,7 @@ from ragcore.catalog.models import Collection, Document, DocumentPage
 from ragcore.catalog.permits import shown_path
 from ragcore.ingest.jobs import JobInfo
 from ragcore.library import filters
+from ragcore.serialize import hit_json
 from ragcore.types import Hit, Labelled
 
 MAX_TEXT = 20_000
@@ -286,6 +287,7 @@ class HitShape(BaseModel):
     score: float
     document_id: int
     document: str
+    collection: str
     path: str
     text: str
     page: int | None
@@ -298,24 +300,7 @@ class HitShape(BaseModel):
 
     @classmethod
     def of(cls, hit: Hit) -> HitShape:
-        why = {"dense": hit.why.dense, "lexical": hit.why.lexical, "rerank": hit.why.rerank}
-        return cls(
-            id=hit.id,
-            kind=hit.kind,
-            score=round(float(hit.score), 4),
-            document_id=hit.document_id,
-            document=hit.document,
-            path=shown_path(hit.path),
-            text=hit.text,
-            page=hit.page,
-            page_end=hit.page_end,
-            span=hit.span,
-            heading=hit.heading,
-            media_type=hit.media_type,
-            caption_by=hit.caption_by or None,
-            why={**{k: v if v is None else float(v) for k, v in why.items()},
-                 "matched": list(hit.why.matched)},
-        )  # fmt: skip
+        return cls.model_validate({**hit_json(hit), "path": shown_path(hit.path)})
 
 
 class LabelRequest(Given):

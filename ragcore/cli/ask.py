@@ -13,6 +13,7 @@ from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UsageError
 from ragcore.library import Library
+from ragcore.serialize import answer_json
 from ragcore.types import Answer, Citation
 
 NEAREST_LENGTH = 300  # characters of a passage that comes near
@@ -29,38 +30,6 @@ def read_schema(path: str) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise UsageError(f"the schema {path} must be a JSON object")
     return schema
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """An answer as the CLI and the API print it."""
-    return {
-        "answer": answer.text,
-        "abstained": answer.abstained,
-        "citations": [
-            {
-                "n": c.n,
-                "document": c.document,
-                "page": c.page,
-                "page_end": c.page_end,
-                "quote": c.quote,
-                **({"image": c.image_id} if c.image_id else {}),
-            }
-            for c in answer.citations
-        ],
-        "kind": answer.kind,
-        "composed": answer.composed,
-        "question": answer.question,
-        "nearest": [
-            {
-                "document": hit.document,
-                "page": hit.page,
-                "score": round(float(hit.score), 4),
-                "text": hit.text,
-            }
-            for hit in answer.nearest
-        ],
-        "seconds": dict(answer.timings),
-    }
 
 
 @click.command("ask")

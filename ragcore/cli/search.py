@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json, shorten
 from ragcore.errors import UsageError
 from ragcore.library import Library, filters
-from ragcore.types import Hit, SearchQuery, SearchResult
+from ragcore.serialize import hit_json
+from ragcore.types import SearchQuery, SearchResult
 
 
 def parse_where(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -43,26 +42,6 @@ class _WithFilters(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Filters (--where)"):
             formatter.write_dl(filters.lines())
-
-
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """A hit as the CLI and the API print it."""
-    return {
-        "id": hit.id,
-        "kind": hit.kind,
-        "score": round(float(hit.score), 4),
-        "document": hit.document,
-        "page": hit.page,
-        "text": hit.text,
-        "caption_by": hit.caption_by or None,
-        "path": hit.path,
-        "why": {
-            "dense": hit.why.dense,
-            "lexical": hit.why.lexical,
-            "rerank": hit.why.rerank,
-            "matched": list(hit.why.matched),
-        },
-    }
 
 
 @click.command("search", cls=_WithFilters)

@@ -21,7 +21,8 @@ from ragcore.catalog import permits
 from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library, filters
-from ragcore.types import CancelToken, Hit, SearchQuery
+from ragcore.serialize import answer_json, hit_json
+from ragcore.types import CancelToken, SearchQuery
 
 T = TypeVar("T")
 MAX_PAGE = 20_000  # characters of a page at a time: what is more is asked for by `start`
@@ -149,18 +150,6 @@ def make_server(
     return server
 
 
-def _found(hit: Hit) -> Found:
-    return Found(
-        kind=hit.kind,
-        score=round(float(hit.score), 3),
-        document=hit.document,
-        document_id=hit.document_id,
-        page=hit.page,
-        path=hit.path,
-        text=hit.text,
-    )
-
-
 class _Tools:
     """The tools. What the library raises is told to the assistant as one line."""
 
@@ -221,7 +210,7 @@ class _Tools:
             result = self._library.search(
                 SearchQuery(text=text, kind=kind, k=limit, where=where or {}, collection=name)
             )
-            found = [_found(hit) for hit in result.hits[:limit]]
+            found = [Found(**hit_json(hit)) for hit in result.hits[:limit]]
             note = "" if found else "nothing in this collection is about that"
             return Hits(collection=name, hits=found, note=note)
 
@@ -261,25 +250,7 @@ class _Tools:
                 length=length,
                 cancel=cancel,
             )
-            return Answered(
-                collection=name,
-                answer=found.text,
-                abstained=found.abstained,
-                kind=found.kind,
-                composed=found.composed,
-                nearest=[_found(hit) for hit in found.nearest],
-                citations=[
-                    Cited(
-                        n=one.n,
-                        document=one.document,
-                        document_id=one.document_id,
-                        page=one.page,
-                        page_end=one.page_end,
-                        quote=one.quote,
-                    )
-                    for one in found.citations
-                ],
-            )
+            return Answered(collection=name, **answer_json(found))
 
         try:
             return await self._run(answer)

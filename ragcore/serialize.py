@@ -1,0 +1,59 @@
+"""Results as JSON values: what the command line prints, and the HTTP API and MCP answer with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ragcore.types import Answer, Citation, Hit
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    why = {"dense": hit.why.dense, "lexical": hit.why.lexical, "rerank": hit.why.rerank}
+    return {
+        "id": hit.id,
+        "kind": hit.kind,
+        "score": round(float(hit.score), 4),
+        "document_id": hit.document_id,
+        "document": hit.document,
+        "collection": hit.collection,
+        "page": hit.page,
+        "page_end": hit.page_end,
+        "span": hit.span,
+        "heading": hit.heading,
+        "text": hit.text,
+        "caption_by": hit.caption_by or None,
+        "media_type": hit.media_type,
+        "path": hit.path,
+        "why": {
+            **{name: None if value is None else float(value) for name, value in why.items()},
+            "matched": list(hit.why.matched),
+        },
+    }
+
+
+def citation_json(citation: Citation) -> dict[str, Any]:
+    return {
+        "n": citation.n,
+        "document": citation.document,
+        "document_id": citation.document_id,
+        "page": citation.page,
+        "page_end": citation.page_end,
+        "quote": citation.quote,
+        "passage_id": citation.passage_id,
+        "span": citation.span,
+        "image_id": citation.image_id,
+    }
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Without the prompt and the passages that were read."""
+    return {
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "citations": [citation_json(citation) for citation in answer.citations],
+        "kind": answer.kind,
+        "composed": answer.composed,
+        "question": answer.question,
+        "nearest": [hit_json(hit) for hit in answer.nearest],
+        "seconds": {name: float(value) for name, value in answer.timings.items()},
+    }
