@@ -14,6 +14,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "diffusion": ("diffusers",),
         "grammar": ("xgrammar", "jsonschema"),
+        "llamacpp": ("xllamacpp",),
         "mcp": ("mcp",),
         "milvus": ("pymilvus", "grpc"),
         "ocr": ("rapidocr",),

@@ -11,6 +11,7 @@ from ragcore.models import LLM, ModelContext, VisionLLM, no_weights
 from ragcore.weights import ModelRef
 
 if TYPE_CHECKING:
+    from ragcore.llm.llamacpp import LlamaCppLLM
     from ragcore.llm.transformers_llm import TransformersLLM
 
 
@@ -30,6 +31,35 @@ def transformers(
             adapters=AdapterStore(context.settings).find,
             memory=context.memory,
             **options,
+        )
+    except TypeError as error:  # an option that it does not take
+        raise UsageError(f"llm {reference.name}: {error}") from error
+
+
+def llama_cpp(
+    reference: ModelRef, options: Mapping[str, Any], context: ModelContext
+) -> LlamaCppLLM:
+    """A GGUF model in this process, run by llama.cpp, with LoRA adapters."""
+    from ragcore.llm.adapters import AdapterStore
+    from ragcore.llm.llamacpp import LlamaCppLLM
+    from ragcore.llm.llamacpp_server import has_gpu
+
+    settings = context.settings
+    if settings.device == "cuda" and not has_gpu():
+        raise UsageError(
+            "device is set to cuda and this build of xllamacpp has no GPU: install one with CUDA "
+            "from https://xorbitsai.github.io/xllamacpp/whl, or set RAGCORE_DEVICE=auto"
+        )
+    chosen = {"threads": settings.threads, **options}
+    try:
+        return LlamaCppLLM(
+            context.folder(reference.name, file=str(options.get("file", ""))),
+            name=_shown(reference.name),
+            cache=settings.weights_cache / ".gguf-adapters",
+            adapters=AdapterStore(settings).find,
+            gpu=settings.device != "cpu",
+            memory=context.memory,
+            **chosen,
         )
     except TypeError as error:  # an option that it does not take
         raise UsageError(f"llm {reference.name}: {error}") from error

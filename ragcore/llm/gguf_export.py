@@ -137,11 +137,11 @@ def _tensors(model: Path, config: dict[str, Any]) -> Iterator[tuple[str, torch.T
                 tensor = weights.get_tensor(name).float()
                 for part, count in groups.items():
                     if f".{part}." in name:
-                        tensor = _interleaved(tensor, count)
+                        tensor = interleaved(tensor, count)
                 yield new, tensor
 
 
-def _interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
+def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
     """Rows of each head from (first half, second half) to neighbouring pairs."""
     rows = weight.shape[0] // heads
     return (

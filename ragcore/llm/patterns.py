@@ -7,6 +7,9 @@ limited in length and in what its repetitions expand to, and matching has a time
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from ragcore.errors import RagcoreError, UsageError
 
@@ -36,7 +39,19 @@ def matches(pattern: str, text: str, *, whole: bool) -> bool:
     """
     import regex
 
-    match = regex.fullmatch if whole else regex.search
+    return _matched(pattern, regex.fullmatch if whole else regex.search, text)
+
+
+def matches_beginning(pattern: str, text: str) -> bool:
+    """Whether `text` is the beginning of what the pattern matches. Errors as of `matches`."""
+    import regex
+
+    return _matched(pattern, partial(regex.fullmatch, partial=True), text)
+
+
+def _matched(pattern: str, match: Callable[..., Any], text: str) -> bool:
+    import regex
+
     try:
         return match(pattern, text, timeout=MATCH_SECONDS) is not None
     except regex.error as error:

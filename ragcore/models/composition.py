@@ -72,13 +72,15 @@ class ModelContext:
     def memory(self) -> ModelMemory:
         return self.models.memory
 
-    def folder(self, name: str) -> Path:
+    def folder(self, name: str, *, file: str = "") -> Path:
         """The folder of the weights called `name`; they are fetched now if they are missing.
 
-        `name` is one of the weights registry, "hub:OWNER/NAME" or "local:FOLDER". Raises
-        UsageError for an unknown name, ModelUnavailable if the weights cannot be fetched.
+        `name` is one of the weights registry, "hub:OWNER/NAME" or "local:FOLDER"
+        ("local:FILE.gguf": that file itself). `file` is the only one wanted of a model of the
+        hub. Raises UsageError for an unknown name, ModelUnavailable if the weights cannot be
+        fetched.
         """
-        return WeightStore(self.settings).ensure(name)
+        return WeightStore(self.settings).ensure(name, file=file)
 
     def revision(self, name: str) -> str:
         """Eight hex digits that identify the content of these weights, for names of spaces."""

@@ -69,16 +69,22 @@ class WeightStore:
         name: str,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
+        *,
+        file: str = "",
     ) -> Path:
         """The local folder of `name`, fetched, checked and converted if it is not there yet.
 
-        Progress counts bytes; its stage is `name`. Raises UsageError for an unknown name,
-        ModelUnavailable (with what to do) if it cannot be had or asks for code of its own,
-        Cancelled.
+        `file` names the one file that is wanted of a model of the hub, for example of the many
+        quantizations of a GGUF. Progress counts bytes; its stage is `name`. Raises UsageError for
+        an unknown name, ModelUnavailable (with what to do) if it cannot be had or asks for code of
+        its own, Cancelled.
         """
         entry = self._entry(name)
+        if file and entry.provider == "hub":
+            entry = replace(entry, patterns=(file.replace("-00001-of-", "-*-of-"),))
         report = Reporter(name, progress, cancel)
-        if (found := self.find(name)) is not None:
+        found = self.find(name)
+        if found is not None and (not file or (found / file).is_file()):
             return self._checked(entry, found, report)
         if entry.provider != "wheel":
             fetched = self._provider(entry).fetch(entry, self._root, report)
@@ -176,12 +182,13 @@ class WeightStore:
 
         `wanted` chooses among the profile's parts ("text_encoder", "llm", "diffusion", …).
         """
-        names: dict[str, None] = {}
+        names: dict[str, str] = {}  # with the file that is wanted of them, or ""
         for part, reference in profile.parts():
             if reference.needs_weights and wanted(part):
-                names |= dict.fromkeys([*self._entry(reference.name).requires, reference.name])
-                names |= dict.fromkeys(reference.also)
-        return {name: self.ensure(name, progress, cancel) for name in names}
+                needed = [*self._entry(reference.name).requires, *reference.also]
+                names |= dict.fromkeys(needed, "")
+                names[reference.name] = str(reference.options.get("file", ""))
+        return {name: self.ensure(name, progress, cancel, file=names[name]) for name in names}
 
     def revision(self, name: str) -> str:
         """Eight hex digits that identify the content of `name`: the tail of a space's name.
@@ -287,6 +294,8 @@ def _differs(path: Path, digest: str) -> bool:
 
 
 def _bytes_in(folder: Path) -> int:
+    if folder.is_file():
+        return folder.stat().st_size
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

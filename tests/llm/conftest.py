@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ragcore.llm.gguf_export import export_gguf
+from ragcore.llm.llamacpp import LlamaCppLLM
 from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.models.device import place
 from ragcore.settings import Settings
@@ -72,6 +74,26 @@ def tiny_llm(tiny_model: Path, tiny_adapters: Path, settings: Settings) -> Trans
         name="tiny",
         placement=place(settings),
         adapters=lambda name: tiny_adapters / name,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama as a GGUF file."""
+    return export_gguf(tiny_model, tmp_path_factory.mktemp("gguf") / "tiny.gguf", precision="f32")
+
+
+@pytest.fixture(scope="module")
+def cpp_llm(
+    tiny_gguf: Path, tiny_adapters: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LlamaCppLLM:
+    """The tiny Llama in llama.cpp, with its adapters."""
+    return LlamaCppLLM(
+        tiny_gguf,
+        name="tiny",
+        cache=tmp_path_factory.mktemp("adapters-gguf"),
+        adapters=lambda name: tiny_adapters / name,
+        threads=1,
     )
 
 

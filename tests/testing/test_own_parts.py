@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from ragcore import extensions
 from ragcore.encoders.reranker import CrossEncoderReranker
 from ragcore.ingest.readers import Reader
+from ragcore.llm.gguf_export import export_gguf
 from ragcore.models import LLM, ImageTextEncoder, Models, Reranker, SpanReader, TextEncoder
 from ragcore.models.device import Placement
 from ragcore.settings import Settings
@@ -44,6 +45,22 @@ def models(tiny_profile: Path) -> Models:
 @pytest.fixture(scope="module")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_cross_encoder(tmp_path_factory.mktemp("cross-encoder"))
+
+
+@pytest.fixture(scope="module")
+def gguf_models(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
+    folder = tmp_path_factory.mktemp("gguf")
+    base = models.profile.llm
+    assert base is not None
+    export_gguf(Path(base.name.removeprefix("local:")), folder / "tiny.gguf")
+    profile = folder / "profile.toml"
+    profile.write_text(
+        'name = "p"\n[llm]\nkind = "llama.cpp"\nweights = "local:tiny.gguf"\n'
+        "options = { threads = 1, slots = 1 }\n"
+    )
+    made = Models(Settings(profile=str(profile)))
+    yield made
+    made.close()
 
 
 class TestReaders(ReaderConformance):
@@ -131,6 +148,13 @@ class TestTransformers(LLMConformance):
     @pytest.fixture
     def llm(self, models: Models) -> LLM:
         return models.llm()
+
+
+class TestLlamaCpp(LLMConformance):
+    @pytest.fixture
+    def llm(self, gguf_models: Models) -> LLM:
+        """The one that a profile names."""
+        return gguf_models.llm()
 
 
 class TestLatentDiffusion(DiffuserConformance):

@@ -1,4 +1,4 @@
-"""Weights in a folder of the user's own."""
+"""Weights in a folder of the user's own, or in one GGUF file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ragcore.weights.providers.base import Fetched, Reporter
 from ragcore.weights.registry import Entry
 
 SAFE_SUFFIXES = (".safetensors", ".onnx", ".gguf")
+_SINGLE = ".gguf"  # a whole model in one file, tokenizer included
 
 
 class LocalProvider:
@@ -20,8 +21,10 @@ class LocalProvider:
 
     def fetch(self, entry: Entry, work: Path, report: Reporter) -> Fetched:
         folder = Path(entry.path).expanduser()
-        if not folder.is_dir():
+        if not folder.is_dir() and folder.suffix != _SINGLE:
             raise ModelUnavailable(f"{entry.name}: there is no folder {folder}")
+        if not folder.exists():
+            raise ModelUnavailable(f"{entry.name}: there is no file {folder}")
         if not _has_weights(folder):
             raise ModelUnavailable(
                 f"{entry.name}: {folder} holds no weights ({', '.join(SAFE_SUFFIXES)}); "
@@ -31,6 +34,8 @@ class LocalProvider:
 
 
 def _has_weights(folder: Path) -> bool:
+    if folder.suffix == _SINGLE and folder.is_file():
+        return True
     return folder.is_dir() and any(
         path.suffix in SAFE_SUFFIXES and path.is_file() for path in folder.rglob("*")
     )

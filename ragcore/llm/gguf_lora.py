@@ -1,0 +1,145 @@
+"""A LoRA adapter in peft's layout as a GGUF file, which is what llama.cpp loads.
+
+Converted once for each adapter and kind of model; the result lies in a cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.llm.adapters import CONFIG, WEIGHTS
+from ragcore.llm.gguf_export import interleaved
+
+if TYPE_CHECKING:
+    import torch
+
+    from ragcore.llm.gguf_file import GgufModel
+
+# Architectures by GGUF's name, and whether llama.cpp wants the rows of query and key interleaved.
+_ARCHITECTURES = {"llama": True, "qwen2": False, "qwen3": False}
+_LAYOUT = 1  # of the files written here; another one makes them again
+
+
+def adapter_gguf(folder: Path, model: GgufModel, cache: Path, *, name: str) -> Path:
+    """The adapter in `folder` as a GGUF file for `model`, in the folder `cache`.
+
+    Raises UsageError for an adapter of another base model or of a kind that llama.cpp does not
+    run, ModelUnavailable for one that cannot be read or stored.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        digest = hashlib.sha256((folder / WEIGHTS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"adapter {name} cannot be read: {error}") from error
+    shape = [_LAYOUT, model.architecture, model.heads, model.kv_heads, model.layers]
+    digest.update(json.dumps([config, shape], sort_keys=True).encode())
+    target = cache / f"{digest.hexdigest()[:24]}.gguf"
+    tensors = _tensors(folder / WEIGHTS, model, name)
+    _check_fit(tensors, config, model, name)
+    if not target.is_file():
+        _write(target, tensors, config, model, name)
+    return target
+
+
+def _tensors(file: Path, model: GgufModel, name: str) -> dict[str, tuple[torch.Tensor, ...]]:
+    """llama.cpp's name of each adapted weight with its low-rank factors A [r, in], B [out, r]."""
+    import gguf
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if model.architecture not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise UsageError(
+            f"adapters run on GGUF models of the architectures {known}; {model.path.name} is of "
+            f"{model.architecture}: merge the adapter and export it (ragcore adapters export)"
+        )
+    kind = next(k for k, n in gguf.MODEL_ARCH_NAMES.items() if n == model.architecture)
+    names = gguf.get_tensor_name_map(kind, model.layers)
+    try:
+        state = load_file(str(file))
+    except (OSError, SafetensorError) as error:
+        raise ModelUnavailable(f"adapter {name} cannot be read: {error}") from error
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in state.items():
+        module, _, rest = key.removeprefix("base_model.model.").partition(".lora_")
+        if rest not in ("A.weight", "B.weight"):
+            raise UsageError(f"adapter {name} has {key}, which llama.cpp does not run")
+        new = names.get_name(module)
+        if new is None:
+            raise _other_base(name, model, f"it adapts {module}")
+        if rest == "B.weight" and _ARCHITECTURES[model.architecture]:
+            heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(new.rpartition(".")[2])
+            if heads and value.shape[0] % (2 * heads) == 0:
+                value = interleaved(value, heads)
+        found.setdefault(f"{new}.weight", {})[rest[0]] = value
+    if any(set(pair) != {"A", "B"} for pair in found.values()):
+        raise ModelUnavailable(f"adapter {name} is damaged: a low-rank factor is missing")
+    return {key: (pair["A"], pair["B"]) for key, pair in found.items()}
+
+
+def _check_fit(
+    tensors: Mapping[str, tuple[torch.Tensor, ...]],
+    config: Mapping[str, Any],
+    model: GgufModel,
+    name: str,
+) -> None:
+    plain = not any(config.get(key) for key in ("use_dora", "rank_pattern", "alpha_pattern"))
+    if not plain or config.get("bias", "none") != "none" or config.get("modules_to_save"):
+        raise UsageError(
+            f"adapter {name} has DoRA, biases, whole modules or a rank pattern: llama.cpp runs "
+            "plain LoRA; merge it instead (ragcore adapters export)"
+        )
+    for key, (a, b) in tensors.items():
+        if key not in model.shapes:
+            raise _other_base(name, model, f"the model has no {key}")
+        if (b.shape[0], a.shape[1]) != model.shapes[key]:
+            adapted = f"{b.shape[0]} x {a.shape[1]}"
+            has = " x ".join(map(str, model.shapes[key]))
+            raise _other_base(name, model, f"{key} is {has} in the model, {adapted} in the adapter")
+
+
+def _other_base(name: str, model: GgufModel, why: str) -> UsageError:
+    return UsageError(f"adapter {name} is for another base model than {model.path.name}: {why}")
+
+
+def _write(
+    target: Path,
+    tensors: Mapping[str, tuple[torch.Tensor, ...]],
+    config: Mapping[str, Any],
+    model: GgufModel,
+    name: str,
+) -> None:
+    import gguf
+
+    alpha, rank = float(config["lora_alpha"]), int(config["r"])
+    if config.get("use_rslora"):
+        alpha *= math.sqrt(rank)  # llama.cpp divides by the rank, rsLoRA by its root
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        writer = gguf.GGUFWriter(partial, model.architecture)
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", alpha)
+        for key, (a, b) in tensors.items():
+            for part, value in (("lora_a", a), ("lora_b", b)):
+                writer.add_tensor(f"{key}.{part}", value.float().contiguous().numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        partial.replace(target)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"adapter {name} cannot be converted in {target.parent} ({error.strerror}): set "
+            "RAGCORE_WEIGHTS_CACHE to a folder of yours"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
