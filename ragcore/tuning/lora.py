@@ -148,7 +148,9 @@ class _Run:
             shutil.rmtree(r.output / "checkpoint", ignore_errors=True)
             (r.output / "log.jsonl").unlink(missing_ok=True)
         torch.manual_seed(r.seed)
-        base, self.tokenizer = load_base(r.base, self.settings, four_bit=r.four_bit)
+        base, self.tokenizer = load_base(
+            r.base, self.settings, four_bit=r.four_bit, precision=r.precision
+        )
         before = fingerprint(base)
         if r.gradient_checkpointing:
             base.gradient_checkpointing_enable()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.errors import UsageError
 
@@ -11,10 +11,17 @@ if TYPE_CHECKING:
     from ragcore.settings import Settings
 
 
-def load_base(name: str, settings: Settings, *, four_bit: bool = False) -> tuple[Any, Any]:
+def load_base(
+    name: str,
+    settings: Settings,
+    *,
+    four_bit: bool = False,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+) -> tuple[Any, Any]:
     """The frozen model and its tokenizer, in the precision that trains well where it runs.
 
-    `name` is one of the weights registry, or a model folder.
+    `name` is one of the weights registry, or a model folder. `precision` "auto" is bfloat16 on
+    a GPU and float32 on a CPU.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -25,7 +32,9 @@ def load_base(name: str, settings: Settings, *, four_bit: bool = False) -> tuple
     cuda = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not cuda:
         raise UsageError("device is cuda, and there is no CUDA GPU; set device to auto or cpu")
-    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
+    if precision == "auto":
+        precision = "bfloat16" if cuda else "float32"
+    options: dict[str, Any] = {"dtype": getattr(torch, precision)}
     if four_bit:
         if not cuda:
             raise UsageError("four_bit needs a CUDA GPU; leave it out")

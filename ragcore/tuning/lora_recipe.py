@@ -68,6 +68,10 @@ class LoraRecipe(BaseModel):
         default=16384, ge=0, description="Tokens that a GPU takes at once; a CPU: one prompt."
     )
     gradient_checkpointing: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Of the base; auto: bfloat16 on a GPU, float32 on a CPU.",
+    )
     four_bit: bool = Field(default=False, description="Load the base in 4 bits (CUDA only).")
 
     checkpoint_minutes: float = Field(default=4.0, gt=0)

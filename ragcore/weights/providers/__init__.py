@@ -22,6 +22,10 @@ def provider_for(name: ProviderName, cache: WeightCache) -> Provider:
         from ragcore.weights.providers.wheel import WheelProvider
 
         return WheelProvider()
+    if name == "parts":
+        from ragcore.weights.providers.parts import PartsProvider
+
+        return PartsProvider()
     if name == "hub":
         from ragcore.weights.providers.hub import HubProvider
 

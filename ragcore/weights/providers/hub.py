@@ -49,7 +49,7 @@ class HubProvider:
 
         where = f"{entry.repo}@{entry.revision}" if entry.revision else entry.repo
         try:
-            folder = _snapshot(entry, tqdm_class=_progress_bar(report))
+            folder = _snapshot(entry, tqdm_class=progress_bar(report))
         except Cancelled:
             raise
         except GatedRepoError as error:
@@ -106,7 +106,7 @@ def _check(entry: Entry, folder: Path) -> None:
             )
 
 
-def _progress_bar(report: Reporter) -> type[tqdm]:
+def progress_bar(report: Reporter) -> type[tqdm]:
     """A tqdm class that shows nothing and passes byte counts to `report`."""
     from tqdm import tqdm
 

