@@ -87,10 +87,19 @@ class GroupMaker:
     """Draws groups of examples that share their documents, in the order in which `ask` reads.
 
     `near` tells how near passages are to a question; the same rule as `ask`'s where it is
-    `ragcore.answers.reading.nearness` with an encoder.
+    `ragcore.answers.reading.nearness` with an encoder. A prompt takes a few questions of its
+    other documents, or, with `every_question`, all of them: more questions for each token read.
     """
 
-    def __init__(self, contexts: Sequence[Context], rng: random.Random, near: Nearness) -> None:
+    def __init__(
+        self,
+        contexts: Sequence[Context],
+        rng: random.Random,
+        near: Nearness,
+        *,
+        every_question: bool = False,
+    ) -> None:
+        self._every_question = every_question
         self._contexts = contexts
         self._rng = rng
         self._near = near
@@ -172,7 +181,8 @@ class GroupMaker:
             for question in self._contexts[i].questions
             if _usable(question[1])
         ]
-        pairs += rng.sample(guests, min(_GUESTS, len(guests), max(1, len(asked) // 3)))
+        few = min(_GUESTS, len(guests), max(1, len(asked) // 3))
+        pairs += rng.sample(guests, len(guests) if self._every_question else few)
         examples = [
             Example(
                 question,
@@ -276,6 +286,7 @@ def build_groups(
     seed: int = 0,
     branches: int = 16,
     held_out: int = 0,
+    every_question: bool = False,
     encode: Encode | None = None,
     processes: int = 1,
 ) -> Iterator[list[Example]]:
@@ -296,7 +307,7 @@ def build_groups(
         known([s.text for c in contexts for s in sentences(c.text)])
         known([question for c in contexts for question, _ in c.questions])
     parts = [
-        (min(_PART, groups - start), f"{seed} {start}", branches)
+        (min(_PART, groups - start), f"{seed} {start}", branches, every_question)
         for start in range(0, groups, _PART)
     ]
     _Part.contexts, _Part.near = contexts, lambda q, texts: nearness(q, texts, encode=known)
@@ -324,10 +335,11 @@ class _Part:
     count: int
     seed: str
     branches: int
+    every_question: bool
 
     def groups(self) -> Iterator[list[Example]]:
         rng = random.Random(self.seed)
-        maker = GroupMaker(self.contexts, rng, type(self).near)
+        maker = GroupMaker(self.contexts, rng, type(self).near, every_question=self.every_question)
         share = sum(c.narrative for c in self.contexts) / len(self.contexts)
         waiting: list[list[Example]] = []
         for number in range(self.count):

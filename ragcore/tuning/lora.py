@@ -107,6 +107,7 @@ def _build_if_missing(recipe: LoraRecipe, models: Models) -> None:
         groups=build.groups,
         seed=build.seed,
         held_out=build.held_out,
+        every_question=build.every_question,
         encode=lambda texts: encoder.encode(texts),
         processes=os.cpu_count() or 1,
     )

@@ -22,6 +22,9 @@ class GroundedQaBuild(BaseModel):
     groups: int = Field(default=1300, ge=1, description="Prompts, with all their questions.")
     dev_contexts: int = Field(default=60, ge=1)
     held_out: int = Field(default=0, ge=0, description="Contexts kept for calibration.")
+    every_question: bool = Field(
+        default=False, description="Ask all questions of a prompt's other documents, too."
+    )
     seed: int = 0
 
 
