@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.answers.citations import Encode, Rerank
 from ragcore.answers.composing import Composer, Scope
-from ragcore.answers.confidence import Calibration
+from ragcore.answers.confidence import CALIBRATION, Calibration, calibration_file
 from ragcore.answers.run import THRESHOLD, AnswerEvent, Run
 from ragcore.errors import UsageError
 from ragcore.llm.schema import check_schema
@@ -60,6 +60,7 @@ class Answerer:
         self.threshold = self._caution(threshold)
         self._prompt_tokens = prompt_tokens
         self._calibrations: dict[str, Calibration] = {}
+        self._calibration: Calibration | None = None
 
     def ask(self, question: str, **how: Any) -> Answer:
         """As `stream`, and `schema`: a JSON Schema that the answer's text then follows.
@@ -194,18 +195,36 @@ class Answerer:
         """The profile's span reader; None where it has none."""
         return self._models.span_reader() if self._models is not None else None
 
+    def calibrated(self, calibration: Calibration) -> Answerer:
+        """The same with a calibration of the caller's, and no answer declined by it."""
+        other = copy.copy(self)
+        other._calibration = calibration
+        other.threshold = 0.0
+        return other
+
     def calibration(self, adapter: str | None) -> Calibration:
-        """The calibration that lies beside the adapter; the plain one without any."""
-        default = self.llm.default_adapter if isinstance(self.llm, AdapterLLM) else None
-        name = adapter or default or NO_ADAPTER
+        """The calibration of the model with this adapter: the library's own, made by `ragcore
+        tune calibration`, else the one that lies beside the adapter, else the plain one."""
+        if self._calibration is not None:
+            return self._calibration
+        name = self.adapter_name(adapter)
         if name not in self._calibrations:
             found = Calibration()
-            if name != NO_ADAPTER and self._settings is not None:
-                from ragcore.llm.adapters import AdapterStore
+            if self._settings is not None:
+                own = calibration_file(self._settings, self.llm.name, name)
+                if own.is_file():
+                    found = Calibration.load(own)
+                elif name != NO_ADAPTER:
+                    from ragcore.llm.adapters import AdapterStore
 
-                found = Calibration.load(AdapterStore(self._settings).find(name))
+                    found = Calibration.load(AdapterStore(self._settings).find(name) / CALIBRATION)
             self._calibrations[name] = found
         return self._calibrations[name]
+
+    def adapter_name(self, adapter: str | None) -> str:
+        """The adapter that is used where `adapter` is asked for; NO_ADAPTER: none."""
+        default = self.llm.default_adapter if isinstance(self.llm, AdapterLLM) else None
+        return adapter or default or NO_ADAPTER
 
     def bars(self, adapter: str | None) -> Callable[[float], bool]:
         """Whether to write an answer although the abstention, of this probability, might be the

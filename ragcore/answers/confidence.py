@@ -3,14 +3,16 @@
 The model's own urge to abstain does not tell enough. With it are weighed how sure the model was
 of each word it wrote, how much of the question stands in the passage and in the sentence that
 the answer comes from, and how near question and sentence are as embeddings. The weights are a
-logistic regression (Platt 1999) fitted on questions that the adapter was not trained on; they
-lie beside the adapter as `calibration.json`.
+logistic regression (Platt 1999) fitted on questions that the model was not trained on; they lie
+beside an adapter as `calibration.json`, or in the library for a model of the user's own. A backend
+that gives no probabilities is weighed by the other signals.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from ragcore.errors import RagcoreError
 
 if TYPE_CHECKING:
     from ragcore.answers.citations import Encode, Rerank
+    from ragcore.settings import Settings
     from ragcore.types import Citation, Hit
 
 CALIBRATION = "calibration.json"
@@ -31,15 +34,15 @@ CALIBRATION = "calibration.json"
 class Signals:
     """What is known of one answer. Shares are in [0, 1].
 
-    `abstains` is the log-odds of the abstention's first token, `fluency` the mean
-    log-probability of a token of the answer, `passage` and `sentence` the share of the
-    question's words that stand in the cited passage and quote, `names` that of its names and
-    numbers in the passage, `near` the cosine of question and quote, `rerank` the reranker's logit
-    of the two (0 without one).
+    `abstains` is the log-odds of the abstention's first token and `fluency` the mean
+    log-probability of a token of the answer (None: the backend does not tell), `passage` and
+    `sentence` are the share of the question's words that stand in the cited passage and quote,
+    `names` that of its names and numbers in the passage, `near` the cosine of question and
+    quote, `rerank` the reranker's logit of the two (0 without one).
     """
 
-    abstains: float
-    fluency: float
+    abstains: float | None
+    fluency: float | None
     passage: float
     sentence: float
     names: float
@@ -50,8 +53,8 @@ class Signals:
 def signals(
     question: str,
     *,
-    abstention: float,
-    likelihood: float,
+    abstention: float | None,
+    likelihood: float | None,
     tokens: int,
     citations: Sequence[Citation],
     hits: Sequence[Hit],
@@ -59,7 +62,7 @@ def signals(
     rerank: Rerank | None = None,
 ) -> Signals:
     """Collect the signals. `abstention` and `likelihood` are the probabilities of the
-    abstention's first token and of the whole answer."""
+    abstention's first token and of the whole answer, if the backend tells them."""
     cited = [hits[c.n - 1].text for c in citations]
     # A row of a table does not say what its columns are; the model was told, and so is this.
     rows = [told for text in cited for told in told_rows(text, question)]
@@ -71,8 +74,8 @@ def signals(
         near = float((vectors[1:] @ vectors[0]).max())
     reranked = float(rerank(question, quotes).max()) if rerank is not None and quotes else 0.0
     return Signals(
-        abstains=_log_odds(abstention),
-        fluency=math.log(max(likelihood, 1e-30)) / max(tokens, 1),
+        abstains=None if abstention is None else _log_odds(abstention),
+        fluency=(None if likelihood is None else math.log(max(likelihood, 1e-30)) / max(tokens, 1)),
         passage=_share(asked, cited),
         sentence=_share(asked, quotes),
         names=_share(_names(question), cited),
@@ -101,17 +104,16 @@ def _names(question: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Weights of the signals; none mean 1 - P(abstention). `passages` is how many of the found
-    passages the adapter reads well at once (0: all)."""
+    """Weights of the signals; none mean 1 - P(abstention), or `UNTOLD` where that is not known.
+    `passages` is how many of the found passages the model reads well at once (0: all)."""
 
     intercept: float = 0.0
     weights: Mapping[str, float] = field(default_factory=dict)
     passages: int = 0
 
     @classmethod
-    def load(cls, folder: Path) -> Calibration:
-        """Of an adapter's folder; the plain one where the adapter has none."""
-        path = folder / CALIBRATION
+    def load(cls, path: Path) -> Calibration:
+        """Of a `calibration.json`; the plain one where there is none."""
         if not path.is_file():
             return cls()
         try:
@@ -126,11 +128,27 @@ class Calibration:
 
     def confidence(self, found: Signals) -> float:
         """Probability in [0, 1] that the passages hold the answer."""
-        if not self.weights:
-            return 1 / (1 + math.exp(found.abstains))
-        values = asdict(found)
-        total = self.intercept + sum(w * values[name] for name, w in self.weights.items())
+        values = {name: value for name, value in asdict(found).items() if value is not None}
+        if not set(self.weights) <= set(values):
+            return UNTOLD.confidence(found)
+        if self.weights:
+            total = self.intercept + sum(w * values[name] for name, w in self.weights.items())
+        elif found.abstains is not None:
+            total = -found.abstains
+        else:
+            return UNTOLD.confidence(found)
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, total))))
+
+
+# For a backend that tells no probabilities and was not calibrated: fitted on the answers of the
+# shipped models to questions that they were not trained on (docs/answers.md).
+UNTOLD = Calibration(-3.0, {"passage": 1.0, "sentence": 1.0, "names": 1.0, "near": 3.0})
+
+
+def calibration_file(settings: Settings, model: str, adapter: str) -> Path:
+    """Where the library keeps its own calibration of a model with an adapter."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model} {adapter}").strip("-.")
+    return settings.home / "calibrations" / f"{name}.json"
 
 
 def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> Calibration:
@@ -138,7 +156,7 @@ def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> Calibration:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    names = list(Signals.__dataclass_fields__)
+    names = [n for n in Signals.__dataclass_fields__ if all(asdict(r)[n] is not None for r in rows)]
     table = [[asdict(row)[name] for name in names] for row in rows]
     scaler = StandardScaler().fit(table)
     model = LogisticRegression(class_weight="balanced").fit(scaler.transform(table), answerable)

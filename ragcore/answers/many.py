@@ -42,18 +42,29 @@ def answer_many(
     Answers are those of `Answerer.answer_from`, up to rounding. A model that takes no batches (a
     server's) is asked one question after another.
     """
+    for index, _, answer in run_many(answerer, asked, batch=batch, adapter=adapter, cancel=cancel):
+        yield index, answer
+
+
+def run_many(
+    answerer: Answerer,
+    asked: Iterable[tuple[str, Sequence[Hit]]],
+    *,
+    batch: int = 16,
+    adapter: str | None = None,
+    cancel: CancelToken | None = None,
+) -> Iterator[tuple[int, Run, Answer]]:
+    """As `answer_many`, with what was measured on the way to each answer."""
     questions = (Asked(i, question, tuple(hits)) for i, (question, hits) in enumerate(asked))
     llm = answerer.llm
     if not isinstance(llm, BatchLLM) or batch == 1:
         for one in questions:
-            yield (
-                one.index,
-                answerer.answer_from(one.question, one.hits, adapter=adapter, cancel=cancel),
-            )
+            run = _prepared(answerer, one, adapter, cancel)
+            yield one.index, run, _answer(run.answer(answerer.sampling))
         return
     while window := list(islice(questions, batch * _AHEAD)):
         runs = [(one.index, _prepared(answerer, one, adapter, cancel)) for one in window]
-        yield from ((index, _answer(run.abstain())) for index, run in runs if not run.hits)
+        yield from ((i, run, _answer(run.abstain())) for i, run in runs if not run.hits)
         ready = sorted((pair for pair in runs if pair[1].hits), key=lambda pair: pair[1].size)
         for start in range(0, len(ready), batch):
             group = ready[start : start + batch]
@@ -69,7 +80,7 @@ def answer_many(
             speed = sum(one.tokens for one in written) / (time.perf_counter() - begun)
             for (index, run), text in zip(group, written, strict=True):
                 run.timings["tokens_per_second"] = speed
-                yield index, _checked(run, text)
+                yield index, run, _checked(run, text)
 
 
 def _prepared(

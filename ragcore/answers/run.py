@@ -134,12 +134,9 @@ class Run:
         """Tokens of a passage as it is shown to the model."""
         return self.answerer.llm.count_tokens(spoken(text, self.question))
 
-    def confidence(self, citations: Sequence[Citation]) -> float | None:
-        """How sure the answer is, in [0, 1]; None where the model cannot tell."""
-        sure = self._likelihoods()
-        if sure is None:
-            return None
-        abstention, whole, tokens = sure
+    def confidence(self, citations: Sequence[Citation]) -> float:
+        """How sure the answer is, in [0, 1]."""
+        abstention, whole, tokens = self._likelihoods()
         found = signals(
             self.question,
             abstention=abstention,
@@ -155,16 +152,17 @@ class Run:
         self.timings["confidence"] = round(value, 4)
         return value
 
-    def _likelihoods(self) -> tuple[float, float, int] | None:
+    def _likelihoods(self) -> tuple[float | None, float | None, int]:
         """Probabilities of the abstention's first token and of the text, and its tokens."""
         if (written := self.written) is not None:
             return written.first, math.exp(written.logprob), written.tokens
         llm = self.answerer.llm
+        tokens = llm.count_tokens(self.text)
         if not isinstance(llm, LikelihoodLLM):
-            return None
+            return None, None, tokens
         first = llm.likelihood(self.messages, ABSTENTION[0], adapter=self.adapter)
         whole = llm.likelihood(self.messages, self.text, adapter=self.adapter)
-        return first, whole, llm.count_tokens(self.text)
+        return first, whole, tokens
 
     @property
     def size(self) -> int:
@@ -202,6 +200,14 @@ class Run:
         if count > 1:  # nearly every token is a piece
             self.timings["tokens_per_second"] = (count - 1) / (time.perf_counter() - first)
 
+    def answer(self, sampling: Sampling) -> AnswerEvent:
+        """The last event of a run that has found its passages: written and checked at once."""
+        if not self.hits:
+            return self.abstain()
+        for _ in self.generate(self.second_thought(sampling)):
+            pass
+        return self.checked()
+
     def checked(self) -> AnswerEvent:
         """The answer with citations that hold; with none left, an abstention."""
         if declines(self.text):
@@ -218,8 +224,7 @@ class Run:
         quotes = [citation.quote for citation in checked.citations]
         if self.kind == "yes_no" and not agrees(checked.text, self.question, quotes):
             return self._otherwise()
-        sure = self.confidence(checked.citations)
-        if sure is not None and sure < self.threshold:
+        if self.confidence(checked.citations) < self.threshold:
             return self._otherwise()
         text = checked.text
         if self.kind == "yes_no":

@@ -55,6 +55,31 @@ def lora(recipe: str, fresh: bool, as_json: bool) -> None:
     _show(report, as_json)
 
 
+@command.command("calibration")
+@click.argument("questions", metavar="QUESTIONS.jsonl")
+@click.option("--adapter", metavar="NAME", help="With this adapter (none: the bare model).")
+@click.option("--limit", type=click.IntRange(min=1), help="The first contexts only.")
+@as_json_option
+def calibration(questions: str, adapter: str | None, limit: int | None, as_json: bool) -> None:
+    """Fit how sure the language model's answers are on questions with known answers.
+
+    A line has question, context and answers (none: the context does not say). `ask` uses the
+    result from then on, with the same model and adapter.
+    """
+    path = _recipe_file(questions)
+    from ragcore.tuning.calibration import calibrate_model
+
+    file, found, scores = calibrate_model(
+        path, settings=Settings(), adapter=adapter, limit=limit, progress=progress_line()
+    )
+    if as_json:
+        print_json({"file": str(file), **dataclasses.asdict(found), "scores": scores})
+        return
+    for count, row in scores.items():
+        echo(f"{count} passages: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
+    echo(f"{found.passages} passages are read; written to {file}")
+
+
 @command.command("diffusion")
 @_recipe
 @click.option(

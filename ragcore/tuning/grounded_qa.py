@@ -321,7 +321,7 @@ def build_groups(
             yield from made
 
 
-def _made_part(part: tuple[int, str, int]) -> list[list[Example]]:
+def _made_part(part: tuple[int, str, int, bool]) -> list[list[Example]]:
     return list(_Part(*part).groups())
 
 

@@ -33,7 +33,7 @@ from ragcore.tuning.lora_packing import (
     to_tensors,
 )
 from ragcore.tuning.lora_recipe import LoraRecipe
-from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.types import CancelToken, Progress, ProgressCallback, SearchResult
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +162,7 @@ class _Run:
             lora_alpha=r.alpha,
             lora_dropout=r.dropout,
             target_modules=r.targets,
+            layers_to_transform=self._layers(base),
             use_rslora=r.rslora,
             use_dora=r.dora,
             task_type="CAUSAL_LM",
@@ -206,6 +207,13 @@ class _Run:
         (r.output / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw_curves(r.output)
         return report
+
+    def _layers(self, base: Any) -> list[int] | None:
+        """Numbers of the layers that are adapted; None: all."""
+        first, count = self.recipe.first_layer, int(base.config.num_hidden_layers)
+        if first >= count:
+            raise UsageError(f"first_layer = {first}: {self.recipe.base} has {count} layers")
+        return list(range(first, count)) if first else None
 
     def _attention(self, base: Any) -> str:
         """A GPU takes packs as one padded batch under a mask, a CPU without padding."""
@@ -363,19 +371,28 @@ class _Run:
         build = self.recipe.build
         if build is None or not build.held_out or self.rank or self.cancel.cancelled:
             return
-        from ragcore.answers.reading import cached
-        from ragcore.tuning import lora_calibration as calibration
+        from ragcore.answers import Answerer
+        from ragcore.answers.confidence import CALIBRATION
+        from ragcore.llm.transformers_llm import TransformersLLM
+        from ragcore.models.device import place
+        from ragcore.tuning import calibration
         from ragcore.tuning.grounded_qa import held_out_contexts, read_contexts
+        from ragcore.weights import WeightStore
 
         contexts = held_out_contexts(build.train, build.dev, held_out=build.held_out)
         asked = calibration.questions_among(contexts, read_contexts(build.train))
-        encoder = self.models.text_encoder()
-        encode = cached(lambda texts: encoder.encode(texts))
-        with self._answering():
-            found, scores = calibration.calibrate(
-                self.model, self.tokenizer, asked, encode, cancel=self.cancel
-            )
-        calibration.write_calibration(found, adapter)
+        llm = TransformersLLM(
+            WeightStore(self.settings).folder_of(self.recipe.base),
+            name=self.recipe.base,
+            placement=place(self.settings),
+            adapter=self.recipe.name,
+            adapters=lambda _: adapter,
+        )
+        answerer = Answerer(llm, lambda _: SearchResult(()), models=self.models)
+        found, scores = calibration.calibrate(
+            answerer, asked, progress=self.progress, cancel=self.cancel
+        )
+        calibration.write_calibration(found, adapter / CALIBRATION)
         self._log(step=self.position.step, held_out=scores, passages=found.passages)
 
     def _tell(self) -> None:

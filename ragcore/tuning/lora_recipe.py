@@ -48,6 +48,9 @@ class LoraRecipe(BaseModel):
     alpha: float = Field(default=32.0, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: list[str] | Literal["all-linear"] = "all-linear"
+    first_layer: int = Field(
+        default=0, ge=0, description="Layers below it stay as they are: quicker, less memory."
+    )
     rslora: bool = False
     dora: bool = False
 

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ragcore.answers.prompt import ABSTENTION, assemble
 from ragcore.evals.qa_scores import cited, exact_match, token_f1, without_citations
 from ragcore.llm.batch import generate_branches
-from ragcore.llm.logits import word_tokens
 from ragcore.tuning.lora_packing import Example, split_prompt
 from ragcore.types import CancelToken
 
 _AT_ONCE = 48  # prompts that a GPU answers together
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """An answer, the probability that it begins as an abstention does, and its own."""
-
-    text: str
-    abstains: float
-    likelihood: float
 
 
 def answer_examples(
@@ -32,19 +20,15 @@ def answer_examples(
     examples: Sequence[Example],
     *,
     max_tokens: int = 48,
-    barred: bool = False,
     cancel: CancelToken | None = None,
-) -> list[Given]:
-    """What the model answers to each example, greedily; `barred`: and if it may not abstain."""
-    word = ABSTENTION.split()[0]
-    abstains = tokenizer(ABSTENTION, add_special_tokens=False)["input_ids"][0]
-    forms = [ids[0] for ids in word_tokens(tokenizer, word) if len(ids) == 1]
+) -> list[str]:
+    """What the model answers to each example, greedily."""
     parts = [split_prompt(tokenizer, assemble(e.question, e.sources)) for e in examples]
     prompts = [
         [i for part in pair for i in tokenizer(part, add_special_tokens=False)["input_ids"]]
         for pair in parts
     ]
-    results: dict[int, Given] = {}
+    results: dict[int, str] = {}
     for rows in _batches(prompts, examples, _AT_ONCE if model.device.type == "cuda" else 0):
         shared = _shared([prompts[row][:-1] for row in rows])
         found = generate_branches(
@@ -53,13 +37,10 @@ def answer_examples(
             [prompts[row][shared:] for row in rows],
             max_tokens=max_tokens,
             eos=tokenizer.eos_token_id,
-            watch=[abstains],
-            bar=lambda _: forms if barred else (),
             cancel=cancel,
         )
         for row, g in zip(rows, found, strict=True):
-            text = tokenizer.decode(g.tokens).strip()
-            results[row] = Given(text, g.first[0], math.exp(g.logprob))
+            results[row] = tokenizer.decode(g.tokens).strip()
     return [results[row] for row in range(len(examples))]
 
 
@@ -98,7 +79,7 @@ def score_examples(
 ) -> dict[str, float]:
     """em, f1 and cited over answerable examples, and both rates of declining, in [0, 1]."""
     answers = answer_examples(model, tokenizer, examples, cancel=cancel)
-    return summarise(examples, [given.text for given in answers])
+    return summarise(examples, answers)
 
 
 def summarise(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, float]:

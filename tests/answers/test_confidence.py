@@ -40,6 +40,16 @@ def test_without_weights_it_is_the_models_own_urge() -> None:
     assert plain.confidence(SURE) > 0.9
 
 
+def test_a_backend_that_tells_no_probabilities_is_weighed_by_the_rest() -> None:
+    quiet = replace(SURE, abstains=None, fluency=None)
+    far = replace(quiet, passage=0.1, sentence=0.0, names=0.0, near=0.1)
+    for calibration in (Calibration(), Calibration(0.0, {"abstains": -1.0, "near": 2.0})):
+        assert calibration.confidence(quiet) > 0.5 > calibration.confidence(far)
+    fitted = fit([quiet, far] * 4, [True, False] * 4)
+    assert "abstains" not in fitted.weights
+    assert fitted.confidence(quiet) > 0.5 > fitted.confidence(far)
+
+
 def test_fit_finds_what_tells_and_is_calibrated() -> None:
     rng = random.Random(0)
     rows, labels = [], []
@@ -59,10 +69,10 @@ def test_fit_finds_what_tells_and_is_calibrated() -> None:
 
 
 def test_file_beside_the_adapter(tmp_path: Path) -> None:
-    assert Calibration.load(tmp_path) == Calibration()
     file = tmp_path / "calibration.json"
+    assert Calibration.load(file) == Calibration()
     file.write_text(json.dumps({"intercept": 1, "weights": {"near": 2}, "passages": 2}))
-    assert Calibration.load(tmp_path) == Calibration(1.0, {"near": 2.0}, 2)
+    assert Calibration.load(file) == Calibration(1.0, {"near": 2.0}, 2)
     file.write_text(json.dumps({"weights": {"nearness": 2}}))
     with pytest.raises(RagcoreError, match="nearness"):
-        Calibration.load(tmp_path)
+        Calibration.load(file)
