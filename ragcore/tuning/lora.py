@@ -161,7 +161,7 @@ class _Run:
             r=r.rank,
             lora_alpha=r.alpha,
             lora_dropout=r.dropout,
-            target_modules=r.targets,
+            target_modules=self._targets(base),
             layers_to_transform=self._layers(base),
             use_rslora=r.rslora,
             use_dora=r.dora,
@@ -207,6 +207,17 @@ class _Run:
         (r.output / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw_curves(r.output)
         return report
+
+    def _targets(self, base: Any) -> list[str] | str:
+        """As the recipe says; peft takes names, not "all-linear", where layers are chosen."""
+        import torch
+
+        if self.recipe.targets != "all-linear" or not self.recipe.first_layer:
+            return self.recipe.targets
+        linear = [
+            n for n, m in base.get_decoder().named_modules() if isinstance(m, torch.nn.Linear)
+        ]
+        return sorted({name.rsplit(".", 1)[-1] for name in linear})
 
     def _layers(self, base: Any) -> list[int] | None:
         """Numbers of the layers that are adapted; None: all."""
@@ -338,8 +349,10 @@ class _Run:
                 logits = base.get_output_embeddings()(states.flatten(0, 1)[batch.keep])
             targets = batch.targets
         else:
-            row = to_tensors(packs, device=device, dtype=self.model.dtype)
-            logits, targets = self.model(**row.inputs()).logits[0], row.targets
+            dtype = self.model.dtype  # of the base; the adapter is float32
+            row = to_tensors(packs, device=device, dtype=dtype)
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                logits, targets = self.model(**row.inputs()).logits[0], row.targets
         loss: torch.Tensor = (
             functional.cross_entropy(logits.float(), targets, reduction="sum") / total
         )
