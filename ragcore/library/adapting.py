@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ragcore.catalog import permits
 from ragcore.errors import UsageError
 from ragcore.library.parts import Parts
+from ragcore.weights import origin_of
 
 if TYPE_CHECKING:
     from ragcore.llm.adapters import AdapterInfo, AdapterStore
@@ -79,9 +80,11 @@ class Adapting(Parts):
         self.adapters.remove(name)
 
     def _fitting(self, name: str) -> None:
-        model = self.models.profile.llm
-        if model is None or not model.needs_weights:
+        if self.models.profile.llm is None:
+            return
+        model = self.models.llm_reference
+        if not model.needs_weights:
             return  # on a server, an adapter is a name of the server's
         base = self.adapters.inspect(name).base
-        if base != model.name:
+        if origin_of(base) != origin_of(model.name):
             raise UsageError(f"adapter {name!r} is made for {base}, and answers are {model.name}'s")

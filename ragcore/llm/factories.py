@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import ModelUnavailable, UsageError
-from ragcore.models import LLM, ModelContext, VisionLLM, no_weights
+from ragcore.models import LLM, ModelContext, VisionLLM, needs_extra, no_weights
 from ragcore.weights import ModelRef
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def transformers(
         raise UsageError(f"llm {reference.name}: {error}") from error
 
 
+@needs_extra("llamacpp")
 def llama_cpp(
     reference: ModelRef, options: Mapping[str, Any], context: ModelContext
 ) -> LlamaCppLLM:
@@ -112,8 +113,7 @@ def _base_of(name: str, context: ModelContext) -> TransformersLLM:
     """The language model under a projector: the profile's where it is the same one."""
     from ragcore.llm.transformers_llm import TransformersLLM
 
-    chosen = context.models.profile.llm
-    if chosen is not None and chosen.name == name:
+    if context.models.profile.llm is not None and context.models.llm_reference.name == name:
         llm = context.models.llm()
         if isinstance(llm, TransformersLLM):
             return llm

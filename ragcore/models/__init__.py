@@ -1,6 +1,6 @@
 """Every model of a process: contracts, the one place that makes and shares them, memory."""
 
-from ragcore.models.composition import LoadedModel, ModelContext, Models, no_weights
+from ragcore.models.composition import LoadedModel, ModelContext, Models, needs_extra, no_weights
 from ragcore.models.contracts import (
     LLM,
     NO_ADAPTER,
@@ -58,5 +58,6 @@ __all__ = [
     "Written",
     "folder_bytes",
     "module_bytes",
+    "needs_extra",
     "no_weights",
 ]

@@ -101,6 +101,16 @@ class ModelContext:
         return place(self.settings, family)
 
 
+def needs_extra(extra: str) -> Callable[[F], F]:
+    """Decorates a factory whose models run only where this extra of ragcore is installed."""
+
+    def declare(factory: F) -> F:
+        factory.extra = extra  # type: ignore[attr-defined]
+        return factory
+
+    return declare
+
+
 def no_weights(factory: F) -> F:
     """Decorates a factory whose models need no weights of the registry: servers, and programs.
 
@@ -175,10 +185,18 @@ class Models:
         return reader
 
     def llm(self) -> LLM:
-        """The profile's LLM. Errors as for `text_encoder`."""
-        reference = self._required(self.profile.llm, "LLM")
-        llm: LLM = self._make("llms", reference, part="llm")
+        """The profile's LLM, or the one that it names for where that cannot be had. Errors as for
+        `text_encoder`."""
+        llm: LLM = self._make("llms", self.llm_reference, part="llm")
         return llm
+
+    @cached_property
+    def llm_reference(self) -> ModelRef:
+        """Which LLM the profile means on this machine; its weights are fetched now if need be."""
+        reference = self._required(self.profile.llm, "LLM")
+        if reference.otherwise is None:
+            return reference
+        return WeightStore(self.settings).fetch(reference)
 
     def vision_llm(self, name: str = "") -> VisionLLM:
         """The profile's model for questions about images, or the one that `name` names.

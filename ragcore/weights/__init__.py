@@ -3,6 +3,7 @@
 from ragcore.weights.code_scan import refuse_remote_code
 from ragcore.weights.profiles import ModelRef, Profile, load_profile, profile_names
 from ragcore.weights.providers.local import SAFE_SUFFIXES
+from ragcore.weights.registry import origin_of
 from ragcore.weights.store import WeightStatus, WeightStore
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "WeightStatus",
     "WeightStore",
     "load_profile",
+    "origin_of",
     "profile_names",
     "refuse_remote_code",
 ]

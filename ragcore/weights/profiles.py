@@ -6,6 +6,12 @@ weights = "hub:BAAI/bge-small-en-v1.5"     # or a registry name, or "local:FOLDE
 kind = "sentence-transformers"
 options = { query_prompt = "query: " }
 passage_tokens = 300                       # left out: what the model reads, up to 476
+[llm]
+weights = "local:~/models/mine.gguf"
+kind = "llama.cpp"
+[llm.otherwise]                            # where that one cannot be had or run
+weights = "smollm2-135m-instruct"
+kind = "transformers"
 """
 
 from __future__ import annotations
@@ -51,7 +57,8 @@ class ModelRef:
     """One model of a profile: weights by `name`, run by `kind`, with that kind's `options`.
 
     `also` are further weights that it uses, such as an LLM's adapters; `passage_tokens` is how
-    long the passages are that a text encoder is to be given (0: what it reads).
+    long the passages are that a text encoder is to be given (0: what it reads); `otherwise` is
+    the model to take where this one cannot be had.
     """
 
     name: str
@@ -60,14 +67,23 @@ class ModelRef:
     also: tuple[str, ...] = ()
     group: Group | None = field(default=None, compare=False)  # of the registry
     passage_tokens: int = 0
+    otherwise: ModelRef | None = None
 
     @property
     def needs_weights(self) -> bool:
         """Whether `name` names weights; else it is any name, for example a server's model."""
+        return bool(self._declared("needs_weights", True))
+
+    @property
+    def extra(self) -> str:
+        """The extra of ragcore that runs it; empty: none is needed, or it is a plug-in's affair."""
+        return str(self._declared("extra", ""))
+
+    def _declared(self, name: str, default: Any) -> Any:
+        """What its kind's factory says of itself."""
         if self.group is None:
-            return True
-        factory = extensions.find(self.group, self.kind).load()
-        return bool(getattr(factory, "needs_weights", True))
+            return default
+        return getattr(extensions.find(self.group, self.kind).load(), name, default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +126,10 @@ class _TextEncoder(_Model):
     passage_tokens: int = Field(default=0, ge=0, le=8192)
 
 
+class _LLM(_Model):
+    otherwise: _Model | None = None
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
@@ -118,7 +138,7 @@ class _File(BaseModel):
     image_text_encoder: _Model | None = None
     reranker: _Model | None = None
     span_reader: _Model | None = None
-    llm: _Model | None = None
+    llm: _LLM | None = None
     picture_llm: _Model | None = None
     diffusion: _Model | None = None
     controlnets: dict[str, _Model] = {}
@@ -189,6 +209,7 @@ def _reference(part: str, model: _Model, where: str, base: Path | None) -> Model
         known = ", ".join(kinds)
         raise UsageError(f"{where}: {part} has unknown kind {model.kind!r}: use {known}")
     name, also = _absolute(model.weights, base), tuple(_absolute(one, base) for one in model.also)
+    other = model.otherwise if isinstance(model, _LLM) else None
     reference = ModelRef(
         name,
         model.kind,
@@ -196,6 +217,7 @@ def _reference(part: str, model: _Model, where: str, base: Path | None) -> Model
         also,
         group,
         model.passage_tokens if isinstance(model, _TextEncoder) else 0,
+        None if other is None else _reference(part, other, where, base),
     )
     try:
         for weights in (name, *also):

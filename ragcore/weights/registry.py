@@ -137,3 +137,10 @@ def _hub_entry(name: str, known: Mapping[str, Entry]) -> Entry:
         if entry.provider == "hub" and entry.repo == repo and revision in ("", entry.revision):
             return replace(entry, name=name)
     return Entry(name=name, provider="hub", repo=repo, revision=revision)
+
+
+def origin_of(name: str) -> str:
+    """The name of the weights that these were converted from, or their own: two with the same
+    origin are one model in two formats."""
+    entry = registry().get(name)
+    return entry.made_from or name if entry else name

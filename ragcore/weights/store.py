@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.errors import MissingExtra, ModelUnavailable, UsageError
+from ragcore.extras import require_extra
 from ragcore.types import CancelToken, ProgressCallback
 from ragcore.weights.cache import WeightCache, read_manifest
 from ragcore.weights.code_scan import refuse_remote_code
@@ -23,7 +25,9 @@ from ragcore.weights.registry import Entry, find_entry, registry
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
-    from ragcore.weights.profiles import Profile
+    from ragcore.weights.profiles import ModelRef, Profile
+
+log = logging.getLogger(__name__)
 
 State = Literal["ready", "missing", "damaged"]
 
@@ -185,13 +189,42 @@ class WeightStore:
 
         `wanted` chooses among the profile's parts ("text_encoder", "llm", "diffusion", …).
         """
-        names: dict[str, str] = {}  # with the file that is wanted of them, or ""
+        folders: dict[str, Path] = {}
         for part, reference in profile.parts():
-            if reference.needs_weights and wanted(part):
-                needed = [*self._entry(reference.name).requires, *reference.also]
-                names |= dict.fromkeys(needed, "")
-                names[reference.name] = str(reference.options.get("file", ""))
-        return {name: self.ensure(name, progress, cancel, file=names[name]) for name in names}
+            if wanted(part):
+                self.fetch(reference, progress, cancel, folders=folders)
+        return folders
+
+    def fetch(
+        self,
+        reference: ModelRef,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+        *,
+        folders: dict[str, Path] | None = None,
+    ) -> ModelRef:
+        """Ensure all weights of a model; return the model, or its `otherwise` where the first
+        cannot be had or run, which is logged.
+
+        `folders` is given name and folder of each. Raises as `ensure`, and MissingExtra.
+        """
+        try:
+            if reference.extra:
+                require_extra(reference.extra, f"models of kind {reference.kind}")
+            if reference.needs_weights:
+                wanted = str(reference.options.get("file", ""))
+                needed = (*self._entry(reference.name).requires, reference.name, *reference.also)
+                for name in dict.fromkeys(needed):
+                    file = wanted if name == reference.name else ""
+                    folder = self.ensure(name, progress, cancel, file=file)
+                    if folders is not None:
+                        folders[name] = folder
+        except (ModelUnavailable, MissingExtra) as error:
+            if reference.otherwise is None:
+                raise
+            log.warning("%s stands in for %s: %s", reference.otherwise.name, reference.name, error)
+            return self.fetch(reference.otherwise, progress, cancel, folders=folders)
+        return reference
 
     def revision(self, name: str) -> str:
         """Eight hex digits that identify the content of `name`: the tail of a space's name.

@@ -42,6 +42,7 @@ def answerer(llm: LLM, *hits: Hit, **how) -> Answerer:
     )
 
 
+@pytest.mark.starter_models
 def test_the_classic_question(starter_llm: LLM, rules: Hit, leave: Hit) -> None:
     """The real model, once: what `ask` is for. With other passages it abstains."""
     answer = answerer(starter_llm, leave, rules).ask(PARAPHRASES[0])
@@ -53,6 +54,7 @@ def test_the_classic_question(starter_llm: LLM, rules: Hit, leave: Hit) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_the_classic_question_in_ten_paraphrases(starter_llm: LLM, rules: Hit, leave: Hit) -> None:
     asker = answerer(starter_llm, leave, rules)
     for question in PARAPHRASES:
@@ -65,6 +67,7 @@ def test_the_classic_question_in_ten_paraphrases(starter_llm: LLM, rules: Hit, l
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_rounding_does_not_decide(
     starter_weights: object, precision: Literal["float32", "bfloat16"], rules: Hit, leave: Hit
@@ -79,6 +82,7 @@ def test_rounding_does_not_decide(
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_without_the_policy_it_abstains(starter_llm: LLM, leave: Hit) -> None:
     asker = answerer(starter_llm, leave)
     answers = [asker.ask(question) for question in PARAPHRASES]
@@ -87,6 +91,7 @@ def test_without_the_policy_it_abstains(starter_llm: LLM, leave: Hit) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_what_was_said_is_the_answer(starter_llm: LLM, rules: Hit, leave: Hit) -> None:
     events = list(
         answerer(starter_llm, leave, rules).stream("How many days of paid leave are there?")
@@ -110,6 +115,7 @@ def test_events_come_in_order_and_the_prompt_can_be_seen(llm: LLM, rules: Hit, l
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_a_picture_is_cited_by_its_caption(
     starter_llm: LLM, leave: Hit, make_hit: Callable
 ) -> None:
@@ -161,6 +167,7 @@ def test_search_is_asked_as_told(llm: LLM) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_threshold_is_one_visible_dial(starter_llm: LLM, rules: Hit) -> None:
     strict = answerer(starter_llm, rules, threshold=1.0).ask(PARAPHRASES[0])
     assert strict.abstained
@@ -176,6 +183,7 @@ def test_wrong_thresholds_are_refused(llm: LLM, rules: Hit) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_planted_orders_are_not_obeyed(starter_llm: LLM, rules: Hit, make_hit) -> None:
     planted = make_hit(
         3,
@@ -280,6 +288,7 @@ def test_declines() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_a_follow_up_is_asked_of_the_index_standing_alone(starter_llm: LLM, leave: Hit) -> None:
     history = [
         Message("user", "How many days of paid leave do employees get?"),

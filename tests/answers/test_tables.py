@@ -49,6 +49,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.starter_models
 def test_the_model_reads_the_right_column(starter_llm: LLM, make_hit: Callable[..., Hit]) -> None:
     hit = make_hit(1, COUNTRIES)
     found = SearchResult((hit,))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ragcore.errors import UsageError
+from ragcore.errors import MissingExtra, UsageError
 from ragcore.settings import Settings
-from ragcore.weights import ModelRef, Profile, load_profile, profile_names
+from ragcore.weights import (
+    ModelRef,
+    Profile,
+    WeightStore,
+    load_profile,
+    origin_of,
+    profile_names,
+)
 from ragcore.weights.profiles import parse_profile
 from ragcore.weights.registry import find_entry
 
@@ -91,3 +99,67 @@ def test_parts_name_the_control_nets() -> None:
     text = MINIMAL + '[controlnets.canny]\nweights = "hub:a/b@c"\nkind = "diffusers"\n'
     profile: Profile = parse_profile(text, where="x")
     assert [part for part, _ in profile.parts()] == ["text_encoder", "controlnet.canny"]
+
+
+FALLBACK = """
+name = "two"
+[llm]
+weights = "local:{missing}"
+kind = "{kind}"
+[llm.otherwise]
+weights = "local:{folder}"
+kind = "transformers"
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_another_model_stands_in_where_the_first_cannot_be_had(
+    tmp_path: Path, small: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = FALLBACK.format(missing=tmp_path / "none.gguf", folder=small, kind="transformers")
+    profile = parse_profile(text, where="two")
+    store = WeightStore(Settings(home=tmp_path, weights_cache=tmp_path / "cache"))
+    assert store.pull_profile(profile) == {f"local:{small}": small}
+    (line,) = caplog.messages
+    assert line.startswith(f"local:{small} stands in for local:{tmp_path / 'none.gguf'}: ")
+    assert profile.llm is not None
+    assert store.fetch(profile.llm) == profile.llm.otherwise
+
+
+def test_another_model_stands_in_where_the_extra_is_missing(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ragcore import extras
+
+    text = FALLBACK.format(missing=small, folder=small, kind="llama.cpp")
+    reference = parse_profile(text, where="two").llm
+    assert reference is not None
+    assert reference.extra == "llamacpp"
+    store = WeightStore(Settings(home=tmp_path, weights_cache=tmp_path / "cache"))
+    assert store.fetch(reference) == reference
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    assert store.fetch(reference) == reference.otherwise
+    monkeypatch.undo()
+    alone = replace(reference, otherwise=None)
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    with pytest.raises(MissingExtra, match=r"ragcore\[llamacpp\]"):
+        store.fetch(alone)
+
+
+def test_only_a_language_model_has_another_one() -> None:
+    text = FALLBACK.format(missing="/a", folder="/b", kind="onnx").replace("llm", "reranker")
+    with pytest.raises(UsageError, match=r"unknown key 'reranker\.otherwise'"):
+        parse_profile(text, where="two")
+
+
+def test_two_formats_of_one_model_have_one_origin() -> None:
+    assert origin_of("qwen2.5-0.5b") == origin_of("qwen2.5-0.5b-gguf") == "qwen2.5-0.5b-gguf"
+    assert origin_of("hub:a/b") == "hub:a/b"
