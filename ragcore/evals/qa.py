@@ -171,7 +171,7 @@ class _Passages:
     def answers(
         self, questions: Sequence[Question], batch: int, cancel: CancelToken | None
     ) -> Iterator[tuple[int, Answer]]:
-        from ragcore.answers.many import answer_many
+        from ragcore.answers import answer_many
 
         asked = ((q.question, self._hits(i, q)) for i, q in enumerate(questions))
         return answer_many(self._answerer, asked, batch=batch, adapter=self._adapter, cancel=cancel)

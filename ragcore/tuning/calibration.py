@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragcore.answers import run_many
 from ragcore.answers.confidence import Calibration, Signals, fit
-from ragcore.answers.many import run_many
 from ragcore.errors import UsageError
 from ragcore.evals.qa_scores import stands_in, token_f1, without_citations
 from ragcore.tuning.grounded_qa import Context, read_contexts
