@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import UsageError
 from ragcore.extras import require_extra
 from ragcore.models import Models
-from ragcore.tuning.lora_base import fingerprint, load_base, load_start
+from ragcore.tuning.lora_base import fingerprint, load_base, load_start, with_adapter
 from ragcore.tuning.lora_curves import draw_curves
 from ragcore.tuning.lora_packing import (
     Example,
@@ -33,7 +33,7 @@ from ragcore.tuning.lora_packing import (
     to_tensors,
 )
 from ragcore.tuning.lora_recipe import LoraRecipe
-from ragcore.types import CancelToken, Progress, ProgressCallback, SearchResult
+from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +138,6 @@ class _Run:
 
     def go(self, *, resume: bool) -> LoraReport:
         import torch
-        from peft import LoraConfig, get_peft_model
 
         r = self.recipe
         _build_if_missing(r, self.models)
@@ -157,17 +156,7 @@ class _Run:
             base.gradient_checkpointing_enable()
             base.enable_input_require_grads()
         base.set_attn_implementation(self._attention(base))
-        config = LoraConfig(
-            r=r.rank,
-            lora_alpha=r.alpha,
-            lora_dropout=r.dropout,
-            target_modules=self._targets(base),
-            layers_to_transform=self._layers(base),
-            use_rslora=r.rslora,
-            use_dora=r.dora,
-            task_type="CAUSAL_LM",
-        )
-        self.model = get_peft_model(base, config)
+        self.model = with_adapter(base, r)
         weights = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             weights, lr=r.learning_rate, weight_decay=r.weight_decay, betas=(0.9, 0.98)
@@ -207,24 +196,6 @@ class _Run:
         (r.output / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw_curves(r.output)
         return report
-
-    def _targets(self, base: Any) -> list[str] | str:
-        """As the recipe says; peft takes names, not "all-linear", where layers are chosen."""
-        import torch
-
-        if self.recipe.targets != "all-linear" or not self.recipe.first_layer:
-            return self.recipe.targets
-        linear = [
-            n for n, m in base.get_decoder().named_modules() if isinstance(m, torch.nn.Linear)
-        ]
-        return sorted({name.rsplit(".", 1)[-1] for name in linear})
-
-    def _layers(self, base: Any) -> list[int] | None:
-        """Numbers of the layers that are adapted; None: all."""
-        first, count = self.recipe.first_layer, int(base.config.num_hidden_layers)
-        if first >= count:
-            raise UsageError(f"first_layer = {first}: {self.recipe.base} has {count} layers")
-        return list(range(first, count)) if first else None
 
     def _attention(self, base: Any) -> str:
         """A GPU takes packs as one padded batch under a mask, a CPU without padding."""
@@ -385,28 +356,12 @@ class _Run:
         wanted = self.recipe.calibrate and build is not None and build.held_out
         if not wanted or build is None or self.rank or self.cancel.cancelled:
             return
-        from ragcore.answers import Answerer
-        from ragcore.answers.confidence import CALIBRATION
-        from ragcore.llm.transformers_llm import TransformersLLM
-        from ragcore.models.device import place
-        from ragcore.tuning import calibration
-        from ragcore.tuning.grounded_qa import held_out_contexts, read_contexts
-        from ragcore.weights import WeightStore
+        from ragcore.tuning.calibration import calibrate_held_out
 
-        contexts = held_out_contexts(build.train, build.dev, held_out=build.held_out)
-        asked = calibration.questions_among(contexts, read_contexts(build.train))
-        llm = TransformersLLM(
-            WeightStore(self.settings).folder_of(self.recipe.base),
-            name=self.recipe.base,
-            placement=place(self.settings),
-            adapter=self.recipe.name,
-            adapters=lambda _: adapter,
-        )
-        answerer = Answerer(llm, lambda _: SearchResult(()), models=self.models)
-        found, scores = calibration.calibrate(
-            answerer, asked, progress=self.progress, cancel=self.cancel
-        )
-        calibration.write_calibration(found, adapter / CALIBRATION)
+        found, scores = calibrate_held_out(
+            self.recipe, build, adapter, settings=self.settings, models=self.models,
+            progress=self.progress, cancel=self.cancel,
+        )  # fmt: skip
         self._log(step=self.position.step, held_out=scores, passages=found.passages)
 
     def _tell(self) -> None:

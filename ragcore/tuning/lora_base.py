@@ -9,6 +9,7 @@ from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
+    from ragcore.tuning.lora_recipe import LoraRecipe
 
 
 def load_base(
@@ -50,6 +51,36 @@ def load_base(
     if tokenizer.chat_template is None:
         raise UsageError(f"{name} has no chat template; take an instruction-tuned model")
     return model.to("cuda") if cuda and not four_bit else model, tokenizer
+
+
+def with_adapter(base: Any, recipe: LoraRecipe) -> Any:
+    """The base with a new adapter of the recipe's shape. UsageError for layers that it lacks."""
+    from peft import LoraConfig, get_peft_model
+
+    r, count = recipe, int(base.config.num_hidden_layers)
+    if r.first_layer >= count:
+        raise UsageError(f"first_layer = {r.first_layer}: {r.base} has {count} layers")
+    config = LoraConfig(
+        r=r.rank,
+        lora_alpha=r.alpha,
+        lora_dropout=r.dropout,
+        target_modules=_targets(base, r),
+        layers_to_transform=list(range(r.first_layer, count)) if r.first_layer else None,
+        use_rslora=r.rslora,
+        use_dora=r.dora,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, config)
+
+
+def _targets(base: Any, recipe: LoraRecipe) -> list[str] | str:
+    """As the recipe says; peft takes names, not "all-linear", where layers are chosen."""
+    import torch
+
+    if recipe.targets != "all-linear" or not recipe.first_layer:
+        return recipe.targets
+    linear = [n for n, m in base.get_decoder().named_modules() if isinstance(m, torch.nn.Linear)]
+    return sorted({name.rsplit(".", 1)[-1] for name in linear})
 
 
 def load_start(model: Any, folder: Path) -> None:

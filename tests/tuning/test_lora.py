@@ -220,6 +220,21 @@ def test_cancelled_run_is_taken_up_where_it_was(
     assert isinstance(whole, LoraReport)
 
 
+def test_the_upper_layers_alone_are_adapted_in_bfloat16(
+    tmp_path: Path, tiny: Path, rows: Path, settings: Settings
+) -> None:
+    from safetensors.torch import load_file
+
+    how = {"first_layer": 2, "precision": "bfloat16", "steps": 4}
+    report = tune_lora(recipe_file(tmp_path, tiny, rows, **how), settings=settings)
+    state = load_file(report.adapter / "adapter_model.safetensors")
+    assert {name.split("layers.")[1].split(".")[0] for name in state} == {"2"}
+    assert any(v.abs().max() > 0 for k, v in state.items() if "lora_B" in k)
+    assert report.base_unchanged
+    with pytest.raises(UsageError, match=r"first_layer = 3: .* has 3 layers"):
+        tune_lora(recipe_file(tmp_path, tiny, rows, first_layer=3), settings=settings)
+
+
 def test_a_run_may_begin_with_the_weights_of_another(
     tmp_path: Path, tiny: Path, rows: Path, settings: Settings
 ) -> None:
