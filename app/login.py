@@ -11,11 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
-from ragcore.catalog.principals import Principal, principal_of
-from ragcore.catalog.sessions import Sessions
 from ragcore.errors import RagcoreError
+from ragcore.library import Audit, Keys, Principal, Sessions, principal_of
 from ragcore.settings import Settings
 
 from .tokens import SignedTokens

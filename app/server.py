@@ -14,11 +14,8 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
-from ragcore.catalog.sessions import Sessions
 from ragcore.errors import UsageError
+from ragcore.library import Keys, Library
 from ragcore.logs import adopt_servers
 from ragcore.settings import Settings
 
@@ -80,16 +77,11 @@ def serve(
         options["server.allowedHosts"] = sorted(hosts)
         make_app(base_path=base_path, hosts=hosts).run(config=options)
         return
-    catalog = Catalog(settings.catalogue_url)
-    audit = Audit(catalog)
-    try:
-        keys = Keys(catalog)
-        check_exposure(keys, address)
-        door = Login(keys, Sessions(catalog), settings, audit)
+    with Library(settings) as library:
+        admin = library.admin
+        check_exposure(admin.keys, address)
+        door = Login(admin.keys, admin.sessions, settings, admin.audit)
         make_app(login=door, base_path=base_path).run(config=options)
-    finally:
-        audit.close()
-        catalog.close()
 
 
 def check_exposure(keys: Keys, address: str) -> None:

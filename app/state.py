@@ -6,17 +6,14 @@ import logging
 import secrets
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context
 from typing import Any, Protocol
 
 import streamlit as st
 
-from ragcore.catalog import permits
-from ragcore.catalog.principals import LOCAL, Principal
 from ragcore.errors import RagcoreError
-from ragcore.library import Library
+from ragcore.library import LOCAL, Library, Principal
 from ragcore.settings import Settings
 from ragcore.storage import storage_error
 
@@ -38,11 +35,13 @@ def use_login(login: Login | None) -> None:
 
 
 def library() -> Library:
-    """The one library of this server, for the person who asks: from here on this run sees and
-    does what they may. To be called where it is used, not kept: runs change threads."""
-    if _login is not None:
-        _hold(_login, person())
-    return _open(Settings().model_dump_json())
+    """The one library of this server, opened for the person who asks. To be called where it is
+    used, not kept: what somebody may do can change."""
+    opened = _open(Settings().model_dump_json())
+    if _login is None:
+        return opened
+    who = person()
+    return opened.for_principal(who, told=_noting(_login, who))
 
 
 def person() -> Principal:
@@ -93,7 +92,8 @@ def session_token() -> str:
     return str(st.context.cookies.get(SESSION_COOKIE, ""))
 
 
-def _hold(login: Login, who: Principal) -> None:
+def _noting(login: Login, who: Principal) -> Callable[[str, str, bool], None]:
+    """What enters the calls of a person into the audit."""
     client = str(st.context.ip_address or "")[:64]
 
     def told(verb: str, collection: str, permitted: bool) -> None:
@@ -106,7 +106,7 @@ def _hold(login: Login, who: Principal) -> None:
             client=client,
         )
 
-    permits.hold(who.permit(told))
+    return told
 
 
 @st.cache_resource(show_spinner=False)
@@ -114,8 +114,7 @@ def _open(settings: str) -> Library:
     made = Library(Settings.model_validate_json(settings))
     with _opening:
         _opened.append(made)
-    # For everybody's jobs, not as the person whose page happens to be first.
-    Context().run(made.resume_interrupted)
+    made.jobs.resume_interrupted()
     made.models.prepare()
     return made
 

@@ -86,7 +86,7 @@ def write_files(folder: Path, count: int) -> None:
 
 def passages(library: Library) -> list[str]:
     """What the encoder was given, in the catalogue's order."""
-    with library.catalog.read() as session:
+    with library.admin.catalog.read() as session:
         return [passage_input(p.text, p.heading) for p in session.scalars(select(Passage))]
 
 
@@ -101,9 +101,9 @@ def run(files: int, rounds: int, txtai: str | None) -> dict[str, object]:
         for number in range(rounds):
             settings = Settings(home=Path(scratch) / f"home-{number}", ocr="off")
             with Library(settings) as library:
-                encoder = library.models.text_encoder()
+                encoder = library.admin.models.text_encoder()
                 encoder.encode(["warm up"] * 8)
-                library.models.image_text_encoder().warm_up()
+                library.admin.models.image_text_encoder().warm_up()
                 whole.append(cost_of(lambda: library.ingest([folder])))
                 texts = passages(library)
                 alone.append(cost_of(lambda: encoder.encode(texts)))  # noqa: B023

@@ -21,7 +21,6 @@ from typing import Any
 
 import psutil
 
-from ragcore.doctor import examine
 from ragcore.library import Library
 from ragcore.settings import Settings
 
@@ -66,12 +65,12 @@ def look(home: Path) -> tuple[int, int, list[str]]:
     with Library(Settings(home=home)) as library:
         problems = [
             f"{finding.subject}: {finding.detail}"
-            for finding in examine(library).findings
+            for finding in library.admin.doctor().findings
             if finding.state == "problem"
         ]
         if not library.collections():
             return 0, 0, problems
-        counts = library.statistics()
+        counts = library.documents.statistics()
         return counts.documents, counts.passages, problems
 
 

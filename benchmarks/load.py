@@ -32,7 +32,6 @@ from typing import Any
 import psutil
 from load_notes import write_notes
 
-from ragcore.doctor import examine
 from ragcore.library import Library
 from ragcore.settings import Settings
 
@@ -147,8 +146,8 @@ def whats_there(home: Path, files: int) -> dict[str, int]:
     """Documents that lack or are there twice, and what `doctor` says."""
     settings = Settings(home=home)
     with Library(settings) as library:
-        names = Counter(d.name for d in library.documents("notes", limit=files * 2)[0])
-        problems = [f for f in examine(library).findings if f.state == "problem"]
+        names = Counter(d.name for d in library.documents.list("notes", limit=files * 2)[0])
+        problems = [f for f in library.admin.doctor().findings if f.state == "problem"]
     twice = sum(count > 1 for count in names.values())
     return {"documents": len(names), "lost": files - len(names), "twice": twice,
             "problems": len(problems)}  # fmt: skip

@@ -267,7 +267,7 @@ def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
 
         per = 20
         for start in range(0, passages // per, 100):
-            with library.catalog.write() as session:
+            with library.admin.catalog.write() as session:
                 chosen = []
                 for number in range(start, min(start + 100, passages // per)):
                     texts = [" ".join(rng.choice(WORDS, 90)) for _ in range(per)]
@@ -294,7 +294,7 @@ def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
                 numbers = [passage.id for passage in chosen]
                 add_embeddings(session, row.id, ids[0], numbers, vectors(0, len(numbers)))
         for start in range(0, images, 500):
-            with library.catalog.write() as session:
+            with library.admin.catalog.write() as session:
                 chosen_images = []
                 for number in range(start, min(start + 500, images)):
                     pixels = rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)

@@ -369,26 +369,70 @@ class IngestReport:
     skipped: list[FileFailure] = field(default_factory=list)  # what sources passed over, and why
 
 
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A named collection. `adapter` answers its questions; None: the profile's."""
+
+    id: int
+    name: str
+    created_at: dt.datetime
+    adapter: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentInfo:
     """A document of a collection. `state`: ready, stale (an old version is searchable, see
-    `error`) or failed. `size` is bytes; `modified_at` is the file's own time. `coverage` is None
-    for failed documents and those that were read before there were such reports."""
+    `error`) or failed. `path` is its location as whoever asks may see it. `size` is bytes;
+    `modified_at` is the file's own time. `incomplete`: something of the file was not read, see
+    `coverage`, which is None for failed documents and those read before there were such reports.
+    """
 
     id: int
+    collection_id: int
     path: str
+    name: str
     title: str
     media_type: str
     state: str
     error: str
     warnings: tuple[str, ...]
+    incomplete: bool
     coverage: Coverage | None
+    paged: bool
     pages: int
     passages: int
     images: int
     size: int
+    details: Mapping[str, Any]  # author, created, language, …
     modified_at: dt.datetime
     ingested_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PageInfo:
+    """One page's text; `start` is its offset in the document's text."""
+
+    document_id: int
+    number: int
+    label: str | None
+    start: int
+    ocr: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionModelInfo:
+    """What an image generator can do. `size` is pixels a side; other sizes are multiples of
+    `size_step`. `condition_models` names the model that takes each kind of condition from an
+    image, where one does. `loras`: it takes LoRA files."""
+
+    name: str
+    size: int
+    size_step: int
+    control_kinds: tuple[str, ...]
+    styles: tuple[str, ...]
+    condition_models: Mapping[str, str]
+    loras: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

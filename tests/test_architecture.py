@@ -17,7 +17,6 @@ FLOORS = (
     ("ragcore.testing",),
     ("ragcore.cli", "ragcore.api", "ragcore.mcp"),
     ("app",),
-    ("ragcore.doctor", "ragcore.backup", "ragcore.move", "ragcore.recover"),
     ("ragcore.library",),
     (
         "ragcore.ingest",
@@ -26,6 +25,9 @@ FLOORS = (
         "ragcore.diffusion",
         "ragcore.tuning",
         "ragcore.evals",
+        "ragcore.backup",
+        "ragcore.move",
+        "ragcore.recover",
     ),
     ("ragcore.encoders", "ragcore.llm"),
     ("ragcore.models",),
@@ -76,10 +78,30 @@ PUBLIC = {
     "ragcore.evals.reliability",
     "ragcore.ingest.pictures",
 }
+FACES = ("ragcore.cli", "ragcore.api", "ragcore.mcp", "app")
+# What faces import besides the library's public names: the vocabulary, and helpers of text, files
+# and processes that know of no library.
+FACES_MAY = {
+    "ragcore",
+    "ragcore.caches",
+    "ragcore.errors",
+    "ragcore.extensions",
+    "ragcore.extras",
+    "ragcore.library",
+    "ragcore.logs",
+    "ragcore.origins",
+    "ragcore.private_files",
+    "ragcore.redaction",
+    "ragcore.serialize",
+    "ragcore.settings",
+    "ragcore.shown",
+    "ragcore.storage",
+    "ragcore.types",
+}
 # Evaluations measure the rooms beside them as they are.
 LOOKS_INSIDE = "ragcore.evals"
 
-MOST_LINES = 460  # "about 400"
+MOST_LINES = 600  # about 400 as a habit
 MOST_FUNCTION_LINES = 70  # "about 50"
 
 
@@ -135,6 +157,40 @@ def _may(here: str, module: str) -> bool:
 
 def test_imports_go_down_only() -> None:
     assert [violation for path in SOURCES for violation in violations(path)] == []
+
+
+def reaching_past(path: Path) -> Iterator[str]:
+    """What a face imports that it should ask of the library."""
+    if room_of(module_name(path)) not in FACES:
+        return
+    for line, module in imported(path):
+        there = room_of(module)
+        if module.partition(".")[0] != "ragcore" or there in FACES:
+            continue
+        if module not in FACES_MAY:
+            yield f"{path.relative_to(ROOT)}:{line}: a face imports {module}"
+
+
+def test_faces_use_the_library_only() -> None:
+    assert [found for path in SOURCES for found in reaching_past(path)] == []
+
+
+def test_a_face_that_reaches_past_the_library_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ragcore" / "library").mkdir(parents=True)
+    (tmp_path / "ragcore" / "library" / "core.py").touch()
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    bad = tmp_path / "app" / "bad.py"
+    bad.parent.mkdir()
+    bad.write_text(
+        "from ragcore.library import Library\nfrom ragcore.library import core\n"
+        "def f():\n    from ragcore.catalog import Catalog\n"
+    )
+    assert [found.partition(" imports ")[2] for found in reaching_past(bad)] == [
+        "ragcore.library.core",
+        "ragcore.catalog",
+    ]
 
 
 def test_every_room_has_its_floor() -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from ragcore.backup import MANIFEST, backup, restore
-from ragcore.doctor import examine
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -62,7 +61,7 @@ def test_there_and_back(library: Library, settings: Settings, tmp_path: Path, na
     with Library(other) as again:
         for words in ("a bird that eats fish", "baking", "when to pay for the flat"):
             assert best(again, words) == best(library, words)
-        assert examine(again).healthy
+        assert again.admin.doctor().healthy
 
 
 @pytest.mark.full
@@ -83,9 +82,11 @@ def test_while_an_ingest_is_writing(library: Library, settings: Settings, tmp_pa
         restore(copies[number].path, settings.model_copy(update={"home": home}))
         with Library(settings.model_copy(update={"home": home})) as again:
             assert best(again, "a bird that eats fish") == "heron.txt"
-            [finding] = [f for f in examine(again).findings if f.subject.startswith("collection")]
+            [finding] = [
+                f for f in again.admin.doctor().findings if f.subject.startswith("collection")
+            ]
             assert finding.state == "ok"
-            counts = again.statistics()
+            counts = again.documents.statistics()
             assert 3 <= counts.documents <= 303
             assert counts.passages >= counts.documents, "whole documents only"
 

@@ -66,7 +66,7 @@ def test_a_job_is_told_from_beginning_to_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Library(Settings(home=tmp_path, log_format="json", log_level="info")) as library:
-        logs.start(library.settings)
+        logs.start(library.admin.settings)
         good = library.jobs.start("ingest", "c", {}, lambda _progress, _cancel: {})
         library.jobs.wait(good)
         bad = library.jobs.start("ingest", "c", {}, lambda _progress, _cancel: {}["missing"])

@@ -39,7 +39,7 @@ def library(
 
 @pytest.fixture(scope="module")
 def photographs(library: Library) -> Path:
-    return library.settings.home.parent / "photographs"
+    return library.admin.settings.home.parent / "photographs"
 
 
 def best(library: Library, query: SearchQuery) -> str:
@@ -86,19 +86,19 @@ def test_words_decide_what_is_made(library: Library) -> None:
 
 
 def test_captions_say_what_is_seen(library: Library, photographs: Path) -> None:
-    captions = [library.caption(photographs / f"photo-0{n}.jpg").text for n in (8, 9)]
+    captions = [library.images.caption(photographs / f"photo-0{n}.jpg").text for n in (8, 9)]
     assert all(len(caption.split()) > 2 for caption in captions)
     assert captions[0] != captions[1]
 
 
 def test_a_classifier_learns_from_a_few_examples(library: Library) -> None:
-    truth = {one.id: Path(one.path).parent.name for one in library.images("drawn", limit=100)}
-    library.set_classes("color", "image", list(COLORS), collection="drawn")
+    truth = {one.id: Path(one.path).parent.name for one in library.images.list("drawn", limit=100)}
+    library.labels.set_classes("color", "image", list(COLORS), collection="drawn")
     for name in COLORS:
         items = [item for item, color in truth.items() if color == name][:5]
-        library.give_label("color", "image", items, name, collection="drawn")
-    job = library.jobs.wait(library.start_teaching("color", collection="drawn"), PATIENCE)
+        library.labels.give("color", "image", items, name, collection="drawn")
+    job = library.jobs.wait(library.jobs.start_training("color", collection="drawn"), PATIENCE)
     assert job.state == "done", job.error
-    library.classify("color", collection="drawn")
-    found = library.labels_of("image", list(truth))
+    library.classifiers.classify("color", collection="drawn")
+    found = library.labels.of("image", list(truth))
     assert sum(found[item][0].label == color for item, color in truth.items()) >= 22

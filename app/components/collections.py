@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.library import DEFAULT_COLLECTION
 
 from ..state import library, may
 

@@ -22,7 +22,7 @@ _NAMES: dict[str, Callable[[str], str]] = {"type": type_name}
 
 def sidebar(collection: str) -> None:
     """A widget for each filter that has one, and something to choose from."""
-    facets = library().facets(collection)
+    facets = library().documents.facets(collection)
     for field in FILTERS:
         if field.widget == "choice":
             _choice(field, facets[field.name])

@@ -53,7 +53,7 @@ def pictures(
     notes: Mapping[int, str] | None = None,
 ) -> None:
     """A grid of thumbnails; the name below each opens it. `notes` by id stand for the scores."""
-    thumbnails = library().thumbnails([hit.id for hit in hits])
+    thumbnails = library().images.thumbnails([hit.id for hit in hits])
     entries = [_LIKE, _SAME, _FOLLOW] if actions.makes_pictures() else [_LIKE, _SAME]
     grid = st.grid(min_column_width=width, gap="small")
     for hit in hits:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from ragcore.ingest.jobs import JobInfo
+from ragcore.library import JobInfo
 from ragcore.types import Skipped
 
 from ..state import errors_as_sentences, library, say_later
@@ -170,7 +170,7 @@ def _ended(job: JobInfo) -> None:
     if job.state in ("failed", "cancelled", "interrupted") and st.button(
         "Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"
     ):
-        library().resume_job(job.id)
+        library().jobs.resume(job.id)
         say_later("It goes on where it stopped.")
         st.rerun()
 

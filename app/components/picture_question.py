@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from ragcore.llm.picture_llm import PictureAnswer
+from ragcore.library import PictureAnswer
 
 from ..state import errors_as_sentences, library
 from .text import plain, time_name
@@ -46,7 +46,7 @@ def _answer(picture: bytes, question: str) -> None:
         kept: list[PictureAnswer] = []
 
         def pieces() -> Iterator[str]:
-            for piece in library().ask_picture_stream(picture, question):
+            for piece in library().images.ask_stream(picture, question):
                 if isinstance(piece, str):
                     yield plain(piece)
                 else:

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.diffusion.pictures import open_picture
 from ragcore.errors import UnreadableFile
+from ragcore.library import open_picture
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _MOST_BYTES = 8 * 2**20

@@ -6,7 +6,6 @@ from html import escape
 
 import streamlit as st
 
-from ragcore.catalog import permits
 from ragcore.types import Hit
 
 from ..state import errors_as_sentences, library
@@ -69,7 +68,7 @@ def _page_window() -> None:
 
 def _page(wanted: dict[str, object]) -> None:
     lib = library()
-    document = lib.document(int(str(wanted["document"])))
+    document = lib.documents.get(int(str(wanted["document"])))
     page = int(str(wanted["page"]))
     st.markdown(f"**{plain(document.title or document.name)}**")
     hit = wanted["hit"]
@@ -77,15 +76,15 @@ def _page(wanted: dict[str, object]) -> None:
         actions.for_hit(hit, place="window")
     picture, text = st.columns([3, 2], gap="medium")
     with picture:
-        _page_turner(wanted, document.page_count)
+        _page_turner(wanted, document.pages)
         span = wanted["span"]
-        marked = span if isinstance(span, tuple) and document.page_count else None
+        marked = span if isinstance(span, tuple) and document.pages else None
         last = int(str(wanted["last"])) if page == wanted["first"] else page
         for shown in range(page, last + 1):
             if shown > page:
                 st.caption(f"It goes on on page {shown}")
             st.image(
-                lib.page_picture(document.id, shown, span=marked),
+                lib.documents.page_image(document.id, shown, span=marked),
                 width="stretch",
                 alt=f"Page {shown} of {document.name}",
             )
@@ -100,14 +99,14 @@ def _page(wanted: dict[str, object]) -> None:
         facts = [
             type_name(document.media_type),
             size_name(document.size),
-            count_name(document.page_count, "page"),
+            count_name(document.pages, "page"),
             f"changed {day_name(document.modified_at)}",
-            permits.shown_path(document.path),
+            document.path,
         ]
         st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
-        if document.page_count:
+        if document.pages:
             with st.expander("Text of this page"):
-                words = lib.page(document.id, page).text
+                words = lib.documents.page(document.id, page).text
                 st.html(f'<div class="rc-text">{escape(words) or "This page has no text."}</div>')
 
 
@@ -135,7 +134,7 @@ def _image_window() -> None:
     with errors_as_sentences():
         wanted = st.session_state["_viewed"]
         lib = library()
-        info = lib.image(int(wanted["image"]))
+        info = lib.images.get(int(wanted["image"]))
         st.markdown(f"**{plain(info.document or info.path.rsplit('/', 1)[-1])}**")
         actions.for_image(info.id, wanted["hit"])
         st.image(_shown(info.id), width="stretch", alt=info.caption or info.document)
@@ -149,7 +148,7 @@ def _image_window() -> None:
         facts = [f"{info.width} × {info.height} pixels"]
         if info.page:
             facts.append(f"on page {info.page}")
-        facts.append(permits.shown_path(info.path))
+        facts.append(info.path)
         st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
         if isinstance(wanted["hit"], Hit):
             _why(wanted["hit"])
@@ -157,7 +156,7 @@ def _image_window() -> None:
 
 def _shown(image_id: int) -> bytes:
     """The picture as a browser can show it."""
-    return library().image_view(image_id)
+    return library().images.view(image_id)
 
 
 def _why(hit: Hit) -> None:

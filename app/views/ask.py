@@ -9,9 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.answers.chat import Reply, hit_from
-from ragcore.catalog.conversations import ConversationInfo, TurnInfo
 from ragcore.errors import UsageError
+from ragcore.library import ConversationInfo, Reply, TurnInfo, hit_from
 
 from ..components import collections, picture_question, viewer
 from ..components.actions import CONTEXT
@@ -42,9 +41,9 @@ def show() -> None:
         picture_question.show()
     else:
         _head(talk)
-        for turn in library().conversations.turns(owner(), talk.id):
+        for turn in library().chats.turns(owner(), talk.id):
             _turn(turn, talk)
-    reply = library().chat.running(talk.id) if talk else None
+    reply = library().chats.running(owner(), talk.id) if talk else None
     if reply is not None and talk is not None:
         _writing(reply, talk)
     _context_chips()
@@ -72,7 +71,7 @@ def _sidebar() -> None:
             on_click=_open_talk,
             args=(None,),
         )
-        talks = library().conversations
+        talks = library().chats
         search = ""
         if talks.count(owner()) > 8:
             search = st.text_input(
@@ -104,7 +103,7 @@ def _current() -> ConversationInfo | None:
     if not raw.isdecimal():
         return None
     try:
-        return library().conversations.get(owner(), int(raw))
+        return library().chats.get(owner(), int(raw))
     except UsageError:  # another person's, or deleted
         st.query_params.pop(_KEY, None)
         return None
@@ -119,11 +118,11 @@ def _head(talk: ConversationInfo) -> None:
             title = st.text_input("Title", value=talk.title, key=f"title-{talk.id}", max_chars=200)
             if st.button("Rename", key=f"rename-{talk.id}", icon=":material/edit:"):
                 with errors_as_sentences():
-                    library().conversations.rename(owner(), talk.id, title or "")
+                    library().chats.rename(owner(), talk.id, title or "")
                     st.rerun()
             st.download_button(
                 "Export as Markdown",
-                data=partial(library().conversations.export_markdown, owner(), talk.id),
+                data=partial(library().chats.export_markdown, owner(), talk.id),
                 file_name=f"conversation-{talk.id}.md",
                 mime="text/markdown",
                 key=f"export-{talk.id}",
@@ -138,8 +137,8 @@ def _head(talk: ConversationInfo) -> None:
 def _delete(talk: ConversationInfo) -> None:
     st.markdown(f"**{plain(talk.title)}** and its answers will be gone.")
     if st.button("Delete it", key="delete-surely", type="primary"):
-        library().chat.stop(talk.id)
-        library().conversations.delete(owner(), talk.id)
+        library().chats.stop(owner(), talk.id)
+        library().chats.delete(owner(), talk.id)
         _open_talk(None)
         say_later("The conversation is deleted.")
         st.rerun()
@@ -284,7 +283,7 @@ def _evidence(turn: TurnInfo) -> None:
 def _rate(turn_id: int) -> None:
     given = st.session_state.get(f"rate-{turn_id}")
     rating = {1: 1, 0: -1}.get(given) if given is not None else None
-    library().conversations.rate(owner(), turn_id, rating)
+    library().chats.rate(owner(), turn_id, rating)
 
 
 # --- asking ------------------------------------------------------------------------
@@ -293,7 +292,7 @@ def _rate(turn_id: int) -> None:
 def _scope(collection: str) -> dict[str, Any]:
     """What the next questions are asked of, besides the collection; and how long summaries are."""
     others = [row.name for row in library().collections() if row.name != collection]
-    rows, total = library().documents(collection, limit=_MOST_DOCUMENTS)
+    rows, total = library().documents.list(collection, limit=_MOST_DOCUMENTS)
     titles = {row.id: row.title or row.name for row in rows if row.state != "failed"}
     with st.popover("Scope", icon=":material/filter_list:", type="tertiary"):
         documents = st.multiselect(
@@ -330,9 +329,9 @@ def _send(
 ) -> None:
     with errors_as_sentences():
         if talk is None:
-            talk = library().conversations.create(owner(), collection=collection, title=question)
+            talk = library().chats.create(owner(), collection=collection, title=question)
             _open_talk(talk.id)
-        reply = library().chat.start(
+        reply = library().chats.start(
             owner(),
             talk.id,
             question,

@@ -77,14 +77,14 @@ def _rename(collection: str) -> None:
     name = st.text_input("Name", value=collection, key="rename-name", max_chars=100)
     if st.button("Rename it", type="primary", key="rename-make"):
         with errors_as_sentences():
-            library().rename_collection(collection, (name or "").strip())
+            library().admin.rename_collection(collection, (name or "").strip())
             set_later(collection=(name or "").strip())
             st.rerun()
 
 
 @st.dialog("Delete the collection?")
 def _delete(collection: str) -> None:
-    counts = library().statistics(collection)
+    counts = library().documents.statistics(collection)
     st.markdown(
         f"**{plain(collection)}** with {counts.documents:,} documents will be gone from the "
         "library. Files that were uploaded here are deleted; your own folders are not touched."
@@ -92,7 +92,7 @@ def _delete(collection: str) -> None:
     typed = st.text_input("Type its name to confirm", key="delete-name")
     if st.button("Delete it", type="primary", key="delete-make", disabled=typed != collection):
         with errors_as_sentences():
-            library().delete_collection(collection)
+            library().admin.delete_collection(collection)
             st.session_state.pop("collection", None)
             say_later(f"{plain(collection)} is deleted.")
             st.rerun()

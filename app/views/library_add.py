@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.library import DEFAULT_COLLECTION
+from ragcore.settings import Settings
 
 from ..components import collections, jobs
 from ..components.text import count_name, plain
@@ -46,7 +47,7 @@ def _target(collection: str) -> str:
 
 def _upload(target: str, password: str | None) -> None:
     st.subheader("Files from your device", anchor=False)
-    limit = library().settings.ui_upload_mb
+    limit = Settings().ui_upload_mb
     round_ = st.session_state.get("_upload_round", 0)
     files = st.file_uploader(
         "Documents and pictures",
@@ -58,7 +59,7 @@ def _upload(target: str, password: str | None) -> None:
     label = f"Add {count_name(len(files), 'file')}" if files else "Add"
     if st.button(label, type="primary", disabled=not files, key="upload-go"):
         with errors_as_sentences():
-            library().start_upload(
+            library().jobs.start_upload(
                 [(file.name, file) for file in files],
                 collection=target,
                 passwords=[password] if password else [],
@@ -70,7 +71,7 @@ def _upload(target: str, password: str | None) -> None:
 
 def _folder(target: str, password: str | None) -> None:
     st.subheader("A folder of this computer", anchor=False)
-    roots = library().settings.allowed_roots
+    roots = Settings().allowed_roots
     if with_login() and not (roots and may("admin")):
         st.caption(
             "Folders of the server are added by accounts with the scope admin, where the "
@@ -90,14 +91,14 @@ def _folder(target: str, password: str | None) -> None:
     )
     if st.button("Add the folder", key="folder-go", disabled=not path):
         with errors_as_sentences():
-            library().check_paths([path])
+            library().documents.check_paths([path])
             _start(target, [path], password, sync=sync)
             st.rerun()
 
 
 def _start(target: str, paths: list[str], password: str | None, *, sync: bool = False) -> None:
     library().create_collection(target, exist_ok=True)
-    library().start_ingest(
+    library().jobs.start_ingest(
         paths, collection=target, sync=sync, passwords=[password] if password else []
     )
     _started(target)

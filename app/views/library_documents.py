@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
-from ragcore.catalog.coverage import coverage_of
+from ragcore.types import DocumentInfo
 
 from ..components import viewer
 from ..components.text import count_name, plain, size_name, type_name
 from ..state import errors_as_sentences, library, may, say_later
-
-if TYPE_CHECKING:
-    from ragcore.catalog.models import Document
 
 _ROWS = 50
 _STATES: dict[str, dict[str, Any]] = {
@@ -37,7 +34,7 @@ _ORDERS = {
 def show(collection: str) -> None:
     search, state, order = _controls()
     where = {"search": search, "order": _ORDERS[order], **_STATES[state]}
-    _, total = library().documents(collection, limit=1, **where)
+    _, total = library().documents.list(collection, limit=1, **where)
     if not total:
         st.caption(
             "No document fits that."
@@ -49,7 +46,9 @@ def show(collection: str) -> None:
     if st.session_state.get("docs-page", 1) > pages:
         del st.session_state["docs-page"]
     page = st.pagination(pages, key="docs-page") if pages > 1 else 1
-    rows, total = library().documents(collection, limit=_ROWS, offset=(page - 1) * _ROWS, **where)
+    rows, total = library().documents.list(
+        collection, limit=_ROWS, offset=(page - 1) * _ROWS, **where
+    )
     st.caption(count_name(total, "document"))
     chosen = _table(rows, key=f"docs-{collection}-{search}-{state}-{order}-{page}")
     _actions(collection, chosen)
@@ -67,7 +66,7 @@ def _controls() -> tuple[str, str, str]:
     return (search or "").strip(), str(state), str(order)
 
 
-def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
+def _table(rows: Sequence[DocumentInfo], *, key: str) -> list[DocumentInfo]:
     table = [
         {
             "State": _STATE_NAMES.get(row.state, row.state),
@@ -76,9 +75,9 @@ def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
             "Title": row.title if row.title != row.name else "",
             "Type": type_name(row.media_type) if row.media_type else "",
             "Size": size_name(row.size),
-            "Pages": row.page_count,
-            "Passages": row.passage_count,
-            "Pictures": row.image_count,
+            "Pages": row.pages,
+            "Passages": row.passages,
+            "Pictures": row.images,
             "Problem": row.error or "; ".join(row.warnings),
             "Added": row.ingested_at,
             **({"Folder": row.path.rsplit("/", 1)[0]} if may("write") else {}),
@@ -100,7 +99,7 @@ def _table(rows: Sequence[Document], *, key: str) -> list[Document]:
     return [rows[place] for place in event.selection.rows if place < len(rows)]
 
 
-def _read_share(row: Document) -> str:
+def _read_share(row: DocumentInfo) -> str:
     """How much of the document was read, in a few words."""
     if row.state == "failed":
         return "nothing"
@@ -109,7 +108,7 @@ def _read_share(row: Document) -> str:
     return "in part" if row.incomplete else "all"
 
 
-def _actions(collection: str, chosen: list[Document]) -> None:
+def _actions(collection: str, chosen: list[DocumentInfo]) -> None:
     if not chosen:
         st.caption(
             "Choose rows at their left edge to open, add again or delete them."
@@ -128,26 +127,28 @@ def _actions(collection: str, chosen: list[Document]) -> None:
             return
         if st.button("Add again", key="docs-again", icon=":material/refresh:"):
             with errors_as_sentences():
-                library().start_again([row.id for row in chosen], collection=collection)
+                library().jobs.start_reading_again(
+                    [row.id for row in chosen], collection=collection
+                )
                 say_later(f"Reading {count_name(len(chosen), 'document')} again.")
                 st.rerun()
         if st.button("Delete", key="docs-delete", icon=":material/delete:"):
             _delete(collection, [row.id for row in chosen], [row.name for row in chosen])
 
 
-def _open(collection: str, row: Document) -> None:
+def _open(collection: str, row: DocumentInfo) -> None:
     if row.state == "failed":
         st.warning(f"{plain(row.name)} could not be read: {plain(row.error)}")
     elif row.media_type.startswith("image/"):
-        viewer.open_image(library().images(collection, document_id=row.id)[0].id)
+        viewer.open_image(library().images.list(collection, document_id=row.id)[0].id)
     else:
         viewer.open_page(row.id)
 
 
 @st.dialog("What was read", width="medium")
-def _coverage(row: Document) -> None:
+def _coverage(row: DocumentInfo) -> None:
     st.markdown(f"**{plain(row.name)}**")
-    coverage = coverage_of(row.coverage)
+    coverage = row.coverage
     if coverage is None:
         st.caption(
             f"Nothing: {plain(row.error)}"
@@ -184,6 +185,6 @@ def _delete(collection: str, ids: list[int], names: list[str]) -> None:
     st.caption("Files that were uploaded here are deleted; your own folders are not touched.")
     if st.button("Delete", type="primary", key="docs-delete-surely"):
         with errors_as_sentences():
-            count = library().remove_documents(ids, collection=collection)
+            count = library().documents.remove(ids, collection=collection)
             say_later(f"{count_name(count, 'document')} deleted.")
             st.rerun()

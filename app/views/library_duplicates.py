@@ -6,8 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from ragcore.catalog import permits
-from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
+from ragcore.library import Decision, FileGroup, PictureGroup
 
 from ..components import viewer
 from ..components.text import count_name, plain, shorten
@@ -23,9 +22,7 @@ def show(collection: str) -> None:
         help="Bits of 63 that two pictures' hashes may differ in: 0 finds only what is as good "
         "as the same, 12 also finds what merely resembles.",
     )  # fmt: skip
-    groups = library().duplicates.pictures(
-        collection, max_distance=st.session_state.get("alike", 6)
-    )
+    groups = library().duplicates.images(collection, max_distance=st.session_state.get("alike", 6))
     files = library().duplicates.files(collection)
     if not groups and not files:
         st.caption("Nothing is there twice, or all of it has been decided.")
@@ -48,12 +45,12 @@ def show(collection: str) -> None:
 
 def _pictures(collection: str, group: PictureGroup) -> None:
     ids = group.image_ids
-    thumbnails = library().thumbnails(ids[:_WIDEST])
+    thumbnails = library().images.thumbnails(ids[:_WIDEST])
     with st.container(border=True, key=f"pic-group-{ids[0]}"):
         what = "the same pixels" if group.identical else f"alike, {group.distance} bits apart"
         st.caption(f"{count_name(len(ids), 'picture')}, {what}")
         grid = st.grid(min_column_width=150, gap="small")
-        infos = [library().image(image_id) for image_id in ids[:_WIDEST]]
+        infos = [library().images.get(image_id) for image_id in ids[:_WIDEST]]
         for info in infos:
             with grid.cell(), st.container(key=f"pic-twin-{info.id}"):
                 if info.id in thumbnails:
@@ -62,7 +59,7 @@ def _pictures(collection: str, group: PictureGroup) -> None:
                     plain(shorten(info.path.rsplit("/", 1)[-1], 40)),
                     key=f"twin-{info.id}",
                     type="tertiary",
-                    help=plain(permits.shown_path(info.path)),
+                    help=plain(info.path),
                     on_click=viewer.open_image,
                     args=(info.id,),
                 )
@@ -104,7 +101,7 @@ def _keep_files(collection: str, sha256: str) -> None:
 
 
 def _take_out(collection: str, document_ids: list[int]) -> None:
-    count = library().remove_documents(document_ids, collection=collection)
+    count = library().documents.remove(document_ids, collection=collection)
     say_later(f"{count_name(count, 'document')} taken out of the library.")
 
 

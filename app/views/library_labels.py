@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -18,7 +19,7 @@ _EXAMPLE = "dog, cat, person, car, food, building, landscape"
 
 
 def show(collection: str) -> None:
-    pictures = library().statistics(collection).images
+    pictures = library().documents.statistics(collection).images
     if not pictures:
         st.caption("There are no pictures here to label.")
         return
@@ -48,9 +49,9 @@ def show(collection: str) -> None:
         _groups(names, found, st.session_state["label-least"])
 
 
-def _groups(names: list[str], found: list[Labelled], least: float) -> None:
+def _groups(names: list[str], found: Sequence[Labelled], least: float) -> None:
     """A grid for each label, the surest pictures first; what fits none well comes last."""
-    groups: dict[str, list[Labelled]] = defaultdict(list)
+    groups: dict[str, Sequence[Labelled]] = defaultdict(list)
     for one in found:
         best = one.labels[0]
         groups[best.name if best.probability >= least else ""].append(one)
@@ -64,7 +65,7 @@ def _groups(names: list[str], found: list[Labelled], least: float) -> None:
         _grid("", "Not sure", groups[""])
 
 
-def _grid(name: str, title: str, found: list[Labelled]) -> None:
+def _grid(name: str, title: str, found: Sequence[Labelled]) -> None:
     st.subheader(f"{title} ({count_name(len(found), 'picture')})", anchor=False)
     key = f"label-{name}"
     shown = st.session_state.get(f"_{key}", _SHOWN)

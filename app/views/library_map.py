@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from ragcore.search.projection import CollectionMap, MapPoint
+from ragcore.library import CollectionMap, MapPoint
 
 from ..components import viewer
 from ..components.text import shorten, type_name
@@ -27,7 +27,7 @@ def show(collection: str) -> None:
     )  # fmt: skip
     wanted: Literal["passages", "images"] = "passages" if kind == "Passages" else "images"
     with st.spinner("Drawing the map …"):
-        made = library().maps.make(collection, wanted)
+        made = library().documents.map(collection, wanted)
     if len(made.points) < 3:
         st.caption(f"A map needs at least three {str(kind).lower()}; here are {made.total}.")
         return

@@ -11,7 +11,7 @@ _BARS = 12
 
 
 def show(collection: str) -> None:
-    counts = library().statistics(collection)
+    counts = library().documents.statistics(collection)
     grid = st.grid(min_column_width=110)
     grid.metric("Documents", f"{counts.documents:,}")
     grid.metric("Pages", f"{counts.pages:,}")
@@ -24,7 +24,7 @@ def show(collection: str) -> None:
     if not counts.documents:
         st.caption("Nothing is in this collection yet. Choose Add above.")
         return
-    facets = library().facets(collection)
+    facets = library().documents.facets(collection)
     left, right = st.columns(2, gap="large")
     with left:
         types: dict[str, int] = {}
@@ -73,7 +73,7 @@ def _bars(title: str, counts: dict[str, int], *, sort: bool = True) -> None:
 
 def _index(collection: str) -> None:
     st.subheader("Vectors", anchor=False)
-    rows = library().index_overview(collection)
+    rows = library().documents.indexes(collection)
     if not rows:
         st.caption("Nothing has been embedded yet.")
         return
@@ -99,7 +99,7 @@ def _index(collection: str) -> None:
         help="Needed after the profile or a model has changed. Searches go on meanwhile.",
     ):
         with errors_as_sentences():
-            library().start_reembed(collection)
+            library().jobs.start_reembed(collection)
             set_later(view="Add")
             say_later("It has begun. You can leave this page; it goes on.")
             st.rerun()

@@ -34,7 +34,7 @@ def show() -> None:
     with errors_as_sentences():
         _weights(library().models.weights())
     if may_everywhere("admin"):
-        _settings(library().settings)
+        _settings(library().admin.settings)
 
 
 def _device() -> None:

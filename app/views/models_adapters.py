@@ -6,8 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ragcore.library.adapting import BARE, PROFILES_OWN
-from ragcore.llm.adapters import AdapterInfo
+from ragcore.library import BARE, PROFILES_OWN, AdapterInfo
 
 from ..components.text import plain, size_name
 from ..state import errors_as_sentences, library, say_later
@@ -48,7 +47,7 @@ def _choose(names: list[str]) -> None:
     where, what = st.columns(2)
     collection = where.selectbox("Questions of the collection", collections, key="adapter-for")
     options = [PROFILES_OWN, BARE, *names]
-    chosen = library().collection_adapter(collection) or PROFILES_OWN
+    chosen = library().adapters.used_by(collection) or PROFILES_OWN
     picked = what.selectbox(
         "are answered with the adapter",
         options,
@@ -57,7 +56,7 @@ def _choose(names: list[str]) -> None:
         key=f"adapter-of-{collection}",
     )
     if picked != chosen:
-        library().use_adapter(picked, collection)
+        library().adapters.use(picked, collection)
         say_later(f"{plain(collection)} is answered with {plain(_NAMES.get(picked, picked))}.")
         st.rerun()
 
@@ -72,7 +71,7 @@ def _combine(names: list[str]) -> None:
         name = st.text_input("Name of the new adapter", key="adapter-new", max_chars=64)
         if st.form_submit_button("Combine", icon=":material/merge:"):
             weights = {row["Adapter"]: float(row["Weight"]) for row in rows if row["Weight"]}
-            info = library().combine_adapters(weights, name)
+            info = library().adapters.combine(weights, name)
             say_later(f"{plain(info.name)} is made, of rank {info.rank}.")
             st.rerun()
 
@@ -95,9 +94,9 @@ def _write(found: list[AdapterInfo]) -> None:
             return
         path = Path(target).expanduser()
         with st.spinner("Writing …"):
-            written = library().write_adapter(name, path)
+            written = library().adapters.write(name, path)
         st.success(f"{plain(name)} is written to {plain(str(written))}.")
     if remove:
-        library().remove_adapter(name)
+        library().adapters.remove(name)
         say_later(f"{plain(name)} is deleted.")
         st.rerun()

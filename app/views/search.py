@@ -96,9 +96,11 @@ def _chosen_picture(picture: bytes | None) -> bytes | None:
     like = address.get("like", "")
     if like.isdecimal():
         with errors_as_sentences():
-            info = library().image(int(like))
-            _picture_note(library().thumbnail(info.id), f"Searching by {plain(info.document)}")
-            return library().image_bytes(info.id)
+            info = library().images.get(int(like))
+            _picture_note(
+                library().images.thumbnail(info.id), f"Searching by {plain(info.document)}"
+            )
+            return library().images.read(info.id)
         return None
     if picture is not None:
         _picture_note(picture, "Searching by your picture (it is not part of the link)")
@@ -242,7 +244,7 @@ def _both(found: tuple[Hit, ...], *, place: str) -> None:
 
 def _welcome(collection: str) -> None:
     """Before the first search: what there is, and the newest pictures to begin from."""
-    counts = library().statistics(collection)
+    counts = library().documents.statistics(collection)
     if not counts.documents:
         collections.empty_state()
         return
@@ -251,7 +253,7 @@ def _welcome(collection: str) -> None:
         f"{count_name(counts.passages, 'passage')} and {count_name(counts.images, 'picture')}. "
         "Type words above, or give a picture, or both."
     )
-    newest = library().images(collection, limit=12)
+    newest = library().images.list(collection, limit=12)
     if newest:
         st.subheader("Newest pictures", anchor=False)
         found = [_as_hit(info, collection) for info in newest]

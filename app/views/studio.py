@@ -9,9 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.diffusion import ImagineRequest, MadePicture
-from ragcore.diffusion.pictures import as_png
+from ragcore.library import DEFAULT_COLLECTION, ImagineRequest, MadePicture, as_png
 
 from ..components import actions, collections
 from ..components.compare import compare
@@ -30,8 +28,8 @@ def show() -> None:
     with errors_as_sentences():
         _take_sent()
     with errors_as_sentences():
-        model = library().imaginer.model
-        st.caption(f"Pictures by {plain(model.card.name)}, {model.card.size} pixels a side.")
+        model = library().diffusion.model
+        st.caption(f"Pictures by {plain(model.name)}, {model.size} pixels a side.")
         st.session_state.setdefault("studio-view", "Make")
         view = st.segmented_control(
             "View", ["Make", "Codes", "How it works"], required=True, key="studio-view",
@@ -148,13 +146,13 @@ def _take(work: Making) -> None:
     """Put what was made in front of the history, and into this browser's gallery."""
     made = [picture for result in work.results for picture in result.pictures]
     st.session_state[_HISTORY] = [*reversed(made), *_made()][:_KEPT]
-    library().gallery(owner()).add(made)
+    library().diffusion.gallery(owner()).add(made)
 
 
 def _made() -> list[MadePicture]:
     """The history, newest first: at first what this browser made before."""
     if _HISTORY not in st.session_state:
-        st.session_state[_HISTORY] = library().gallery(owner()).pictures()[:_KEPT]
+        st.session_state[_HISTORY] = library().diffusion.gallery(owner()).pictures()[:_KEPT]
     return list(st.session_state[_HISTORY])
 
 
@@ -189,7 +187,7 @@ def _actions(picture: MadePicture, key: str) -> None:
                 keep(picture)
         if st.button("Settings", key=f"studio-again-{key}", icon=":material/tune:"):
             with errors_as_sentences():
-                studio_form.restored(*library().recipe_of(picture.png))
+                studio_form.restored(*library().diffusion.recipe(picture.png))
                 st.rerun()
         if st.button("Use as control", key=f"studio-follow-{key}", icon=":material/draw:"):
             with errors_as_sentences():
@@ -207,7 +205,7 @@ def keep(picture: MadePicture) -> None:
         "-"
     )
     file = (f"{words or 'picture'}-{picture.seed}.png", io.BytesIO(picture.png))
-    library().start_upload([file], collection=name)
+    library().jobs.start_upload([file], collection=name)
     say_later(f"Kept in {plain(name)}.")
     st.rerun()
 
@@ -220,7 +218,7 @@ def _history() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Made so far", anchor=False)
         if st.button("Clear", key="studio-clear", icon=":material/delete:", type="tertiary"):
-            library().gallery(owner()).clear()
+            library().diffusion.gallery(owner()).clear()
             st.session_state[_HISTORY] = []
             st.rerun()
     if len(made) > 1:

@@ -40,7 +40,7 @@ def _edit(made: list[bytes]) -> None:
         "changes the picture. *R²* says how much of the attribute the probe reads on pictures "
         "it was not fitted on: near 1, the code holds it in plain sight."
     )
-    probes = library().probes
+    probes = library().diffusion.probes
     if not probes:
         st.caption(
             "This model has no probes: `ragcore eval probe DIR --save FOLDER` makes them, FOLDER "
@@ -61,8 +61,8 @@ def _edit(made: list[bytes]) -> None:
             for name, probe in probes.items()
         }  # fmt: skip
     with right:
-        same, read = library().edit_code(picture, {})
-        edited, _ = library().edit_code(picture, changes)
+        same, read = library().diffusion.edit_latents(picture, {})
+        edited, _ = library().diffusion.edit_latents(picture, changes)
         before, after = st.columns(2)
         before.image(io.BytesIO(enlarged(same)), caption="Decoded as it is", width="stretch")
         after.image(io.BytesIO(enlarged(edited)), caption="Decoded after moving", width="stretch")
@@ -81,7 +81,7 @@ def _mix(made: list[bytes]) -> None:
         second = _picture("Second picture", "codes-second", made, 1)
     if first is None or second is None:
         return
-    steps = library().interpolate_codes(first, second, steps=8)
+    steps = library().diffusion.interpolate_latents(first, second, steps=8)
     for place, step in zip(st.columns(len(steps)), steps, strict=True):
         place.image(io.BytesIO(enlarged(step)), width="stretch")
     st.caption("Codes in between are decoded; a picture made of halves is no picture of a half.")
@@ -96,9 +96,9 @@ def _picture(label: str, key: str, made: list[bytes], number: int) -> bytes | No
         return made[number]
     name = st.session_state.get(collections.KEY)
     if name in collections.names():
-        images = library().images(str(name), limit=number + 1)
+        images = library().images.list(str(name), limit=number + 1)
         if len(images) > number:
             st.caption(f"{plain(images[number].document)}, from the collection.")
-            return library().image_bytes(images[number].id)
+            return library().images.read(images[number].id)
     st.caption("Drop a picture here, or make one first.")
     return None

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.diffusion import CONDITIONS, ControlRequest
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.library import CONDITIONS, ControlRequest
 
 from ..components import collections, upload
 from ..components.sketch import drawn, sketch
@@ -25,7 +25,7 @@ _PENS = {"scribble": 3, "canny": 1, "hough": 1, "lineart": 1, "pose": 2}
 
 def show() -> None:
     """Draw the places for controls: those in use and one more."""
-    kinds = library().imaginer.model.control_kinds
+    kinds = library().diffusion.model.control_kinds
     for number in range(_shown()):
         with st.container(border=number > 0), errors_as_sentences():
             _place(number, kinds)
@@ -51,7 +51,7 @@ def requests() -> list[ControlRequest]:
 
 def restore(controls: Sequence[ControlRequest]) -> list[str]:
     """Put a recipe's controls into the places at the next run; what has none is returned."""
-    kinds = library().imaginer.model.control_kinds
+    kinds = library().diffusion.model.control_kinds
     missing = [control for control in controls if control.kind not in kinds]
     controls = [control for control in controls if control.kind in kinds]
     missing += controls[PLACES:]
@@ -87,7 +87,7 @@ def follow_picture(name: str, picture: bytes) -> None:
 
 
 def _follow(values: dict[str, Any]) -> int:
-    kinds = library().imaginer.model.control_kinds
+    kinds = library().diffusion.model.control_kinds
     if not kinds:
         raise UsageError("this model has no ControlNet, and follows no pictures")
     free = [number for number in range(PLACES) if _kind(number) == "none"]
@@ -150,7 +150,7 @@ def _place(number: int, kinds: list[str]) -> None:
     _strength(number)
     picture, ready = _picture(number)
     if picture is not None and source != _DRAW:
-        shown = picture if ready else library().condition(kind, picture)
+        shown = picture if ready else library().diffusion.condition(kind, picture)
         st.image(io.BytesIO(shown), width=160, caption="What is followed")
 
 
@@ -168,8 +168,8 @@ def _strength(number: int) -> None:
 
 def _how(kind: str) -> dict[str, Any]:
     """How a condition of this kind is drawn."""
-    model = library().imaginer.model
-    side = int(st.session_state.get("studio-size") or model.card.size)
+    model = library().diffusion.model
+    side = int(st.session_state.get("studio-size") or model.size)
     pen = 8 if kind == "segmentation" else _PENS.get(kind, 3)
     return {
         "side": side,
@@ -190,12 +190,12 @@ def _from_collection(number: int) -> None:
         st.caption("There is no collection yet.")
         return
     chosen = name if name in known else known[0]
-    pictures = {info.id: info.document for info in library().images(chosen, limit=_NEWEST)}
+    pictures = {info.id: info.document for info in library().images.list(chosen, limit=_NEWEST)}
     key = f"studio-like-{number}"
     sent = st.session_state.get(key)
     if sent and sent not in pictures:
         try:
-            pictures = {sent: library().image(sent).document, **pictures}
+            pictures = {sent: library().images.get(sent).document, **pictures}
         except RagcoreError:  # it was deleted
             st.session_state[key] = 0
     st.selectbox(
@@ -204,7 +204,7 @@ def _from_collection(number: int) -> None:
         help="Or search, and choose *Use as control* under a picture.",
     )  # fmt: skip
     if like := st.session_state.get(key):
-        st.image(library().thumbnail(like), width=96, caption=plain(pictures.get(like, "")))
+        st.image(library().images.thumbnail(like), width=96, caption=plain(pictures.get(like, "")))
 
 
 def _picture(number: int) -> tuple[bytes | None, bool]:
@@ -216,13 +216,13 @@ def _picture(number: int) -> tuple[bytes | None, bool]:
         return st.session_state.get(_given_key(number)), True
     if source == _COLLECTION:
         like = st.session_state.get(f"studio-like-{number}")
-        return (library().image_bytes(like) if like else None), False
+        return (library().images.read(like) if like else None), False
     ready = bool(st.session_state.get(f"studio-ready-{number}"))
     return upload.held(f"studio-picture-{number}"), ready
 
 
 def _where_conditions_come_from(kinds: list[str]) -> None:
-    makers = library().imaginer.conditions.names
+    makers = library().diffusion.model.condition_models
     words = {
         "here": "made here from a picture, or drawn",
         "hub": "a model that the profile names, drawn, or your own file",

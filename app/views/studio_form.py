@@ -6,9 +6,16 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.diffusion import GuideRequest, ImagineRequest
-from ragcore.diffusion.request import MOST_COUNT, MOST_GUIDE, MOST_SCALE, MOST_STEPS, SAMPLERS
 from ragcore.errors import UsageError
+from ragcore.library import (
+    MOST_COUNT,
+    MOST_GUIDE,
+    MOST_SCALE,
+    MOST_STEPS,
+    SAMPLERS,
+    GuideRequest,
+    ImagineRequest,
+)
 
 from ..components import upload
 from ..components.text import plain
@@ -60,7 +67,7 @@ def form() -> Any:
         _details()
     with st.expander("Guides"):
         _guides()
-    if library().imaginer.model.control_kinds:
+    if library().diffusion.model.control_kinds:
         with st.expander("Follow a picture (ControlNet)", expanded=studio_controls.in_use()):
             studio_controls.show()
     studio_loras.show()
@@ -143,7 +150,7 @@ def _recipe() -> None:
     )
     if dropped is not None:
         try:
-            found, model = library().recipe_of(dropped.getvalue())
+            found, model = library().diffusion.recipe(dropped.getvalue())
         finally:
             st.session_state["_studio_drops"] = round_ + 1  # a new key empties it
         restored(found, model)
@@ -160,13 +167,13 @@ def restored(found: ImagineRequest, model: str) -> None:
 
 
 def _styles() -> list[str]:
-    return [style.removesuffix(" style") for style in library().imaginer.styles]
+    return [style.removesuffix(" style") for style in library().diffusion.model.styles]
 
 
 def _classes() -> list[str]:
     """Names for class guides; none where the model has no noise-aware classifier."""
     try:
-        return library().imaginer.class_names
+        return library().diffusion.class_names()
     except UsageError:
         return []
 
@@ -178,7 +185,7 @@ def _class_name(wanted: str) -> str:
 
 
 def _details() -> None:
-    model = library().imaginer.model
+    model = library().diffusion.model
     st.text_input("But not", key="studio-negative", max_chars=2000, **_KEPT)
     left, right = st.columns(2)
     left.number_input("Steps", 1, MOST_STEPS, key="studio-steps", **_KEPT)
@@ -188,7 +195,7 @@ def _details() -> None:
         help="0 ignores them, 1 takes them as they are; more is closer, and less varied.",
         **_KEPT,
     )  # fmt: skip
-    sizes = {model.card.size * times // 2 for times in (1, 2, 3, 4)}
+    sizes = {model.size * times // 2 for times in (1, 2, 3, 4)}
     sizes = {size for size in sizes if size % model.size_step == 0}
     sizes |= {int(st.session_state["studio-size"])} - {0}  # of a recipe
     st.selectbox(

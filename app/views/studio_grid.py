@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.diffusion import GuideRequest, ImagineRequest
 from ragcore.errors import UsageError
+from ragcore.library import GuideRequest, ImagineRequest
 
 CELLS = 36
 Change = Callable[[ImagineRequest, str], ImagineRequest]

@@ -45,7 +45,7 @@ def _canny() -> None:
     if picture is None:
         st.caption("Drop a picture here to see its edges being found.")
         return
-    stages = library().canny_stages(picture)
+    stages = library().diffusion.canny_stages(picture)
     for place, stage in zip(st.columns(len(stages)), stages, strict=True):
         place.image(stage.picture, width="stretch")
         place.markdown(f"**{stage.title}**")
@@ -57,8 +57,8 @@ def _newest() -> bytes | None:
     name = st.session_state.get(collections.KEY)
     if name not in collections.names():
         return None
-    newest = library().images(str(name), limit=1)
-    return library().image_bytes(newest[0].id) if newest else None
+    newest = library().images.list(str(name), limit=1)
+    return library().images.read(newest[0].id) if newest else None
 
 
 def _straw_men() -> None:
@@ -75,7 +75,7 @@ def _straw_men() -> None:
         with place, errors_as_sentences():
             if st.button("Try it", key=f"lesson-{way}"):
                 with st.spinner("Descending …"):
-                    made = library().straw_man(way, name)  # type: ignore[arg-type]
+                    made = library().diffusion.negative_example(way, name)  # type: ignore[arg-type]
                 st.session_state[f"_lesson-{way}"] = (name, made)
             shown = st.session_state.get(f"_lesson-{way}")
             if shown:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ragcore.diffusion import LoraRequest
+from ragcore.library import LoraRequest
 
 from ..components.text import plain, shorten
 from ..state import errors_as_sentences, library, may_everywhere, say_later, set_later
@@ -15,7 +15,7 @@ from ..state import errors_as_sentences, library, may_everywhere, say_later, set
 def show() -> None:
     """A file field that adds, a list to choose from, a weight for each; nothing where no LoRA
     fits the model."""
-    if not library().takes_picture_loras:
+    if not library().diffusion.model.loras:
         return
     with st.expander("LoRA"), errors_as_sentences():
         round_ = st.session_state.get("_studio_lora_drops", 0)
@@ -26,12 +26,12 @@ def show() -> None:
             )
         if dropped is not None:
             st.session_state["_studio_lora_drops"] = round_ + 1
-            path = library().add_picture_lora(dropped.name, dropped)
+            path = library().diffusion.add_lora(dropped.name, dropped)
             chosen = [*st.session_state.get("studio-loras", []), path.name]
             set_later(**{"studio-loras": list(dict.fromkeys(chosen))})
             say_later(f"Added {plain(path.name)}.")
             st.rerun()
-        names = list(library().picture_loras())
+        names = list(library().diffusion.loras())
         if not names:
             return
         st.multiselect(
@@ -48,9 +48,9 @@ def show() -> None:
 
 def requests() -> list[LoraRequest]:
     """What is put on."""
-    if not library().takes_picture_loras:
+    if not library().diffusion.model.loras:
         return []
-    known = library().picture_loras()
+    known = library().diffusion.loras()
     return [
         LoraRequest(known[name], st.session_state.get(_weight(name), 1.0))
         for name in st.session_state.get("studio-loras", [])
@@ -60,9 +60,9 @@ def requests() -> list[LoraRequest]:
 
 def restore(loras: Sequence[LoraRequest]) -> list[str]:
     """Put a recipe's LoRAs on at the next run; those that are not here are returned."""
-    known = {path: name for name, path in library().picture_loras().items()}
-    here = [lora for lora in loras if lora.path in known and library().takes_picture_loras]
-    if here or library().takes_picture_loras:
+    known = {path: name for name, path in library().diffusion.loras().items()}
+    here = [lora for lora in loras if lora.path in known and library().diffusion.model.loras]
+    if here or library().diffusion.model.loras:
         set_later(**{"studio-loras": [known[lora.path] for lora in here]})
     for lora in here:
         set_later(**{_weight(known[lora.path]): lora.weight})

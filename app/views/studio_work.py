@@ -8,9 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ragcore.diffusion import Imagined, ImagineRequest, ImagineStep
 from ragcore.errors import Cancelled, RagcoreError
-from ragcore.library import Library
+from ragcore.library import Imagined, ImagineRequest, ImagineStep, Library
 from ragcore.types import CancelToken
 
 log = logging.getLogger("ragcore.app")

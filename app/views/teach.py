@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from ragcore.catalog.browse import Statistics
 from ragcore.errors import UsageError
+from ragcore.library import Statistics
 from ragcore.types import HitKind
 
 from ..components import collections
@@ -36,7 +36,7 @@ def show() -> None:
     if collection is None:
         collections.empty_state()
         return
-    counts = library().statistics(collection)
+    counts = library().documents.statistics(collection)
     if not counts.images and not counts.passages:
         collections.empty_state()
         return
@@ -63,10 +63,10 @@ def show() -> None:
 
 def _lessons(collection: str) -> dict[str, Lesson]:
     """What is taught in this collection, then classifiers that were trained elsewhere."""
-    cards = {card.name: card for card in library().classifiers()}
+    cards = {card.name: card for card in library().classifiers.list()}
     found = {
         name: Lesson(name, kind, tuple(labels), collection, name in cards)
-        for name, (kind, labels) in library().taught_classifiers(collection).items()
+        for name, (kind, labels) in library().labels.classes(collection).items()
     }
     for name, card in cards.items():
         kind: HitKind = "image" if card.modality == "image" else "passage"
@@ -121,12 +121,12 @@ def _form(collection: str, counts: Statistics) -> None:
 def begin(collection: str, name: str, kind: HitKind, text: str) -> None:
     """Make the classes, and open them."""
     name = " ".join(name.split())
-    if name in library().taught_classifiers(collection):
+    if name in library().labels.classes(collection):
         raise UsageError(f"there is already something taught as {name!r}: choose another name")
     classes = split_classes(text)
     if len(classes) < 2:
         raise UsageError("give two classes or more, such as: cat, dog, other")
-    library().set_classes(name, kind, classes, collection=collection)
+    library().labels.set_classes(name, kind, classes, collection=collection)
     set_later(**{"teach": name, "teach-view": "Label"})
     say_later(f"Now tick examples of {count_name(len(classes), 'class', 'classes')}.")
     st.rerun()

@@ -27,7 +27,7 @@ def show(lesson: Lesson) -> None:
         return
     given = {
         one.item_id: one.label
-        for one in library().given(lesson.name, collection=lesson.collection)
+        for one in library().labels.given(lesson.name, collection=lesson.collection)
         if one.kind == lesson.kind
     }
     counts = Counter(given.values())
@@ -48,13 +48,15 @@ def show(lesson: Lesson) -> None:
 
 
 def _take_over(lesson: Lesson) -> None:
-    card = library().classifier(lesson.name)
+    card = library().classifiers.get(lesson.name)
     st.markdown(
         f"**{plain(lesson.name)}** was trained elsewhere, on "
         f"{count_name(card.examples, 'example')}. Nothing is labelled for it in this collection."
     )
     if st.button("Label examples here", key="teach-take-over", icon=":material/edit:"):
-        library().set_classes(lesson.name, lesson.kind, card.labels, collection=lesson.collection)
+        library().labels.set_classes(
+            lesson.name, lesson.kind, card.labels, collection=lesson.collection
+        )
         st.rerun()
 
 
@@ -89,11 +91,13 @@ def _change(lesson: Lesson, counts: Counter[str]) -> None:
         if st.form_submit_button("Keep"):
             with errors_as_sentences():
                 names = split_classes(text or "")
-                library().set_classes(lesson.name, lesson.kind, names, collection=lesson.collection)
+                library().labels.set_classes(
+                    lesson.name, lesson.kind, names, collection=lesson.collection
+                )
                 st.rerun()
     st.caption("Labels of a class that is taken out are forgotten.")
     if st.button("Forget all of it", key="teach-forget", icon=":material/delete:"):
-        library().forget_classes(lesson.name, collection=lesson.collection)
+        library().labels.forget_classes(lesson.name, collection=lesson.collection)
         say_later("Forgotten. A classifier that was trained on it stays.")
         st.rerun()
 
@@ -104,7 +108,7 @@ def _items(lesson: Lesson, source: str, given: dict[int, str]) -> list[int]:
     if source == _NEXT:
         if here not in state:
             with st.spinner("Looking for what would teach most …"):
-                state[here] = library().next_to_label(
+                state[here] = library().labels.next(
                     lesson.name, lesson.kind, count=_PAGE, collection=lesson.collection
                 )
         return list(state[here])
@@ -113,7 +117,7 @@ def _items(lesson: Lesson, source: str, given: dict[int, str]) -> list[int]:
     page = int(state.get(f"_teach_page_{source}", 0))
     if source == _DONE:
         return list(reversed(given))[page * _PAGE : (page + 1) * _PAGE]
-    return library().items_of(
+    return library().labels.items(
         lesson.kind, collection=lesson.collection, limit=_PAGE, offset=page * _PAGE
     )
 
@@ -160,7 +164,7 @@ def _more(lesson: Lesson, source: str, ids: Sequence[int], given: dict[int, str]
 
 
 def _pictures(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
-    thumbnails = library().thumbnails(ids)
+    thumbnails = library().images.thumbnails(ids)
     grid = st.grid(min_column_width=130, gap="small")
     for item in ids:
         if item in thumbnails:
@@ -170,7 +174,7 @@ def _pictures(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active:
 
 
 def _passages(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
-    for item, text in library().passage_texts(ids).items():
+    for item, text in library().labels.texts(ids).items():
         with st.container(border=True, key=f"hit-teach-{item}"):
             st.html(f'<p class="rc-excerpt">{escape(shorten(text, 420))}</p>')
             tick(lesson, item, given.get(item), active)
@@ -192,4 +196,4 @@ def tick(lesson: Lesson, item: int, label: str | None, active: str) -> None:
 
 def give(lesson: Lesson, item: int, label: str | None) -> None:
     """Label an item by hand; None takes its label away."""
-    library().give_label(lesson.name, lesson.kind, [item], label, collection=lesson.collection)
+    library().labels.give(lesson.name, lesson.kind, [item], label, collection=lesson.collection)

@@ -22,8 +22,8 @@ def show(lesson: Lesson) -> None:
     if not lesson.trained:
         st.caption("There are no results yet: label examples, then train.")
         return
-    results = library().classifier_results(lesson.name)
-    card = library().classifier(lesson.name)
+    results = library().classifiers.results(lesson.name)
+    card = library().classifiers.get(lesson.name)
     scores, folder = card.scores, Path(results["folder"])
     with st.container(horizontal=True, gap="large"):
         st.metric("Right of ten", f"{10 * scores.get('accuracy', 0):.1f}", width="content")
@@ -73,7 +73,7 @@ def doubtful(
     """Labels that look wrong, still stand as they were trained on, and were not found `right`."""
     given = {
         one.item_id: one.label
-        for one in library().given(lesson.name, collection=lesson.collection)
+        for one in library().labels.given(lesson.name, collection=lesson.collection)
         if one.kind == lesson.kind
     }
     return [
@@ -91,7 +91,9 @@ def _again(lesson: Lesson, found: list[dict[str, Any]]) -> None:
     st.subheader(f"Labels to look at again ({len(left)})", anchor=False)
     shown = left[:_SHOWN]
     thumbnails = (
-        library().thumbnails([one["item"] for one in shown]) if lesson.kind == "image" else {}
+        library().images.thumbnails([one["item"] for one in shown])
+        if lesson.kind == "image"
+        else {}
     )
     grid = st.grid(min_column_width=170, gap="small")
     for one in shown:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ragcore.ingest.jobs import JobInfo
+from ragcore.library import JobInfo
 
 from ..components.jobs import cancel
 from ..components.text import count_name, plain, time_name
@@ -30,7 +30,7 @@ _STAGES = {
 
 
 def show(lesson: Lesson) -> None:
-    counts = library().given_counts(lesson.name, collection=lesson.collection)
+    counts = library().labels.given_counts(lesson.name, collection=lesson.collection)
     told = " · ".join(f"{plain(name)} {counts.get(name, 0)}" for name in lesson.classes)
     st.markdown(told or "Nothing is labelled in this collection.")
     ready = len(counts) >= 2
@@ -49,7 +49,7 @@ def show(lesson: Lesson) -> None:
         disabled=not ready or not ways or (job is not None and job.running),
     ):  # fmt: skip
         with errors_as_sentences():
-            library().start_teaching(lesson.name, collection=lesson.collection, ways=ways)
+            library().jobs.start_training(lesson.name, collection=lesson.collection, ways=ways)
             st.rerun()
     if job is not None:
         follow_job(job)
@@ -60,22 +60,22 @@ def use(lesson: Lesson) -> None:
         st.caption("Train it first: then it can label everything here.")
         return
     what = "pictures" if lesson.kind == "image" else "passages"
-    counts = library().label_counts(lesson.collection, classifier=lesson.name)
+    counts = library().labels.counts(lesson.collection, classifier=lesson.name)
     job = newest(lesson, "classify")
     if st.button(
         "Label the whole collection", key="teach-classify", type="primary",
         icon=":material/label:", disabled=job is not None and job.running,
     ):  # fmt: skip
-        library().start_classify(lesson.name, collection=lesson.collection)
+        library().jobs.start_classify(lesson.name, collection=lesson.collection)
         st.rerun()
     if job is not None:
         follow_job(job)
-    on = lesson.name in library().followed(lesson.collection)
+    on = lesson.name in library().classifiers.followed(lesson.collection)
     now = st.toggle(
         "Keep labelling new files", value=on, key=f"teach-follow-{lesson.collection}-{lesson.name}"
     )
     if now != on:
-        library().follow_classifier(lesson.name, collection=lesson.collection, on=now)
+        library().classifiers.follow(lesson.name, collection=lesson.collection, on=now)
         say_later(
             "New files are labelled as they come in." if now else "New files are left unlabelled."
         )
@@ -98,7 +98,7 @@ def _remove(lesson: Lesson) -> None:
     with st.popover("Remove the classifier", icon=":material/delete:"):
         st.caption("It is deleted with the labels that it gave. Labels given by hand stay.")
         if st.button("Remove it", key="teach-remove"):
-            library().remove_classifier(lesson.name)
+            library().classifiers.remove(lesson.name)
             say_later("Removed.")
             st.rerun()
 

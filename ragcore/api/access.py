@@ -2,11 +2,12 @@
 
 `Door` (an ASGI middleware) finds the key of a request. The dependencies below compare its scope
 and its collections with what a route needs; a collection that a key may not see does not exist
-for it. Every call of the library is made within `permits.only(...)` besides (see `work`).
+for it. The library itself is opened for the principal besides (`routes.common.library_of`).
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,10 +16,8 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
 from ragcore.api.problems import Problem
-from ragcore.catalog import permits
-from ragcore.catalog.principals import Principal
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import Library, Principal
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 bearer = HTTPBearer(
@@ -35,6 +34,7 @@ class Here:
 
     id: int
     name: str
+    created_at: dt.datetime
     principal: Principal
 
 
@@ -110,12 +110,11 @@ async def _enter(request: Request, principal: Principal, name: str, scope: str) 
 def find_collection(request: Request, principal: Principal, name: str) -> Here:
     """Raises Problem 404, the same for collections that are not there and not to be seen."""
     library: Library = request.app.state.library
-    with permits.only(principal.collection_ids):
-        try:
-            row = library.catalog.collection(name)
-        except UsageError:
-            raise Problem(404, f"there is no collection {name[:100]!r} for this key") from None
-    return Here(row.id, row.name, principal)
+    try:
+        info = library.for_principal(principal).find_collection(name)
+    except UsageError:
+        raise Problem(404, f"there is no collection {name[:100]!r} for this key") from None
+    return Here(info.id, info.name, info.created_at, principal)
 
 
 Reader = Annotated[Principal, Depends(needs("read"))]

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from itertools import count
 
 from ragcore.api.work import Work
-from ragcore.catalog.keys import Keys
 from ragcore.errors import RagcoreError
+from ragcore.library import Keys
 
 log = logging.getLogger("ragcore.api")
 LOOK_EVERY = 1.0  # seconds

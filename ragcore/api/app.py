@@ -32,8 +32,6 @@ from ragcore.api.routes import (
     system,
 )
 from ragcore.api.work import Work
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -56,19 +54,19 @@ def create_app(
     `hosts` only: for servers that listen to their own computer. `prepare` loads the models at
     the start and goes on with ingests that an earlier server left.
     """
-    settings = library.settings
+    settings = library.admin.settings
     work, metrics = (
         Work(most_waiting=settings.api_waiting, longest_wait=settings.api_longest_wait),
         Metrics(),
     )
-    audit = Audit(library.catalog) if keys_needed else None
-    keys = Keys(library.catalog) if keys_needed else None
+    audit = library.admin.audit if keys_needed else None
+    keys = library.admin.keys if keys_needed else None
     watch = AccountsWatch(keys, work) if keys is not None else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if prepare:
-            await asyncio.to_thread(library.resume_interrupted)
+            await asyncio.to_thread(library.jobs.resume_interrupted)
             library.models.prepare()
         watching = asyncio.create_task(watch.run()) if watch is not None else None
         try:
@@ -77,8 +75,6 @@ def create_app(
             if watching is not None:
                 watching.cancel()
             work.cancel()
-            if audit is not None:
-                await asyncio.to_thread(audit.close)
             await asyncio.to_thread(library.close)
 
     app = FastAPI(
@@ -91,6 +87,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.library, app.state.work, app.state.metrics = library, work, metrics
+    app.state.settings = settings
     app.state.pictures = PictureJobs(work, watch, most_cost=settings.max_image_cost)
     problems.install(app)
     for module in ROUTERS:

@@ -66,8 +66,7 @@ class BoundedRoute(APIRoute):
                 await admit(request)
             limit = IMAGE_BYTES if images else JSON_BYTES
             if form:
-                settings = request.app.state.library.settings
-                limit = settings.ui_upload_mb * 2**20 + FORM_EXTRA
+                limit = request.app.state.settings.ui_upload_mb * 2**20 + FORM_EXTRA
             declared = request.headers.get("content-length", "0")
             if declared.isdigit() and int(declared) > limit:
                 raise _too_large(limit)

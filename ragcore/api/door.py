@@ -23,10 +23,7 @@ from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem, is_openai, problem_of
 from ragcore.api.work import Work
-from ragcore.catalog import permits
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
-from ragcore.catalog.principals import LOCAL, Principal, principal_of
+from ragcore.library import LOCAL, Audit, Keys, Principal, principal_of
 from ragcore.logs import about, fields
 from ragcore.origins import host_name, same_origin
 
@@ -127,11 +124,10 @@ class Door:
             await self._app(scope, receive, send)
             return
         principal = scope["state"]["principal"] = await self._principal(scope)
-        with permits.within(principal.permit()):  # for what is shown, too, after the work is done
-            if principal.key_id is None or self._watch is None:
-                await self._app(scope, receive, send)
-            else:
-                await self._while_live(principal.key_id, scope, receive, send)
+        if principal.key_id is None or self._watch is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._while_live(principal.key_id, scope, receive, send)
 
     async def _while_live(self, key_id: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and break off within a second if the account is over meanwhile."""

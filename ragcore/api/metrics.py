@@ -93,7 +93,7 @@ class Metrics:
         self._tell_jobs(library)
         for (cache, hit), count in caches.lookups().items():
             self._caches.labels(cache, "hit" if hit else "miss").set(count)
-        self._documents.set(sum(library.catalog.document_counts().values()))
+        self._documents.set(sum(library.admin.document_counts().values()))
         self._memory.set(library.models.process_memory())
         self._models.clear()
         for model in library.models.loaded():

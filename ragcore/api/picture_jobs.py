@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.problems import Problem, problem_of
 from ragcore.api.work import Work
-from ragcore.catalog.principals import Principal
 from ragcore.errors import Cancelled
+from ragcore.library import Principal
 from ragcore.types import CancelToken
 
 if TYPE_CHECKING:
-    from ragcore.diffusion import Imagined, ImagineStep
+    from ragcore.library import Imagined, ImagineStep
 
 KEPT_SECONDS = 3600.0
 MOST_OF_ONE = 16  # unfinished, of one principal

@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from ragcore import logs
 from ragcore.api.app import LOOPBACK_NAMES, create_app
 from ragcore.api.work import Work
-from ragcore.catalog.keys import Keys
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -37,7 +36,7 @@ def is_loopback(host: str) -> bool:
 
 def check_exposure(library: Library, host: str, *, keys_needed: bool) -> None:
     """Raises UsageError where keys are needed and there is none that anybody could use."""
-    if keys_needed and not Keys(library.catalog).any_live():
+    if keys_needed and not library.admin.keys.any_live():
         raise UsageError(
             f"to serve on {host} with keys, first make one: `ragcore keys create --name NAME "
             "--scope read`"
@@ -95,9 +94,9 @@ def serve(
     check_exposure(library, host, keys_needed=keys_needed)
     with _listen(host, port) as door:
         app = create_app(library, keys_needed=keys_needed, hosts=[*LOOPBACK_NAMES, host])
-        options = server_config(app, library.settings)
+        options = server_config(app, library.admin.settings)
         config = uvicorn.Config(**options, ssl_certfile=certificate, ssl_keyfile=private_key)
-        logs.adopt_servers(library.settings)
+        logs.adopt_servers(library.admin.settings)
         listening(int(door.getsockname()[1]))
         with suppress(KeyboardInterrupt):  # the way that it is told to stop, not a failure
             _Server(config, app.state.work).run([door])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from ragcore.api.coverage_shapes import CoverageShape
-from ragcore.catalog.browse import ImageInfo, Statistics
-from ragcore.catalog.models import Collection, Document, DocumentPage
-from ragcore.catalog.permits import shown_path
-from ragcore.ingest.jobs import JobInfo
-from ragcore.library import filters
+from ragcore.library import ImageInfo, JobInfo, Statistics, filters
 from ragcore.serialize import hit_json
-from ragcore.types import Hit, Labelled
+from ragcore.types import CollectionInfo, DocumentInfo, Hit, Labelled, PageInfo
 
 MAX_TEXT = 20_000
 
@@ -59,11 +56,11 @@ class CollectionShape(BaseModel):
     adapter: str | None = Field(description="What answers its questions; null: the profile's.")
 
     @classmethod
-    def of(cls, row: Collection, counts: Statistics) -> CollectionShape:
+    def of(cls, info: CollectionInfo, counts: Statistics) -> CollectionShape:
         return cls(
-            adapter=row.settings.get("adapter"),
-            name=row.name,
-            created_at=row.created_at,
+            adapter=info.adapter,
+            name=info.name,
+            created_at=info.created_at,
             documents=counts.documents,
             failed=counts.states.get("failed", 0),
             incomplete=counts.incomplete,
@@ -112,26 +109,26 @@ class DocumentShape(BaseModel):
     ingested_at: datetime
 
     @classmethod
-    def of(cls, row: Document) -> DocumentShape:
+    def of(cls, info: DocumentInfo) -> DocumentShape:
         return cls(
-            id=row.id,
-            name=row.name,
-            title=row.title,
-            path=shown_path(row.path),
-            media_type=row.media_type,
-            size=row.size,
-            state=row.state,
-            error=row.error,
-            warnings=row.warnings,
-            incomplete=row.incomplete,
-            coverage=None if row.coverage is None else CoverageShape(**row.coverage),
-            paged=row.paged,
-            pages=row.page_count,
-            passages=row.passage_count,
-            images=row.image_count,
-            details=row.details,
-            modified_at=row.modified_at,
-            ingested_at=row.ingested_at,
+            id=info.id,
+            name=info.name,
+            title=info.title,
+            path=info.path,
+            media_type=info.media_type,
+            size=info.size,
+            state=info.state,
+            error=info.error,
+            warnings=list(info.warnings),
+            incomplete=info.incomplete,
+            coverage=None if info.coverage is None else CoverageShape(**asdict(info.coverage)),
+            paged=info.paged,
+            pages=info.pages,
+            passages=info.passages,
+            images=info.images,
+            details=dict(info.details),
+            modified_at=info.modified_at,
+            ingested_at=info.ingested_at,
         )
 
 
@@ -151,8 +148,14 @@ class PageShape(BaseModel):
     text: str
 
     @classmethod
-    def of(cls, row: DocumentPage) -> PageShape:
-        return cls(number=row.number, label=row.label, start=row.start, ocr=row.ocr, text=row.text)
+    def of(cls, page: PageInfo) -> PageShape:
+        return cls(
+            number=page.number,
+            label=page.label,
+            start=page.start,
+            ocr=page.ocr,
+            text=page.text,
+        )
 
 
 class ImageShape(BaseModel):
@@ -175,7 +178,7 @@ class ImageShape(BaseModel):
             id=info.id,
             document_id=info.document_id,
             document=info.document,
-            path=shown_path(info.path),
+            path=info.path,
             page=info.page,
             width=info.width,
             height=info.height,
@@ -230,24 +233,13 @@ class JobShape(BaseModel):
             id=info.id,
             kind=info.kind,
             state=info.state,
-            progress=_with_shown_paths(info.progress),
-            report=_with_shown_paths(info.report),
+            progress=info.progress,
+            report=info.report,
             error=info.error,
             created_at=info.created_at,
             updated_at=info.updated_at,
             finished_at=info.finished_at,
         )
-
-
-def _with_shown_paths(values: dict[str, Any]) -> dict[str, Any]:
-    """A job's progress or report with paths as the work at hand may see them."""
-    told = dict(values)
-    if "current" in told:
-        told["current"] = shown_path(str(told["current"]))
-    for name in ("failed", "incomplete"):
-        if isinstance(told.get(name), list):
-            told[name] = [{**one, "path": shown_path(one["path"])} for one in told[name]]
-    return told
 
 
 class JobList(BaseModel):
@@ -300,7 +292,7 @@ class HitShape(BaseModel):
 
     @classmethod
     def of(cls, hit: Hit) -> HitShape:
-        return cls.model_validate({**hit_json(hit), "path": shown_path(hit.path)})
+        return cls.model_validate(hit_json(hit))
 
 
 class LabelRequest(Given):

@@ -1,4 +1,4 @@
-"""The library's work in threads: places by kind, in turns by owner, each for one principal."""
+"""The library's work in threads: places by kind, in turns by owner."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from starlette.requests import Request
 
 from ragcore.api.fair_limiter import FairLimiter
 from ragcore.api.problems import Problem
-from ragcore.catalog import permits
-from ragcore.catalog.principals import Principal
+from ragcore.library import Principal
 from ragcore.types import CancelToken
 
 T = TypeVar("T")
@@ -69,15 +68,10 @@ class Work:
         return await to_thread.run_sync(call, *args, limiter=self._quick)
 
     async def run(self, principal: Principal, call: Callable[[], T], *, kind: str = "search") -> T:
-        """`call()` in a thread, for this principal's collections only."""
-
-        def permitted() -> T:
-            with permits.within(principal.permit()):
-                return call()
-
+        """`call()` in a thread, in turn with what other principals ask for."""
         self._admit(kind, principal.owner)
         async with self._limits[kind].place(principal.owner):
-            return await to_thread.run_sync(permitted, limiter=self._threads)
+            return await to_thread.run_sync(call, limiter=self._threads)
 
     async def answer(
         self, request: Request, principal: Principal, call: Callable[[CancelToken], T]

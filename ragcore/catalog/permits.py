@@ -1,52 +1,54 @@
 """What the work at hand may see and do: asked where a collection is looked up or changed.
 
-Faces with accounts wrap every call of the library in `only(...)`. The names and ids of all other
-collections are then as if they did not exist, for searches, answers and pages alike, and verbs
-above the scope are refused.
+A library that is opened for somebody (`Library.for_principal`) enters their permit with every
+call. The names and ids of all other collections are then as if they did not exist, for searches,
+answers and pages alike; what a call needs stands in `ragcore.library.scopes`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, true
 
 from ragcore.errors import NotPermitted
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 SCOPES = ("read", "write", "admin")  # each may do what those before it may
-Told = Callable[[str, str, bool], None]  # verb, collection, whether it was permitted
+Told = Callable[[str, str, bool], None]  # call, collection, whether it was permitted
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """`collection_ids` None: every collection, those to come as well. `told` hears of each verb
-    that the work at hand begins, for an audit. `key_id` is the account that it is done for."""
+    """`collection_ids` None: every collection, those to come as well. `told` is called for each
+    call of a library that begins, for an audit. `key_id` is the account that it is done for."""
 
     collection_ids: Set[int] | None = None
     scope: str = "admin"
     told: Told | None = None
     key_id: int | None = None
 
+    def may(self, scope: str) -> bool:
+        """Whether `scope` is within it."""
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+    @property
+    def owner(self) -> str:
+        """Separates accounts; the same for the same account."""
+        return "local" if self.key_id is None else f"key {self.key_id}"
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether nobody was asked: the work is that of this process itself."""
+        return self is _EVERYTHING
+
 
 _EVERYTHING = Permit()
 _permit: ContextVar[Permit] = ContextVar("ragcore_permit", default=_EVERYTHING)
-_within: ContextVar[bool] = ContextVar("ragcore_within_a_verb", default=False)
-
-
-@contextmanager
-def only(collection_ids: Set[int] | None, scope: str = "admin") -> Iterator[None]:
-    """Within it, only these collections exist for this thread or task; None: all of them."""
-    with within(Permit(collection_ids, scope)):
-        yield
+_within: ContextVar[bool] = ContextVar("ragcore_within_a_call", default=False)
 
 
 @contextmanager
@@ -59,9 +61,20 @@ def within(permit: Permit) -> Iterator[None]:
         _permit.reset(token)
 
 
-def hold(permit: Permit) -> None:
-    """Let `permit` count from here on, in this thread or task and those that copy its context."""
+def current() -> Permit:
+    """What counts for this thread or task."""
+    return _permit.get()
+
+
+def enter(permit: Permit) -> None:
+    """Begin a call of a library in this context: calls that it makes are part of it."""
     _permit.set(permit)
+    _within.set(True)
+
+
+def is_inside() -> bool:
+    """Whether this is part of a call that was permitted."""
+    return _within.get()
 
 
 def may_see(collection_id: int) -> bool:
@@ -83,7 +96,7 @@ def visible(collection_id: ColumnElement[int] | Any) -> ColumnElement[bool]:
 
 def may(scope: str) -> bool:
     """Whether the work at hand has a scope."""
-    return SCOPES.index(_permit.get().scope) >= SCOPES.index(scope)
+    return _permit.get().may(scope)
 
 
 def account() -> int | None:
@@ -105,48 +118,3 @@ def require_everywhere(scope: str) -> None:
         raise NotPermitted(
             f"this needs the scope {scope} for all collections; yours is limited to some"
         )
-
-
-def verb(scope: str, *, everywhere: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorates a method that needs a scope, with `everywhere` for all collections: it raises
-    NotPermitted without.
-
-    Verbs that another verb calls are part of it: neither asked for nor told.
-    """
-
-    def decorate(method: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(method)
-
-        @wraps(method)
-        def call(*args: P.args, **named: P.kwargs) -> R:
-            permit = _permit.get()
-            if permit is _EVERYTHING or _within.get():
-                return method(*args, **named)
-            allowed = may(scope) and (sees_everything() or not everywhere)
-            if permit.told is not None:
-                given = signature.bind(*args, **named)
-                given.apply_defaults()
-                permit.told(method.__name__, _collection(method.__name__, given.arguments), allowed)
-            if not may(scope):
-                raise NotPermitted(f"this needs the scope {scope}; yours is {permit.scope}")
-            if everywhere:
-                require_everywhere(scope)
-            token = _within.set(True)
-            try:
-                return method(*args, **named)
-            finally:
-                _within.reset(token)
-
-        return call
-
-    return decorate
-
-
-def _collection(verb: str, arguments: Mapping[str, Any]) -> str:
-    """The collection or collections that a verb is about, as far as its arguments tell."""
-    found = arguments.get("collection")
-    if found is None and verb.endswith("_collection"):
-        found = arguments.get("name")
-    if found is None:
-        found = getattr(arguments.get("query"), "collection", "")
-    return ", ".join(found) if isinstance(found, list | tuple) else str(found)

@@ -23,7 +23,7 @@ class Principal:
     @property
     def owner(self) -> str:
         """Tells principals apart; the same for the same account."""
-        return "local" if self.key_id is None else f"key {self.key_id}"
+        return self.permit().owner
 
     def permit(self, told: Told | None = None) -> Permit:
         """What the library may do for them."""

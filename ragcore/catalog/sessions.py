@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
 
-from ragcore.catalog import permits
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.keys import KeyInfo, Keys
 from ragcore.catalog.models import ApiKey, BrowserSession, now
@@ -89,7 +88,6 @@ class Sessions:
             gone = session.execute(delete(BrowserSession).where(BrowserSession.sha256 == sha256))
             return bool(getattr(gone, "rowcount", 0))
 
-    @permits.verb("admin", everywhere=True)
     def all(self) -> Sequence[SessionInfo]:
         """Every session that is not over, the one last used first."""
         live = {info.id: info for info in self._keys.all() if info.state == "live"}
@@ -111,7 +109,6 @@ class Sessions:
             if row.key_id in live and row.stamp == live[row.key_id].stamp
         ]
 
-    @permits.verb("admin", everywhere=True)
     def revoke(self, session_id: int) -> None:
         """End one session by its number. Raises UsageError if there is none."""
         with self._catalog.write() as session:
@@ -121,7 +118,6 @@ class Sessions:
                 f"there is no session {session_id}: `ragcore keys sessions` lists them"
             )
 
-    @permits.verb("admin", everywhere=True)
     def revoke_all_of(self, key_id: int) -> int:
         """End every session of an account; return how many there were."""
         with self._catalog.write() as session:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 
 if TYPE_CHECKING:
-    from ragcore.llm.adapters import AdapterInfo
+    from ragcore.library import AdapterInfo
 
 _replace = click.option("--replace", is_flag=True, help="Take the place of one of this name.")
 
@@ -33,7 +32,7 @@ def list_(as_json: bool) -> None:
     """Every adapter, and the collections that answer with another than the profile's."""
     with Library() as library:
         found = library.adapters.list()
-        chosen = {c.name: library.collection_adapter(c.name) for c in library.collections()}
+        chosen = {c.name: library.adapters.used_by(c.name) for c in library.collections()}
     used = {collection: name for collection, name in chosen.items() if name}
     if as_json:
         print_json({"adapters": [_row(one) for one in found], "collections": used})
@@ -78,7 +77,7 @@ def add(folder: str, name: str | None, replace: bool, as_json: bool) -> None:
 def use(name: str, collection: str, as_json: bool) -> None:
     """Answer a collection's questions with an adapter; none: the bare model; default: undo."""
     with Library() as library:
-        library.use_adapter(name, collection)
+        library.adapters.use(name, collection)
     _done({"collection": collection, "adapter": name}, f"{collection!r}: {name}", as_json)
 
 
@@ -93,7 +92,7 @@ def combine(parts: tuple[str, ...], name: str, replace: bool, as_json: bool) -> 
     if len(weights) < len(parts):
         raise UsageError("name each adapter once")
     with Library() as library:
-        info = library.combine_adapters(weights, name, replace=replace)
+        info = library.adapters.combine(weights, name, replace=replace)
     _made(info, as_json)
 
 
@@ -104,7 +103,7 @@ def combine(parts: tuple[str, ...], name: str, replace: bool, as_json: bool) -> 
 def merge(name: str, folder: str, as_json: bool) -> None:
     """Write base plus adapter as an ordinary model folder (safetensors)."""
     with Library() as library:
-        written = library.adapters.merge(name, Path(folder).expanduser())
+        written = library.adapters.write(name, Path(folder).expanduser())
     _done({"adapter": name, "folder": str(written)}, f"{name} is merged in {written}", as_json)
 
 
@@ -119,7 +118,7 @@ def merge(name: str, folder: str, as_json: bool) -> None:
 def export(name: str, file: str, precision: Any, as_json: bool) -> None:
     """Write base plus adapter as one GGUF file, for llama.cpp."""
     with Library() as library:
-        written = library.adapters.export_gguf(name, Path(file).expanduser(), precision=precision)
+        written = library.adapters.write(name, Path(file).expanduser(), precision=precision)
     _done({"adapter": name, "file": str(written)}, f"{name} is written to {written}", as_json)
 
 
@@ -133,7 +132,7 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
         library.adapters.inspect(name)
         if not yes:
             click.confirm(f"Delete adapter {name!r}?", abort=True, err=True)
-        library.remove_adapter(name)
+        library.adapters.remove(name)
     _done({"removed": name}, f"{name} is deleted", as_json)
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 from ragcore.serialize import answer_json
 from ragcore.types import Answer, Citation
 
@@ -153,7 +152,7 @@ def _numbers(numbers: list[int]) -> str:
 def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:
     """The answer as it is written, then by which model."""
     with Library() as library:
-        for piece in library.ask_picture_stream(Path(image).expanduser(), question, model=model):
+        for piece in library.images.ask_stream(Path(image).expanduser(), question, model=model):
             if not isinstance(piece, str):
                 answer = piece
             elif not as_json:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from ragcore.backup import backup
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
-from ragcore.settings import Settings
+from ragcore.library import Library
 
 
 @click.command("backup")
@@ -20,7 +19,8 @@ def command(file: Path, as_json: bool) -> None:
     Left out: indexes, which are made again, model weights, and the files that were ingested
     where they lie.
     """
-    made = backup(Settings(), file, progress=progress_line())
+    with Library() as library:
+        made = library.admin.backup(file, progress=progress_line())
     if as_json:
         print_json(
             {"path": str(made.path), "files": made.files, "bytes": made.size,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 
 
 @click.command("caption")
@@ -22,7 +21,7 @@ def command(collection: str, model: str, as_json: bool) -> None:
     there.
     """
     with cancel_on_interrupt() as token, Library() as library:
-        report = library.caption_collection(
+        report = library.images.caption_collection(
             collection, model=model, progress=progress_line(), cancel=token
         )
     if as_json:

@@ -24,7 +24,7 @@ def command(context: click.Context) -> None:
 def list_(as_json: bool) -> None:
     """Every trained classifier: what it labels, its way, its accuracy, its classes."""
     with Library() as library:
-        cards = library.classifiers()
+        cards = library.classifiers.list()
     if as_json:
         print_json({"classifiers": [dataclasses.asdict(card) for card in cards]})
         return
@@ -46,8 +46,8 @@ def list_(as_json: bool) -> None:
 def inspect(name: str, as_json: bool) -> None:
     """Everything that is known of a classifier: classes, scores, table, doubtful labels."""
     with Library() as library:
-        card = library.classifier(name)
-        results = library.classifier_results(name)
+        card = library.classifiers.get(name)
+        results = library.classifiers.results(name)
     if as_json:
         print_json({**dataclasses.asdict(card), "results": results})
         return
@@ -71,10 +71,10 @@ def inspect(name: str, as_json: bool) -> None:
 def remove(name: str, yes: bool) -> None:
     """Delete a classifier and the labels it gave. Labels that people gave stay."""
     with Library() as library:
-        library.classifier(name)
+        library.classifiers.get(name)
         if not yes:
             click.confirm(f"Delete classifier {name!r} and all labels that it gave?", abort=True)
-        library.remove_classifier(name)
+        library.classifiers.remove(name)
     echo(f"{name} is deleted")
 
 

@@ -6,10 +6,9 @@ import dataclasses
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 
 
 @click.command("classify")
@@ -28,15 +27,17 @@ def command(name: str, collection: str, follow: bool, unfollow: bool, as_json: b
         raise UsageError("--follow and --unfollow exclude each other")
     with Library() as library:
         if unfollow:
-            library.follow_classifier(name, collection=collection, on=False)
+            library.classifiers.follow(name, collection=collection, on=False)
             echo(f"new files of {collection} are no longer labelled by {name}", err=as_json)
             if as_json:
-                print_json({"classifier": name, "followed": library.followed(collection)})
+                print_json(
+                    {"classifier": name, "followed": library.classifiers.followed(collection)}
+                )
             return
-        report = library.classify(name, collection=collection, progress=progress_line())
+        report = library.classifiers.classify(name, collection=collection, progress=progress_line())
         if follow:
-            library.follow_classifier(name, collection=collection)
-        followed = library.followed(collection)
+            library.classifiers.follow(name, collection=collection)
+        followed = library.classifiers.followed(collection)
     if as_json:
         print_json({**dataclasses.asdict(report), "followed": followed})
         return

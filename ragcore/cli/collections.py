@@ -42,7 +42,7 @@ def create(name: str, as_json: bool) -> None:
 def rename(name: str, new_name: str, as_json: bool) -> None:
     """Give a collection another name."""
     with Library() as library:
-        library.rename_collection(name, new_name)
+        library.admin.rename_collection(name, new_name)
     _done({"renamed": name, "to": new_name}, f"{name!r} is now {new_name!r}", as_json)
 
 
@@ -60,7 +60,7 @@ def set_(name: str, passage_tokens: int | None, overlap: int | None, as_json: bo
     if passage_tokens is None and overlap is None:
         raise UsageError("give --passage-tokens, --overlap, or both")
     with Library() as library:
-        others = library.set_passages(name, tokens=passage_tokens, overlap=overlap)
+        others = library.admin.set_passages(name, tokens=passage_tokens, overlap=overlap)
     chosen: dict[str, object] = {
         "passage_tokens": passage_tokens,
         "overlap": overlap,
@@ -77,10 +77,10 @@ def set_(name: str, passage_tokens: int | None, overlap: int | None, as_json: bo
 def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete a collection with its indexes. The files that it was made from stay."""
     with Library() as library:
-        count = library.statistics(name).documents
+        count = library.documents.statistics(name).documents
         if not yes:
             _confirm(f"Delete collection {name!r} with {count} documents?")
-        library.delete_collection(name)
+        library.admin.delete_collection(name)
     _done({"deleted": name, "documents": count}, f"deleted {name!r} ({count} documents)", as_json)
 
 
@@ -95,7 +95,7 @@ def _list(as_json: bool) -> None:
     with Library() as library:
         rows = []
         for collection in library.collections():
-            counts = library.statistics(collection.name)
+            counts = library.documents.statistics(collection.name)
             rows.append(
                 {
                     "name": collection.name,

@@ -42,7 +42,7 @@ def command(ctx: click.Context, page: bool, remove: bool) -> None:
     another by an altered copy of it, then opens the browser pages (Ctrl-C stops them).
     """
     with Library() as library:
-        folder = library.settings.home / "demo"
+        folder = library.admin.settings.home / "demo"
         if remove:
             _remove(library, folder)
             return
@@ -61,12 +61,9 @@ def command(ctx: click.Context, page: bool, remove: bool) -> None:
 
 
 def _fetch_models(library: Library) -> None:
-    from ragcore.weights import WeightStore, load_profile
-
-    settings = library.settings
-    profile = load_profile(settings)
-    echo(f"Models of profile {profile.name}, in {settings.weights_cache}")
-    WeightStore(settings).pull_profile(profile, progress_line())
+    where = library.admin.settings.weights_cache
+    echo(f"Models of profile {library.models.profile.name}, in {where}")
+    library.models.pull(progress=progress_line())
 
 
 def copy_files(folder: Path) -> list[Path]:
@@ -166,10 +163,10 @@ def _remove(library: Library, folder: Path) -> None:
         done = f"removed {folder}" if existed else "there is no demo to remove"
         echo(done)
         return
-    count = library.forget_missing([folder], collection=COLLECTION)
-    left = library.statistics(COLLECTION).documents
+    count = library.documents.forget_missing([folder], collection=COLLECTION)
+    left = library.documents.statistics(COLLECTION).documents
     if not left:
-        library.delete_collection(COLLECTION)
+        library.admin.delete_collection(COLLECTION)
     kept = f"; {left} other documents of collection {COLLECTION!r} stay" if left else ""
     echo(f"removed {folder} and {count} documents{kept}")
-    echo(f"The models stay in {library.settings.weights_cache}")
+    echo(f"The models stay in {library.admin.settings.weights_cache}")

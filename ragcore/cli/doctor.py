@@ -18,10 +18,8 @@ def command(ctx: click.Context, repair: bool, quick: bool, as_json: bool) -> Non
 
     Exit code 0: all is well (or was mended), 1: there are problems.
     """
-    from ragcore.doctor import examine
-
     with Library() as library:
-        diagnosis = examine(library, repair=repair, verify=not quick)
+        diagnosis = library.admin.doctor(repair=repair, verify=not quick)
     if as_json:
         print_json(
             {

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.catalog.coverage import coverage_of
 from ragcore.cli.output import as_json_option, echo, print_json
-from ragcore.errors import UsageError
-from ragcore.library import Library
-from ragcore.types import Coverage, PartCounts
-
-if TYPE_CHECKING:
-    from ragcore.catalog.models import Document
+from ragcore.library import DEFAULT_COLLECTION, Library
+from ragcore.types import Coverage, DocumentInfo, PartCounts
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 
@@ -41,12 +36,12 @@ def command() -> None:
 def list_(collection: str, as_json: bool, **how: Any) -> None:
     """List documents: what they are, what was read from them, why one failed."""
     with Library() as library:
-        rows, total = library.documents(collection, **how)
+        rows, total = library.documents.list(collection, **how)
     if as_json:
         print_json({"documents": [_values(row) for row in rows], "total": total})
         return
     for row in rows:
-        held = f"{row.page_count} pages, {row.passage_count} passages, {row.image_count} pictures"
+        held = f"{row.pages} pages, {row.passages} passages, {row.images} pictures"
         state = "" if row.state == "ready" else f"  {row.state}: {row.error}"
         missing = "  incomplete" if row.incomplete else ""
         echo(f"{row.id:>6}  {row.path}  ({held}){state}{missing}")
@@ -61,7 +56,7 @@ def list_(collection: str, as_json: bool, **how: Any) -> None:
 def show(document: str, collection: str, as_json: bool) -> None:
     """Show what of a document was read, recognized or skipped, and why."""
     with Library() as library:
-        row = library.document(_document_id(library, collection, document))
+        row = library.documents.get(library.documents.find(document, collection=collection))
     if as_json:
         print_json(_values(row))
         return
@@ -71,8 +66,8 @@ def show(document: str, collection: str, as_json: bool) -> None:
     echo(f"type         {row.media_type or 'unknown'}, {row.size:,} bytes")
     echo(f"state        {row.state}{': ' if row.error else ''}{row.error}")
     if row.state != "failed":
-        echo(f"stored       {row.passage_count} passages, {row.image_count} images")
-    for line in _coverage_lines(coverage_of(row.coverage)):
+        echo(f"stored       {row.passages} passages, {row.images} images")
+    for line in _coverage_lines(row.coverage):
         echo(line)
     if row.coverage is None:
         for warning in row.warnings:
@@ -101,7 +96,7 @@ def _coverage_lines(coverage: Coverage | None) -> list[str]:
     return [*lines, *(missing or ["missing      nothing"])]
 
 
-def _values(row: Document) -> dict[str, Any]:
+def _values(row: DocumentInfo) -> dict[str, Any]:
     return {
         "id": row.id,
         "path": row.path,
@@ -111,10 +106,10 @@ def _values(row: Document) -> dict[str, Any]:
         "error": row.error,
         "warnings": row.warnings,
         "incomplete": row.incomplete,
-        "coverage": row.coverage,
-        "pages": row.page_count,
-        "passages": row.passage_count,
-        "images": row.image_count,
+        "coverage": None if row.coverage is None else asdict(row.coverage),
+        "pages": row.pages,
+        "passages": row.passages,
+        "images": row.images,
         "bytes": row.size,
         "modified": row.modified_at,
         "ingested": row.ingested_at,
@@ -128,26 +123,9 @@ def _values(row: Document) -> dict[str, Any]:
 def remove(documents: tuple[str, ...], collection: str, as_json: bool) -> None:
     """Take documents out of a collection, by number or path. Their files stay."""
     with Library() as library:
-        ids = [_document_id(library, collection, given) for given in documents]
-        removed = library.remove_documents(ids, collection=collection)
+        ids = [library.documents.find(given, collection=collection) for given in documents]
+        removed = library.documents.remove(ids, collection=collection)
     if as_json:
         print_json({"removed": removed})
     else:
         echo(f"{removed} removed from {collection!r}")
-
-
-def _document_id(library: Library, collection: str, given: str) -> int:
-    """Raises UsageError if the collection has no such document."""
-    import os
-
-    from ragcore.catalog.documents import known_files
-
-    row = library.catalog.collection(collection)
-    with library.catalog.read() as session:
-        known = known_files(session, row.id)
-    if given.isdecimal():
-        if int(given) in {file.id for file in known.values()}:
-            return int(given)
-    elif found := known.get(given) or known.get(os.path.abspath(os.path.expanduser(given))):
-        return found.id
-    raise UsageError(f"collection {collection!r} has no document {given}")

@@ -10,7 +10,7 @@ import click
 
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
-from ragcore.settings import Settings
+from ragcore.library import Library
 
 
 @click.group("eval")
@@ -35,11 +35,10 @@ def retrieval(beir_dir: str, rerank_queries: int, as_json: bool) -> None:
     those of the default search; beside them stand dense, lexical, fused and reranked search.
     """
     folder = _there(beir_dir, "folder")
-    from ragcore.evals.retrieval import evaluate_retrieval
-
-    result = evaluate_retrieval(
-        folder, settings=Settings(), rerank_queries=rerank_queries, progress=progress_line()
-    )
+    with Library() as library:
+        result = library.evals.retrieval(
+            folder, rerank_queries=rerank_queries, progress=progress_line()
+        )
     _show(result, as_json)
 
 
@@ -53,11 +52,9 @@ def images(directory: str, as_json: bool) -> None:
     or gallery.jsonl with queries.jsonl.
     """
     folder = _there(directory, "folder")
-    from ragcore.evals.images import evaluate_images
-    from ragcore.models import Models
-
-    models = Models(Settings())
-    _show(evaluate_images(folder, models=models, progress=progress_line()), as_json)
+    with Library() as library:
+        result = library.evals.images(folder, progress=progress_line())
+    _show(result, as_json)
 
 
 @command.command("qa")
@@ -97,22 +94,19 @@ def qa(
 ) -> None:
     """Answers on questions with known answers (*.jsonl or *.jsonl.gz)."""
     path = _there(file, "file")
-    from ragcore.evals.qa import evaluate_qa
-    from ragcore.models import Models
-
-    settings = Settings()
-    how |= {"settings": settings, "models": Models(settings), "progress": progress_line()}
-    result = evaluate_qa(
-        path,
-        adapter=adapter,
-        details=Path(details) if details else None,
-        plot=Path(plot) if plot else None,
-        **how,
-    )
-    if not base:
+    how |= {"progress": progress_line()}
+    with Library() as library:
+        result = library.evals.qa(
+            path,
+            adapter=adapter,
+            details=Path(details) if details else None,
+            plot=Path(plot) if plot else None,
+            **how,
+        )
+        bare = library.evals.qa(path, adapter="none", **how) if base else None
+    if bare is None:
         _show(result, as_json)
         return
-    bare = evaluate_qa(path, adapter="none", **how)
     if as_json:
         print_json({**result, "base": bare})
         return
@@ -134,11 +128,8 @@ def chat(file: str, collection: str, k: int, as_json: bool) -> None:
     A line of FILE is {"turns": [{"question", "stands_alone", "answer", "evidence"}, ...]}.
     """
     path = _there(file, "file")
-    from ragcore.evals.chat import evaluate_chat
-
-    result = evaluate_chat(
-        path, settings=Settings(), collection=collection, k=k, progress=progress_line()
-    )
+    with Library() as library:
+        result = library.evals.chat(path, collection=collection, k=k, progress=progress_line())
     missed = result["missed"] if as_json else [m["rewritten"] for m in result["missed"]]
     _show({**result, "missed": missed}, as_json)
 
@@ -158,16 +149,14 @@ def captions(
     the nearest training picture's caption as a comparison.
     """
     folder = _there(directory, "folder")
-    from ragcore.evals.captions import evaluate_captions
-
-    result = evaluate_captions(
-        folder,
-        settings=Settings(),
-        model=model,
-        limit=limit,
-        details=Path(details) if details else None,
-        progress=progress_line(),
-    )
+    with Library() as library:
+        result = library.evals.captions(
+            folder,
+            model=model,
+            limit=limit,
+            details=Path(details) if details else None,
+            progress=progress_line(),
+        )
     _show(result, as_json)
 
 
@@ -213,15 +202,13 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
     the real icons, says whether a picture shows what was asked for.
     """
     folder = _there(directory, "folder")
-    from ragcore.evals.diffusion import evaluate_diffusion
-
-    result = evaluate_diffusion(
-        folder,
-        settings=Settings(),
-        pictures=Path(pictures) if pictures else None,
-        progress=progress_line(),
-        **how,
-    )
+    with Library() as library:
+        result = library.evals.diffusion(
+            folder,
+            pictures=Path(pictures) if pictures else None,
+            progress=progress_line(),
+            **how,
+        )
     _show(result, as_json)
 
 
@@ -246,17 +233,14 @@ def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool
     labels shows what chance does.
     """
     folder = _there(directory, "folder")
-    from ragcore.evals.probe import evaluate_probe
-    from ragcore.models import Models
-
-    result = evaluate_probe(
-        folder,
-        models=Models(Settings()),
-        count=count,
-        seed=seed,
-        save=Path(save) if save else None,
-        progress=progress_line(),
-    )
+    with Library() as library:
+        result = library.evals.probe(
+            folder,
+            count=count,
+            seed=seed,
+            save=Path(save) if save else None,
+            progress=progress_line(),
+        )
     _show(result, as_json)
 
 

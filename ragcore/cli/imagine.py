@@ -58,12 +58,12 @@ def command(
 
     The PNG carries everything that is needed to make it again.
     """
-    from ragcore.diffusion import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
+    from ragcore.library import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
 
     target = _target(output)
     with Library() as library:
         if recipe is not None:
-            request, _ = library.recipe_of(recipe)
+            request, _ = library.diffusion.recipe(recipe)
         else:
             request = ImagineRequest(
                 **plain,

@@ -7,11 +7,10 @@ from contextlib import redirect_stdout
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.interrupt import cancel_on_interrupt
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 
 _MOST_SKIPPED = 20  # lines about files that a source passed over
 

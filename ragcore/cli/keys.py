@@ -10,11 +10,9 @@ from typing import Any
 
 import click
 
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
 from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import SCOPES, KeyInfo, Library
 
 _UNITS = {"h": dt.timedelta(hours=1), "d": dt.timedelta(days=1), "w": dt.timedelta(weeks=1)}
 
@@ -48,7 +46,7 @@ def create(
     """Make a key and print it, for the only time."""
     lifetime = parse_time(expires) if expires else None
     with Library() as library:
-        key, info = Keys(library.catalog).create(
+        key, info = library.admin.keys.create(
             name,
             scope=scope,
             collections=collections,
@@ -63,7 +61,7 @@ def create(
 def list_(as_json: bool) -> None:
     """List the keys, those that are over as well."""
     with Library() as library:
-        infos = Keys(library.catalog).all()
+        infos = library.admin.keys.all()
     if as_json:
         print_json({"keys": [_shown(info) for info in infos]})
         return
@@ -80,7 +78,7 @@ def list_(as_json: bool) -> None:
 def password(which: str, remove: bool, as_json: bool) -> None:
     """Ask for a password for the pages, for the key of this number or first letters."""
     with Library() as library:
-        info = Keys(library.catalog).set_password(which, None if remove else _ask_password())
+        info = library.admin.keys.set_password(which, None if remove else _ask_password())
     if as_json:
         print_json(_shown(info))
     else:
@@ -93,7 +91,7 @@ def password(which: str, remove: bool, as_json: bool) -> None:
 def renew(which: str, as_json: bool) -> None:
     """Replace a key by another with the same rights, and print it, for the only time."""
     with Library() as library:
-        key, info = Keys(library.catalog).renew(which)
+        key, info = library.admin.keys.renew(which)
     _show_key(key, info, as_json)
 
 
@@ -103,7 +101,7 @@ def renew(which: str, as_json: bool) -> None:
 def revoke(which: str, as_json: bool) -> None:
     """End a key, given by its number or its first letters, at once."""
     with Library() as library:
-        info = Keys(library.catalog).revoke(which)
+        info = library.admin.keys.revoke(which)
     if as_json:
         print_json({"revoked": _shown(info)})
     else:
@@ -116,7 +114,7 @@ def revoke(which: str, as_json: bool) -> None:
 def disable(which: str, as_json: bool) -> None:
     """Shut an account out for now: key, logins, answers under way and jobs end at once."""
     with Library() as library:
-        info = Keys(library.catalog).disable(which)
+        info = library.admin.keys.disable(which)
     _show_state(info, as_json)
 
 
@@ -126,7 +124,7 @@ def disable(which: str, as_json: bool) -> None:
 def enable(which: str, as_json: bool) -> None:
     """Let a disabled account in again. Its logins begin anew."""
     with Library() as library:
-        info = Keys(library.catalog).enable(which)
+        info = library.admin.keys.enable(which)
     _show_state(info, as_json)
 
 
@@ -135,7 +133,7 @@ def enable(which: str, as_json: bool) -> None:
 def sessions(as_json: bool) -> None:
     """List who is logged in to the pages, the one last seen first."""
     with Library() as library:
-        found = library.sessions.all()
+        found = library.admin.sessions.all()
     if as_json:
         print_json({"sessions": [asdict(one) for one in found]})
         return
@@ -158,8 +156,8 @@ def end_session(numbers: tuple[int, ...], key: int | None, as_json: bool) -> Non
         raise UsageError("name sessions by their numbers, or an account by --key NUMBER")
     with Library() as library:
         for number in numbers:
-            library.sessions.revoke(number)
-        count = len(numbers) + (library.sessions.revoke_all_of(key) if key is not None else 0)
+            library.admin.sessions.revoke(number)
+        count = len(numbers) + (library.admin.sessions.revoke_all_of(key) if key is not None else 0)
     if as_json:
         print_json({"ended": count})
     else:
@@ -175,7 +173,7 @@ def end_session(numbers: tuple[int, ...], key: int | None, as_json: bool) -> Non
 def audit(limit: int, key: int | None, refused: bool, forget: str | None, as_json: bool) -> None:
     """Show who did what over the HTTP API, and how it ended."""
     with Library() as library:
-        log = Audit(library.catalog)
+        log = library.admin.audit
         if forget:
             count = log.forget(dt.datetime.now(dt.UTC) - parse_time(forget))
             if as_json:

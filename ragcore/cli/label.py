@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UnreadableFile, UsageError
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 from ragcore.types import Label
 
 
@@ -83,7 +82,7 @@ def _label_files(
     found, failed = [], []
     for path in images:
         try:
-            (best,) = library.label_pictures([path], names, top=top)
+            (best,) = library.images.label([path], names, top=top)
         except UnreadableFile as error:
             failed.append({"path": path, "error": str(error)})
         else:

@@ -8,11 +8,10 @@ import time
 
 import click
 
-from ragcore.catalog.keys import KeyInfo, Keys
 from ragcore.cli.output import echo
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.extras import require_extra
-from ragcore.library import Library
+from ragcore.library import KeyInfo, Keys, Library
 
 
 @click.command("mcp")
@@ -45,7 +44,7 @@ def command(
     from ragcore.mcp import make_server
 
     with Library() as library:
-        keys = Keys(library.catalog)
+        keys = library.admin.keys
         info = keys.named(account) if account is not None else None
         server = make_server(
             library, collections=collections, write=write, allow=folders, account=info

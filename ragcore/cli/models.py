@@ -11,10 +11,10 @@ import click
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
-from ragcore.settings import Settings, save_setting
+from ragcore.settings import Settings
 
 if TYPE_CHECKING:
-    from ragcore.weights import Profile
+    from ragcore.library import Profile
 
 
 @click.group("models")
@@ -26,22 +26,20 @@ def command() -> None:
 @as_json_option
 def list_(as_json: bool) -> None:
     """List the profile's models and every known set of weights."""
-    from ragcore.weights import SAFE_SUFFIXES, WeightStore, load_profile, profile_names
-
-    settings = Settings()
-    profile = load_profile(settings)
-    status = WeightStore(settings).status()
+    with Library() as library:
+        profile, profiles = library.models.profile, library.models.profiles()
+        status = library.models.weights()
     if as_json:
         print_json(
             {
                 "profile": profile.name,
-                "profiles": profile_names(),
+                "profiles": profiles,
                 "parts": dict(_parts(profile)),
                 "weights": status,
             }
         )
         return
-    echo(f"profile {profile.name} (there are {', '.join(profile_names())}, or a TOML file)")
+    echo(f"profile {profile.name} (there are {', '.join(profiles)}, or a TOML file)")
     for part, name in _parts(profile):
         echo(f"  {part:<20} {name}")
     echo("weights")
@@ -55,9 +53,8 @@ def list_(as_json: bool) -> None:
             echo(f"  {'':<24} trained on: {one.training_data}")
         if one.commit:
             echo(f"  {'':<24} commit {one.commit}")
-        for path, digest in one.sha256.items():
-            if Path(path).suffix in SAFE_SUFFIXES:
-                echo(f"  {'':<24} sha256 {digest}  {path}")
+        for path, digest in one.checked.items():
+            echo(f"  {'':<24} sha256 {digest}  {path}")
 
 
 @command.command("pull")
@@ -66,16 +63,8 @@ def list_(as_json: bool) -> None:
 @as_json_option
 def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """Fetch weights by name, or all that the profile needs. What is there is not fetched again."""
-    from ragcore.weights import WeightStore, load_profile
-
-    settings = Settings()
-    store, show = WeightStore(settings), progress_line()
-    if names:
-        folders = {name: store.ensure(name, show) for name in names}
-    else:
-        folders = store.pull_profile(load_profile(settings), show)
-    if verify:
-        folders = {name: store.repair(name, show) for name in folders}
+    with Library() as library:
+        folders = library.models.pull(names, verify=verify, progress=progress_line())
     if as_json:
         print_json({"weights": {name: str(folder) for name, folder in folders.items()}})
         return
@@ -100,12 +89,12 @@ def use(profile: str | None, collection: str | None, as_json: bool) -> None:
     result: dict[str, Any] = {"profile": settings.profile}
     with Library(settings) as library:
         if collection is not None:
-            library.catalog.collection(collection)  # an unknown one is an error before any work
+            library.find_collection(collection)  # an unknown one is an error before any work
             result["collection"] = collection
-            result["embedded"] = library.reembed(collection, progress=progress_line())
-        result["others"] = library.collections_of_other_models()
-    if profile is not None:
-        save_setting(settings.home, "profile", settings.profile)
+            result["embedded"] = library.admin.reembed(collection, progress=progress_line())
+        result["others"] = library.models.others()
+        if profile is not None:
+            library.models.use_profile()
     if as_json:
         print_json(result)
         return
@@ -126,14 +115,14 @@ def use(profile: str | None, collection: str | None, as_json: bool) -> None:
 
 def _chosen(profile: str) -> Settings:
     """The settings with this profile. Raises UsageError if it is none, or cannot be stored."""
-    from ragcore.weights import load_profile, profile_names
-
     present = Settings()
     chosen = profile
-    if profile not in profile_names() and profile.endswith(".toml"):
-        chosen = str(Path(profile).expanduser().absolute())
+    with Library(present) as library:
+        if profile not in library.models.profiles() and profile.endswith(".toml"):
+            chosen = str(Path(profile).expanduser().absolute())
     wanted = Settings(home=present.home, profile=chosen)
-    load_profile(wanted)
+    with Library(wanted) as library:
+        library.models.profile  # noqa: B018 - raises if it is none
     if os.environ.get("RAGCORE_PROFILE", chosen) != chosen:
         raise UsageError("RAGCORE_PROFILE is set and overrides the stored profile: unset it")
     return wanted

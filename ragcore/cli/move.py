@@ -9,8 +9,8 @@ import click
 
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
+from ragcore.library import Library
 from ragcore.redaction import has_secret
-from ragcore.settings import Settings
 
 
 @click.command("move")
@@ -48,9 +48,6 @@ def command(
     Everything is compared before the new place is written to the settings; the old one stays
     as it was. Stop servers first and start them again afterwards: they go on with the old one.
     """
-    from ragcore.move import clear_vectors, move_library
-
-    settings = Settings()
     database = _typed(database, "Database URL")
     vectors_token = _typed(vectors_token, "Token")
     if has_secret(database or "") or has_secret(vectors or ""):
@@ -62,7 +59,8 @@ def command(
     if clear:
         if database or vectors:
             raise UsageError("--clear goes alone: move first")
-        place = clear_vectors(settings, clear)
+        with Library() as library:
+            place = library.admin.clear_vectors(clear)
         if as_json:
             print_json({"cleared": place})
         else:
@@ -70,13 +68,13 @@ def command(
         return
     if not database and not vectors:
         raise UsageError("say where to: --database URL, --vectors PLACE or both")
-    moved = move_library(
-        settings,
-        database=database,
-        vectors=vectors,
-        vectors_token=vectors_token,
-        progress=progress_line(),
-    )
+    with Library() as library:
+        moved = library.admin.move(
+            database=database,
+            vectors=vectors,
+            vectors_token=vectors_token,
+            progress=progress_line(),
+        )
     if as_json:
         print_json(moved)
         return

@@ -18,7 +18,7 @@ def command(as_json: bool) -> None:
     Everything is loaded once to find out. What ships with ragcore is listed too.
     """
     with Library() as library:
-        listed = library.plugins()
+        listed = library.admin.plugins()
     if as_json:
         print_json({"plugins": listed})
         return

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
-from ragcore.recover import recover
-from ragcore.settings import Settings
+from ragcore.library import Library
 
 _MOST = 20  # documents that are named
 
@@ -21,7 +20,8 @@ def command(folder: Path, as_json: bool) -> None:
 
     The old home is not changed. Documents that lost something are read again by the next ingest.
     """
-    found = recover(Settings(), folder, progress=progress_line())
+    with Library() as library:
+        found = library.admin.recover(folder, progress=progress_line())
     if as_json:
         print_json(
             {"home": str(folder.expanduser().absolute()), "rows": found.rows, "lost": found.lost,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ragcore.backup import restore
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
+from ragcore.library import Library
 from ragcore.settings import Settings
 
 
@@ -23,7 +23,8 @@ def command(file: Path, replace: bool, check: bool, as_json: bool) -> None:
     The archive's files and database are checked before anything is replaced.
     """
     settings = Settings()
-    found = restore(file, settings, replace=replace, check=check, progress=progress_line())
+    with Library(settings) as library:
+        found = library.admin.restore(file, replace=replace, check=check, progress=progress_line())
     if as_json:
         print_json(
             {"home": str(settings.home), "files": found.files, "bytes": found.size,

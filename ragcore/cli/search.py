@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import as_json_option, echo, print_json, shorten
 from ragcore.errors import UsageError
-from ragcore.library import Library, filters
+from ragcore.library import DEFAULT_COLLECTION, Library, filters
 from ragcore.serialize import hit_json
 from ragcore.types import SearchQuery, SearchResult
 

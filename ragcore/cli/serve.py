@@ -49,7 +49,7 @@ def command(
     def tell(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
         where = f"serving on {scheme}://{shown}:{port} ({guarded})"
-        if library.settings.log_format == "json":
+        if library.admin.settings.log_format == "json":
             logging.getLogger("ragcore.api").info(where)
         else:
             echo(f"{where}; Ctrl-C stops", err=True)

@@ -11,7 +11,7 @@ import click
 
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
-from ragcore.settings import Settings
+from ragcore.library import Library
 
 _recipe = click.argument("recipe", metavar="RECIPE.toml")
 _fresh = click.option("--fresh", is_flag=True, help="Start anew, even if a run can be resumed.")
@@ -36,9 +36,8 @@ def command() -> None:
 def clip(recipe: str, fresh: bool, as_json: bool) -> None:
     """Tune an image-text model on pictures with captions."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.clip import tune_clip
-
-    report = tune_clip(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    with Library() as library:
+        report = library.training.clip(path, progress=progress_line(), resume=not fresh)
     _show(report, as_json)
 
 
@@ -49,9 +48,8 @@ def clip(recipe: str, fresh: bool, as_json: bool) -> None:
 def lora(recipe: str, fresh: bool, as_json: bool) -> None:
     """Train a low-rank adapter of a language model."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.lora import tune_lora
-
-    report = tune_lora(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    with Library() as library:
+        report = library.training.lora(path, progress=progress_line(), resume=not fresh)
     _show(report, as_json)
 
 
@@ -67,11 +65,10 @@ def calibration(questions: str, adapter: str | None, limit: int | None, as_json:
     result from then on, with the same model and adapter.
     """
     path = _recipe_file(questions)
-    from ragcore.tuning.calibration import calibrate_model
-
-    file, found, scores = calibrate_model(
-        path, settings=Settings(), adapter=adapter, limit=limit, progress=progress_line()
-    )
+    with Library() as library:
+        file, found, scores = library.training.calibration(
+            path, adapter=adapter, limit=limit, progress=progress_line()
+        )
     if as_json:
         print_json({"file": str(file), **dataclasses.asdict(found), "scores": scores})
         return
@@ -95,16 +92,14 @@ def diffusion(
 ) -> None:
     """Train a latent diffusion model of small pictures from scratch."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.diffusion import STAGES, tune_diffusion
-
-    report = tune_diffusion(
-        path,
-        settings=Settings(),
-        stages=stages or STAGES,
-        max_minutes=max_minutes,
-        progress=progress_line(),
-        resume=not fresh,
-    )
+    with Library() as library:
+        report = library.training.diffusion(
+            path,
+            stages=stages,
+            max_minutes=max_minutes,
+            progress=progress_line(),
+            resume=not fresh,
+        )
     _show(report, as_json)
 
 
@@ -116,15 +111,10 @@ def diffusion(
 def controlnet(recipe: str, max_minutes: float | None, fresh: bool, as_json: bool) -> None:
     """Train a ControlNet over a frozen diffusion model."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.controlnet import tune_controlnet
-
-    report = tune_controlnet(
-        path,
-        settings=Settings(),
-        max_minutes=max_minutes,
-        progress=progress_line(),
-        resume=not fresh,
-    )
+    with Library() as library:
+        report = library.training.controlnet(
+            path, max_minutes=max_minutes, progress=progress_line(), resume=not fresh
+        )
     _show(report, as_json)
 
 
@@ -140,18 +130,11 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
     """Teach categories of your own from labelled pictures or texts."""
     path = _recipe_file(recipe)
     from ragcore.cli.classifiers import show_table
-    from ragcore.library import Library
-    from ragcore.tuning.classifier_recipe import ClassifierRecipe
-    from ragcore.tuning.recipe import read_recipe
 
-    read = read_recipe(path, ClassifierRecipe)
-    if ways:
-        chosen = tuple(dict.fromkeys(ways))
-        curve_ways = tuple(way for way in read.curve_ways if way in chosen)
-        changed = read.model_copy(update={"ways": chosen, "curve_ways": curve_ways})
-        read = changed.within(path.absolute().parent)
     with Library() as library:
-        report = library.tune_classifier(read, progress=progress_line(), resume=not fresh)
+        report = library.training.classifier(
+            path, ways=ways, progress=progress_line(), resume=not fresh
+        )
     if as_json:
         print_json(dataclasses.asdict(report))
         return
@@ -172,9 +155,8 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
 def projector(recipe: str, fresh: bool, as_json: bool) -> None:
     """Teach a language model to answer about pictures."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.projector import tune_projector
-
-    report = tune_projector(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    with Library() as library:
+        report = library.training.projector(path, progress=progress_line(), resume=not fresh)
     _show(report, as_json)
 
 
@@ -185,9 +167,8 @@ def projector(recipe: str, fresh: bool, as_json: bool) -> None:
 def reader(recipe: str, fresh: bool, as_json: bool) -> None:
     """Train an extractive reader: answer spans, passages, and questions without an answer."""
     path = _recipe_file(recipe)
-    from ragcore.tuning.extractive import tune_reader
-
-    report = tune_reader(path, settings=Settings(), progress=progress_line(), resume=not fresh)
+    with Library() as library:
+        report = library.training.reader(path, progress=progress_line(), resume=not fresh)
     _show(report, as_json)
 
 

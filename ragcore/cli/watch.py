@@ -9,10 +9,9 @@ from types import FrameType
 
 import click
 
-from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.cli.output import echo
 from ragcore.extras import require_extra
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library
 from ragcore.types import IngestReport
 
 
@@ -33,7 +32,6 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
     Ctrl-C ends it after the batch at hand. It may run beside `ragcore serve` and `ragcore ui`.
     """
     require_extra("watch", "watched folders")
-    from ragcore.library.watching import Watcher
 
     def told(report: IngestReport) -> None:
         if as_json:
@@ -49,8 +47,8 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
             echo(f"{done} ({report.seconds:.1f} s)")
 
     with Library() as library:
-        watcher = Watcher(
-            library, paths, collection=collection, compare_every=compare_every, told=told
+        watcher = library.watch(
+            paths, collection=collection, compare_every=compare_every, told=told
         )
 
         def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -139,7 +139,6 @@ class Jobs:
             rows = session.execute(query.group_by(Job.kind, Job.state)).all()
         return {(kind, state): count for kind, state, count in rows}
 
-    @permits.verb("write")
     def cancel(self, job_id: int) -> None:
         """Ask a job to stop, also one of another process. Raises UsageError if there is none."""
         self.get(job_id)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ragcore.catalog import Catalog, permits
+from ragcore.catalog import Catalog
 from ragcore.errors import RagcoreError, TooLarge
 from ragcore.ingest.upload_ledger import UploadLedger
 from ragcore.private_files import partial_suffix, private_folder
@@ -38,7 +38,6 @@ class Uploads:
         row = self._catalog.create_collection(collection, exist_ok=True)
         return self._settings.uploads / str(row.id)
 
-    @permits.verb("write")
     def save(
         self,
         collection: str,

@@ -1,8 +1,154 @@
-"""The facade: one verb, one method. The CLI, the browser pages and the API call nothing else."""
+"""The facade: verbs on `Library` and `Collection`, everything else under named parts.
 
-from ragcore.catalog import filters
+The CLI, the browser pages, the API and MCP import from here and from the shared vocabulary
+(`ragcore.types`, `ragcore.errors`, `ragcore.settings`, …), and nothing from the rooms below. The
+names of `_HOME_OF` are what the library takes and returns; they are loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ragcore.catalog import DEFAULT_COLLECTION, filters
 from ragcore.catalog.filters import FILTERS, Filter, FilterField
+from ragcore.catalog.permits import SCOPES
+from ragcore.catalog.principals import LOCAL, Principal, principal_of
 from ragcore.library.collection import Collection
-from ragcore.library.facade import Library
+from ragcore.library.library import Library
 
-__all__ = ["FILTERS", "Collection", "Filter", "FilterField", "Library", "filters"]
+if TYPE_CHECKING:
+    from ragcore.answers import AnswerEvent
+    from ragcore.answers.chat import Reply, hit_from
+    from ragcore.catalog.audit import Audit
+    from ragcore.catalog.browse import ImageInfo, Statistics
+    from ragcore.catalog.catalog import check_name
+    from ragcore.catalog.conversations import ConversationInfo, TurnInfo
+    from ragcore.catalog.keys import KeyInfo, Keys
+    from ragcore.catalog.sessions import Sessions
+    from ragcore.diffusion import (
+        CONDITIONS,
+        ControlRequest,
+        GuideRequest,
+        Imagined,
+        ImagineRequest,
+        ImagineStep,
+        LoraRequest,
+        MadePicture,
+    )
+    from ragcore.diffusion.pictures import as_png, open_picture
+    from ragcore.diffusion.request import (
+        MOST_COUNT,
+        MOST_GUIDE,
+        MOST_SCALE,
+        MOST_STEPS,
+        SAMPLERS,
+    )
+    from ragcore.encoders.classifier import ClassifierCard
+    from ragcore.ingest.jobs import JobInfo
+    from ragcore.library.adapters import BARE, PROFILES_OWN
+    from ragcore.llm.adapters import AdapterInfo
+    from ragcore.llm.picture_llm import PictureAnswer
+    from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
+    from ragcore.search.projection import CollectionMap, MapPoint
+    from ragcore.weights import Profile
+
+__all__ = [
+    "BARE",
+    "CONDITIONS",
+    "DEFAULT_COLLECTION",
+    "FILTERS",
+    "LOCAL",
+    "MOST_COUNT",
+    "MOST_GUIDE",
+    "MOST_SCALE",
+    "MOST_STEPS",
+    "PROFILES_OWN",
+    "SAMPLERS",
+    "SCOPES",
+    "AdapterInfo",
+    "AnswerEvent",
+    "Audit",
+    "ClassifierCard",
+    "Collection",
+    "CollectionMap",
+    "ControlRequest",
+    "ConversationInfo",
+    "Decision",
+    "FileGroup",
+    "Filter",
+    "FilterField",
+    "GuideRequest",
+    "ImageInfo",
+    "ImagineRequest",
+    "ImagineStep",
+    "Imagined",
+    "JobInfo",
+    "KeyInfo",
+    "Keys",
+    "Library",
+    "LoraRequest",
+    "MadePicture",
+    "MapPoint",
+    "PictureAnswer",
+    "PictureGroup",
+    "Principal",
+    "Profile",
+    "Reply",
+    "Sessions",
+    "Statistics",
+    "TurnInfo",
+    "as_png",
+    "check_name",
+    "filters",
+    "hit_from",
+    "open_picture",
+    "principal_of",
+]
+
+_HOME_OF = {
+    name: home
+    for home, names in {
+        "ragcore.answers": ["AnswerEvent"],
+        "ragcore.answers.chat": ["Reply", "hit_from"],
+        "ragcore.catalog.audit": ["Audit"],
+        "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
+        "ragcore.catalog.catalog": ["check_name"],
+        "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
+        "ragcore.catalog.keys": ["KeyInfo", "Keys"],
+        "ragcore.catalog.sessions": ["Sessions"],
+        "ragcore.diffusion": [
+            "CONDITIONS",
+            "ControlRequest",
+            "GuideRequest",
+            "ImagineRequest",
+            "ImagineStep",
+            "Imagined",
+            "LoraRequest",
+            "MadePicture",
+        ],
+        "ragcore.diffusion.pictures": ["as_png", "open_picture"],
+        "ragcore.diffusion.request": [
+            "MOST_COUNT",
+            "MOST_GUIDE",
+            "MOST_SCALE",
+            "MOST_STEPS",
+            "SAMPLERS",
+        ],
+        "ragcore.encoders.classifier": ["ClassifierCard"],
+        "ragcore.ingest.jobs": ["JobInfo"],
+        "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
+        "ragcore.llm.adapters": ["AdapterInfo"],
+        "ragcore.llm.picture_llm": ["PictureAnswer"],
+        "ragcore.search.duplicates": ["Decision", "FileGroup", "PictureGroup"],
+        "ragcore.search.projection": ["CollectionMap", "MapPoint"],
+        "ragcore.weights": ["Profile"],
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the library's vocabulary, loaded at its first use (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.catalog.coverage import coverage_of
 from ragcore.errors import UsageError
 from ragcore.types import (
     Answer,
@@ -23,7 +22,7 @@ from ragcore.types import (
 )
 
 if TYPE_CHECKING:
-    from ragcore.library.facade import Library
+    from ragcore.library.library import Library
 
 _PAGE = 500  # documents that one database query returns
 
@@ -115,24 +114,8 @@ class Collection:
         """All documents by name, read from the database in pages while iterating."""
         done, total = 0, 1
         while done < total:
-            rows, total = self.library.documents(self.name, limit=_PAGE, offset=done)
-            if not rows:
+            found, total = self.library.documents.list(self.name, limit=_PAGE, offset=done)
+            if not found:
                 return
-            done += len(rows)
-            for row in rows:
-                yield DocumentInfo(
-                    id=row.id,
-                    path=row.path,
-                    title=row.title,
-                    media_type=row.media_type,
-                    state=row.state,
-                    error=row.error,
-                    warnings=tuple(row.warnings),
-                    coverage=coverage_of(row.coverage),
-                    pages=row.page_count,
-                    passages=row.passage_count,
-                    images=row.image_count,
-                    size=row.size,
-                    modified_at=row.modified_at,
-                    ingested_at=row.ingested_at,
-                )
+            done += len(found)
+            yield from found

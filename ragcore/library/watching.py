@@ -23,7 +23,7 @@ from ragcore.sources import passed_over
 from ragcore.types import CancelToken, IngestReport
 
 if TYPE_CHECKING:
-    from ragcore.library.facade import Library
+    from ragcore.library.library import Library
 
 log = logging.getLogger("ragcore.watch")
 
@@ -119,7 +119,7 @@ class Watcher:
         self._changes: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._cancel = CancelToken()
         self._stop = threading.Event()
-        library.check_paths(self._roots)
+        library.documents.check_paths(self._roots)
 
     def stop(self) -> None:
         """End after the batch at hand."""
@@ -159,7 +159,7 @@ class Watcher:
         if here := [path for path in ready if path not in gone]:
             self._ingest(here)  # first: what is gone may have been moved there
         if gone and all(root.exists() for root in self._roots):  # no disk was taken away
-            count = self._library.forget_missing(gone, collection=self._collection)
+            count = self._library.documents.forget_missing(gone, collection=self._collection)
             if count:
                 self._told(IngestReport(removed=count))
 
@@ -167,7 +167,7 @@ class Watcher:
         allowed = []
         for path in paths:
             try:
-                self._library.check_paths([path])
+                self._library.documents.check_paths([path])
                 allowed.append(path)
             except UsageError as error:  # it went meanwhile, or may not be ingested
                 log.debug("%s", error)

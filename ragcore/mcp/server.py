@@ -6,7 +6,8 @@ They only read, unless the server is started so that they may add documents.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -17,10 +18,8 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from ragcore import __version__
-from ragcore.catalog import permits
-from ragcore.catalog.keys import SCOPES, KeyInfo, Keys
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.library import Library, filters
+from ragcore.library import SCOPES, ImagineRequest, KeyInfo, Library, Principal, filters
 from ragcore.serialize import answer_json, hit_json
 from ragcore.types import CancelToken, SearchQuery
 
@@ -161,20 +160,22 @@ class _Tools:
         allow: Sequence[str | Path] = (),
         account: KeyInfo | None = None,
     ) -> None:
-        self._library = library
-        self._account = account
+        self._keys, self._account = library.admin.keys, account
         self._allowed = [Path(folder).expanduser().resolve() for folder in allow]
         for folder in self._allowed:
             if not folder.is_dir():
                 raise UsageError(f"there is no folder {folder} to allow")
         scope = "write" if write else "read"
-        permitted: Set[int] | None = None
+        key_id, permitted = None, None
         if account is not None:
             scope, permitted = min(scope, account.scope, key=SCOPES.index), account.collection_ids
-        with permits.only(permitted):
-            if collections:
-                permitted = {library.catalog.collection(name).id for name in collections}
-        self._permit = permits.Permit(permitted, scope, key_id=account.id if account else None)
+            key_id = account.id
+        who = Principal("assistant", scope, key_id, permitted)
+        if collections:
+            seen = library.for_principal(who)
+            chosen = frozenset(seen.find_collection(name).id for name in collections)
+            who = replace(who, collection_ids=chosen)
+        self._library = library.for_principal(who)
 
     async def list_collections(self) -> Collections:
         """The collections that there are, with the number of things in them."""
@@ -182,7 +183,7 @@ class _Tools:
         def look() -> Collections:
             found = []
             for row in self._library.collections():
-                counts = self._library.statistics(row.name)
+                counts = self._library.documents.statistics(row.name)
                 found.append(
                     Collection(
                         name=row.name,
@@ -266,14 +267,14 @@ class _Tools:
         """The text of one page of a document. Documents without pages have one, number 1."""
 
         def look() -> PageText:
-            row = self._library.document(document_id)
-            text = self._library.page(document_id, page).text
+            info = self._library.documents.get(document_id)
+            text = self._library.documents.page(document_id, page).text
             end = start + MAX_PAGE
             return PageText(
-                document=row.title or row.name,
-                document_id=row.id,
+                document=info.title or info.name,
+                document_id=info.id,
                 page=page,
-                pages=row.page_count,
+                pages=info.pages,
                 text=text[start:end],
                 next_start=end if end < len(text) else None,
             )
@@ -291,7 +292,8 @@ class _Tools:
         cancel = CancelToken()
 
         def make() -> list[Image | str]:
-            made = self._library.imagine(prompt, style=style, seed=seed, steps=steps, cancel=cancel)
+            request = ImagineRequest(prompt=prompt, style=style, seed=seed, steps=steps)
+            made = self._library.imagine(request, cancel=cancel)
             (picture,) = made.pictures
             return [Image(data=picture.png, format="png"), f"seed {picture.seed}, by {made.model}"]
 
@@ -311,7 +313,7 @@ class _Tools:
         def add() -> Added:
             target = self._target(collection)
             given = [(name, io.BytesIO(text.encode("utf-8", "replace")))]
-            paths = self._library.uploads.save(target, given)
+            paths = self._library.documents.upload(given, collection=target)
             return self._added(target, [str(path) for path in paths])
 
         return await self._run(add)
@@ -328,7 +330,7 @@ class _Tools:
 
         def add() -> Added:
             real = [str(self._permitted_path(path)) for path in paths]
-            self._library.check_paths(real)
+            self._library.documents.check_paths(real)
             return self._added(self._target(collection), real)
 
         return await self._run(add)
@@ -368,7 +370,7 @@ class _Tools:
     def _name(self, given: str | None) -> str:
         """The collection that is meant. Raises UsageError where that is not clear."""
         if given is not None:
-            return self._library.catalog.collection(given).name
+            return self._library.find_collection(given).name
         names = [row.name for row in self._library.collections()]
         if len(names) != 1:
             known = ", ".join(names) or "none yet"
@@ -376,14 +378,13 @@ class _Tools:
         return names[0]
 
     def _check_account(self) -> None:
-        if self._account is not None and Keys(self._library.catalog).get(self._account.id) is None:
+        if self._account is not None and self._keys.get(self._account.id) is None:
             raise UsageError("the account that this server works for is live no longer")
 
     async def _run(self, call: Callable[[], T]) -> T:
         def permitted() -> T:
             self._check_account()
-            with permits.within(self._permit):
-                return call()
+            return call()
 
         try:
             return await to_thread.run_sync(permitted, abandon_on_cancel=True)

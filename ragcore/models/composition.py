@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragcore import extensions
-from ragcore.catalog import permits
 from ragcore.errors import UsageError
 from ragcore.models.contracts import (
     LLM,
@@ -203,11 +202,8 @@ class Models:
 
         `name` is one of the weights registry, "hub:OWNER/NAME", "local:FOLDER" or a folder: a
         projector of ours, or a vision-language model in the hub's layout. A profile without such
-        a part uses its LLM if that is a VisionLLM. Errors as for `text_encoder`; NotPermitted for
-        a name without the scope admin for all collections.
+        a part uses its LLM if that is a VisionLLM. Errors as for `text_encoder`.
         """
-        if name:
-            permits.require_everywhere("admin")  # it names a folder, or fetches weights
         reference = self._named_vision_llm(name) if name else self.profile.picture_llm
         if reference is None:
             if self.profile.llm is not None and isinstance(llm := self.llm(), VisionLLM):
@@ -269,7 +265,6 @@ class Models:
         ]
         return found
 
-    @permits.verb("admin")
     def unload(self, name: str | None = None) -> int:
         """Unload the model called `name`, or all, unless in use; return how many were unloaded.
 

@@ -92,7 +92,6 @@ class Duplicates:
             groups.append(PictureGroup(tuple(members), same, distance))
         return sorted(groups, key=lambda g: (not g.identical, g.distance, g.image_ids))
 
-    @permits.verb("write")
     def decide(self, image_ids: Sequence[int], decision: Decision) -> None:
         """Remember a decision on every two of these pictures. Raises UsageError below two."""
         if decision not in ("duplicate", "different"):
@@ -109,7 +108,6 @@ class Duplicates:
                     )
                 )
 
-    @permits.verb("write")
     def forget(self, collection: str) -> int:
         """Take all decisions of a collection back; return how many there were."""
         collection_id = self._catalog.collection(collection).id
@@ -150,7 +148,6 @@ class Duplicates:
             if sha256 not in kept
         ]
 
-    @permits.verb("write")
     def keep_files(self, collection: str, sha256: str) -> None:
         """Remember that equal files are wanted."""
         kept = self._catalog.collection(collection).settings.get(_KEPT_FILES, [])

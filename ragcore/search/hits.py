@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from ragcore.catalog.models import Document, Image, Passage
+from ragcore.catalog.permits import shown_path
 from ragcore.search.words import matched_words
 from ragcore.types import Hit, Why
 
@@ -118,7 +119,7 @@ def _common(
         "score": one.score,
         "document_id": row.document_id,
         "document": row.title or row.name,
-        "path": row.path,
+        "path": shown_path(row.path),
         "media_type": row.media_type,
         "collection": collection,
         "why": why,

@@ -53,6 +53,13 @@ class WeightStatus:
     commit: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def checked(self) -> dict[str, str]:
+        """The recorded checksums of the files that hold weights."""
+        return {
+            path: one for path, one in self.sha256.items() if Path(path).suffix in SAFE_SUFFIXES
+        }
+
 
 class WeightStore:
     """Weights by name: registry entries, "hub:OWNER/NAME[@REVISION]" and "local:FOLDER".

@@ -68,7 +68,7 @@ def quotes_stand(library: Library, answer: Answer) -> bool:
     """Whether every quote is word for word at its span, and every number is cited."""
     for one in answer.citations:
         assert one.span is not None
-        text = library.page(one.document_id, 1).text
+        text = library.documents.page(one.document_id, 1).text
         if text[slice(*one.span)] != one.quote or f"[{one.n}]" not in answer.text:
             return False
     return bool(answer.citations)

@@ -88,7 +88,7 @@ def api_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def encoder_name(served: Served) -> str:
     """What the profile calls the text encoder."""
-    reference = load_profile(served.library.settings).text_encoder
+    reference = load_profile(served.library.admin.settings).text_encoder
     assert reference is not None
     return reference.name
 
@@ -103,7 +103,7 @@ def serving_files(api_files: Path, settings: Settings) -> Iterator[Served]:
     shutil.copy(api_files / "sun.png", secret / "sun.png")
     assert not library.ingest([api_files], collection="own").failed
     assert not library.ingest([secret], collection="foreign").failed
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     own = {s: keys.create(f"own {s}", scope=s, collections=["own"])[0] for s in SCOPES}
     every = {s: keys.create(f"every {s}", scope=s)[0] for s in SCOPES}
     with running(library, keys_needed=True) as url:

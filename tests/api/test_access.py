@@ -15,12 +15,11 @@ import pytest
 from ragcore.api.limits import RateLimit
 from ragcore.api.problems import Problem
 from ragcore.api.server import check_exposure, is_loopback
-from ragcore.catalog import permits
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import SCOPES, Keys
 from ragcore.catalog.models import AuditEntry
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import Library, Principal
 from ragcore.settings import Settings
 from ragcore.types import SearchQuery
 from tests.waiting import wait_until
@@ -90,7 +89,7 @@ NOTHING = 2**40  # an id that nothing has
 def scratch(served: Served) -> Served:
     """Keys of each scope for a collection of this module's own, which may be changed."""
     served.library.create_collection("scratch")
-    keys = Keys(served.library.catalog)
+    keys = Keys(served.library.admin.catalog)
     own = {s: keys.create(f"scratch {s}", scope=s, collections=["scratch"])[0] for s in SCOPES}
     return replace(served, keys=own)
 
@@ -186,7 +185,7 @@ def test_every_route_with_every_scope(scratch: Served, scope: str | None) -> Non
 
 
 def test_deleting_a_collection_takes_admin(served: Served) -> None:
-    keys = Keys(served.library.catalog)
+    keys = Keys(served.library.admin.catalog)
     for scope in SCOPES:
         served.library.create_collection("doomed", exist_ok=True)
         with served.client(keys.create("x", scope=scope, collections=["doomed"])[0]) as client:
@@ -225,33 +224,33 @@ def test_ids_of_another_collection_do_not_exist_here(served: Served) -> None:
 
 def test_the_engine_itself_refuses_what_is_not_permitted(served: Served) -> None:
     library = served.library
-    own = library.catalog.collection("own").id
-    foreign = library.catalog.collection("foreign").id
-    with permits.only(frozenset({foreign})):
-        document = library.documents("foreign")[0][0].id
-        assert library.search(SearchQuery(text="safe number", collection="foreign")).hits
-    with permits.only(frozenset({own})):
-        for call in (
-            lambda: library.search(SearchQuery(text="safe number", collection="foreign")),
-            lambda: library.ask("What opens the safe?", collection="foreign"),
-            lambda: library.documents("foreign"),
-            lambda: library.document(document),
-            lambda: library.page(document, 1),
-            lambda: library.create_collection("foreign", exist_ok=True),
-            lambda: library.delete_collection("foreign"),
-        ):
-            with pytest.raises(UsageError) as refused:
-                call()
-            assert (
-                "known: own" in str(refused.value)
-                or "foreign" not in str(refused.value)
-                or "only who may see every collection" in str(refused.value)
-            )
-        assert [row.name for row in library.collections()] == ["own"]
+    own = library.admin.catalog.collection("own").id
+    foreign = library.admin.catalog.collection("foreign").id
+    other = library.for_principal(Principal("other", "admin", 1, frozenset({foreign})))
+    document = other.documents.list("foreign")[0][0].id
+    assert other.search(SearchQuery(text="safe number", collection="foreign")).hits
+    library = library.for_principal(Principal("own", "admin", 2, frozenset({own})))
+    for call in (
+        lambda: library.search(SearchQuery(text="safe number", collection="foreign")),
+        lambda: library.ask("What opens the safe?", collection="foreign"),
+        lambda: library.documents.list("foreign"),
+        lambda: library.documents.get(document),
+        lambda: library.documents.page(document, 1),
+        lambda: library.create_collection("foreign", exist_ok=True),
+        lambda: library.admin.delete_collection("foreign"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            call()
+        assert (
+            "known: own" in str(refused.value)
+            or "foreign" not in str(refused.value)
+            or "only who may see every collection" in str(refused.value)
+        )
+    assert [row.name for row in library.collections()] == ["own"]
 
 
 def test_revoked_and_expired_keys_are_refused_at_once(served: Served) -> None:
-    keys = Keys(served.library.catalog)
+    keys = Keys(served.library.admin.catalog)
     key, info = keys.create("short", scope="read", collections=["own"])
     with served.client(key) as client:
         assert client.get("/api/v1/collections").status_code == 200
@@ -265,7 +264,7 @@ def test_revoked_and_expired_keys_are_refused_at_once(served: Served) -> None:
 
 
 def test_keys_are_not_kept_in_the_catalogue(served: Served) -> None:
-    database = served.library.settings.home / "catalogue.db"
+    database = served.library.admin.settings.home / "catalogue.db"
     key = served.keys["read"]
     for file in (database, Path(f"{database}-wal")):
         assert not file.exists() or key.encode() not in file.read_bytes()
@@ -279,7 +278,7 @@ def test_the_audit_tells_who_did_what(served: Served, reader: httpx.Client) -> N
     )
     with served.client("rc_wrong") as stranger:
         stranger.get("/api/v1/models", headers={"X-Request-Id": "audited-2"})
-    audit = Audit(served.library.catalog)
+    audit = Audit(served.library.admin.catalog)
 
     def written() -> dict[str, AuditEntry]:
         found = {one.request_id: one for one in audit.recent(50)}
@@ -292,7 +291,7 @@ def test_the_audit_tells_who_did_what(served: Served, reader: httpx.Client) -> N
     assert entry.who.startswith("own read (rc_")
     assert entries["audited-2"].status == 401
     assert "private question" not in str(vars(entry))
-    refused = Audit(served.library.catalog).recent(50, refused=True)
+    refused = Audit(served.library.admin.catalog).recent(50, refused=True)
     assert {one.status for one in refused} <= {401, 403, 404, 429}
 
 
@@ -311,7 +310,7 @@ def test_too_many_requests_over_the_wire(
     tmp_path: Path, make_settings: Callable[..., Settings]
 ) -> None:
     library = Library(make_settings(tmp_path, api_rate=6))  # slow machines refill little
-    key, _ = Keys(library.catalog).create("hasty", scope="read")
+    key, _ = Keys(library.admin.catalog).create("hasty", scope="read")
     with running(library, keys_needed=True) as url:
         answers = [
             httpx.get(f"{url}/api/v1/collections", headers={"Authorization": f"Bearer {key}"})
@@ -348,8 +347,8 @@ def test_others_are_served_with_keys_only(settings: Settings) -> None:
         check_exposure(library, "127.0.0.1", keys_needed=False)
         with pytest.raises(UsageError, match="ragcore keys create"):
             check_exposure(library, "0.0.0.0", keys_needed=True)
-        _, info = Keys(library.catalog).create("first", scope="read")
+        _, info = Keys(library.admin.catalog).create("first", scope="read")
         check_exposure(library, "0.0.0.0", keys_needed=True)
-        Keys(library.catalog).revoke(str(info.id))
+        Keys(library.admin.catalog).revoke(str(info.id))
         with pytest.raises(UsageError):
             check_exposure(library, "0.0.0.0", keys_needed=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragcore.doctor import examine
 from ragcore.errors import RagcoreError
 from ragcore.library import Library
 from ragcore.llm.openai_llm import OpenAILLM
@@ -53,15 +52,17 @@ def test_ingest_and_search_by_served_embeddings(
     question = "How is the water level measured?"
     with Library(make_settings(tmp_path / "home", profile=str(profile))) as library:
         assert library.ingest([files]).added == 1
-        mine = library.models.text_encoder().encode([question], kind="query")
-        theirs = served.library.models.text_encoder().encode([question], kind="query")
+        mine = library.admin.models.text_encoder().encode([question], kind="query")
+        theirs = served.library.admin.models.text_encoder().encode([question], kind="query")
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
         assert (
             library.search(question, kind="passages", cutoff=0.0)
             .hits[0]
             .path.endswith("gauge-faq.md")
         )
-        served_parts = {f.subject: f for f in examine(library).findings if "server" in f.subject}
+        served_parts = {
+            f.subject: f for f in library.admin.doctor().findings if "server" in f.subject
+        }
         assert {f.state for f in served_parts.values()} == {"ok"}
         assert served_parts.keys() == {"server text_encoder", "server llm"}
 
@@ -86,6 +87,6 @@ def test_doctor_names_a_server_that_is_gone(
         'options = { url = "http://127.0.0.1:9/v1" }\n'
     )
     with Library(make_settings(tmp_path / "home", profile=str(profile))) as library:
-        [found] = [f for f in examine(library).findings if f.subject == "server llm"]
+        [found] = [f for f in library.admin.doctor().findings if f.subject == "server llm"]
     assert found.state == "problem"
     assert "no LLM server answers at http://127.0.0.1:9/v1" in found.detail

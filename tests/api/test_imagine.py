@@ -50,7 +50,7 @@ def library(
 @pytest.fixture(scope="module")
 def clients(library: Library) -> Iterator[dict[str, httpx.Client]]:
     """Two people who may read the collection `open` only."""
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     with running(library) as url:
         made = {}
         for name in ("ann", "ben"):
@@ -83,7 +83,7 @@ def finished(client: httpx.Client, location: str) -> dict[str, Any]:
 
 
 def test_progress_previews_and_the_picture(ann: httpx.Client, library: Library) -> None:
-    image = library.images("open", limit=1)[0].id
+    image = library.images.list("open", limit=1)[0].id
     body = {
         "steps": 12, "count": 2, "style": "flat", "scale": 1e6, "guides": ["class:circles:2"],
         "preview_every": 2, "controls": [
@@ -181,7 +181,7 @@ def test_what_cannot_be_made_is_said_at_once(
 def test_images_of_other_collections_cannot_be_followed(
     ann: httpx.Client, library: Library
 ) -> None:
-    foreign = library.images("closed", limit=1)[0].id
+    foreign = library.images.list("closed", limit=1)[0].id
     answer = ann.post(URL, json={"controls": [{"kind": "canny", "image_id": foreign}]})
     assert answer.status_code == 404
 

@@ -111,7 +111,7 @@ def serving(home: Path, folder: Path, profile: str) -> Iterator[Server]:
         note = folder / "notice.txt"
         note.write_text("The reading room opens at nine. Dogs may come in on a lead.\n")
         library.ingest([note], collection="visitors")
-        keys = Keys(library.catalog)
+        keys = Keys(library.admin.catalog)
         for name in ("Ann", "Eve"):
             keys.create(name, scope="admin", password=PASSWORD)
         keys.create("Bob", scope="read", collections=["visitors"], password=PASSWORD)

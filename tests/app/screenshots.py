@@ -71,11 +71,13 @@ def _draw_scene(pen: ImageDraw.ImageDraw, name: str, colours: tuple[str, ...]) -
 
 def begin_teaching(library: Library, collection: str) -> None:
     """Name two classes, and label a picture of each."""
-    library.set_classes("scenes", "image", ["water", "building", "other"], collection=collection)
-    for info in library.images(collection):
+    library.labels.set_classes(
+        "scenes", "image", ["water", "building", "other"], collection=collection
+    )
+    for info in library.images.list(collection):
         label = {"sailing-boat": "water", "house-at-night": "building"}.get(Path(info.path).stem)
         if label:
-            library.give_label("scenes", "image", [info.id], label, collection=collection)
+            library.labels.give("scenes", "image", [info.id], label, collection=collection)
 
 
 def keep(page: Any, name: str) -> None:

@@ -11,11 +11,9 @@ from ragcore_app.login import Login
 from ragcore_app.state import library, owner, use_login
 from streamlit.testing.v1 import AppTest
 
-from ragcore.catalog import permits
 from ragcore.catalog.audit import Audit
 from ragcore.catalog.keys import Keys
 from ragcore.catalog.models import AuditEntry
-from ragcore.catalog.permits import Permit
 from ragcore.catalog.sessions import Sessions
 from ragcore.errors import NotPermitted, UsageError
 from ragcore.library import Library
@@ -35,11 +33,11 @@ def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
         note = own_home.parent / "notice.txt"
         note.write_text("The library is closed on Sundays and opens at nine on other days.\n")
         library.ingest([note], collection="public")
-        keys = Keys(library.catalog)
+        keys = Keys(library.admin.catalog)
         keys.create("Ann", scope="write", password=PASSWORDS["Ann"])
         keys.create("Bob", scope="read", collections=["public"], password=PASSWORDS["Bob"])
-        audit = Audit(library.catalog)
-        login = Login(keys, Sessions(library.catalog), settings, audit)
+        audit = Audit(library.admin.catalog)
+        login = Login(keys, Sessions(library.admin.catalog), settings, audit)
         use_login(login)
 
         def log_in(name: str) -> None:
@@ -49,7 +47,6 @@ def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
 
         yield log_in
         use_login(None)
-        permits.hold(Permit())
         audit.close()
 
 
@@ -78,9 +75,9 @@ def test_a_reader_changes_nothing(
     assert test.button_group(key="view").options == ["Documents", "Overview", "Map", "Labels"]
     assert [button.label for button in test.sidebar.button] == []
     with pytest.raises(NotPermitted):
-        library().remove_documents([1], collection="public")
+        library().documents.remove([1], collection="public")
     with pytest.raises(NotPermitted):
-        library().uploads.save("public", [])
+        library().documents.upload([], collection="public")
     with pytest.raises(UsageError, match="no collection"):
         library().search(SearchQuery(text="table games", collection="sample"))
     become("Ann")
@@ -88,25 +85,25 @@ def test_a_reader_changes_nothing(
     assert "Add" in test.button_group(key="view").options
     assert [button.label for button in test.sidebar.button] == ["New collection"]
     with pytest.raises(NotPermitted):
-        library().delete_collection("public")
+        library().admin.delete_collection("public")
     # Adapters are the whole library's, and writing one out writes the server's files.
     with pytest.raises(NotPermitted):
-        library().use_adapter("none", "public")
+        library().adapters.use("none", "public")
     with pytest.raises(NotPermitted):
-        library().combine_adapters({"grounded-qa": 1.0}, "mine")
+        library().adapters.combine({"grounded-qa": 1.0}, "mine")
     with pytest.raises(NotPermitted):
-        library().write_adapter("grounded-qa", tmp_path / "model")
+        library().adapters.write("grounded-qa", tmp_path / "model")
     with pytest.raises(NotPermitted):
-        library().remove_adapter("grounded-qa")
+        library().adapters.remove("grounded-qa")
 
 
 def test_conversations_and_jobs_are_per_person(
     become: Become, page: Callable[..., AppTest], tmp_path: Path
 ) -> None:
     become("Ann")
-    talk = library().conversations.create(owner(), collection="sample", title="About games")
+    talk = library().chats.create(owner(), collection="sample", title="About games")
     (tmp_path / "diary.txt").write_text("Private.\n")
-    job = library().start_ingest([tmp_path / "diary.txt"], collection="sample")
+    job = library().jobs.start_ingest([tmp_path / "diary.txt"], collection="sample")
     assert library().jobs.wait(job).state == "done"
     assert any(b.key == f"open-talk-{talk.id}" for b in page("ask").run().sidebar.button)
     become("Bob")
@@ -120,8 +117,8 @@ def test_conversations_and_jobs_are_per_person(
 
 def test_an_answer_is_looked_for_where_its_asker_may_look(become: Become) -> None:
     become("Bob")
-    talk = library().conversations.create(owner(), collection="public", title="x")
-    reply = library().chat.start(owner(), talk.id, "Where is foosball?", collection="sample")
+    talk = library().chats.create(owner(), collection="public", title="x")
+    reply = library().chats.start(owner(), talk.id, "Where is foosball?", collection="sample")
     assert reply.wait(60)
     assert "no collection" in reply.error
     assert not reply.hits
@@ -132,9 +129,9 @@ def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., Ap
     page("search", q="a very private question", collection="sample").run()
     become("Bob")
     with pytest.raises(NotPermitted):
-        library().delete_collection("public")
+        library().admin.delete_collection("public")
     with Library() as other:
-        entries = Audit(other.catalog)
+        entries = Audit(other.admin.catalog)
 
         def written() -> list[AuditEntry]:
             rows = list(entries.recent(20))
@@ -143,7 +140,7 @@ def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., Ap
         rows = wait_until(written, "the writing of the audit log")
     told = [(row.who.split(" ")[0], row.action, row.collection, row.status) for row in rows]
     assert ("Ann", "page search", "sample", 200) in told
-    assert ("Bob", "page delete_collection", "public", 403) in told
+    assert ("Bob", "page admin.delete_collection", "public", 403) in told
     assert "private" not in str([vars(row) for row in rows])
 
 

@@ -45,7 +45,7 @@ def test_question_answer_citation_rating_export_delete(page: Page, own_home: Pat
     assert any(b.key == "viewer-next" for b in opened.button)
 
     me = test.session_state["_owner"]
-    talks = library().conversations
+    talks = library().chats
     (talk,) = talks.list(me)
     assert talk.title == "Are we allowed to play table games during working hours?"
     (asked, answer) = talks.turns(me, talk.id)
@@ -71,7 +71,7 @@ def test_stop_keeps_what_was_written(page: Page, own_home: Path) -> None:
     stop.click().run()
     answered(test)
     me = test.session_state["_owner"]
-    talks = library().conversations
+    talks = library().chats
     turns = talks.turns(me, talks.list(me)[0].id)
     assert turns[-1].role == "assistant"
     assert turns[-1].payload.get("stopped") or turns[-1].content
@@ -80,26 +80,26 @@ def test_stop_keeps_what_was_written(page: Page, own_home: Path) -> None:
 def test_an_empty_or_second_question_is_refused(own_home: Path) -> None:
     from ragcore.errors import UsageError
 
-    talks, chat = library().conversations, library().chat
-    talk = talks.create("anna", collection="sample")
+    chats = library().chats
+    talk = chats.create("anna", collection="sample")
     with pytest.raises(UsageError, match="type a question"):
-        chat.start("anna", talk.id, "  ", collection="sample")
-    reply = chat.start("anna", talk.id, QUESTION, collection="sample")
+        chats.start("anna", talk.id, "  ", collection="sample")
+    reply = chats.start("anna", talk.id, QUESTION, collection="sample")
     with pytest.raises(UsageError, match="still being answered"):
-        chat.start("anna", talk.id, QUESTION, collection="sample")
+        chats.start("anna", talk.id, QUESTION, collection="sample")
     with pytest.raises(UsageError, match="no conversation"):
-        chat.start("ben", talk.id, QUESTION, collection="sample")
+        chats.start("ben", talk.id, QUESTION, collection="sample")
     reply.cancel()
     assert reply.finished, "a stop does not wait for the model"
-    assert chat.running(talk.id) is None
-    assert talks.turns("anna", talk.id)[-1].payload["stopped"]
+    assert chats.running("anna", talk.id) is None
+    assert chats.turns("anna", talk.id)[-1].payload["stopped"]
 
 
 def test_errors_are_kept_as_sentences(page: Page, own_home: Path) -> None:
     """A collection that is gone meanwhile: the conversation says so and goes on."""
-    talks, chat = library().conversations, library().chat
-    talk = talks.create("anna", collection="sample")
-    reply = chat.start("anna", talk.id, QUESTION, collection="no such collection")
+    chats = library().chats
+    talk = chats.create("anna", collection="sample")
+    reply = chats.start("anna", talk.id, QUESTION, collection="no such collection")
     assert reply.wait(300)
-    turn = talks.turns("anna", talk.id)[-1]
+    turn = chats.turns("anna", talk.id)[-1]
     assert "no collection named" in turn.payload["error"]

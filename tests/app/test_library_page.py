@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_pictures_get_the_labels_that_were_typed(page: Page) -> None:
     told = texts(test)
     assert "green stripes" in told or "red circle" in told
     shown = [b for b in test.button if str(b.key).startswith("open-label-")]
-    assert len(shown) == library().statistics("sample").images
+    assert len(shown) == library().documents.statistics("sample").images
     test.text_area(key="labels").set_value("dog, Dog").run()
     assert "given twice" in texts(test)
 
@@ -111,7 +112,7 @@ def test_upload_ingest_and_delete(page: Page, own_home: Path) -> None:
     assert found.hits[0].document.startswith("note")
     stored = Path(found.hits[0].path)
     assert stored.is_relative_to(own_home / "uploads")
-    assert library().remove_documents([found.hits[0].document_id], collection="sample") == 1
+    assert library().documents.remove([found.hits[0].document_id], collection="sample") == 1
     assert not stored.exists(), "an upload goes with its document"
 
 
@@ -138,7 +139,7 @@ def test_an_interrupted_ingest_is_told_and_goes_on(
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "late.txt").write_text("The late note about the windmill.\n")
-    with library().catalog.write() as session:
+    with library().admin.catalog.write() as session:
         session.add(
             Job(
                 kind="ingest",
@@ -158,7 +159,7 @@ def test_an_interrupted_ingest_is_told_and_goes_on(
     assert "it went on where that was" in texts(test)
     states = [job.state for job in library().jobs.recent()]
     assert states == ["done", "resumed"]
-    assert library().documents("sample", search="late.txt")[1] == 1
+    assert library().documents.list("sample", search="late.txt")[1] == 1
 
 
 def test_collections_are_made_renamed_and_deleted(page: Page, own_home: Path) -> None:
@@ -166,13 +167,12 @@ def test_collections_are_made_renamed_and_deleted(page: Page, own_home: Path) ->
     next(b for b in test.button if b.label == "Delete collection").click().run()
     assert test.button(key="delete-make").disabled, "its name must be typed first"
     library().create_collection("Travel")
-    uploads = library().uploads.folder("Travel")
-    uploads.mkdir(parents=True)
-    library().rename_collection("Travel", "Trips")
+    [path] = library().documents.upload([("a.txt", io.BytesIO(b"a"))], collection="Travel")
+    library().admin.rename_collection("Travel", "Trips")
     test.run()
     assert {"sample", "Trips"} == set(test.selectbox(key="collection").options)
-    library().delete_collection("Trips")
-    assert not uploads.exists()
+    library().admin.delete_collection("Trips")
+    assert not path.parent.exists()
     assert {row.name for row in library().collections()} == {"sample"}
 
 
@@ -195,8 +195,8 @@ def test_models_page_chooses_combines_and_removes_adapters(page: Page, own_home:
     assert box.value == "default"
     box.select("none").run()
     with Library() as library:
-        assert library.collection_adapter("sample") == "none"
-        library.adapters.add(library.adapters.find("grounded-qa"), "mine")
+        assert library.adapters.used_by("sample") == "none"
+        library.adapters.add(library.adapters.inspect("grounded-qa").folder, "mine")
     test = page("models").run()
     assert test.selectbox(key="adapter-of-sample").value == "none"
     test.selectbox(key="adapter-one").select("mine").run()

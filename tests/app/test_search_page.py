@@ -126,8 +126,8 @@ def test_pictures_by_words_and_more_like_this(page: Page, home: Path) -> None:
     openers = [b for b in test.button if b.key and b.key.startswith("open-hit-image-")]
     assert len(openers) >= 4
     with Library(Settings(home=home)) as library:
-        bars = next(i for i in library.images("sample") if i.path.endswith("green-bars.png"))
-        copy = next(i for i in library.images("sample") if i.path.endswith("bars-copy.jpg"))
+        bars = next(i for i in library.images.list("sample") if i.path.endswith("green-bars.png"))
+        copy = next(i for i in library.images.list("sample") if i.path.endswith("bars-copy.jpg"))
     test = page("search", like=str(bars.id), same="1").run()
     assert not test.error
     assert test.segmented_control(key="sameness").value == "Copies of it"

@@ -134,7 +134,7 @@ def test_a_picture_of_the_collection_is_followed(page: Page) -> None:
     test.run()
     test.segmented_control(key="studio-source-0").set_value("The collection").run()
     like = _widget(test, "studio-like-0")
-    like.set_value(library().images("sample", limit=1)[0].id)
+    like.set_value(library().images.list("sample", limit=1)[0].id)
     _widget(test, "studio-steps").set_value(2)
     test.run()
     test.button(key="studio-go").click().run()
@@ -168,7 +168,7 @@ def test_what_is_kept_is_found(page: Page) -> None:
     query = SearchQuery(text="blue bird", kind="images", collection="sample", cutoff=0, k=20)
     found = [hit for hit in library().search(query).hits if f"blue-bird-{seed}" in hit.document]
     assert found
-    assert library().image(found[0].id).caption == "blue bird", "as its recipe says"
+    assert library().images.get(found[0].id).caption == "blue bird", "as its recipe says"
 
 
 @pytest.mark.usefixtures("home")
@@ -239,7 +239,7 @@ def test_use_as_control_keeps_the_rest(page: Page) -> None:
     test = page("studio", collection="sample").run()
     _widget(test, "studio-prompt").set_value("a moon")
     test.run()
-    images = library().images("sample", limit=2)
+    images = library().images.list("sample", limit=2)
     for number, image in enumerate(images):
         test.session_state["_follow"] = image.id
         test.run()

@@ -41,7 +41,7 @@ def test_from_names_to_a_labelled_collection(page: Page) -> None:
     assert "Teach categories of your own" in test.subheader[0].value
     begin(test, "topic", "rules, other", "Passages")
     assert not test.error
-    assert library().taught_classifiers("sample") == {"topic": ("passage", ["rules", "other"])}
+    assert library().labels.classes("sample") == {"topic": ("passage", ["rules", "other"])}
 
     shown = [str(one.key) for one in test.button if str(one.key).startswith("tick-")]
     assert len(shown) == 12
@@ -49,11 +49,11 @@ def test_from_names_to_a_labelled_collection(page: Page) -> None:
         if number == 6:
             test.pills(key="teach-active-topic").set_value("other").run()
         test.button(key=key).click().run()
-    assert library().given_counts("topic", collection="sample") == {"rules": 6, "other": 6}
+    assert library().labels.given_counts("topic", collection="sample") == {"rules": 6, "other": 6}
     test.button(key=shown[0]).click().run()  # another class was active: it is changed to that
-    assert library().given_counts("topic", collection="sample") == {"rules": 5, "other": 7}
+    assert library().labels.given_counts("topic", collection="sample") == {"rules": 5, "other": 7}
     test.button(key=shown[0]).click().run()  # and taken away
-    assert library().given_counts("topic", collection="sample") == {"rules": 5, "other": 6}
+    assert library().labels.given_counts("topic", collection="sample") == {"rules": 5, "other": 6}
     button(test, "teach-next").click().run()
     following = {str(one.key) for one in test.button if str(one.key).startswith("tick-")}
     assert not following & set(shown[1:])
@@ -69,10 +69,10 @@ def test_from_names_to_a_labelled_collection(page: Page) -> None:
     test.segmented_control(key="teach-view").set_value("Use").run()
     button(test, "teach-classify").click().run()
     finish(test, "classify")
-    counts = library().label_counts("sample", classifier="topic")
-    assert sum(counts.values()) == library().statistics("sample").passages
+    counts = library().labels.counts("sample", classifier="topic")
+    assert sum(counts.values()) == library().documents.statistics("sample").passages
     test.toggle[0].set_value(True).run()
-    assert library().followed("sample") == ["topic"]
+    assert library().classifiers.followed("sample") == ["topic"]
 
     search = page("search", collection="sample", q="working hours", label="rules").run()
     assert not search.exception
@@ -81,7 +81,7 @@ def test_from_names_to_a_labelled_collection(page: Page) -> None:
 
 @pytest.mark.usefixtures("own_home")
 def test_pictures_are_found_by_words_and_doubtful_labels_are_changed(page: Page) -> None:
-    library().set_classes("shapes", "image", ["round", "angular"], collection="sample")
+    library().labels.set_classes("shapes", "image", ["round", "angular"], collection="sample")
     test = page("teach", collection="sample").run()
     test.segmented_control(key="teach-source").set_value("Search").run()
     assert "Type words" in test.caption[-1].value
@@ -92,7 +92,7 @@ def test_pictures_are_found_by_words_and_doubtful_labels_are_changed(page: Page)
         test.segmented_control(key="teach-source").set_value(source).run()
         assert not test.exception
     item = int(ticks[0].removeprefix("tick-"))
-    library().give_label("shapes", "image", [item], "round", collection="sample")
+    library().labels.give("shapes", "image", [item], "round", collection="sample")
 
     from ragcore_app.views import teach, teach_results
 
@@ -103,7 +103,7 @@ def test_pictures_are_found_by_words_and_doubtful_labels_are_changed(page: Page)
     lesson = teach.Lesson("shapes", "image", ("round", "angular"), "sample", True)
     assert teach_results.doubtful(lesson, [doubtful], set()) == [doubtful]
     assert teach_results.doubtful(lesson, [doubtful], {("shapes", item)}) == []
-    library().give_label("shapes", "image", [item], "angular", collection="sample")
+    library().labels.give("shapes", "image", [item], "angular", collection="sample")
     assert teach_results.doubtful(lesson, [doubtful], set()) == []
 
 

@@ -273,7 +273,7 @@ def test_doctor_finds_and_mends(
     monkeypatch.setenv("RAGCORE_OCR", "off")
     run("ingest", str(notes))
     home = tmp_path / "home"
-    with Library(Settings(home=home)) as library, library.catalog.write() as session:
+    with Library(Settings(home=home)) as library, library.admin.catalog.write() as session:
         session.execute(text("INSERT INTO passages_fts(passages_fts) VALUES('delete-all')"))
         first = session.query(Embedding).first()
         assert first is not None
@@ -340,7 +340,8 @@ def test_ctrl_c_stops_after_the_batch_and_the_next_run_goes_on(
     with Library(Settings(home=tmp_path / "home")) as library:
         library.create_collection("default", exist_ok=True)
         wait_until(
-            lambda: library.statistics().documents or process.poll() is not None, "a document"
+            lambda: library.documents.statistics().documents or process.poll() is not None,
+            "a document",
         )
     process.send_signal(signal.SIGINT)
     printed, complaint = process.communicate(timeout=300)

@@ -29,13 +29,13 @@ def test_a_key_is_shown_once(run: Run, library: Library) -> None:
     assert made.code == 0
     assert key.startswith("rc_")
     assert len(key) > 43
-    found = Keys(library.catalog).find(key)
+    found = Keys(library.admin.catalog).find(key)
     assert found is not None
     assert (found.name, found.scope, found.collections) == ("Ann", "read", ("papers",))
     listed = run("keys", "list")
     assert key not in listed.out
     assert key[:11] in listed.out
-    assert Keys(library.catalog).find(key[:-1] + "x") is None
+    assert Keys(library.admin.catalog).find(key[:-1] + "x") is None
 
 
 def test_a_key_that_expires(run: Run, library: Library) -> None:
@@ -51,7 +51,7 @@ def test_a_key_that_expires(run: Run, library: Library) -> None:
 
 
 def test_a_key_is_revoked_once(run: Run, library: Library) -> None:
-    _, info = Keys(library.catalog).create("x", scope="admin")
+    _, info = Keys(library.admin.catalog).create("x", scope="admin")
     assert run("keys", "revoke", info.prefix).code == 0
     again = run("keys", "revoke", str(info.id))
     assert again.code == 2
@@ -69,7 +69,7 @@ def test_unknown_collections_and_scopes_are_refused(run: Run, library: Library) 
 
 
 def test_the_audit_is_shown_and_forgotten(run: Run, library: Library) -> None:
-    log = Audit(library.catalog)
+    log = Audit(library.admin.catalog)
     log.note(action="GET /x", status=200, who="Ann (rc_12345678)", key_id=1, request_id="one")
     old = dt.datetime.now(dt.UTC) - dt.timedelta(days=30)
     log.note(action="GET /y", status=401, at=old, request_id="two")
@@ -88,7 +88,7 @@ def test_a_person_gets_a_password_and_another_key(
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
 
     type_in("open sesame")
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     made = run("keys", "create", "--name", "Ann", "--scope", "read", "--password")
     assert made.code == 0
     key = made.out.strip()

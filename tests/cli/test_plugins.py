@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ragcore.errors import NotPermitted
-from ragcore.library import Library
+from ragcore.library import Library, Principal
 from tests.plug_ins import Install
 
 from .conftest import Run
@@ -81,7 +81,6 @@ def test_doctor_says_what_cannot_be_used(run: Run, install: Install) -> None:
 
 
 def test_plugins_are_an_administrators() -> None:
-    from ragcore.catalog import permits
-
-    with Library() as library, permits.only({1}), pytest.raises(NotPermitted):
-        library.plugins()
+    limited = Principal("Ann", "admin", 1, frozenset({1}))
+    with Library() as library, pytest.raises(NotPermitted):
+        library.for_principal(limited).admin.plugins()

@@ -183,21 +183,23 @@ def test_a_profile_names_what_makes_conditions(
     file = io.BytesIO()
     Image.fromarray(scene).save(file, "PNG")
     with Library(Settings(home=tmp_path / "home", profile=str(profile))) as library:
-        assert library.imaginer.conditions.names == {"pose": f"local:{pose}"}
-        made = Image.open(io.BytesIO(library.condition("pose", file.getvalue(), size=64)))
+        assert library.diffusion.model.condition_models == {"pose": f"local:{pose}"}
+        made = Image.open(io.BytesIO(library.diffusion.condition("pose", file.getvalue(), size=64)))
         assert made.size == (64, 64)
-        by_name = library.condition("pose", file.getvalue(), size=64, model=f"local:{pose}")
+        by_name = library.diffusion.condition(
+            "pose", file.getvalue(), size=64, model=f"local:{pose}"
+        )
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(by_name))), np.asarray(made))
         with pytest.raises(UsageError, match=r"conditions\.depth"):
-            library.condition("depth", file.getvalue())
+            library.diffusion.condition("depth", file.getvalue())
         with pytest.raises(UsageError, match="a model makes depth, normals, pose"):
-            library.condition("canny", file.getvalue(), model=f"local:{pose}")
+            library.diffusion.condition("canny", file.getvalue(), model=f"local:{pose}")
     profile.write_text(text + more.replace("conditions.pose", "conditions.canny"), "utf-8")
     with (
         Library(Settings(home=tmp_path / "home", profile=str(profile))) as library,
         pytest.raises(UsageError, match="a pose-estimation model makes pose"),
     ):
-        library.condition("canny", file.getvalue())
+        library.diffusion.condition("canny", file.getvalue())
 
 
 def test_kinds_that_are_not_made_here() -> None:

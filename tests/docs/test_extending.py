@@ -166,7 +166,7 @@ def test_the_examples_work_together_in_python(installed: Path) -> None:
         answer = kitchen.ask("What does the grey heron do?")
         assert "The grey heron waits for fish in shallow water" in answer.text
         assert answer.citations[0].document_id == heron.document_id
-        assert "memory" in library.stores.backend.description
+        assert "memory" in library.admin.stores.backend.description
         again = kitchen.ingest([f"zip://{installed}/notes.zip"], sync=True)
         assert (again.unchanged, again.removed) == (1, 0)
     models = Models(Settings())

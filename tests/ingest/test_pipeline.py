@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ragcore.catalog import browse
-from ragcore.doctor import examine
+from ragcore.catalog.models import Document
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -48,17 +48,17 @@ def folder(tmp_path: Path) -> Path:
 
 def ids(library: Library) -> dict[str, int]:
     """Document ids by file name."""
-    rows, _ = library.documents()
+    rows, _ = library.documents.list()
     return {row.name: row.id for row in rows}
 
 
 def state(library: Library, name: str) -> tuple[str, str]:
-    row = library.document(ids(library)[name])
+    row = library.documents.get(ids(library)[name])
     return row.state, row.error
 
 
 def assert_consistent(library: Library) -> None:
-    problems = [f for f in examine(library).findings if f.state == "problem"]
+    problems = [f for f in library.admin.doctor().findings if f.state == "problem"]
     assert problems == []
 
 
@@ -72,10 +72,10 @@ def test_new_files_are_added_with_all_that_is_in_them(library: Library, folder: 
     report = library.ingest([folder])
     assert outcome(report) == (4, 0, 0, 0, 0, 0)
     assert (report.passages, report.images) == (3, 1)
-    counts = library.statistics()
+    counts = library.documents.statistics()
     assert counts.spaces == {
-        library.models.text_encoder().space.name: 3,
-        library.models.image_text_encoder().space.name: 1,
+        library.admin.models.text_encoder().space.name: 3,
+        library.admin.models.image_text_encoder().space.name: 1,
     }
     assert best(library, "a bird that catches fish") == "heron.txt"
     assert best(library, "baking") == "bread.md"
@@ -98,7 +98,8 @@ def test_file_with_a_new_time_and_the_same_bytes_is_unchanged(
     library.ingest([folder])
     os.utime(folder / "heron.txt", (1_800_000_000, 1_800_000_000))
     assert outcome(library.ingest([folder])) == (0, 0, 4, 0, 0, 0)
-    row = library.document(ids(library)["heron.txt"])
+    with library.admin.catalog.read() as session:
+        row = session.get_one(Document, ids(library)["heron.txt"])
     assert row.mtime_ns == 1_800_000_000 * 10**9, "next time one stat is enough"
 
 
@@ -171,13 +172,13 @@ def test_bad_file_is_one_recorded_failure(library: Library, folder: Path) -> Non
     assert sorted(Path(f.path).name for f in report.failed) == ["broken.pdf", "empty.txt"]
     assert all(f.error and "\n" not in f.error for f in report.failed)
     assert state(library, "broken.pdf")[0] == "failed"
-    assert library.statistics().states == {"ready": 4, "failed": 2}
+    assert library.documents.statistics().states == {"ready": 4, "failed": 2}
     again = library.ingest([folder])
     assert (again.unchanged, len(again.failed)) == (4, 2), "failures are tried again and told again"
     (folder / "broken.pdf").unlink()
     (folder / "empty.txt").write_text("No longer empty: it speaks of volcanoes now.")
     library.ingest([folder], sync=True)
-    assert library.statistics().states == {"ready": 5}
+    assert library.documents.statistics().states == {"ready": 5}
     assert_consistent(library)
 
 
@@ -235,7 +236,7 @@ def test_cancelled_run_keeps_what_it_stored_and_is_resumed(
     assert_consistent(library)
     rest = library.ingest([many])
     assert (rest.added, rest.unchanged) == (1200 - report.added, report.added)
-    assert library.statistics().passages == 1200
+    assert library.documents.statistics().passages == 1200
     assert_consistent(library)
 
 
@@ -251,8 +252,8 @@ def test_progress_ends_complete(library: Library, folder: Path) -> None:
 def test_same_file_in_two_collections(library: Library, folder: Path) -> None:
     library.ingest([folder], collection="one")
     library.ingest([folder], collection="two")
-    library.delete_collection("one")
-    assert library.statistics("two").documents == 4
+    library.admin.delete_collection("one")
+    assert library.documents.statistics("two").documents == 4
     assert library.search("bird", collection="two", cutoff=0.0).hits
     assert_consistent(library)
 
@@ -326,9 +327,9 @@ def test_pictures_inside_documents_are_kept_once(library: Library, tmp_path: Pat
         letter.save(str(where / name))
     report = library.ingest([where])
     assert report.images == 2
-    media = [path for path in library.settings.media.rglob("*") if path.is_file()]
+    media = [path for path in library.admin.settings.media.rglob("*") if path.is_file()]
     assert len(media) == 1
-    with library.catalog.read() as session:
-        rows = browse.list_images(session, library.catalog.collection("default").id)
-    assert library.image_bytes(rows[0].id)
+    with library.admin.catalog.read() as session:
+        rows = browse.list_images(session, library.admin.catalog.collection("default").id)
+    assert library.images.read(rows[0].id)
     assert_consistent(library)

@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ragcore.doctor import examine
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.types import IngestReport
@@ -33,7 +32,7 @@ def settings(tmp_path: Path, starter_weights: WeightStore) -> Settings:
 @pytest.fixture
 def library(settings: Settings) -> Iterator[Library]:
     with Library(settings) as opened:
-        opened.models.text_encoder().warm_up()  # so that the tests below wait for nothing else
+        opened.admin.models.text_encoder().warm_up()  # the tests wait for nothing else
         yield opened
 
 
@@ -78,7 +77,7 @@ def first_reader_gets(number: signal.Signals) -> Iterator[None]:
 
 
 def assert_consistent(library: Library) -> None:
-    assert [f for f in examine(library).findings if f.state == "problem"] == []
+    assert [f for f in library.admin.doctor().findings if f.state == "problem"] == []
 
 
 def test_dead_reader_costs_one_file(library: Library, tmp_path: Path) -> None:
@@ -88,7 +87,7 @@ def test_dead_reader_costs_one_file(library: Library, tmp_path: Path) -> None:
     assert report.added == 11
     assert ["reader process died" in failure.error for failure in report.failed] == [True]
     assert library.ingest([folder]).failed == [], "the second run reads it"
-    assert library.statistics().documents == 12
+    assert library.documents.statistics().documents == 12
     assert_consistent(library)
 
 
@@ -97,7 +96,7 @@ def test_hanging_reader_is_given_up_after_its_time(settings: Settings, tmp_path:
     folder = write_notes(tmp_path / "notes", 6)
     hasty = settings.model_copy(update={"read_timeout": 8})
     with Library(hasty) as library:
-        library.models.text_encoder().warm_up()
+        library.admin.models.text_encoder().warm_up()
         with first_reader_gets(signal.SIGSTOP):
             report = library.ingest([folder])
         assert report.added == 5
@@ -136,7 +135,7 @@ def test_two_ingests_and_a_search_at_once(library: Library, tmp_path: Path) -> N
     searcher.join()
     assert wrong == []
     assert {topic: report.added for topic, report in reports.items()} == {"lamp": 60, "violin": 60}
-    assert library.statistics().passages == 125
+    assert library.documents.statistics().passages == 125
     assert_consistent(library)
 
 
@@ -152,7 +151,7 @@ def test_same_folder_twice_at_once_is_stored_once(library: Library, tmp_path: Pa
     for thread in both:
         thread.join()
     assert all(report.failed == [] for report in reports)
-    counts = library.statistics()
+    counts = library.documents.statistics()
     assert (counts.documents, counts.passages) == (80, 80)
     assert_consistent(library)
 
@@ -174,7 +173,7 @@ def test_two_processes_ingest_into_one_home(settings: Settings, tmp_path: Path) 
         assert process.returncode == 0
         assert json.loads(printed)["added"] == 40
     with Library(settings) as library:
-        assert library.statistics().documents == 80
+        assert library.documents.statistics().documents == 80
         assert_consistent(library)
 
 

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from ragcore.catalog.embeddings import iter_embeddings
-from ragcore.doctor import examine
 from ragcore.errors import Cancelled, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -61,16 +60,18 @@ def moved(stocked: Library, settings: Settings, other_profile: Path) -> Iterator
 
 
 def active(library: Library, modality: str = "text") -> str:
-    row = library.catalog.active_space(library.catalog.collection("default").id, modality)
+    row = library.admin.catalog.active_space(
+        library.admin.catalog.collection("default").id, modality
+    )
     assert row is not None
     return row.name
 
 
 def vectors(library: Library) -> np.ndarray:
-    collection = library.catalog.collection("default").id
-    space = library.catalog.active_space(collection, "text")
+    collection = library.admin.catalog.collection("default").id
+    space = library.admin.catalog.active_space(collection, "text")
     assert space is not None
-    with library.catalog.read() as session:
+    with library.admin.catalog.read() as session:
         return np.concatenate([part for _, part in iter_embeddings(session, collection, space.id)])
 
 
@@ -82,13 +83,13 @@ def test_other_model_is_refused_until_the_collection_is_embedded_anew(
     fresh.write_text("The kingfisher dives for small fish.")
     with pytest.raises(UsageError, match="ragcore models use --collection"):
         moved.ingest([fresh], collection="default")
-    report = moved.reembed()
+    report = moved.admin.reembed()
     assert report.embedded == {"text": 601, "image": 0}, "the picture is in its space already"
-    assert active(moved) == moved.models.text_encoder().space.name != old
+    assert active(moved) == moved.admin.models.text_encoder().space.name != old
     np.testing.assert_allclose(vectors(moved), before, atol=2e-3)
     hits = moved.search("which bird eats fish", kind="passages", cutoff=0.0).hits
     assert hits[0].document == "heron.txt"
-    assert examine(moved).healthy
+    assert moved.admin.doctor().healthy
 
 
 def test_stopped_run_leaves_the_old_space_active_and_is_resumed(
@@ -102,13 +103,13 @@ def test_stopped_run_leaves_the_old_space_active_and_is_resumed(
         token.cancel()
 
     with pytest.raises(Cancelled):
-        moved.reembed(progress=stop, cancel=token)
+        moved.admin.reembed(progress=stop, cancel=token)
     assert active(stocked) == old
     assert stocked.search("which bird eats fish", kind="passages", cutoff=0.0).hits
-    report = moved.reembed()
+    report = moved.admin.reembed()
     assert 0 < report.embedded["text"] < 601, "what was embedded was not embedded again"
     assert active(moved) != old
-    assert examine(moved).healthy
+    assert moved.admin.doctor().healthy
 
 
 def test_documents_that_change_meanwhile_are_in_the_new_space(
@@ -124,11 +125,11 @@ def test_documents_that_change_meanwhile_are_in_the_new_space(
             (tmp_path / "notes" / "000.txt").unlink()
             stocked.ingest([tmp_path / "notes"], sync=True)
 
-    moved.reembed(progress=change)
-    assert moved.statistics().passages == 601
+    moved.admin.reembed(progress=change)
+    assert moved.documents.statistics().passages == 601
     hits = moved.search("boat below the polar ice", kind="passages", cutoff=0.0).hits
     assert hits[0].document == "new.txt"
-    assert examine(moved).healthy
+    assert moved.admin.doctor().healthy
 
 
 def test_pictures_whose_file_has_gone_come_from_their_thumbnails(
@@ -138,12 +139,12 @@ def test_pictures_whose_file_has_gone_come_from_their_thumbnails(
 
     from ragcore.catalog.models import Embedding
 
-    collection = stocked.catalog.collection("default").id
-    space = stocked.catalog.active_space(collection, "image")
+    collection = stocked.admin.catalog.collection("default").id
+    space = stocked.admin.catalog.active_space(collection, "image")
     assert space is not None
-    with stocked.catalog.write() as session:
+    with stocked.admin.catalog.write() as session:
         session.execute(delete(Embedding).where(Embedding.space_id == space.id))
     (tmp_path / "notes" / "teal.png").unlink()
-    report = stocked.reembed()
+    report = stocked.admin.reembed()
     assert report.embedded == {"text": 0, "image": 1}
     assert report.from_thumbnails == 1

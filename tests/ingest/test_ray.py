@@ -73,7 +73,7 @@ def by_ray(cluster: RayCluster, of: Settings, files: Path) -> subprocess.Popen[s
 def content(of: Settings) -> dict[str, Any]:
     """Everything that was stored of each file: state, passages, pictures, and their vectors."""
     found: dict[str, Any] = {}
-    with Library(of) as library, library.catalog.read() as session:
+    with Library(of) as library, library.admin.catalog.read() as session:
         vectors = {
             (modality, row.item_id): np.frombuffer(row.vector, np.float16)
             for row, modality in session.execute(
@@ -164,7 +164,7 @@ def wait_for_documents(of: Settings, run: subprocess.Popen[str], count: int) -> 
             raise AssertionError(f"it ended too early: {run.communicate()}")
         if not (of.home / "catalogue.db").exists():
             return 0
-        with Library(of) as library, library.catalog.read() as session:
+        with Library(of) as library, library.admin.catalog.read() as session:
             found = len(session.scalars(select(Document.id)).all())
         return found if found >= count else 0
 

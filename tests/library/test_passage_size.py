@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.catalog.models import Passage
+from ragcore.catalog.models import Document, Passage
 from ragcore.cli.main import main
 from ragcore.errors import UsageError
 from ragcore.ingest.sizes import Reach, reach_of
@@ -69,9 +69,15 @@ def library(tmp_path: Path, profile: Path) -> Library:
 
 def lengths(opened: Library) -> list[int]:
     """Estimated tokens of the passages, longest first."""
-    with opened.catalog.read() as session:
+    with opened.admin.catalog.read() as session:
         texts = [row.text for row in session.query(Passage).all()]
     return sorted(map(approximate_tokens, texts), reverse=True)
+
+
+def passage_sizes(opened: Library) -> dict[str, str]:
+    """The size that each document's passages have, by the document's name."""
+    with opened.admin.catalog.read() as session:
+        return {row.name: row.passage_size for row in session.query(Document).all()}
 
 
 def test_passages_are_as_long_as_the_encoder_reads(
@@ -80,12 +86,12 @@ def test_passages_are_as_long_as_the_encoder_reads(
     with library(tmp_path, long_profile) as opened:
         opened.ingest([files])
         assert 300 < lengths(opened)[0] <= 476
-        sizes = {row.name: row.passage_size for row in opened.documents()[0]}
+        sizes = passage_sizes(opened)
         assert sizes["survey.txt"] == "476-0x1.00"
     with library(tmp_path / "other", tiny_profile) as opened:
         opened.ingest([files])
         assert 140 < lengths(opened)[0] <= 220, "of a model that does not say"
-        assert {row.passage_size for row in opened.documents()[0]} == {""}
+        assert set(passage_sizes(opened).values()) == {""}
 
 
 def test_the_starter_keeps_its_size(starter_models: Models) -> None:
@@ -100,12 +106,12 @@ def test_another_model_answers_when_it_is_ready_and_cuts_anew(
     with library(tmp_path, tiny_profile) as old:
         old.ingest([files])
         before = lengths(old)
-        old_space = old.models.text_encoder().space.name
+        old_space = old.admin.models.text_encoder().space.name
         found: list[str] = []
 
         def meanwhile(step: Progress) -> None:
             hits = old.search("herons at the lake", kind="passages", cutoff=0.0).hits
-            active = old.catalog.active_space(1, "text")
+            active = old.admin.catalog.active_space(1, "text")
             assert active is not None
             if step.current.startswith("encoder@") and step.done < step.total:
                 found.append(f"{active.name} {Path(hits[0].path).name}")
@@ -114,17 +120,17 @@ def test_another_model_answers_when_it_is_ready_and_cuts_anew(
             # So small batches that the old space is asked while the new one is half full.
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("ragcore.ingest.reembed._PASSAGES", 2)
-                report = new.reembed(progress=meanwhile)
+                report = new.admin.reembed(progress=meanwhile)
             assert set(found) == {f"{old_space} survey.txt"}
             assert report.other_sizes == 2
-            active = new.catalog.active_space(1, "text")
+            active = new.admin.catalog.active_space(1, "text")
             assert active is not None
-            assert active.name == new.models.text_encoder().space.name != old_space
+            assert active.name == new.admin.models.text_encoder().space.name != old_space
             assert lengths(new) == before, "cut anew when the files are ingested"
             again = new.ingest([files])
             assert (again.updated, again.unchanged) == (2, 0)
             assert 300 < lengths(new)[0] <= 476
-            assert new.statistics().spaces[active.name] == len(lengths(new))
+            assert new.documents.statistics().spaces[active.name] == len(lengths(new))
             assert new.ingest([files]).unchanged == 2
             hits = new.search("herons at the lake", kind="passages", cutoff=0.0).hits
             assert Path(hits[0].path).name == "survey.txt"
@@ -135,22 +141,22 @@ def test_a_collection_may_ask_for_another_size(
 ) -> None:
     with library(tmp_path, long_profile) as opened:
         opened.ingest([files])
-        assert opened.set_passages(tokens=100, overlap=20) == 2
+        assert opened.admin.set_passages(tokens=100, overlap=20) == 2
         assert opened.ingest([files]).updated == 2
         assert 60 < lengths(opened)[0] <= 100
-        with opened.catalog.read() as session:
+        with opened.admin.catalog.read() as session:
             rows = session.query(Passage).order_by(Passage.document_id, Passage.ordinal).all()
             spans = [(row.start, row.end) for row in rows if row.end - row.start > 50]
         assert all(b[0] < a[1] for a, b in itertools.pairwise(spans))
         assert opened.ingest([files]).unchanged == 2
         with pytest.raises(UsageError, match=r"reads 512 .*--passage-tokens 476"):
-            opened.set_passages(tokens=900)
+            opened.admin.set_passages(tokens=900)
         assert opened.ingest([files]).unchanged == 2
-        assert opened.set_passages(tokens=0, overlap=0) == 2
+        assert opened.admin.set_passages(tokens=0, overlap=0) == 2
         assert opened.ingest([files]).updated == 2
         assert 300 < lengths(opened)[0] <= 476
         with pytest.raises(UsageError, match="from 32 to 8192"):
-            opened.set_passages(tokens=5)
+            opened.admin.set_passages(tokens=5)
 
 
 def test_a_profile_may_declare_the_size(tmp_path: Path, long_profile: Path, files: Path) -> None:

@@ -17,7 +17,6 @@ from sqlalchemy import select
 from ragcore.catalog import Catalog, integrity
 from ragcore.catalog.documents import store_document
 from ragcore.catalog.models import Document, Passage
-from ragcore.doctor import examine
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.recover import recover
@@ -34,14 +33,14 @@ def settings(tmp_path: Path) -> Settings:
     settings = Settings(home=tmp_path / "home")
     with Library(settings) as library:
         row = library.create_collection("papers")
-        space = library.catalog.space_id("words", "text", DIMENSION)
-        library.catalog.use_space(row.id, space, "text")
+        space = library.admin.catalog.space_id("words", "text", DIMENSION)
+        library.admin.catalog.use_space(row.id, space, "text")
         for number in range(COUNT):
             texts = [f"Paper {number}, part {part}: " + "words of it. " * 40 for part in range(3)]
             new = make_document(
                 f"/papers/{number}.txt", texts, pictures=1, text_space=space, seed=number
             )
-            with library.catalog.write() as session:
+            with library.admin.catalog.write() as session:
                 store_document(session, row.id, new)
     (settings.uploads / "1").mkdir(parents=True)
     (settings.uploads / "1" / "letter.txt").write_text("uploaded")
@@ -82,7 +81,7 @@ def test_what_can_be_read_is_saved(settings: Settings, tmp_path: Path, table: st
     damage(settings.home, random.Random(4).sample(leaves, 3))
     original = (settings.home / "catalogue.db").read_bytes()
     with Library(settings) as library:
-        diagnosis = examine(library)
+        diagnosis = library.admin.doctor()
     assert not diagnosis.healthy
     told = {one.subject: one.detail for one in diagnosis.findings}
     assert "can be read" in told["readable documents"]
@@ -119,11 +118,11 @@ def test_searches_find_what_was_saved(settings: Settings, tmp_path: Path) -> Non
     damage(settings.home, pages_of(settings.home, "passages")[:2])
     recover(settings, tmp_path / "new")
     with Library(Settings(home=tmp_path / "new")) as library:
-        row = library.catalog.collection("papers")
-        space = library.catalog.active_space(row.id, "text")
+        row = library.admin.catalog.collection("papers")
+        space = library.admin.catalog.active_space(row.id, "text")
         assert space is not None
-        stored = library.stores.get(row.id, space).count()
-        with library.catalog.read() as session:
+        stored = library.admin.stores.get(row.id, space).count()
+        with library.admin.catalog.read() as session:
             present = len(session.scalars(select(Passage.id)).all())
         assert stored == present < 3 * COUNT
 

@@ -74,28 +74,28 @@ def library(home: Path) -> Iterator[Library]:
 
 def captions_of(library: Library) -> dict[str, tuple[str, str]]:
     """(caption, by whom) by file name."""
-    with library.catalog.read() as session:
+    with library.admin.catalog.read() as session:
         rows = session.query(Image.name, Image.caption, Image.caption_by)
         return {name: (caption, by) for name, caption, by in rows}
 
 
 def test_a_question_is_answered_in_pieces_and_by_name(library: Library, pictures: Path) -> None:
     picture = pictures / "red.png"
-    told = list(library.ask_picture_stream(picture, "What is it?"))
+    told = list(library.images.ask_stream(picture, "What is it?"))
     answer = told[-1]
     assert isinstance(answer, PictureAnswer)
     assert answer.model == "small-eyes"
     assert "".join(piece for piece in told if isinstance(piece, str)).strip() == answer.text
-    assert library.ask_picture(picture.read_bytes(), "What is it?").text == answer.text
-    assert library.caption(picture).text
+    assert library.images.ask(picture.read_bytes(), "What is it?").text == answer.text
+    assert library.images.caption(picture).text
     assert not library.collections(), "it needs no collection"
     with pytest.raises(UsageError, match="empty"):
-        library.ask_picture(picture, " ")
+        library.images.ask(picture, " ")
     broken = pictures / "broken.png"
     broken.write_bytes(picture.read_bytes()[:60])
     for bad in (broken, pictures / "none.png", b""):
         with pytest.raises(UnreadableFile):
-            library.ask_picture(bad, "What is it?")
+            library.images.ask(bad, "What is it?")
 
 
 def test_captions_come_only_when_wanted_and_never_over_a_person(
@@ -103,22 +103,22 @@ def test_captions_come_only_when_wanted_and_never_over_a_person(
 ) -> None:
     library.ingest([pictures])
     assert set(captions_of(library).values()) == {("", "")}, "off by default"
-    with library.catalog.write() as session:
+    with library.admin.catalog.write() as session:
         session.execute(
             update(Image).where(Image.name == "green.png").values(caption="A ball on grass")
         )
-    report = library.caption_collection()
+    report = library.images.caption_collection()
     assert (report.captioned, report.unreadable, report.model) == (2, 0, "small-eyes")
     found = captions_of(library)
     assert found["green.png"] == ("A ball on grass", "")
     assert found["icon.png"] == ("", ""), "too small to be described"
     assert found["red.png"][0]
     assert found["red.png"][1] == "small-eyes"
-    with library.catalog.read() as session:
+    with library.admin.catalog.read() as session:
         assert machine_captions(session, 1) == {"small-eyes": 2}
-    learnt = of_collection(library.settings, "default")
+    learnt = of_collection(library.admin.settings, "default")
     assert [item.captions for item in learnt] == [("A ball on grass",)], "people's words only"
-    assert library.caption_collection().captioned == 0
+    assert library.images.caption_collection().captioned == 0
     kept = captions_of(library)
     assert library.ingest([pictures], captions=True).unchanged == 4
     assert captions_of(library) == kept
@@ -151,18 +151,18 @@ def test_a_stopped_run_keeps_what_it_wrote_and_goes_on(library: Library, tmp_pat
         token.cancel()
 
     with pytest.raises(Cancelled, match="which are kept"):
-        library.caption_collection(progress=stop, cancel=token)
+        library.images.caption_collection(progress=stop, cancel=token)
     first = {name for name, (caption, _) in captions_of(library).items() if caption}
     assert len(first) == 7, "the first batch of eight, but for the file that is gone"
     seen: list[Progress] = []
-    report = library.caption_collection(progress=seen.append)
+    report = library.images.caption_collection(progress=seen.append)
     assert (report.captioned, report.unreadable) == (4, 1)
     assert (seen[-1].done, seen[-1].total) == (5, 5)
 
 
 def test_a_job_captions_in_the_background(library: Library, pictures: Path) -> None:
     library.ingest([pictures])
-    job = library.jobs.wait(library.start_captioning())
+    job = library.jobs.wait(library.jobs.start_captioning())
     assert (job.state, job.report["captioned"]) == ("done", 3)
 
 

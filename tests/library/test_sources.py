@@ -13,6 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from ragcore.catalog.models import Document
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -80,11 +81,11 @@ def library(tmp_path: Path) -> Iterator[Library]:
 
 
 def paths(library: Library) -> set[str]:
-    return {row.path for row in library.documents()[0]}
+    return {row.path for row in library.documents.list()[0]}
 
 
 def copies_left(library: Library) -> list[Path]:
-    return list((library.settings.home / "fetched").glob("*"))
+    return list((library.admin.settings.home / "fetched").glob("*"))
 
 
 def test_files_of_a_source_are_ingested_under_their_location(library: Library, memo: Any) -> None:
@@ -93,7 +94,8 @@ def test_files_of_a_source_are_ingested_under_their_location(library: Library, m
     assert paths(library) == {"memo://desk/heron.txt", "memo://desk/bread.md"}
     hit = library.search("grey heron", kind="passages", cutoff=0.0).hits[0]
     assert (hit.path, hit.document) == ("memo://desk/heron.txt", "heron.txt")
-    row = library.document(hit.document_id)
+    with library.admin.catalog.read() as session:
+        row = session.get_one(Document, hit.document_id)
     assert (row.size, row.version) == (40, "v1")
     assert copies_left(library) == []
     for where, count in (("memo://desk", 2), ("memo://desk/heron.txt", 1), ("memo://des", 0)):
@@ -160,10 +162,10 @@ def test_a_local_copy_of_a_remote_file_is_no_rename(
 
 def test_a_file_that_moves_within_a_source_keeps_its_document(library: Library, memo: Any) -> None:
     library.ingest(["memo://desk"])
-    before = {row.name: row.id for row in library.documents()[0]}
+    before = {row.name: row.id for row in library.documents.list()[0]}
     memo.FILES["memo://desk/birds/heron.txt"] = memo.FILES.pop("memo://desk/heron.txt")
     assert outcome(library.ingest(["memo://desk"], sync=True)) == (0, 0, 1, 1, 0, 0)
-    assert {row.name: row.id for row in library.documents()[0]} == before
+    assert {row.name: row.id for row in library.documents.list()[0]} == before
 
 
 def test_a_listing_that_breaks_off_removes_nothing(library: Library, memo: Any) -> None:
@@ -262,22 +264,22 @@ def test_pages_and_pictures_are_fetched_when_they_are_looked_at(
     Image.new("RGB", (200, 100), "navy").save(picture)
     memo.FILES = {"memo://desk/sun.png": (picture.read_bytes(), "v1")}
     assert library.ingest(["memo://desk"]).images == 1
-    [info] = library.images()
+    [info] = library.images.list()
     memo.FETCHED.clear()
-    assert library.image_bytes(info.id) == picture.read_bytes(), "kept with the library"
+    assert library.images.read(info.id) == picture.read_bytes(), "kept with the library"
     assert memo.FETCHED == []
-    assert library.page_picture(info.document_id)[:4] == b"\x89PNG"
-    with library.original(info.document_id) as path:
+    assert library.documents.page_image(info.document_id)[:4] == b"\x89PNG"
+    with library.documents.original(info.document_id) as path:
         assert (path.name, path.read_bytes()) == ("sun.png", picture.read_bytes())
     assert not path.exists()
     memo.FILES.clear()
     with pytest.raises(RagcoreError, match="it is gone"):
-        library.page_picture(info.document_id)
+        library.documents.page_image(info.document_id)
 
 
 def test_the_api_hands_out_a_remote_file(library: Library, memo: Any) -> None:
     library.ingest(["memo://desk"])
-    [row] = [row for row in library.documents()[0] if row.name == "heron.txt"]
+    [row] = [row for row in library.documents.list()[0] if row.name == "heron.txt"]
     where = f"/api/v1/collections/default/documents/{row.id}"
     with running(library, keys_needed=False) as url, httpx.Client(base_url=url) as client:
         answer = client.get(f"{where}/file")
@@ -293,7 +295,7 @@ def test_wrong_urls_are_refused_before_anything_is_done(library: Library, memo: 
     with pytest.raises(UsageError, match=r"no source 'mmo' \(installed: file, memo\)"):
         library.ingest(["mmo://desk"])
     with pytest.raises(UsageError, match="names no shelf"):
-        library.check_paths(["memo://"])
+        library.documents.check_paths(["memo://"])
     with pytest.raises(UsageError, match="nothing at memo://attic"):
         library.ingest(["memo://attic"], sync=True)
     with pytest.raises(UsageError, match="on another computer"):
@@ -304,12 +306,12 @@ def test_two_ingests_at_once_store_each_file_once(library: Library, memo: Any) -
     memo.FILES = {
         f"memo://desk/{n}.txt": (f"Note {n} is about herons.".encode(), "v1") for n in range(40)
     }
-    with ThreadPoolExecutor(2) as pool, Library(library.settings) as other:
+    with ThreadPoolExecutor(2) as pool, Library(library.admin.settings) as other:
         reports = list(pool.map(lambda one: one.ingest(["memo://desk"]), (library, other)))
     assert sum(report.added for report in reports) == 40
     assert sum(report.unchanged for report in reports) == 40
     assert not any(report.updated or report.failed for report in reports)
-    assert library.statistics().passages == 40
+    assert library.documents.statistics().passages == 40
 
 
 def test_a_broken_source_is_one_line(library: Library, install: Install) -> None:
@@ -336,16 +338,16 @@ def test_documents_are_read_again_and_removed_by_their_location(
     library: Library, memo: Any
 ) -> None:
     library.ingest(["memo://desk"])
-    ids = [row.id for row in library.documents()[0]]
+    ids = [row.id for row in library.documents.list()[0]]
     memo.FETCHED.clear()
-    job = library.jobs.wait(library.start_again(ids))
+    job = library.jobs.wait(library.jobs.start_reading_again(ids))
     assert (job.state, job.report["updated"]) == ("done", 2)
     assert len(memo.FETCHED) == 2
-    assert library.remove_documents(ids) == 2
+    assert library.documents.remove(ids) == 2
 
 
 def test_copies_of_a_killed_process_are_removed(library: Library, memo: Any) -> None:
-    left = library.settings.home / "fetched" / "999999999-1.00-abc"
+    left = library.admin.settings.home / "fetched" / "999999999-1.00-abc"
     left.mkdir(parents=True)
     (left / "content").write_text("x")
     library.ingest(["memo://desk"])

@@ -43,32 +43,36 @@ def library(filled: Path, tmp_path: Path) -> Iterator[Library]:
 
 
 def colours(library: Library) -> dict[int, str]:
-    return {info.id: Path(info.path).parent.name for info in library.images("shapes", limit=100)}
+    return {
+        info.id: Path(info.path).parent.name for info in library.images.list("shapes", limit=100)
+    }
 
 
 def teach(library: Library, each: int = 5) -> None:
     """Label `each` pictures of every colour, and train."""
-    library.set_classes("colour", "image", ["red", "green", "blue"], collection="shapes")
+    library.labels.set_classes("colour", "image", ["red", "green", "blue"], collection="shapes")
     for name in ("red", "green", "blue"):
         items = [item for item, colour in colours(library).items() if colour == name][:each]
-        library.give_label("colour", "image", items, name, collection="shapes")
-    job = library.jobs.wait(library.start_teaching("colour", collection="shapes"), 300)
+        library.labels.give("colour", "image", items, name, collection="shapes")
+    job = library.jobs.wait(library.jobs.start_training("colour", collection="shapes"), 300)
     assert job.state == "done", job.error
 
 
 def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) -> None:
-    card = library.classifier("colour")
+    card = library.classifiers.get("colour")
     assert card.labels == ("blue", "green", "red")
-    assert card.space == library.index_overview("shapes")[1]["space"]
+    assert card.space == library.documents.indexes("shapes")[1]["space"]
     assert "unknown" in card.licence
-    report = library.classify("colour", collection="shapes")
+    report = library.classifiers.classify("colour", collection="shapes")
     assert report.from_catalogue
     assert report.labelled == 24
     truth = colours(library)
-    told = library.labels_of("image", list(truth))
+    told = library.labels.of("image", list(truth))
     right = [told[item][0].label == colour for item, colour in truth.items()]
     assert sum(right) >= 22
-    assert library.classify("colour", collection="shapes").labelled == 0  # nothing is left to do
+    assert (
+        library.classifiers.classify("colour", collection="shapes").labelled == 0
+    )  # nothing is left to do
 
     query = SearchQuery(
         text="a picture", kind="images", collection="shapes", k=50, cutoff=0, where={"label": "Red"}
@@ -77,7 +81,9 @@ def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) ->
     assert found == {item for item, said in told.items() if said[0].label == "red"}
     sure = dataclasses.replace(query, where={"label": "red", "label_confidence>=": "1"})
     assert {hit.id for hit in library.search(sure).hits} == {
-        one.item_id for one in library.given("colour", collection="shapes") if one.label == "red"
+        one.item_id
+        for one in library.labels.given("colour", collection="shapes")
+        if one.label == "red"
     }
     for where, count in (
         ({"classifier": "colour"}, 24), ({"classifier": "other"}, 0), ({"label": "no such"}, 0),
@@ -92,40 +98,40 @@ def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) ->
 
 
 def test_new_files_are_labelled_while_it_is_switched_on(library: Library, tmp_path: Path) -> None:
-    library.classify("colour", collection="shapes")
-    library.follow_classifier("colour", collection="shapes")
-    assert library.followed("shapes") == ["colour"]
+    library.classifiers.classify("colour", collection="shapes")
+    library.classifiers.follow("colour", collection="shapes")
+    assert library.classifiers.followed("shapes") == ["colour"]
     new = draw_classes(tmp_path / "new", classes=("blue",), each=1) / "blue"
     Image.new("RGB", (40, 40), "#2040d0").save(new / "0.png")
     library.ingest([new], collection="shapes")
-    assert sum(library.label_counts("shapes").values()) == 25
-    library.follow_classifier("colour", collection="shapes", on=False)
+    assert sum(library.labels.counts("shapes").values()) == 25
+    library.classifiers.follow("colour", collection="shapes", on=False)
     Image.new("RGB", (40, 40), "#2040e0").save(new / "1.png")
     library.ingest([new], collection="shapes")
-    assert sum(library.label_counts("shapes").values()) == 25
-    assert library.classify("colour", collection="shapes").labelled == 1
+    assert sum(library.labels.counts("shapes").values()) == 25
+    assert library.classifiers.classify("colour", collection="shapes").labelled == 1
 
 
 def test_a_lost_classifier_does_not_stop_an_ingest(library: Library, tmp_path: Path) -> None:
-    library.follow_classifier("colour", collection="shapes")
-    (classifiers_folder(library.settings) / "colour" / "classifier.json").write_text("{")
+    library.classifiers.follow("colour", collection="shapes")
+    (classifiers_folder(library.admin.settings) / "colour" / "classifier.json").write_text("{")
     new = draw_classes(tmp_path / "new", classes=("blue",), each=1)
     assert library.ingest([new], collection="shapes").added == 1
-    assert library.label_counts("shapes") == {}
+    assert library.labels.counts("shapes") == {}
 
 
 def test_removing_a_classifier_takes_its_labels_and_leaves_those_of_people(
     library: Library,
 ) -> None:
-    library.classify("colour", collection="shapes")
-    library.follow_classifier("colour", collection="shapes")
-    library.remove_classifier("colour")
-    assert library.classifiers() == []
-    assert library.followed("shapes") == []
-    assert library.label_counts("shapes") == {}
-    assert len(library.given("colour", collection="shapes")) == 15
+    library.classifiers.classify("colour", collection="shapes")
+    library.classifiers.follow("colour", collection="shapes")
+    library.classifiers.remove("colour")
+    assert library.classifiers.list() == []
+    assert library.classifiers.followed("shapes") == []
+    assert library.labels.counts("shapes") == {}
+    assert len(library.labels.given("colour", collection="shapes")) == 15
     with pytest.raises(UsageError, match="no classifier named 'colour'"):
-        library.classify("colour", collection="shapes")
+        library.classifiers.classify("colour", collection="shapes")
 
 
 def test_another_backbone_looks_at_the_files(
@@ -136,32 +142,32 @@ def test_another_backbone_looks_at_the_files(
     plan = plan.model_copy(
         update={"data": ClassifierData(train=str(filled / "files"), kind="pictures")}
     )
-    library.tune_classifier(plan)
+    library.training.classifier(plan)
     token = CancelToken()
     token.cancel()
     with pytest.raises(Cancelled, match="24 labels, which are kept"):
-        library.classify("small", collection="shapes", cancel=token)
-    assert sum(library.label_counts("shapes", classifier="small").values()) == 24
+        library.classifiers.classify("small", collection="shapes", cancel=token)
+    assert sum(library.labels.counts("shapes", classifier="small").values()) == 24
 
 
 def test_what_to_label_next_is_of_what_is_not_labelled(library: Library) -> None:
-    first = library.next_to_label("size", "image", count=6, collection="shapes")
+    first = library.labels.next("size", "image", count=6, collection="shapes")
     assert len(set(first)) == 6
-    following = library.next_to_label("colour", "image", count=50, collection="shapes")
+    following = library.labels.next("colour", "image", count=50, collection="shapes")
     assert len(following) == 9
-    with library.catalog.read() as session:
-        row = library.catalog.collection("shapes")
+    with library.admin.catalog.read() as session:
+        row = library.admin.catalog.collection("shapes")
         done = {one.item_id for one in given_labels(session, row.id, "colour")}
     assert not done & set(following)
-    assert library.next_to_label("tone", "passage", collection="shapes")
+    assert library.labels.next("tone", "passage", collection="shapes")
     library.create_collection("empty")
-    assert library.next_to_label("colour", "image", collection="empty") == []
+    assert library.labels.next("colour", "image", collection="empty") == []
 
 
 def test_classes_are_checked_and_forgotten(library: Library) -> None:
-    make = library.set_classes
+    make = library.labels.set_classes
     make("colour", "image", ["red", "green"], collection="shapes")
-    library.give_label("colour", "image", list(colours(library)), None, collection="shapes")
+    library.labels.give("colour", "image", list(colours(library)), None, collection="shapes")
     with pytest.raises(UsageError, match="there is already a class 'red'"):
         make("colour", "image", ["red", " RED "], collection="shapes")
     with pytest.raises(UsageError, match="is about images"):
@@ -169,15 +175,15 @@ def test_classes_are_checked_and_forgotten(library: Library) -> None:
     with pytest.raises(UsageError, match="cannot name a classifier"):
         make("../colour", "image", ["red", "green"], collection="shapes")
     items = list(colours(library))[:3]
-    library.give_label("colour", "image", items[:2], "red", collection="shapes")
-    library.give_label("colour", "image", items[2:], "green", collection="shapes")
+    library.labels.give("colour", "image", items[:2], "red", collection="shapes")
+    library.labels.give("colour", "image", items[2:], "green", collection="shapes")
     make("colour", "image", ["green", "blue"], collection="shapes")
-    assert library.given_counts("colour", collection="shapes") == {"green": 1}
+    assert library.labels.given_counts("colour", collection="shapes") == {"green": 1}
     with pytest.raises(UsageError, match="two classes or more"):
-        library.start_teaching("colour", collection="shapes")
-    library.forget_classes("colour", collection="shapes")
-    assert library.taught_classifiers("shapes") == {}
-    assert library.given("colour", collection="shapes") == []
+        library.jobs.start_training("colour", collection="shapes")
+    library.labels.forget_classes("colour", collection="shapes")
+    assert library.labels.classes("shapes") == {}
+    assert library.labels.given("colour", collection="shapes") == []
 
 
 def test_the_command_line(library: Library, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +191,7 @@ def test_the_command_line(library: Library, filled: Path, monkeypatch: pytest.Mo
 
     from ragcore.cli.main import cli
 
-    monkeypatch.setenv("RAGCORE_HOME", str(library.settings.home))
+    monkeypatch.setenv("RAGCORE_HOME", str(library.admin.settings.home))
 
     def run(*words: str) -> str:
         result = CliRunner().invoke(cli, list(words))
@@ -206,6 +212,6 @@ def test_the_command_line(library: Library, filled: Path, monkeypatch: pytest.Mo
     ))["hits"]  # fmt: skip
     assert found
     run("classify", "colour", "-c", "shapes", "--unfollow")
-    assert library.followed("shapes") == []
+    assert library.classifiers.followed("shapes") == []
     run("classifiers", "remove", "colour", "--yes")
     assert "no classifiers yet" in run("classifiers")

@@ -77,7 +77,7 @@ def watching(
 
 def names(library: Library) -> list[str]:
     try:
-        rows, _ = library.documents("live")
+        rows, _ = library.documents.list("live")
     except UsageError:  # nothing was ingested yet
         return []
     return sorted(row.name for row in rows if row.state == "ready")
@@ -92,10 +92,10 @@ def test_changes_are_followed(library: Library, folder: Path, watching: list[Ing
     query = SearchQuery(text="black stork nest", collection="live", kind="passages")
     assert "stork" in library.search(query).hits[0].text
 
-    ids = {row.name: row.id for row in library.documents("live")[0]}
+    ids = {row.name: row.id for row in library.documents.list("live")[0]}
     (folder / "heron.txt").rename(folder / "stork.txt")
     wait_until(lambda: names(library) == ["first.txt", "stork.txt"])
-    after = {row.name: row.id for row in library.documents("live")[0]}
+    after = {row.name: row.id for row in library.documents.list("live")[0]}
     assert after["stork.txt"] == ids["heron.txt"]
 
     (folder / "first.txt").unlink()
@@ -113,7 +113,7 @@ def test_folders_come_move_and_go(
     wait_until(lambda: names(library) == ["a.txt", "b.txt", "first.txt"])
     (folder / "in").rename(folder / "moved")
     wait_until(lambda: sum(report.renamed for report in watching) == 2)
-    paths = {row.path for row in library.documents("live")[0]}
+    paths = {row.path for row in library.documents.list("live")[0]}
     assert str(folder / "moved" / "deep" / "a.txt") in paths
     (folder / "moved").rename(tmp_path / "away")
     wait_until(lambda: names(library) == ["first.txt"])

@@ -67,7 +67,7 @@ def test_a_collection_answers_with_its_own_adapter(
     with Library(settings) as library:
         for name in ("letters", "rules"):
             library.create_collection(name)
-        library.adapters.add(library.adapters.find("grounded-qa"), "mine")
+        library.adapters.add(library.adapters.inspect("grounded-qa").folder, "mine")
         value(run("use", "none", "-c", "letters", "--json"))
         value(run("use", "mine", "-c", "rules", "--json"))
         assert value(run("list", "--json"))["collections"] == {"letters": "none", "rules": "mine"}
@@ -97,7 +97,7 @@ def test_an_adapter_of_another_model_is_not_chosen(
         library.create_collection("letters")
         library.adapters.add(tiny_adapters / "left")
         with pytest.raises(UsageError, match="is made for"):
-            library.use_adapter("left", "letters")
+            library.adapters.use("left", "letters")
     code, _, complaint = run("use", "nothing", "-c", "letters")
     assert code == 2
     assert "no adapter 'nothing'" in complaint
@@ -112,7 +112,7 @@ def test_plain_peft_and_vllm_take_the_shipped_folder(
     from safetensors import safe_open
     from transformers import AutoModelForCausalLM
 
-    folder = Library(settings).adapters.find("grounded-qa")
+    folder = Library(settings).adapters.inspect("grounded-qa").folder
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(smollm), str(folder))
     ids = torch.arange(100, 120)[None]
     with torch.inference_mode():

@@ -44,7 +44,7 @@ def fill(library: Library) -> None:
         document = make_document(
             f"{FOLDER}/{name}.txt", [text, f"More of {name}."], pictures=1, seed=row.id
         )
-        with library.catalog.write() as session:
+        with library.admin.catalog.write() as session:
             store_document(session, row.id, document)
 
 
@@ -72,7 +72,7 @@ def library(tmp_path: Path) -> Iterator[Library]:
 
 @pytest.fixture
 def guarded(library: Library) -> Iterator[Guarded]:
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     given = {}
     for scope in SCOPES:
         for name, where in (("", ["sample"]), ("b", ["beta"]), ("all", [])):

@@ -31,7 +31,9 @@ def upload(settings: Settings, folder: Path) -> None:
         tell("go")
         for number in range(100_000):
             name = f"upload-{START}-{number}.txt"
-            [path] = library.uploads.save("uploads", [(name, io.BytesIO(content(name)))])
+            [path] = library.documents.upload(
+                [(name, io.BytesIO(content(name)))], collection="uploads"
+            )
             tell(f"stored {path}")
 
 
@@ -41,16 +43,16 @@ def content(name: str) -> bytes:
 
 def ingest(settings: Settings, folder: Path) -> None:
     with Library(settings) as library:
-        library.models.text_encoder().warm_up()
+        library.admin.models.text_encoder().warm_up()
         tell("go")
         library.ingest([folder], collection="notes")
 
 
 def reembed(settings: Settings, folder: Path) -> None:
     with Library(settings) as library:
-        library.models.text_encoder().warm_up()
+        library.admin.models.text_encoder().warm_up()
         tell("go")
-        library.reembed("notes")
+        library.admin.reembed("notes")
 
 
 def move(settings: Settings, folder: Path) -> None:

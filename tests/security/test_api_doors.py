@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from ragcore.api import create_app
 from ragcore.catalog import permits
 from ragcore.catalog.keys import Keys
-from ragcore.catalog.principals import principal_of
 from ragcore.errors import Cancelled
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -164,10 +163,10 @@ class Slow:
 
 @pytest.mark.parametrize("end", ["disable", "revoke"])
 def test_a_disabled_account_ends_with_its_streams_and_jobs(guarded: Guarded, end: str) -> None:
-    keys = Keys(guarded.library.catalog)
+    keys = Keys(guarded.library.admin.catalog)
     key, info = keys.create("leaving", scope="write", collections=["sample"])
     slow, staying = Slow(), Slow()
-    with permits.within(principal_of(info).permit()):
+    with permits.within(permits.Permit(key_id=info.id)):
         job = guarded.library.jobs.start("ingest", "sample", {}, slow)
     other = guarded.library.jobs.start("ingest", "sample", {}, staying)
     address = f"/api/v1/collections/sample/jobs/{other}/events"
@@ -188,7 +187,7 @@ def test_a_disabled_account_ends_with_its_streams_and_jobs(guarded: Guarded, end
 
 
 def test_a_disabled_account_comes_back(guarded: Guarded) -> None:
-    keys = Keys(guarded.library.catalog)
+    keys = Keys(guarded.library.admin.catalog)
     key, info = keys.create("back again", scope="read", collections=["sample"])
     with guarded.client(key) as client:
         assert client.get("/api/v1/collections").status_code == 200
@@ -217,6 +216,6 @@ def test_addresses_come_from_trusted_proxies_only(tmp_path: Path) -> None:
                 f"http://127.0.0.1:{port}/api/v1/collections",
                 headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"},
             )
-            audit = Audit(library.catalog)
+            audit = Audit(library.admin.catalog)
             wait_until(lambda: bool(audit.recent(5)), "no entry was written")  # noqa: B023
             assert {entry.client for entry in audit.recent(5)} == {expected}

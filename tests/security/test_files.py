@@ -12,10 +12,10 @@ import pytest
 from mcp.server.mcpserver.exceptions import ToolError
 
 from ragcore.catalog.keys import Keys
-from ragcore.doctor import _files
 from ragcore.errors import UsageError
 from ragcore.ingest.discover import discover
 from ragcore.library import Library
+from ragcore.library.doctor import _files
 from ragcore.library.watching import Watcher
 from ragcore.mcp.server import _Tools, make_server
 from ragcore.private_files import exposed, make_private, private_folder, write_private
@@ -91,18 +91,18 @@ def test_assistants_add_from_allowed_folders_only(
     ):
         said = refused(lambda: tools.add_files([path], "sample"))  # noqa: B023
         assert reason in said, path
-    assert library.documents("sample")[1] == 1, "nothing was added"
+    assert library.documents.list("sample")[1] == 1, "nothing was added"
     assert tools._permitted_path(str(linked / "note.txt")) == linked / "note.txt"
 
 
 def test_assistants_stay_in_their_collections(library: Library) -> None:
     tools = _Tools(library, ["sample"], True)
-    with library.catalog.read() as session:
+    with library.admin.catalog.read() as session:
         from sqlalchemy import select
 
         from ragcore.catalog.models import Document
 
-        beta = library.catalog.collection("beta").id
+        beta = library.admin.catalog.collection("beta").id
         document = session.scalar(select(Document.id).where(Document.collection_id == beta))
     assert document is not None
     for call in (
@@ -126,7 +126,7 @@ def test_writing_needs_a_folder(library: Library, tmp_path: Path) -> None:
 
 
 def test_an_assistant_of_a_disabled_account_is_answered_no_more(library: Library) -> None:
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     _, info = keys.create("assistant", scope="read", collections=["sample"])
     tools = _Tools(library, (), True, account=info)
     listed = anyio.run(tools.list_collections)
@@ -140,31 +140,31 @@ def test_what_a_library_writes_is_its_owners_alone(library: Library, tmp_path: P
     """Whatever the process would let others read."""
     before = os.umask(0)
     try:
-        save_setting(library.settings.home, "profile", "starter")
-        private_folder(library.settings.home / "a" / "b")
+        save_setting(library.admin.settings.home, "profile", "starter")
+        private_folder(library.admin.settings.home / "a" / "b")
         with (tmp_path / "given.txt").open("wb+") as file:
             file.write(b"x")
-            library.uploads.save("sample", [("given.txt", file)])
-        write_private(library.settings.home / "a" / "b" / "c", "text")
+            library.documents.upload([("given.txt", file)], collection="sample")
+        write_private(library.admin.settings.home / "a" / "b" / "c", "text")
     finally:
         os.umask(before)
-    assert exposed(library.settings.home) == []
+    assert exposed(library.admin.settings.home) == []
 
 
 def test_a_home_that_is_open_to_others_is_found_and_repaired(library: Library) -> None:
-    home = library.settings.home
+    home = library.admin.settings.home
     (home / "catalogue.db").chmod(0o644)
     (home / "indexes").mkdir(exist_ok=True)
     (home / "indexes").chmod(0o755)
     (home / "link").symlink_to("/etc/passwd")
-    (found,) = _files(library, repair=False, verify=False)
+    (found,) = _files(library._core, repair=False, verify=False)
     assert found.state == "problem"
     assert "2 files and folders" in found.detail
-    (found,) = _files(library, repair=True, verify=False)
+    (found,) = _files(library._core, repair=True, verify=False)
     assert found.state == "repaired"
     assert (home / "catalogue.db").stat().st_mode & 0o777 == 0o600
     assert (home / "indexes").stat().st_mode & 0o777 == 0o700
-    (found,) = _files(library, repair=False, verify=False)
+    (found,) = _files(library._core, repair=False, verify=False)
     assert found.state == "ok"
     make_private(home)
     assert Path("/etc/passwd").stat().st_mode & 0o044, "links are not followed"

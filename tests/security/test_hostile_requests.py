@@ -17,6 +17,8 @@ from fastapi.routing import APIRoute
 
 from ragcore.api.app import ROUTERS
 from ragcore.api.bodies import MAX_PARTS, BoundedRoute
+from ragcore.ingest.uploads import Uploads
+from ragcore.library import Library
 from tests.api.conftest import Served
 
 HEALTHY = 0.5  # seconds that /healthz may take, whatever is asked
@@ -79,7 +81,7 @@ def test_a_statement_that_takes_too_long_is_503(
         "SELECT count(*) FROM n) > 0"
     )
     monkeypatch.setitem(filters._CONDITIONS, "type", lambda _value: endless)
-    catalog = served.library.catalog
+    catalog = served.library.admin.catalog
     monkeypatch.setattr(catalog, "_searching", limited(catalog._reading, 0.3))
     with served.client(served.keys["read"]) as client, watched(served.url) as seconds:
         answer = client.post(SEARCH, json={"text": "x", "where": {"type": "pdf"}}, timeout=30)
@@ -231,15 +233,19 @@ def test_uploads_of_one_name_at_once_are_all_kept(served: Served) -> None:
     for thread in threads:
         thread.join()
     assert answers == [202] * 12
-    folder = served.library.uploads.folder("own")
+    folder = uploads_of(served.library).folder("own")
     assert {path.read_bytes() for path in folder.glob("same name*")} == set(contents)
 
 
+def uploads_of(library: Library) -> Uploads:
+    return Uploads(library.admin.catalog, library.admin.settings)
+
+
 def test_refused_uploads_leave_nothing(served: Served) -> None:
-    folder = served.library.uploads.folder("own")
+    folder = uploads_of(served.library).folder("own")
     with served.client(served.keys["write"]) as client:
         before = sorted(folder.iterdir()) if folder.exists() else []
-        large = served.library.settings.ui_upload_mb * 2**20 + 1
+        large = served.library.admin.settings.ui_upload_mb * 2**20 + 1
         files = [("files", ("small.txt", b"kept?")), ("files", ("large.txt", b"x" * large))]
         answer = client.post("/api/v1/collections/own/uploads", files=files)
         assert answer.status_code == 413

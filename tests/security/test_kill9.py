@@ -22,7 +22,6 @@ from pathlib import Path
 import pytest
 
 from ragcore.backup import backup, restore
-from ragcore.doctor import examine
 from ragcore.library import Library
 from ragcore.private_files import remove_strays, strays, strays_here
 from ragcore.settings import Settings
@@ -113,7 +112,7 @@ def kill(
 
 def problems(settings: Settings, *, repair: bool = False) -> list[str]:
     with Library(settings) as library:
-        found = examine(library, repair=repair).findings
+        found = library.admin.doctor(repair=repair).findings
     return [
         f"{one.subject}: {one.detail}"
         for one in found
@@ -154,7 +153,7 @@ def check_archives(bench: Bench, told: list[str]) -> None:
 def check_restored(bench: Bench) -> None:
     assert problems(bench.settings(bench.restored)) == []
     with Library(bench.settings(bench.restored)) as library:
-        assert library.statistics("notes").documents == FILES
+        assert library.documents.statistics("notes").documents == FILES
     for left in bench.restored.parent.iterdir():
         assert left.name == "home" or left.name.startswith(("gone-", "home.before-", ".ragcore-"))
         if left.name.startswith(("gone-", "home.before-")):
@@ -177,12 +176,12 @@ def one_kill(bench: Bench, kind: str, after: float, round_: int) -> None:
         profile = (round_ // len(KINDS) + 1) % 2
         kill(bench, kind, home, bench.root, profile, after)
         with Library(bench.settings(home, profile)) as library:
-            library.reembed("notes")  # goes on where it was
-            row = library.catalog.collection("notes")
-            space = library.catalog.active_space(row.id, "text")
+            library.admin.reembed("notes")  # goes on where it was
+            row = library.admin.catalog.collection("notes")
+            space = library.admin.catalog.active_space(row.id, "text")
             assert space is not None
-            count = library.statistics("notes").passages
-            assert library.stores.get(row.id, space).count() == count
+            count = library.documents.statistics("notes").passages
+            assert library.admin.stores.get(row.id, space).count() == count
         assert problems(bench.settings(home, profile)) == []
     elif kind == "move":
         check_moved(bench, kill(bench, kind, bench.home, bench.folder("moved"), 0, after))
@@ -204,10 +203,10 @@ def test_nothing_is_lost_and_nothing_is_there_twice(bench: Bench) -> None:
     with Library(bench.settings(bench.home)) as library:
         report = library.ingest([bench.folder("notes")], collection="notes")
         assert report.failed == []
-        rows, total = library.documents("notes", limit=10_000)
+        rows, total = library.documents.list("notes", limit=10_000)
         assert total == bench.files
         assert max(Counter(row.path for row in rows).values()) == 1
-        assert {row.passage_count for row in rows} == {rows[0].passage_count}
+        assert {row.passages for row in rows} == {rows[0].passages}
     assert problems(bench.settings(bench.home), repair=True) == []
     check_uploads(bench, [])
     assert strays(bench.home) == []

@@ -41,11 +41,11 @@ UPGRADE = (
 @pytest.fixture
 def login(library: Library) -> Iterator[Login]:
     """Ann and Bob, who have passwords."""
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     for name in ("Ann", "Bob"):
         keys.create(name, scope="write", password=PASSWORD)
-    audit = Audit(library.catalog)
-    yield Login(keys, Sessions(library.catalog), library.settings, audit)
+    audit = Audit(library.admin.catalog)
+    yield Login(keys, Sessions(library.admin.catalog), library.admin.settings, audit)
     audit.close()
 
 
@@ -182,16 +182,16 @@ def test_logging_out_ends_the_session_on_the_server(visitor: Visitor) -> None:
 def test_a_session_that_is_ended_elsewhere_is_over_within_a_moment(
     visitor: Visitor, library: Library, end: str
 ) -> None:
-    keys = Keys(library.catalog)
+    keys = Keys(library.admin.catalog)
     assert visitor.log_in().status_code == 303
     assert visitor.log_in("Bob").status_code == 303
-    (bob, _ann) = library.sessions.all()
+    (bob, _ann) = library.admin.sessions.all()
     assert (bob.name, bob.client) == ("Bob", "127.0.0.1")
     assert bob.browser.startswith("python-httpx")
     line, status = visitor.live()
     assert status == 101
     if end == "revoked":
-        library.sessions.revoke(bob.id)
+        library.admin.sessions.revoke(bob.id)
     elif end == "disabled":
         keys.disable(str(bob.key_id))
     else:
@@ -201,20 +201,20 @@ def test_a_session_that_is_ended_elsewhere_is_over_within_a_moment(
         continue
     line.close()
     wait_until(lambda: visitor.client.get("/").status_code == 401, "a cookie outlived its session")
-    assert [one.name for one in library.sessions.all()] == ["Ann"]
+    assert [one.name for one in library.admin.sessions.all()] == ["Ann"]
 
 
 def test_sessions_are_an_administrators_to_see_and_end(visitor: Visitor, library: Library) -> None:
     visitor.log_in()
-    (session,) = library.sessions.all()
+    (session,) = library.admin.sessions.all()
     for permit in (Permit(None, "write"), Permit({1}, "admin")):
         with within(permit), pytest.raises(NotPermitted):
-            library.sessions.all()
+            library.admin.sessions.all()
         with within(permit), pytest.raises(NotPermitted):
-            library.sessions.revoke(session.id)
-    assert library.sessions.revoke_all_of(session.key_id) == 1
+            library.admin.sessions.revoke(session.id)
+    assert library.admin.sessions.revoke_all_of(session.key_id) == 1
     with pytest.raises(UsageError, match="ragcore keys sessions"):
-        library.sessions.revoke(session.id)
+        library.admin.sessions.revoke(session.id)
 
 
 def test_work_that_was_begun_ends_with_the_session(login: Login) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.full
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pages")
     with Library(Settings(home=root / "home")) as library:
-        Keys(library.catalog).create("Ann", scope="write", password=PASSWORD)
+        Keys(library.admin.catalog).create("Ann", scope="write", password=PASSWORD)
     return root
 
 

@@ -85,7 +85,7 @@ def test_new_names_have_none(library: Library) -> None:
         with pytest.raises(UsageError):
             library.create_collection(name)
         with pytest.raises(UsageError, match="control characters or bidirectional marks"):
-            Keys(library.catalog).create(name, scope="read")
+            Keys(library.admin.catalog).create(name, scope="read")
         with pytest.raises(UsageError, match="control characters or bidirectional marks"):
             check_label(name)
         assert not {"\x1b", "\u202e"} & set(safe_name(name))

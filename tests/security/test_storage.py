@@ -17,7 +17,6 @@ import pytest
 
 from ragcore.backup import backup
 from ragcore.catalog.keys import Keys
-from ragcore.doctor import examine
 from ragcore.errors import RagcoreError, StorageFull, StorageReadOnly
 from ragcore.library import Library
 from ragcore.private_files import partial_suffix, strays
@@ -84,13 +83,13 @@ def test_an_ingest_on_a_full_disk_goes_on_when_there_is_room(
         assert list(settings.home.rglob("*.partial")) == []
     disk.remount("size=200m")
     with Library(settings) as library:
-        before = library.statistics().documents
+        before = library.documents.statistics().documents
         assert 1 <= before < 61
-        assert examine(library).healthy
+        assert library.admin.doctor().healthy
         report = library.ingest([notes])
         assert (report.failed, report.added) == ([], 61 - before)
-        assert library.statistics().documents == 61
-        assert examine(library).healthy
+        assert library.documents.statistics().documents == 61
+        assert library.admin.doctor().healthy
 
 
 def test_the_command_line_says_it_in_one_line(
@@ -119,8 +118,8 @@ def test_the_server_answers_507_and_goes_on(
 ) -> None:
     library = Library(make_settings(disk.folder / "home"))
     library.ingest([write_notes(tmp_path / "first", 1)], collection="own")
-    key = Keys(library.catalog).create("writer", scope="write")[0]
-    home = library.settings.home
+    key = Keys(library.admin.catalog).create("writer", scope="write")[0]
+    home = library.admin.settings.home
     with running(library, keys_needed=True) as url:
         client = httpx.Client(
             base_url=f"{url}/api/v1/collections/own",
@@ -154,15 +153,15 @@ def test_a_job_on_a_full_disk_is_found_and_resumed(
     notes = write_notes(tmp_path / "notes", 60)
     with Library(make_settings(disk.folder / "home")) as library:
         library.create_collection("own")
-        job = library.start_ingest([notes], collection="own")
+        job = library.jobs.start_ingest([notes], collection="own")
         wait_until(lambda: not library.jobs.get(job).running, "the end of the job")
         disk.remount("size=200m")
         found = library.jobs.get(job)
         assert found.state in ("failed", "interrupted")
-        again = library.resume_job(job)
+        again = library.jobs.resume(job)
         library.jobs.wait(again)
         assert library.jobs.get(again).state == "done"
-        assert library.statistics("own").documents == 60
+        assert library.documents.statistics("own").documents == 60
 
 
 def test_settings_are_written_whole_or_not_at_all(disk: SmallDisk) -> None:
@@ -190,9 +189,11 @@ def test_what_a_killed_process_left_is_removed(make_settings: MAKE, tmp_path: Pa
         path.write_text("half")
     assert strays(settings.home) == [left]
     with Library(settings) as library:
-        wrong = [one for one in examine(library).findings if one.subject == "half-written files"]
+        wrong = [
+            one for one in library.admin.doctor().findings if one.subject == "half-written files"
+        ]
         assert [one.state for one in wrong] == ["problem"]
-        assert library.resume_interrupted() == []
+        assert library.jobs.resume_interrupted() == []
     assert sorted(path.name for path in folder.iterdir()) == sorted([ours.name, foreign.name])
 
 
@@ -221,14 +222,14 @@ def test_a_read_only_home_is_searched_asked_and_backed_up(
             found = library.search(SearchQuery(text="kingfisher", kind="passages", cutoff=0))
             assert Path(found.hits[0].path) == late
         assert library.ask("What does the heron do?").hits
-        assert library.page(library.documents()[0][0].id, 1).text
+        assert library.documents.page(library.documents.list()[0][0].id, 1).text
         with pytest.raises(StorageReadOnly, match="read-only") as caught:
             library.ingest([write_notes(tmp_path / "more", 1)])
         assert "\n" not in str(caught.value)
         with pytest.raises(StorageReadOnly):
             library.create_collection("other")
         library.jobs.recent()
-        assert examine(library).healthy
+        assert library.admin.doctor().healthy
     made = backup(settings, tmp_path / "saved.tar")
     assert made.path.stat().st_size > 10_000
     with pytest.raises(RagcoreError, match="read-only"):
@@ -239,7 +240,7 @@ def test_a_read_only_server(disk: SmallDisk, make_settings: MAKE, tmp_path: Path
     settings = make_settings(disk.folder / "home")
     with Library(settings) as library:
         library.ingest([write_notes(tmp_path / "first", 1)], collection="own")
-        key = Keys(library.catalog).create("writer", scope="write")[0]
+        key = Keys(library.admin.catalog).create("writer", scope="write")[0]
     disk.remount("ro")
     with running(Library(settings), keys_needed=True) as url:
         client = httpx.Client(

@@ -60,7 +60,7 @@ def test_two_at_once_embed_once(
         assert sum(report.unchanged for report in reports) == FILES
         assert not any(report.failed or report.updated for report in reports)
         assert len(embedded) == len(set(embedded)) == FILES
-        assert library.documents()[1] == FILES
+        assert library.documents.list()[1] == FILES
     assert not [path for path in (settings.home / "claims").iterdir() if path.name != ".lock"]
 
 

@@ -17,7 +17,7 @@ from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.routes.common import PREFIX, found, library_of, work_of
 from ragcore.api.routes.jobs import started
 from ragcore.api.shapes import Given, Started
-from ragcore.encoders.classifier import ClassifierCard
+from ragcore.library import ClassifierCard
 
 router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["classifiers"])
 HERE = "/collections/{collection}"
@@ -68,7 +68,9 @@ async def list_classifiers(request: Request, principal: Reader) -> ClassifierLis
     library = library_of(request)
     return await work_of(request).run(
         principal,
-        lambda: ClassifierList(items=[ClassifierShape.of(one) for one in library.classifiers()]),
+        lambda: ClassifierList(
+            items=[ClassifierShape.of(one) for one in library.classifiers.list()]
+        ),
     )
 
 
@@ -77,7 +79,7 @@ async def get_classifier(request: Request, principal: Reader, name: Name) -> Cla
     """One classifier: its labels and how good it was on held-out examples."""
     library = library_of(request)
     return await work_of(request).run(
-        principal, lambda: ClassifierShape.of(found(lambda: library.classifier(name)))
+        principal, lambda: ClassifierShape.of(found(lambda: library.classifiers.get(name)))
     )
 
 
@@ -92,13 +94,15 @@ async def classify(
     library = library_of(request)
 
     def make() -> tuple[int, dict[str, Any]]:
-        found(lambda: library.classifier(body.classifier))
-        return 202, started(here, library.start_classify(body.classifier, collection=here.name))
+        found(lambda: library.classifiers.get(body.classifier))
+        return 202, started(
+            here, library.jobs.start_classify(body.classifier, collection=here.name)
+        )
 
     of = fingerprint("classify", here.id, body.classifier)
     return await work_of(request).run(
         here.principal,
-        lambda: once(library.catalog, here.principal.owner, idempotency_key, of, make),
+        lambda: once(request, here.principal.owner, idempotency_key, of, make),
     )
 
 
@@ -112,5 +116,5 @@ async def label_counts(
     library = library_of(request)
     return await work_of(request).run(
         here.principal,
-        lambda: LabelCounts(labels=library.label_counts(here.name, classifier=classifier)),
+        lambda: LabelCounts(labels=library.labels.counts(here.name, classifier=classifier)),
     )

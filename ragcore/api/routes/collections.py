@@ -19,15 +19,14 @@ from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import PREFIX, library_of, work_of
 from ragcore.api.shapes import Changes, CollectionList, CollectionShape, Deleted, NewCollection
-from ragcore.catalog.catalog import check_name
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import Library, check_name
 
 router = APIRouter(route_class=BoundedRoute, prefix=f"{PREFIX}/collections", tags=["collections"])
 
 
 def _shape(library: Library, name: str) -> CollectionShape:
-    return CollectionShape.of(library.catalog.collection(name), library.statistics(name))
+    return CollectionShape.of(library.find_collection(name), library.documents.statistics(name))
 
 
 @router.get("")
@@ -63,7 +62,7 @@ async def create_collection(
     return await work_of(request).run(
         principal,
         lambda: once(
-            library.catalog,
+            request,
             principal.owner,
             idempotency_key,
             fingerprint("collection", body.name),
@@ -92,11 +91,11 @@ async def change_collection(request: Request, body: Changes, here: AdminHere) ->
             everywhere(here.principal, "admin")
             check_name(body.name)
         if body.adapter is not None:
-            library.use_adapter(body.adapter, here.name)
+            library.adapters.use(body.adapter, here.name)
         if body.name is None:
             return _shape(library, here.name)
         try:
-            library.rename_collection(here.name, body.name)
+            library.admin.rename_collection(here.name, body.name)
         except UsageError as error:
             raise Problem(409, str(error)) from None
         return _shape(library, body.name)
@@ -110,8 +109,8 @@ async def delete_collection(request: Request, here: AdminHere) -> Deleted:
     library = library_of(request)
 
     def delete() -> Deleted:
-        count = library.statistics(here.name).documents
-        library.delete_collection(here.name)
+        count = library.documents.statistics(here.name).documents
+        library.admin.delete_collection(here.name)
         return Deleted(deleted=here.name, documents=count)
 
     return await work_of(request).run(here.principal, delete)

@@ -11,10 +11,10 @@ from ragcore.api.access import Here
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem
 from ragcore.api.work import Work
-from ragcore.catalog.browse import ImageInfo
-from ragcore.catalog.models import Document
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import ImageInfo, Library
+from ragcore.settings import Settings
+from ragcore.types import DocumentInfo
 
 T = TypeVar("T")
 PREFIX = "/api/v1"
@@ -38,7 +38,13 @@ def binary(*media_types: str) -> Responses:
 
 
 def library_of(request: Request) -> Library:
+    """The library, for whoever asks: their scope and collections only."""
     found: Library = request.app.state.library
+    return found.for_principal(request.state.principal)
+
+
+def settings_of(request: Request) -> Settings:
+    found: Settings = request.app.state.settings
     return found
 
 
@@ -60,9 +66,9 @@ def found(call: Callable[[], T]) -> T:
         raise Problem(404, str(error)) from None
 
 
-def document_here(library: Library, here: Here, document_id: int) -> Document:
+def document_here(library: Library, here: Here, document_id: int) -> DocumentInfo:
     """Raises Problem 404 for documents of other collections as for those that are not there."""
-    row = found(lambda: library.document(document_id))
+    row = found(lambda: library.documents.get(document_id))
     if row.collection_id != here.id:
         raise Problem(404, f"there is no document {document_id}")
     return row
@@ -70,7 +76,7 @@ def document_here(library: Library, here: Here, document_id: int) -> Document:
 
 def image_here(library: Library, here: Here, image_id: int) -> ImageInfo:
     """Raises Problem 404 for images of other collections as for those that are not there."""
-    info = found(lambda: library.image(image_id))
+    info = found(lambda: library.images.get(image_id))
     if info.collection_id != here.id:
         raise Problem(404, f"there is no image {image_id}")
     return info

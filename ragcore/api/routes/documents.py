@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -29,9 +27,7 @@ from ragcore.api.routes.common import (
     work_of,
 )
 from ragcore.api.shapes import Deleted, DocumentList, DocumentShape, PageShape
-from ragcore.errors import UsageError
 from ragcore.library import Library
-from ragcore.sources import check_allowed, is_remote
 
 router = APIRouter(
     route_class=BoundedRoute,
@@ -71,7 +67,7 @@ async def list_documents(
     library = library_of(request)
 
     def look() -> DocumentList:
-        rows, total = library.documents(
+        rows, total = library.documents.list(
             here.name,
             search=search,
             state=state,
@@ -109,7 +105,7 @@ async def remove_document(request: Request, here: WriterHere, document_id: Docum
 
     def remove() -> Deleted:
         row = document_here(library, here, document_id)
-        count = library.remove_documents([document_id], collection=here.name)
+        count = library.documents.remove([document_id], collection=here.name)
         return Deleted(deleted=row.name, documents=count)
 
     return await work_of(request).run(here.principal, remove)
@@ -123,13 +119,10 @@ async def get_file(request: Request, here: ReaderHere, document_id: DocumentId) 
         here.principal, lambda: document_here(library, here, document_id)
     )
     kept = ExitStack()
-    if is_remote(row.path):
-        path = await work_of(request).run(
-            here.principal,
-            lambda: found(lambda: kept.enter_context(library.original(document_id))),
-        )
-    else:
-        path = await asyncio.to_thread(_readable, library, Path(row.path))
+    path = await work_of(request).run(
+        here.principal,
+        lambda: found(lambda: kept.enter_context(library.documents.original(document_id))),
+    )
     kind = row.media_type if row.media_type in _SHOWN else "application/octet-stream"
     return FileResponse(
         path,
@@ -149,7 +142,7 @@ async def get_page(
 
     def look() -> PageShape:
         document_here(library, here, document_id)
-        return PageShape.of(found(lambda: library.page(document_id, number)))
+        return PageShape.of(found(lambda: library.documents.page(document_id, number)))
 
     return await work_of(request).run(here.principal, look)
 
@@ -183,18 +176,5 @@ def _page_picture(
     span: tuple[int, int] | None,
     width: int,
 ) -> bytes:
-    row = document_here(library, here, document_id)
-    if not is_remote(row.path):
-        _readable(library, Path(row.path))
-    return found(lambda: library.page_picture(document_id, number, span=span, width=width))
-
-
-def _readable(library: Library, path: Path) -> Path:
-    """Raises Problem 404 for a file that has gone, or lies where nothing may be served from."""
-    try:
-        check_allowed(path, library.settings.readable_roots)
-    except UsageError:
-        raise Problem(404, "the document's file is not in a folder that may be read") from None
-    if not path.is_file():
-        raise Problem(404, "the document's file has gone")
-    return path
+    document_here(library, here, document_id)
+    return found(lambda: library.documents.page_image(document_id, number, span=span, width=width))

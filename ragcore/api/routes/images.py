@@ -45,7 +45,9 @@ async def list_images(
     def look() -> ImageList:
         if document_id is not None:
             document_here(library, here, document_id)
-        rows = library.images(here.name, document_id=document_id, limit=limit + 1, offset=offset)
+        rows = library.images.list(
+            here.name, document_id=document_id, limit=limit + 1, offset=offset
+        )
         return ImageList(
             items=[ImageShape.of(row) for row in rows[:limit]],
             next_cursor=cursor_at(offset + limit) if len(rows) > limit else None,
@@ -70,7 +72,7 @@ async def get_thumbnail(request: Request, here: ReaderHere, image_id: ImageId) -
 
     def look() -> bytes:
         image_here(library, here, image_id)
-        return found(lambda: library.thumbnail(image_id))
+        return found(lambda: library.images.thumbnail(image_id))
 
     data = await work_of(request).run(here.principal, look)
     return Response(data, media_type="image/webp", headers=_KEPT)
@@ -88,7 +90,7 @@ async def get_picture(
 
     def look() -> bytes:
         image_here(library, here, image_id)
-        return found(lambda: library.image_view(image_id, side=side))
+        return found(lambda: library.images.view(image_id, side=side))
 
     data = await work_of(request).run(here.principal, look)
     return Response(data, media_type="image/webp", headers=_KEPT)

@@ -145,11 +145,11 @@ async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSO
     """
     library = library_of(request)
     if library.models.profile.diffusion is None:
-        raise Problem(501, f"the profile {library.settings.profile} has no picture maker")
+        raise Problem(501, f"the profile {library.models.profile.name} has no picture maker")
 
     def prepare() -> Any:
         wanted = _request(library, body)
-        return wanted, library.imaginer.check(wanted)
+        return wanted, library.diffusion.check(wanted)
 
     wanted, size = await work_of(request).run(principal, prepare)
     jobs = _jobs(request)
@@ -252,16 +252,16 @@ def _png(pictures: list[bytes], number: int, job: PictureJob) -> Response:
 
 
 def _pngs(pixels: Any) -> list[str]:
-    from ragcore.diffusion.pictures import as_png
+    from ragcore.library import as_png
 
     return [base64.b64encode(as_png(one)).decode() for one in pixels]
 
 
 def _request(library: Library, body: ImagineForm) -> Any:
     """The request; pictures of collections are looked up as the principal may see them."""
-    from ragcore.diffusion import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
+    from ragcore.library import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
 
-    known = library.picture_loras() if body.loras else {}
+    known = library.diffusion.loras() if body.loras else {}
     for lora in body.loras:
         if lora.name not in known:
             raise Problem(400, f"there is no LoRA {lora.name!r} on the server")
@@ -289,6 +289,6 @@ def _picture_of(library: Library, control: ControlForm) -> bytes:
         raise Problem(400, "a control has either a picture or an image_id")
     if control.image_id is not None:
         wanted = control.image_id
-        return found(lambda: library.image_bytes(wanted))
+        return found(lambda: library.images.read(wanted))
     assert control.picture is not None
     return decode_image(control.picture, "a control's picture")

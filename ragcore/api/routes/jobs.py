@@ -24,12 +24,12 @@ from ragcore.api.routes.common import (
     Responses,
     found,
     library_of,
+    settings_of,
     work_of,
 )
 from ragcore.api.shapes import IngestRequest, JobList, JobShape, Started
 from ragcore.errors import UsageError
-from ragcore.ingest.jobs import JobInfo
-from ragcore.library import Library
+from ragcore.library import JobInfo, Library
 
 router = APIRouter(
     route_class=BoundedRoute, prefix=f"{PREFIX}/collections/{{collection}}", tags=["ingest"]
@@ -53,19 +53,21 @@ async def upload(
 ) -> JSONResponse:
     """Keep files on the server and ingest them in the background."""
     library = library_of(request)
-    limit = library.settings.ui_upload_mb
+    limit = settings_of(request).ui_upload_mb
     for one in files:
         if (one.size or 0) > limit * 2**20:
             raise Problem(413, f"a file is larger than {limit} MiB (setting ui_upload_mb)")
     given = [(one.filename or "file", one.file) for one in files]
 
     def make() -> tuple[int, dict[str, Any]]:
-        job, paths = library.start_upload(given, collection=here.name, owner=here.principal.owner)
+        job, paths = library.jobs.start_upload(
+            given, collection=here.name, owner=here.principal.owner
+        )
         return 202, started(here, job, [path.name for path in paths])
 
     def run() -> JSONResponse:
         of = fingerprint("upload", here.id, [(name, _digest(file)) for name, file in given])
-        return once(library.catalog, here.principal.owner, idempotency_key, of, make)
+        return once(request, here.principal.owner, idempotency_key, of, make)
 
     return await work_of(request).run(here.principal, run)
 
@@ -76,12 +78,12 @@ async def ingest(
 ) -> JSONResponse:
     """Ingest files and folders of the server's own computer in the background."""
     library = library_of(request)
-    if here.principal.key_id is not None and not library.settings.allowed_roots:
+    if here.principal.key_id is not None and not settings_of(request).allowed_roots:
         raise Problem(403, "folders of the server may be ingested when allowed_roots names them")
 
     def make() -> tuple[int, dict[str, Any]]:
-        library.check_paths(body.paths)
-        job = library.start_ingest(
+        library.documents.check_paths(body.paths)
+        job = library.jobs.start_ingest(
             body.paths, collection=here.name, sync=body.sync, passwords=body.passwords
         )
         return 202, started(here, job)
@@ -89,7 +91,7 @@ async def ingest(
     of = fingerprint("ingest", here.id, body.model_dump())
     return await work_of(request).run(
         here.principal,
-        lambda: once(library.catalog, here.principal.owner, idempotency_key, of, make),
+        lambda: once(request, here.principal.owner, idempotency_key, of, make),
     )
 
 
@@ -102,8 +104,9 @@ async def list_jobs(
     library = library_of(request)
 
     def look() -> JobList:
-        born = library.catalog.collection(here.name).created_at
-        rows = library.jobs.recent(limit + 1, collection=here.name, since=born, offset=offset)
+        rows = library.jobs.recent(
+            limit + 1, collection=here.name, since=here.created_at, offset=offset
+        )
         return JobList(
             items=[JobShape.of(row) for row in rows[:limit]],
             next_cursor=cursor_at(offset + limit) if len(rows) > limit else None,
@@ -144,7 +147,7 @@ async def resume_job(
     def make() -> tuple[int, dict[str, Any]]:
         _job_here(library, here, job_id)
         try:
-            job = library.resume_job(job_id)
+            job = library.jobs.resume(job_id)
         except UsageError as error:
             raise Problem(409, str(error)) from None
         return 202, started(here, job)
@@ -152,7 +155,7 @@ async def resume_job(
     of = fingerprint("resume", here.id, job_id)
     return await work_of(request).run(
         here.principal,
-        lambda: once(library.catalog, here.principal.owner, idempotency_key, of, make),
+        lambda: once(request, here.principal.owner, idempotency_key, of, make),
     )
 
 
@@ -181,9 +184,8 @@ async def job_events(request: Request, here: ReaderHere, job_id: JobId) -> Event
 
 def _job_here(library: Library, here: Here, job_id: int) -> JobInfo:
     job = found(lambda: library.jobs.get(job_id))
-    born = library.catalog.collection(here.name).created_at
     # A job remembers its collection's name: one of a deleted namesake is not of this one.
-    if job.collection != here.name or job.created_at < born:
+    if job.collection != here.name or job.created_at < here.created_at:
         raise Problem(404, f"there is no job {job_id}")
     return job
 

@@ -77,15 +77,13 @@ async def get_models(request: Request, principal: Reader) -> ModelsShape:
 @router.get("/adapters")
 async def list_adapters(request: Request, principal: Reader) -> AdapterList:
     """LoRA adapters that a question can name."""
-    settings = library_of(request).settings
+    library = library_of(request)
 
     def look() -> AdapterList:
-        from ragcore.llm.adapters import AdapterStore
-
         return AdapterList(
             items=[
                 AdapterShape(name=one.name, base=one.base, rank=one.rank)
-                for one in AdapterStore(settings).list()
+                for one in library.adapters.list()
             ]
         )
 

@@ -339,10 +339,10 @@ async def embeddings(request: Request, principal: Reader, body: EmbeddingRequest
         raise Problem(404, f"there is no embedding model {body.model[:100]!r} (there is: {known})")
 
     def embed() -> EmbeddingList:
-        encoder = library.models.text_encoder()
-        if body.dimensions not in (None, encoder.space.dimension):
-            raise Problem(400, f"the vectors have {encoder.space.dimension} dimensions")
-        vectors = encoder.encode(texts, kind=body.input_type)
+        dimension = library.models.text_space.dimension
+        if body.dimensions not in (None, dimension):
+            raise Problem(400, f"the vectors have {dimension} dimensions")
+        vectors = library.models.embed(texts, kind=body.input_type)
         data = [
             EmbeddingShape(
                 index=index,
@@ -385,6 +385,5 @@ def _conversation(messages: Sequence[ChatMessage]) -> tuple[str, list[Message]]:
 def _usage(library: Library, answer: Answer) -> Usage:
     if not answer.prompt:  # nothing was found: the model was not asked
         return Usage(prompt_tokens=0, total_tokens=0)
-    llm = library.models.llm()
-    prompt, said = llm.count_tokens(answer.prompt), llm.count_tokens(answer.text)
+    prompt, said = map(library.models.count_tokens, (answer.prompt, answer.text))
     return Usage(prompt_tokens=prompt, completion_tokens=said, total_tokens=prompt + said)

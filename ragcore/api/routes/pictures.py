@@ -70,7 +70,7 @@ async def image_generations(
     """
     library = library_of(request)
     if library.models.profile.diffusion is None:
-        raise Problem(501, f"the profile {library.settings.profile} has no picture maker")
+        raise Problem(501, f"the profile {library.models.profile.name} has no picture maker")
     size = 0
     if body.size != "auto":
         square = _SQUARE.fullmatch(body.size)
@@ -79,7 +79,7 @@ async def image_generations(
         size = int(square[1])
 
     def make(cancel: CancelToken) -> PictureList:
-        from ragcore.diffusion import GuideRequest, ImagineRequest
+        from ragcore.library import GuideRequest, ImagineRequest
 
         more = body.ragcore
         wanted = ImagineRequest(

@@ -15,7 +15,7 @@ from ragcore.api.problems import Problem
 from ragcore.api.routes.common import PREFIX, ImageId, found, image_here, library_of, work_of
 from ragcore.api.routes.jobs import started
 from ragcore.api.shapes import Given, Started
-from ragcore.catalog.principals import Principal
+from ragcore.library import Principal
 from ragcore.types import CancelToken
 
 router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["pictures"])
@@ -60,7 +60,7 @@ async def ask_image(
 
     def look() -> bytes:
         image_here(library, here, image_id)
-        return found(lambda: library.image_bytes(image_id))
+        return found(lambda: library.images.read(image_id))
 
     data = await work_of(request).run(here.principal, look)
     return await _answer(request, here.principal, data, body.question)
@@ -72,7 +72,7 @@ async def _answer(
     library = library_of(request)
 
     def ask(cancel: CancelToken) -> PictureAnswerShape:
-        told = library.ask_picture(picture, question, cancel=cancel)
+        told = library.images.ask(picture, question, cancel=cancel)
         return PictureAnswerShape(answer=told.text, model=told.model, seconds=told.seconds)
 
     return await work_of(request).answer(request, principal, ask)
@@ -86,10 +86,10 @@ async def caption(
     library = library_of(request)
 
     def make() -> tuple[int, dict[str, Any]]:
-        return 202, started(here, library.start_captioning(here.name))
+        return 202, started(here, library.jobs.start_captioning(here.name))
 
     of = fingerprint("caption", here.id)
     return await work_of(request).run(
         here.principal,
-        lambda: once(library.catalog, here.principal.owner, idempotency_key, of, make),
+        lambda: once(request, here.principal.owner, idempotency_key, of, make),
     )

@@ -6,14 +6,13 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import text
 
 from ragcore.api.access import Admin, everywhere
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.metrics import CONTENT_TYPE
 from ragcore.api.problems import Problem
-from ragcore.api.routes.common import Responses, library_of, metrics_of, work_of
-from ragcore.remote import circuits
+from ragcore.api.routes.common import Responses, metrics_of, work_of
+from ragcore.library import Library
 
 router = APIRouter(route_class=BoundedRoute, tags=["system"])
 METRICS: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -42,15 +41,10 @@ async def health() -> Health:
 @router.get("/readyz")
 async def ready(request: Request) -> Readiness:
     """The catalogue answers and the models are loaded; 503 until then. Needs no key."""
-    library, work = library_of(request), work_of(request)
-
-    def look() -> None:
-        with library.catalog.read() as session:
-            session.execute(text("SELECT 1"))
-
+    library, work = _root_of(request), work_of(request)
     if work.stopping:
         raise Problem(503, "the server is stopping")
-    await work.quick(look)
+    await work.quick(library.admin.check_database)
     preparation = library.models.preparation
     if preparation.state != "ready":
         # A failure's text may name paths: it is in the log and in `ragcore doctor`.
@@ -58,7 +52,7 @@ async def ready(request: Request) -> Readiness:
             503, f"models: {preparation.state} {preparation.name}".rstrip(),
             headers={"Retry-After": "5"},
         )  # fmt: skip
-    down = [circuit for circuit in circuits() if circuit.state != "closed"]
+    down = [circuit for circuit in library.models.circuits() if circuit.state != "closed"]
     degraded = [f"{circuit.what}: {circuit.describe()}" for circuit in down]
     degraded += [f"weights {damage}" for damage in library.models.damaged_weights]
     return Readiness(degraded=degraded)
@@ -71,6 +65,12 @@ async def metrics(request: Request, principal: Admin) -> Response:
     They count all collections: it needs a key that is not limited to some.
     """
     everywhere(principal, "admin")
-    library, work = library_of(request), work_of(request)
+    library, work = _root_of(request), work_of(request)
     data = await work.quick(metrics_of(request).text, library, work)
     return Response(data, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _root_of(request: Request) -> Library:
+    """The library of the server itself, not of who asks."""
+    found: Library = request.app.state.library
+    return found

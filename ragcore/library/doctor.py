@@ -15,7 +15,10 @@ from typing import Any, Literal
 
 from ragcore import __version__
 from ragcore.errors import DatabaseDamaged, RagcoreError
-from ragcore.library import Library
+from ragcore.library.admin import Admin
+from ragcore.library.core import Core
+from ragcore.library.documents import Documents
+from ragcore.library.ingesting import embed_missing
 from ragcore.private_files import exposed, make_private, remove_strays, strays
 from ragcore.storage import can_write
 
@@ -55,7 +58,7 @@ class Diagnosis:
         return all(finding.state != "problem" for finding in self.findings)
 
 
-def examine(library: Library, *, repair: bool = False, verify: bool = False) -> Diagnosis:
+def examine(core: Core, *, repair: bool = False, verify: bool = False) -> Diagnosis:
     """Check everything; with `repair` mend what can be mended.
 
     `verify` also hashes every file of the weights. Never raises for what it finds.
@@ -63,11 +66,11 @@ def examine(library: Library, *, repair: bool = False, verify: bool = False) -> 
     diagnosis = Diagnosis(versions=versions())
     add = diagnosis.findings.append
     try:
-        diagnosis.device = library.models.device()
+        diagnosis.device = core.models.device()
     except RagcoreError as error:
         add(Finding("device", "problem", str(error)))
     for check in (_plug_ins, _weights, _files, _catalogue):
-        for finding in _guarded(check, library, repair=repair, verify=verify):
+        for finding in _guarded(check, core, repair=repair, verify=verify):
             add(finding)
     return diagnosis
 
@@ -83,33 +86,31 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _guarded(
-    check: Callable[..., Iterator[Finding]], library: Library, **how: bool
-) -> Iterator[Finding]:
+def _guarded(check: Callable[..., Iterator[Finding]], core: Core, **how: bool) -> Iterator[Finding]:
     try:
-        yield from check(library, **how)
+        yield from check(core, **how)
     except RagcoreError as error:
         yield Finding(check.__name__.strip("_"), "problem", str(error))
 
 
-def _weights(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+def _weights(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     from ragcore.weights import WeightStore
     from ragcore.weights.registry import find_entry
 
-    store = WeightStore(library.settings)
-    for part, reference in library.models.profile.parts():
+    store = WeightStore(core.settings)
+    for part, reference in core.models.profile.parts():
         if not reference.needs_weights:
-            yield _server_of(library, part, reference.name)
+            yield _server_of(core, part, reference.name)
             continue
         names = dict.fromkeys([*find_entry(reference.name).requires, reference.name])
         for name in [*names, *reference.also]:
             yield _weights_of(store, f"weights {part}", name, repair=repair, verify=verify)
 
 
-def _server_of(library: Library, part: str, name: str) -> Finding:
+def _server_of(core: Core, part: str, name: str) -> Finding:
     """Whether a model without weights of ours can be had, and its server answers. Waits some
     seconds at most."""
-    models = library.models
+    models = core.models
     make: dict[str, Callable[[], Any]] = {
         "text_encoder": models.text_encoder,
         "image_text_encoder": models.image_text_encoder,
@@ -127,9 +128,9 @@ def _server_of(library: Library, part: str, name: str) -> Finding:
     return Finding(f"server {part}", "ok", f"{name} answers")
 
 
-def _plug_ins(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+def _plug_ins(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     """What cannot be used of what is registered, and how much of other packages can."""
-    listed = library.plugins()
+    listed = Admin(core).plugins()
     for one in listed:
         if not one.active:
             what = f"{one.name} ({one.group}) of {one.package} {one.version}"
@@ -152,9 +153,9 @@ def _weights_of(store: Any, subject: str, name: str, *, repair: bool, verify: bo
     return Finding(subject, "ok", f"{name}, {status.size / 1e6:.0f} MB")
 
 
-def _files(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+def _files(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     """Whether other users of this computer can read what the home holds."""
-    home = library.settings.home
+    home = core.settings.home
 
     def check() -> list[str]:
         open_ = exposed(home)
@@ -175,20 +176,20 @@ def _files(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]
     )
 
 
-def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Finding]:
+def _catalogue(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     from ragcore.catalog import integrity
     from ragcore.catalog.engine import current_revision, sqlite_file
     from ragcore.catalog.postgres import shown
 
     try:
-        catalog = library.catalog
+        catalog = core.catalog
         wrong = integrity.check_database(catalog)
     except DatabaseDamaged as error:
         wrong = [str(error)]
     for problem in wrong:
         yield Finding("catalogue", "problem", f"{problem}; restore it from a backup")
     if wrong:  # nothing below can be trusted
-        yield from _readable(library)
+        yield from _readable(core)
         return
     file = sqlite_file(catalog.engine)
     where = shown(catalog.engine.url) if file is None else f"sqlite:///{file}"
@@ -210,25 +211,25 @@ def _catalogue(library: Library, *, repair: bool, verify: bool) -> Iterator[Find
     )
     yield from _mendable(
         "media",
-        lambda: integrity.check_media(catalog, library.settings.media),
-        lambda: integrity.mend_media(catalog, library.settings.media),
+        lambda: integrity.check_media(catalog, core.settings.media),
+        lambda: integrity.mend_media(catalog, core.settings.media),
         repair,
     )
-    for row in library.collections():
-        yield from _collection(library, row.id, row.name, repair)
-    interrupted = [job for job in library.jobs.recent(50) if job.state == "interrupted"]
+    for row in core.catalog.collections():
+        yield from _collection(core, row.id, row.name, repair)
+    interrupted = [job for job in core.jobs.recent(50) if job.state == "interrupted"]
     for job in interrupted:
         detail = f"{job.kind} job {job.id} of {job.collection!r} was interrupted; run it again"
         yield Finding("jobs", "note", detail)
 
 
-def _readable(library: Library) -> Iterator[Finding]:
+def _readable(core: Core) -> Iterator[Finding]:
     """What `ragcore recover` could save of a damaged catalogue."""
     from ragcore.recover import readable
 
-    if library.settings.database_url:
+    if core.settings.database_url:
         return
-    found = readable(library.settings.home / "catalogue.db")
+    found = readable(core.settings.home / "catalogue.db")
     for name in ("collections", "documents", "pages", "passages", "images", "embeddings"):
         lost = found.lost.get(name, 0)
         state: State = "problem" if lost else "note"
@@ -239,31 +240,31 @@ def _readable(library: Library) -> Iterator[Finding]:
     )
 
 
-def _collection(library: Library, collection_id: int, name: str, repair: bool) -> Iterator[Finding]:
+def _collection(core: Core, collection_id: int, name: str, repair: bool) -> Iterator[Finding]:
     from ragcore.catalog import integrity
 
-    counts = library.statistics(name)
+    counts = Documents(core).statistics(name)
     held = f"{counts.documents} documents, {counts.passages} passages, {counts.images} pictures"
     subject = f"collection {name}"
     before = "ok"
     for modality in ("text", "image"):
-        space = library.catalog.active_space(collection_id, modality)
+        space = core.catalog.active_space(collection_id, modality)
         of = f"{subject}, {'passages' if modality == 'text' else 'pictures'}"
         if space is None:
-            missing = integrity.count_items(library.catalog, modality, collection_id)
+            missing = integrity.count_items(core.catalog, modality, collection_id)
             if missing:
                 before = "problem"
                 yield Finding(of, "problem", f"{missing} without any vectors: {_again(name)}")
             continue
 
         def check(modality: str = modality, space: Any = space) -> list[str]:
-            missing = integrity.count_missing(library.catalog, modality, collection_id, space.id)
+            missing = integrity.count_missing(core.catalog, modality, collection_id, space.id)
             lacking = [f"{missing} without a vector in {space.name}"] if missing else []
-            return lacking + library.stores.check(collection_id, space)
+            return lacking + core.stores.check(collection_id, space)
 
         def mend(space: Any = space) -> None:
-            library.embed_missing(name)
-            library.stores.rebuild(collection_id, space)
+            embed_missing(core, name)
+            core.stores.rebuild(collection_id, space)
 
         yield from _mendable(of, check, mend, repair, quiet=True)
     failed = counts.states.get("failed", 0) + counts.states.get("stale", 0)

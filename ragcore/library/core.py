@@ -1,11 +1,10 @@
-"""What a library is made of, each part made when it is first needed."""
+"""What the parts of a library share: each thing made when it is first needed."""
 
 from __future__ import annotations
 
 import threading
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
 from ragcore.ingest.jobs import Jobs
@@ -13,50 +12,46 @@ from ragcore.models import Models
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
+    from ragcore.answers import Answerer, Composer
+    from ragcore.answers.chat import Chat
+    from ragcore.catalog.audit import Audit
     from ragcore.catalog.conversations import Conversations
+    from ragcore.catalog.keys import Keys
     from ragcore.catalog.sessions import Sessions
     from ragcore.ingest.uploads import Uploads
+    from ragcore.llm.adapters import AdapterStore
     from ragcore.search import SearchEngine, Stores
     from ragcore.search.duplicates import Duplicates
     from ragcore.search.projection import MapMaker
 
 
-class Parts:
-    """Settings, catalogue, indexes, models and jobs of one home folder."""
+class Core:
+    """Settings, catalog, indexes, models and jobs of one home folder. Asks for no scope."""
 
-    def __init__(self, settings: Settings | None = None, *, models: Models | None = None) -> None:
+    def __init__(self, settings: Settings | None, models: Models | None) -> None:
         """`models` replaces those of the settings; whoever made them closes them."""
         self.settings = settings or (models.settings if models is not None else Settings())
         self.models = models or Models(self.settings)
         self._own_models = models is None
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        self.lock = threading.RLock()
 
     def close(self) -> None:
         """Stop jobs (they can be resumed), save the indexes, close the database."""
         parts = self.__dict__
         if "chat" in parts:
-            parts["chat"].close()
+            self.chat.close()
         if "jobs" in parts:
             self.jobs.close()
         if "stores" in parts:
             self.stores.close()
+        if "audit" in parts:
+            self.audit.close()
         if "catalog" in parts:
             self.catalog.close()
         if self._own_models:
             self.models.close()
-        kept = {"settings", "models", "_own_models", "_lock"}
-        for name in [name for name in parts if name not in kept]:
+        staying = {"settings", "models", "_own_models", "lock"}
+        for name in [name for name in parts if name not in staying]:
             del parts[name]
 
     @cached_property
@@ -80,10 +75,58 @@ class Parts:
         return SearchEngine(self.catalog, self.stores, self.settings, models=self.models)
 
     @cached_property
+    def answerer(self) -> Answerer:
+        from ragcore.answers import Answerer
+
+        return Answerer(
+            self.models.llm(),
+            self.engine.search,
+            settings=self.settings,
+            models=self.models,
+            composer=self._composer,
+        )
+
+    @cached_property
+    def _composer(self) -> Composer | None:
+        """None without a text encoder: what is near a question is then not known."""
+        from ragcore.answers import Composer
+
+        if self.models.profile.text_encoder is None:
+            return None
+        return Composer(
+            self.catalog,
+            self.engine.search,
+            self.engine.documents,
+            lambda texts: self.models.text_encoder().encode(texts),
+        )
+
+    @cached_property
     def conversations(self) -> Conversations:
         from ragcore.catalog.conversations import Conversations
 
         return Conversations(self.catalog)
+
+    @cached_property
+    def chat(self) -> Chat:
+        from ragcore.answers.chat import Chat
+        from ragcore.library.answering import ask_stream
+
+        def stream(question, **how):  # type: ignore[no-untyped-def]  # as of `ask_stream`
+            return ask_stream(self, question, **how)
+
+        return Chat(self.conversations, stream)
+
+    @cached_property
+    def keys(self) -> Keys:
+        from ragcore.catalog.keys import Keys
+
+        return Keys(self.catalog)
+
+    @cached_property
+    def audit(self) -> Audit:
+        from ragcore.catalog.audit import Audit
+
+        return Audit(self.catalog)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -108,3 +151,9 @@ class Parts:
         from ragcore.search.projection import MapMaker
 
         return MapMaker(self.catalog, self.settings.home / "maps")
+
+    @cached_property
+    def adapters(self) -> AdapterStore:
+        from ragcore.llm.adapters import AdapterStore
+
+        return AdapterStore(self.settings)

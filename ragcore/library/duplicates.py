@@ -1,0 +1,51 @@
+"""Duplicates in a collection: found, and what was decided of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ragcore.catalog import permits
+from ragcore.catalog.permits import Permit
+from ragcore.library.core import Core
+from ragcore.library.scopes import scoped
+
+if TYPE_CHECKING:
+    from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
+
+
+@scoped
+class Duplicates:
+    """Groups of equal files and of near-duplicate images. Errors: UsageError for an unknown
+    collection."""
+
+    def __init__(self, core: Core, permit: Permit | None = None) -> None:
+        self._core, self._permit = core, permit
+
+    def images(self, collection: str, *, max_distance: int | None = None) -> Sequence[PictureGroup]:
+        """Groups still to be decided, identical ones first, then by distance: bits in which
+        their perceptual hashes differ, at most `max_distance`."""
+        from ragcore.search.duplicates import MAX_DISTANCE
+
+        most = MAX_DISTANCE if max_distance is None else max_distance
+        return self._core.duplicates.pictures(collection, max_distance=most)
+
+    def files(self, collection: str) -> Sequence[FileGroup]:
+        """Documents with equal files, images aside, that were not kept on purpose."""
+        return [
+            replace(group, paths=tuple(map(permits.shown_path, group.paths)))
+            for group in self._core.duplicates.files(collection)
+        ]
+
+    def decide(self, image_ids: Sequence[int], decision: Decision) -> None:
+        """Remember a decision on every two of these images. Raises UsageError below two."""
+        self._core.duplicates.decide(image_ids, decision)
+
+    def keep_files(self, collection: str, sha256: str) -> None:
+        """Remember that equal files are wanted."""
+        self._core.duplicates.keep_files(collection, sha256)
+
+    def forget(self, collection: str) -> int:
+        """Take all decisions of a collection back; return how many there were."""
+        return self._core.duplicates.forget(collection)

@@ -1,0 +1,211 @@
+"""The images of a library: list, look at, ask about, caption, label."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
+from ragcore.catalog.permits import Permit
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.files import read_regular
+from ragcore.library.core import Core
+from ragcore.library.scopes import scoped
+from ragcore.types import CancelToken, Label, ProgressCallback
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ragcore.ingest.captioning import CaptionReport
+    from ragcore.llm.picture_llm import PictureAnswer
+    from ragcore.models import Sampling
+
+log = logging.getLogger(__name__)
+
+ImageInput = str | Path | bytes  # a path or encoded bytes
+
+
+@scoped
+class Images:
+    """Images by number, and images that need not be in any collection, given as a path or encoded
+    bytes.
+
+    Raises UsageError for a collection or image that is not there or may not be seen,
+    UnreadableFile for what is no image.
+    """
+
+    def __init__(self, core: Core, permit: Permit | None = None) -> None:
+        self._core, self._permit = core, permit
+
+    def list(
+        self,
+        collection: str = DEFAULT_COLLECTION,
+        *,
+        document_id: int | None = None,
+        captioned: bool = False,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[browse.ImageInfo]:
+        """A collection's images, newest first, or those of one document in its order.
+
+        `captioned` leaves out those without a caption.
+        """
+        with self._core.catalog.search() as session:
+            found = browse.list_images(
+                session,
+                self._core.catalog.collection(collection).id,
+                document_id=document_id,
+                captioned=captioned,
+                limit=limit,
+                offset=offset,
+            )
+        return [_shown(info) for info in found]
+
+    def get(self, image_id: int) -> browse.ImageInfo:
+        """What is known of an image."""
+        return _shown(self._info(image_id))
+
+    def read(self, image_id: int) -> bytes:
+        """An image as it was found, encoded. Raises UsageError if its file has gone."""
+        info = self._info(image_id)
+        path = self._core.settings.media / info.media if info.media else Path(info.path)
+        try:
+            return read_regular(path)
+        except OSError as error:
+            shown = permits.shown_path(str(path))
+            raise UsageError(f"{shown} cannot be read: {error.strerror}") from None
+
+    def view(self, image_id: int, *, side: int = 1600) -> bytes:
+        """An image as WebP that any browser shows, at most `side` pixels a side."""
+        from ragcore.ingest.pictures import load_picture, thumbnail
+
+        data = self.read(image_id)
+        limit = self._core.settings.max_megapixels
+        return thumbnail(load_picture(data, max_megapixels=limit, at_least=side), side=side)
+
+    def thumbnail(self, image_id: int) -> bytes:
+        """WebP, at most 320 pixels a side."""
+        with self._core.catalog.search() as session:
+            return browse.thumbnail(session, image_id)
+
+    def thumbnails(self, image_ids: Sequence[int]) -> dict[int, bytes]:
+        """WebP of each image that exists, by id."""
+        with self._core.catalog.search() as session:
+            return browse.thumbnails(session, image_ids)
+
+    # --- models that see ---------------------------------------------------------
+
+    def label(
+        self, images: Sequence[ImageInput], labels: Sequence[str], *, top: int = 3
+    ) -> Sequence[tuple[Label, ...]]:
+        """As `Library.label`, for images that are no collection's."""
+        return self._core.engine.label_pictures(images, labels, top=top)
+
+    def ask(
+        self,
+        image: ImageInput,
+        question: str,
+        *,
+        model: str = "",
+        sampling: Sampling | None = None,
+        cancel: CancelToken | None = None,
+    ) -> PictureAnswer:
+        """Answer a question about one image.
+
+        `model` names another than the profile's: a name of the weights registry,
+        "hub:OWNER/NAME" or a folder. Raises UsageError for an empty question, ModelUnavailable,
+        Cancelled.
+        """
+        pieces = self.ask_stream(image, question, model=model, sampling=sampling, cancel=cancel)
+        return next(piece for piece in pieces if not isinstance(piece, str))
+
+    def ask_stream(
+        self,
+        image: ImageInput,
+        question: str,
+        *,
+        model: str = "",
+        sampling: Sampling | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[str | PictureAnswer]:
+        """As `ask`, in pieces of text and at last the whole answer."""
+        from ragcore.llm.picture_llm import PictureAnswer, check_question
+        from ragcore.models import Sampling
+
+        check_question(question)
+        opened = self._open(image)
+        began, pieces = time.monotonic(), []
+        llm = self._core.models.vision_llm(model)
+        how = sampling or Sampling(max_tokens=60)
+        for piece in llm.stream_image(opened, question, how, cancel=cancel):
+            pieces.append(piece)
+            yield piece
+        yield PictureAnswer("".join(pieces).strip(), llm.name, time.monotonic() - began)
+
+    def caption(
+        self, image: ImageInput, *, model: str = "", cancel: CancelToken | None = None
+    ) -> PictureAnswer:
+        """One sentence about an image. Errors as `ask`."""
+        from ragcore.llm.picture_llm import PictureAnswer
+
+        opened, began = self._open(image), time.monotonic()
+        llm = self._core.models.vision_llm(model)
+        (text,) = llm.captions([opened], cancel=cancel)
+        return PictureAnswer(text, llm.name, time.monotonic() - began)
+
+    def caption_collection(
+        self,
+        collection: str = DEFAULT_COLLECTION,
+        *,
+        model: str = "",
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> CaptionReport:
+        """Caption the images of a collection that have none, marked as made by a model.
+
+        Continues where an earlier run was stopped. Captions of people stay. Raises UsageError for
+        an unknown collection, ModelUnavailable, Cancelled (what was written is kept).
+        """
+        from ragcore.ingest.captioning import caption_collection
+
+        row = self._core.catalog.collection(collection)
+        return caption_collection(
+            self._core.catalog,
+            row.id,
+            self._core.models.vision_llm(model),
+            self._core.settings,
+            progress=progress,
+            cancel=cancel,
+        )
+
+    def _info(self, image_id: int) -> browse.ImageInfo:
+        with self._core.catalog.search() as session:
+            return browse.get_image(session, image_id)
+
+    def _open(self, image: ImageInput) -> Image:
+        from ragcore.ingest.pictures import load_picture
+
+        limit = self._core.settings.max_megapixels
+        return load_picture(image, max_megapixels=limit, at_least=320)
+
+
+def caption_new(
+    core: Core,
+    collection: str,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> None:
+    """Caption new images. A model that cannot is a warning: what was ingested counts."""
+    try:
+        Images(core).caption_collection(collection, progress=progress, cancel=cancel)
+    except RagcoreError as error:
+        log.warning("new pictures of %s are not all captioned: %s", collection, error)
+
+
+def _shown(info: browse.ImageInfo) -> browse.ImageInfo:
+    """As the work at hand may see it: readers see no folders of the server."""
+    return replace(info, path=permits.shown_path(info.path))

@@ -1,0 +1,409 @@
+"""The `Library`: its verbs, and the named parts that have everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.catalog.permits import Permit, Told
+from ragcore.catalog.principals import Principal
+from ragcore.library import answering, ingesting
+from ragcore.library.adapters import Adapters
+from ragcore.library.admin import Admin
+from ragcore.library.chats import Chats
+from ragcore.library.classifiers import Classifiers
+from ragcore.library.collection import Collection
+from ragcore.library.core import Core
+from ragcore.library.diffusion import Diffusion, check_loras, imaginer_of
+from ragcore.library.documents import Documents
+from ragcore.library.duplicates import Duplicates
+from ragcore.library.evals import Evals
+from ragcore.library.images import Images
+from ragcore.library.jobs import Jobs
+from ragcore.library.labels import Labels
+from ragcore.library.models import LibraryModels
+from ragcore.library.scopes import scoped
+from ragcore.library.training import Training
+from ragcore.library.watching import SETTLE, Watcher
+from ragcore.models import Models
+from ragcore.settings import Settings
+from ragcore.types import (
+    Answer,
+    CancelToken,
+    CollectionInfo,
+    Hit,
+    IngestReport,
+    Labelled,
+    Message,
+    ProgressCallback,
+    SearchKind,
+    SearchQuery,
+    SearchResult,
+)
+
+if TYPE_CHECKING:
+    from ragcore.answers import AnswerEvent
+    from ragcore.catalog.models import Collection as CollectionRow
+    from ragcore.diffusion import Imagined, ImagineRequest, ImagineStep
+
+
+@scoped
+class Library:
+    """A person's documents and images: everything ragcore does, on one home folder.
+
+    Light to make: models load when first needed; libraries that are given the same `Models`
+    share them. Safe to use from several threads; several processes may work on one home at once.
+
+    A library may do everything. `for_principal` opens it for somebody who may do less: every verb
+    and every method of the parts then asks the table in `ragcore.library.scopes`.
+
+    Example:
+        >>> with Library() as library:                                   # doctest: +SKIP
+        ...     papers = library.collection("papers")
+        ...     papers.ingest(["~/papers"])
+        ...     result = papers.search("wing flutter")
+        ...     print(papers.ask("What causes flutter?").text)
+    """
+
+    def __init__(self, settings: Settings | None = None, *, models: Models | None = None) -> None:
+        """`models` replaces those of the settings; whoever made them closes them."""
+        self._core = Core(settings, models)
+        self._permit: Permit | None = None
+
+    def for_principal(self, principal: Principal, *, told: Told | None = None) -> Library:
+        """The same library, for somebody: their scope, and their collections only.
+
+        `told` is called with the name, the collection and whether it was permitted of each call
+        that is worth an entry in an audit. Close the library itself, not this.
+        """
+        other = object.__new__(type(self))
+        other._core, other._permit = self._core, principal.permit(told)
+        return other
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop jobs (they can be resumed), save the indexes, close the database."""
+        self._core.close()
+
+    # --- parts -------------------------------------------------------------------
+
+    @cached_property
+    def documents(self) -> Documents:
+        """Documents and their pages; counts of a collection."""
+        return Documents(self._core, self._permit)
+
+    @cached_property
+    def images(self) -> Images:
+        """Images, questions about them, captions."""
+        return Images(self._core, self._permit)
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """Equal files, near-duplicate images."""
+        return Duplicates(self._core, self._permit)
+
+    @cached_property
+    def chats(self) -> Chats:
+        """Conversations."""
+        return Chats(self._core, self._permit)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Labels given by people and predicted by classifiers."""
+        return Labels(self._core, self._permit)
+
+    @cached_property
+    def classifiers(self) -> Classifiers:
+        """Trained classifiers."""
+        return Classifiers(self._core, self._permit)
+
+    @cached_property
+    def adapters(self) -> Adapters:
+        """Adapters of the language model."""
+        return Adapters(self._core, self._permit)
+
+    @cached_property
+    def diffusion(self) -> Diffusion:
+        """What goes with generated images."""
+        return Diffusion(self._core, self._permit)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Work in the background."""
+        return Jobs(self._core, self._permit)
+
+    @cached_property
+    def models(self) -> LibraryModels:
+        """The profile's models."""
+        return LibraryModels(self._core, self._permit)
+
+    @cached_property
+    def training(self) -> Training:
+        """Training from recipes."""
+        return Training(self._core, self._permit)
+
+    @cached_property
+    def evals(self) -> Evals:
+        """Quality on data with known answers."""
+        return Evals(self._core, self._permit)
+
+    @cached_property
+    def admin(self) -> Admin:
+        """Collections, accounts, backups, moves, repair."""
+        return Admin(self._core, self._permit)
+
+    # --- collections -------------------------------------------------------------
+
+    def collections(self) -> Sequence[CollectionInfo]:
+        """All collections by name."""
+        return [_collection_info(row) for row in self._core.catalog.collections()]
+
+    def find_collection(self, name: str) -> CollectionInfo:
+        """Raises UsageError if there is none of this name."""
+        return _collection_info(self._core.catalog.collection(name))
+
+    def collection(self, name: str) -> Collection:
+        """A handle on one collection: ingest, search, ask and documents without naming it again.
+
+        The collection need not exist yet; ingesting creates it.
+        """
+        return Collection(self, name)
+
+    def create_collection(self, name: str, *, exist_ok: bool = False) -> CollectionInfo:
+        """Raises UsageError for a bad or taken name."""
+        return _collection_info(self._core.catalog.create_collection(name, exist_ok=exist_ok))
+
+    # --- getting files in ----------------------------------------------------------
+
+    def ingest(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        sync: bool = False,
+        passwords: Sequence[str] = (),
+        captions: bool | None = None,
+        engine: str | None = None,
+        address: str | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> IngestReport:
+        """Add files, folders and other sources ("SCHEME://…"); what is unchanged is skipped, what
+        has changed replaced.
+
+        `sync` also removes documents whose files are gone from the folders and sources given.
+        `passwords` are tried on locked files. `captions` overrides the setting: whether a model
+        captions images that have no caption. `engine` ("local", "ray") and `address` override
+        the settings ingest_engine and ray_address. A file that cannot be read, and a source that
+        cannot be listed, is an entry in the report's `failed`. Raises UsageError for a path or
+        URL that does not exist or is not allowed, RagcoreError if no Ray cluster answers.
+        """
+        return ingesting.ingest(
+            self._core,
+            paths,
+            collection=collection,
+            sync=sync,
+            passwords=passwords,
+            captions=captions,
+            engine=engine,
+            address=address,
+            progress=progress,
+            cancel=cancel,
+        )
+
+    def watch(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        compare_every: float = 900.0,
+        settle: float = SETTLE,
+        told: Callable[[IngestReport], None] = lambda _report: None,
+    ) -> Watcher:
+        """What follows files and folders into one collection once it is `run`; see `Watcher`."""
+        return Watcher(
+            self,
+            paths,
+            collection=collection,
+            compare_every=compare_every,
+            settle=settle,
+            told=told,
+        )
+
+    # --- search and ask --------------------------------------------------------------
+
+    def search(
+        self,
+        query: SearchQuery | str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        kind: SearchKind = "all",
+        k: int = 10,
+        where: Mapping[str, str] | None = None,
+        cutoff: float | None = None,
+    ) -> SearchResult:
+        """Find passages and images. A plain string is `SearchQuery(text=…)` with the other
+        arguments, which a `SearchQuery` has itself.
+
+        Raises UsageError for an empty query, k < 1, an unknown collection or filter.
+        """
+        if isinstance(query, str):
+            query = SearchQuery(
+                text=query,
+                collection=collection,
+                kind=kind,
+                k=k,
+                where=where or {},
+                cutoff=cutoff,
+            )
+        elif (collection, kind, k, where, cutoff) != (DEFAULT_COLLECTION, "all", 10, None, None):
+            raise TypeError("a SearchQuery has these itself; use dataclasses.replace on it")
+        return self._core.engine.search(query)
+
+    def label(
+        self,
+        labels: Sequence[str],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        where: Mapping[str, str] | None = None,
+        top: int = 3,
+    ) -> Sequence[Labelled]:
+        """Choose among `labels`, any names, for every image of a collection; surest first.
+
+        Nothing is trained or read again. Raises UsageError for fewer than two labels, one given
+        twice, an unknown collection or filter.
+        """
+        return self._core.engine.label(labels, collection=collection, where=where, top=top)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collection: str | Sequence[str] = DEFAULT_COLLECTION,
+        documents: Sequence[str | int] = (),
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        schema: Mapping[str, Any] | None = None,
+        adapter: str | None = None,
+        threshold: float | None = None,
+        length: int | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Answer:
+        """Answer from the `k` best passages, with citations, or abstain.
+
+        Lists, instructions, summaries, comparisons, definitions, counts and places are composed
+        of quotes (`Answer.composed`). `collection` is one name or several, "*" for all that may
+        be read; `documents` (numbers, titles or file names) and the filters `where` narrow it.
+        `length` is in words, of a summary. `schema` is a JSON Schema that the answer's text must
+        follow. `history` are earlier turns; a follow-up is rewritten to stand alone. `adapter`
+        replaces the collection's, and `threshold` in [0, 1] the setting `answer_threshold`.
+
+        Raises UsageError for an empty question, an unknown document, or a schema that
+        `check_schema` refuses.
+        """
+        return answering.ask(
+            self._core,
+            question,
+            collection=collection,
+            documents=documents,
+            k=k,
+            where=where,
+            history=history,
+            schema=schema,
+            adapter=adapter,
+            threshold=threshold,
+            length=length,
+            cancel=cancel,
+        )
+
+    def ask_stream(
+        self,
+        question: str,
+        *,
+        collection: str | Sequence[str] = DEFAULT_COLLECTION,
+        documents: Sequence[str | int] = (),
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        hits: Sequence[Hit] | None = None,
+        adapter: str | None = None,
+        length: int | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[AnswerEvent]:
+        """As `ask`, in events: what was found, pieces of text, at last the checked Answer.
+
+        With `hits` it is answered from these passages, and nothing is searched for.
+        """
+        return answering.ask_stream(
+            self._core,
+            question,
+            collection=collection,
+            documents=documents,
+            k=k,
+            where=where,
+            history=history,
+            hits=hits,
+            adapter=adapter,
+            length=length,
+            cancel=cancel,
+        )
+
+    def check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Raises UsageError for a JSON Schema that an answer cannot be made to follow: malformed,
+        beyond the limits of size, nesting and repetition, or with a reference out of itself."""
+        answering.check_schema(schema)
+
+    # --- making images -----------------------------------------------------------------
+
+    def imagine(
+        self,
+        request: ImagineRequest | str,
+        *,
+        on_step: Callable[[ImagineStep], None] | None = None,
+        preview_every: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Imagined:
+        """Generate images; a plain string is `ImagineRequest(prompt=…)`.
+
+        Raises UsageError for what cannot be made, UnreadableFile for a broken image, Cancelled
+        between two steps.
+        """
+        if isinstance(request, str):
+            from ragcore.diffusion import ImagineRequest
+
+            request = ImagineRequest(prompt=request)
+        check_loras(self._core, request)
+        return imaginer_of(self._core).imagine(
+            request, on_step=on_step, preview_every=preview_every, cancel=cancel
+        )
+
+    def imagine_stream(
+        self,
+        request: ImagineRequest,
+        *,
+        preview_every: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[ImagineStep | Imagined]:
+        """As `imagine`, in events: every step, at last what was made."""
+        check_loras(self._core, request)
+        return imaginer_of(self._core).stream(request, preview_every=preview_every, cancel=cancel)
+
+
+def _collection_info(row: CollectionRow) -> CollectionInfo:
+    adapter = row.settings.get(answering.ADAPTER)
+    return CollectionInfo(row.id, row.name, row.created_at, str(adapter) if adapter else None)

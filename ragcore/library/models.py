@@ -1,0 +1,134 @@
+"""The models of a library's profile: which there are, fetched, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ragcore.catalog.permits import Permit
+from ragcore.library.core import Core
+from ragcore.library.scopes import scoped
+from ragcore.types import ProgressCallback
+
+if TYPE_CHECKING:
+    from ragcore.models import LoadedModel, Preparation, Space
+    from ragcore.remote import Circuit
+    from ragcore.types import FloatArray
+    from ragcore.weights import Profile, WeightStatus
+
+
+@scoped
+class LibraryModels:
+    """Models are made, shared and unloaded by `ragcore.models.Models`; this shows and steers it."""
+
+    def __init__(self, core: Core, permit: Permit | None = None) -> None:
+        self._core, self._permit = core, permit
+
+    @property
+    def profile(self) -> Profile:
+        """Raises UsageError for an unknown or wrong profile."""
+        return self._core.models.profile
+
+    @property
+    def preparation(self) -> Preparation:
+        """How far fetching and loading before the first use is."""
+        return self._core.models.preparation
+
+    @property
+    def damaged_weights(self) -> tuple[str, ...]:
+        """Weights that the check after the start found to differ from their checksums."""
+        return self._core.models.damaged_weights
+
+    def profiles(self) -> Sequence[str]:
+        """The profiles that come with ragcore."""
+        return self._core.models.profiles()
+
+    def weights(self) -> Sequence[WeightStatus]:
+        """Every known set of weights with its state, size and license."""
+        return self._core.models.weights()
+
+    def circuits(self) -> Sequence[Circuit]:
+        """Whether the model servers that this process asks answer."""
+        from ragcore.remote import circuits
+
+        return circuits()
+
+    def loaded(self) -> Sequence[LoadedModel]:
+        """The models whose weights are in memory now, the least recently used first."""
+        return self._core.models.loaded()
+
+    def unload(self, name: str | None = None) -> int:
+        """Unload the model called `name`, or all, unless in use; return how many were unloaded."""
+        return self._core.models.unload(name)
+
+    def prepare(self) -> Preparation:
+        """Fetch and load the search models in the background; a second call does nothing."""
+        return self._core.models.prepare()
+
+    def process_memory(self) -> int:
+        """Bytes of memory that this process and its readers use."""
+        return self._core.models.process_memory()
+
+    def device(self) -> dict[str, str | int | float | bool]:
+        """Device, precision and why; raises UsageError if the settings ask for what is missing."""
+        return self._core.models.device()
+
+    def pull(
+        self,
+        names: Sequence[str] = (),
+        *,
+        verify: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> dict[str, Path]:
+        """Fetch weights by name, or all that the profile needs; return their folders by name.
+
+        `verify` checks every file's checksum too, and fetches again what differs. Raises
+        UsageError for an unknown name, ModelUnavailable.
+        """
+        from ragcore.weights import WeightStore
+
+        store = WeightStore(self._core.settings)
+        if names:
+            folders = {name: store.ensure(name, progress) for name in names}
+        else:
+            folders = store.pull_profile(self.profile, progress)
+        return {name: store.repair(name, progress) for name in folders} if verify else folders
+
+    def use_profile(self) -> None:
+        """Store the profile of this library's settings as the home's, for later starts."""
+        from ragcore.settings import save_setting
+
+        settings = self._core.settings
+        save_setting(settings.home, "profile", settings.profile)
+
+    def others(self) -> Sequence[str]:
+        """Names of the collections that were embedded by other models than the profile's."""
+        from ragcore.encoders.factories import space_prefix
+
+        catalog, profile = self._core.catalog, self._core.models.profile
+        wanted = {"text": profile.text_encoder, "image": profile.image_text_encoder}
+        names = []
+        for row in catalog.collections():
+            for modality, reference in wanted.items():
+                active = catalog.active_space(row.id, modality)
+                if active and reference:
+                    prefix = active.name.partition("@")[0]
+                    if prefix != space_prefix(reference.name) and row.name not in names:
+                        names.append(row.name)
+        return names
+
+    @property
+    def text_space(self) -> Space:
+        """The space that `embed` embeds into. Raises UsageError without a text encoder."""
+        return self._core.models.text_encoder().space
+
+    def embed(
+        self, texts: Sequence[str], *, kind: Literal["query", "passage"] = "query"
+    ) -> FloatArray:
+        """Unit vectors [n, dimension] of texts, each a "query" or a "passage"."""
+        return self._core.models.text_encoder().encode(texts, kind=kind)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the profile's LLM counts them."""
+        return self._core.models.llm().count_tokens(text)
