@@ -33,6 +33,7 @@ PACKAGES = (
     "SQLAlchemy",
     "pypdfium2",
     "streamlit",
+    "xllamacpp",
 )
 
 

@@ -27,11 +27,16 @@ _HTTP_SECONDS = 120.0  # for a text's tokens, beside whatever else the machine d
 
 
 def native() -> Any:
-    """The package xllamacpp. Raises MissingExtra, or ModelUnavailable without the OpenMP library
-    that it takes from the system."""
+    """The package xllamacpp. Raises MissingExtra, or ModelUnavailable where it cannot be loaded."""
     require_extra("llamacpp", "GGUF models")
     try:
-        import xllamacpp
+        try:
+            import xllamacpp
+        except ImportError as error:
+            if "libgomp" not in str(error):
+                raise
+            import torch  # noqa: F401 - it brings the OpenMP library that the system has not
+            import xllamacpp
     except ImportError as error:
         reason = str(error).splitlines()[0]
         if "libgomp" in reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,16 @@ from typing import Any
 
 import pytest
 
+from ragcore.answers import Answerer
 from ragcore.errors import Cancelled, RagcoreError, UsageError
+from ragcore.llm.adapters import AdapterStore
+from ragcore.llm.gguf_export import export_gguf
 from ragcore.llm.llamacpp import LlamaCppLLM
 from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.models import NO_ADAPTER, Constraint, ModelMemory, Sampling
 from ragcore.models.device import Placement
-from ragcore.types import CancelToken, Message
+from ragcore.settings import Settings
+from ragcore.types import CancelToken, Hit, Message, SearchResult
 from tests.waiting import wait_until
 
 ASK = [Message("user", "Name three colors and say where each is found in nature.")]
@@ -315,9 +320,13 @@ def test_unloaded_and_loaded_again(tiny_gguf: Path, tmp_path: Path) -> None:
     memory = ModelMemory()
     llm = LlamaCppLLM(tiny_gguf, name="t", cache=tmp_path, memory=memory, idle_seconds=0.2)
     before = text_of(llm)
-    assert [w.name for w in memory.loaded()] == ["t"]
-    assert memory.loaded()[0].bytes == tiny_gguf.stat().st_size
+    assert [(w.name, w.bytes) for w in memory.loaded()] == [("t", tiny_gguf.stat().st_size)]
+    with llm.weights.lease() as loaded:
+        port = int(loaded.server._server.listening_address.rpartition(":")[2])
+    del loaded
     wait_until(lambda: not memory.loaded())
+    with pytest.raises(ConnectionRefusedError):  # llama.cpp is gone as a whole
+        socket.create_connection(("127.0.0.1", port), timeout=30)
     assert text_of(llm) == before
     assert memory.unload("t") == 1
 
@@ -334,3 +343,38 @@ def test_the_embedded_server_wants_a_key(cpp_llm: LlamaCppLLM) -> None:
         ):  # fmt: skip
             answer = httpx.request(method, address + path, json={}, trust_env=False)
             assert answer.status_code in (401, 404), path
+
+
+FACT = (
+    "Recreational activities, such as table games and card games, are not permitted during "
+    "working hours. Dogs are allowed on Tuesdays. The internet allowance is 25 euros a month."
+)
+
+
+@pytest.mark.full
+def test_the_starter_model_answers_with_citations(smollm: Path, tmp_path: Path) -> None:
+    """As in transformers: its adapter in GGUF, the confidence from recorded probabilities."""
+    settings = Settings()
+    llm = LlamaCppLLM(
+        export_gguf(smollm, tmp_path / "smollm2.gguf"),
+        name="smollm2",
+        cache=tmp_path / "cache",
+        adapter="grounded-qa",
+        adapters=AdapterStore(settings).find,
+    )
+    hit = Hit(1, "passage", 0.9, 1, "Handbook", "handbook.pdf", FACT, page=4)
+    question = "How much is the internet allowance?"
+    answer = Answerer(llm, lambda _: SearchResult((hit,)), settings=settings).ask(question)
+    assert "25 euros" in answer.text
+    assert [(c.n, c.page) for c in answer.citations] == [(1, 4)]
+    assert answer.timings["confidence"] > 0.5
+    other = TransformersLLM(
+        smollm,
+        name="smollm2",
+        placement=Placement("cpu", "float32", 1, "as the test wants"),
+        adapter="grounded-qa",
+        adapters=AdapterStore(settings).find,
+    )
+    same = Answerer(other, lambda _: SearchResult((hit,)), settings=settings).ask(question)
+    assert same.text == answer.text
+    assert answer.timings["confidence"] == pytest.approx(same.timings["confidence"], abs=0.05)

@@ -137,7 +137,7 @@ from ragcore.weights import WeightStore
 store = WeightStore(Settings(weights_cache=Path(sys.argv[1])))
 seen = []
 try:
-    folder = store.ensure(sys.argv[2], seen.append)
+    folder = store.ensure(sys.argv[2], seen.append, file=sys.argv[3])
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     last = [p for p in seen if p.current == "download"][-1]
     print(json.dumps({"files": files, "done": last.done, "total": last.total,
@@ -147,12 +147,12 @@ except RagcoreError as error:
 """
 
 
-def download(address: str, tmp_path: Path, name: str) -> dict[str, object]:
+def download(address: str, tmp_path: Path, name: str, file: str = "") -> dict[str, object]:
     """Ensure `name` in a fresh process whose hub is at `address`."""
     environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf")}
     environment = {k: v for k, v in environment.items() if k != "HF_HUB_OFFLINE"}
     result = subprocess.run(
-        [sys.executable, "-c", DOWNLOAD, str(tmp_path / "weights"), name],
+        [sys.executable, "-c", DOWNLOAD, str(tmp_path / "weights"), name, file],
         capture_output=True,
         text=True,
         timeout=120,
@@ -161,6 +161,14 @@ def download(address: str, tmp_path: Path, name: str) -> dict[str, object]:
     assert result.returncode == 0, result.stderr
     answer: dict[str, object] = json.loads(result.stdout)
     return answer
+
+
+def test_one_file_of_many_is_fetched(tmp_path: Path) -> None:
+    files = {"m-q4.gguf": bytes(100_000), "m-q8.gguf": bytes(200_000), "config.json": b"{}"}
+    with serve_model("owner/model-gguf", files) as address:
+        found = download(address, tmp_path, "hub:owner/model-gguf", "m-q4.gguf")
+    assert found["files"] == ["m-q4.gguf"]
+    assert (found["done"], found["wrong"]) == (100_000, [])
 
 
 def test_a_download_takes_only_safe_files_and_counts_bytes(tmp_path: Path) -> None:
