@@ -115,6 +115,24 @@ def qa(
         echo(f"{name:<24} {_value(value):>12} {_value(bare.get(name)):>12}")
 
 
+@command.command("dialogues")
+@click.argument("file", metavar="FILE.jsonl")
+@click.option("--limit", type=click.IntRange(1), help="Only the first conversations.")
+@click.option("--adapter", help="An adapter's name, or none for the bare model.")
+@as_json_option
+def dialogues(file: str, limit: int | None, adapter: str | None, as_json: bool) -> None:
+    """Conversations over given passages: what is answered, and what is declined.
+
+    A line of FILE has turns, contexts, targets and answerability, as in MTRAG.
+    """
+    path = _there(file, "file")
+    with Library() as library:
+        result = library.evals.dialogues(
+            path, limit=limit, adapter=adapter, progress=progress_line()
+        )
+    _show(result, as_json)
+
+
 @command.command("chat")
 @click.argument("file", metavar="FILE.jsonl")
 @click.option("-c", "--collection", required=True, help="Where the answers stand.")

@@ -47,6 +47,23 @@ class Evals:
 
         return evaluate_images(directory, models=self._core.models, progress=progress)
 
+    def dialogues(
+        self,
+        file: Path,
+        *,
+        limit: int | None = None,
+        adapter: str | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> dict[str, Any]:
+        """Last questions of conversations over given passages; see `evaluate_dialogues`."""
+        from ragcore.evals.dialogues import evaluate_dialogues
+
+        return evaluate_dialogues(
+            file, settings=self._core.settings, models=self._core.models, limit=limit,
+            adapter=adapter, progress=progress, cancel=cancel,
+        )  # fmt: skip
+
     def qa(
         self,
         file: Path,
