@@ -1,7 +1,7 @@
-"""A Llama-shaped model folder as one GGUF file, as llama.cpp and what is built on it read it.
+"""A model folder as one GGUF file, as llama.cpp and what is built on it read it: Llama and Qwen2.
 
-llama.cpp turns pairs of neighbouring values where transformers turns halves of a head, so the
-rows of the query and key projections change places on the way.
+In a Llama llama.cpp turns pairs of neighbouring values where transformers turns halves of a head,
+so the rows of the query and key projections change places on the way.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NORMAL, _CONTROL = 1, 3  # token types of the format
 def export_gguf(model: Path, target: Path, *, precision: Precision = "f16") -> Path:
     """Write the transformers folder `model` as the GGUF file `target`, tokenizer included.
 
-    Norms stay float32. Raises UsageError for a model that is not of the Llama architecture with
-    a byte-level BPE.
+    Norms and biases stay float32. Raises UsageError for a model that is not of the Llama or Qwen2
+    architecture with a byte-level BPE.
     """
     import gguf
     from transformers import AutoTokenizer
@@ -34,7 +34,7 @@ def export_gguf(model: Path, target: Path, *, precision: Precision = "f16") -> P
         raise UsageError(f"{target} exists")
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     partial = target.with_name(f".{target.name}.partial")
-    writer = gguf.GGUFWriter(partial, "llama")
+    writer = gguf.GGUFWriter(partial, config["model_type"])
     try:
         _describe(writer, config, precision)
         _add_tokenizer(writer, config, tokenizer)
@@ -56,8 +56,10 @@ def _config(model: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{model} holds no model: {error}") from error
-    if config.get("model_type") != "llama" or config.get("attention_bias"):
-        raise UsageError(f"only models of the Llama architecture become GGUF: {model}")
+    if config.get("model_type") not in ("llama", "qwen2") or config.get("attention_bias"):
+        raise UsageError(f"only models of the Llama and Qwen2 architectures become GGUF: {model}")
+    if config.get("use_sliding_window"):
+        raise UsageError("a model with sliding-window attention cannot be exported")
     return config
 
 
@@ -94,7 +96,7 @@ def _add_tokenizer(writer: Any, config: dict[str, Any], tokenizer: Any) -> None:
     special = {t["id"] for t in whole["added_tokens"] if t["special"]}
     merges = [m if isinstance(m, str) else " ".join(m) for m in whole["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm" if _splits_digits(whole) else "gpt-2")
+    writer.add_tokenizer_pre(_splitting(whole))
     writer.add_token_list([by_id.get(i, f"[PAD{i}]") for i in range(size)])
     writer.add_token_types([_CONTROL if i in special else _NORMAL for i in range(size)])
     writer.add_token_merges(merges)
@@ -108,13 +110,18 @@ def _add_tokenizer(writer: Any, config: dict[str, Any], tokenizer: Any) -> None:
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def _splits_digits(tokenizer: dict[str, Any]) -> bool:
-    """SmolLM's way of cutting text before the merges: as GPT-2, each digit by itself."""
+def _splitting(tokenizer: dict[str, Any]) -> str:
+    """llama.cpp's name for how text is cut before the merges."""
     step = tokenizer.get("pre_tokenizer") or {}
-    return any(
-        part.get("type") == "Digits" and part.get("individual_digits")
-        for part in (step, *step.get("pretokenizers", ()))
-    )
+    parts = (step, *step.get("pretokenizers", ()))
+    if any(part.get("type") == "Digits" and part.get("individual_digits") for part in parts):
+        return "smollm"  # as GPT-2, each digit by itself
+    patterns = [part["pattern"].get("Regex", "") for part in parts if part.get("type") == "Split"]
+    if any(r"?\p{L}+|\p{N}|" in pattern for pattern in patterns):
+        return "qwen2"
+    if patterns:
+        raise UsageError("only models that cut text as GPT-2, SmolLM or Qwen2 do become GGUF")
+    return "gpt-2"
 
 
 def _tensors(model: Path, config: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -123,9 +130,13 @@ def _tensors(model: Path, config: dict[str, Any]) -> Iterator[tuple[str, torch.T
     from safetensors import safe_open
 
     layers = config["num_hidden_layers"]
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, layers)
+    llama = config["model_type"] == "llama"
+    names = gguf.get_tensor_name_map(
+        gguf.MODEL_ARCH.LLAMA if llama else gguf.MODEL_ARCH.QWEN2, layers
+    )
     heads = config["num_attention_heads"]
-    groups = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
+    interleave = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
+    groups = interleave if llama else {}
     for file in sorted(model.glob("*.safetensors")):
         with safe_open(str(file), "pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - not a dictionary
@@ -133,7 +144,7 @@ def _tensors(model: Path, config: dict[str, Any]) -> Iterator[tuple[str, torch.T
                     continue
                 new = names.get_name(name, try_suffixes=(".weight", ".bias"))
                 if new is None:
-                    raise UsageError(f"{file.name}: {name} has no place in a Llama GGUF")
+                    raise UsageError(f"{file.name}: {name} has no place in a GGUF")
                 tensor = weights.get_tensor(name).float()
                 for part, count in groups.items():
                     if f".{part}." in name:

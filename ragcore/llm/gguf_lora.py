@@ -57,8 +57,8 @@ def _tensors(file: Path, model: GgufModel, name: str) -> dict[str, tuple[torch.T
     if model.architecture not in _ARCHITECTURES:
         known = ", ".join(_ARCHITECTURES)
         raise UsageError(
-            f"adapters run on GGUF models of the architectures {known}; {model.path.name} is of "
-            f"{model.architecture}: merge the adapter and export it (ragcore adapters export)"
+            f"adapters run on GGUF models of the architectures {known}, and {model.path.name} is "
+            f"of {model.architecture}: use the model in kind transformers"
         )
     kind = next(k for k, n in gguf.MODEL_ARCH_NAMES.items() if n == model.architecture)
     names = gguf.get_tensor_name_map(kind, model.layers)

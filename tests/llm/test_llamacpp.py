@@ -34,6 +34,15 @@ def text_of(llm: Any, messages: Any = ASK, sampling: Sampling = GREEDY, **how: A
     return "".join(llm.stream(messages, sampling, **how))
 
 
+def assert_same_probabilities(found: LlamaCppLLM, wanted: TransformersLLM, adapter: str) -> None:
+    """Of a token, of a text that the model does not write, and of one that it does."""
+    answer = text_of(wanted, adapter=adapter, sampling=Sampling(max_tokens=3))
+    for text in ("I", "I don't know.", answer):
+        there = math.log(wanted.likelihood(ASK, text, adapter=adapter))
+        here = math.log(found.likelihood(ASK, text, adapter=adapter))
+        assert here == pytest.approx(there, abs=0.05 + 0.01 * abs(there)), text
+
+
 @pytest.fixture(scope="module")
 def expected(tiny_model: Path, tiny_adapters: Path) -> TransformersLLM:
     return TransformersLLM(
@@ -56,6 +65,43 @@ def test_prompt_and_answer_are_those_of_transformers(
             == expected.count_tokens(text.replace("<|im_end|>", "(i m _ e n d)"))
             or "<|" in text
         )
+
+
+@pytest.mark.full
+def test_a_qwen2_with_an_adapter_answers_as_in_transformers(smollm: Path, tmp_path: Path) -> None:
+    """Biases, and no rows interleaved; every linear layer adapted."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(7)
+    config = Qwen2Config(
+        vocab_size=49152, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    base = Qwen2ForCausalLM(config)
+    for name, value in base.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.normal_(value, std=0.5)
+    base.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(smollm).save_pretrained(tmp_path / "base")
+    tuned = get_peft_model(
+        base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
+    for name, value in tuned.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(value, std=0.3)
+    tuned.save_pretrained(tmp_path / "tuned")
+    file = export_gguf(tmp_path / "base", tmp_path / "qwen.gguf", precision="f32")
+    how: Any = {"name": "qwen", "adapters": lambda name: tmp_path / name}
+    found = LlamaCppLLM(file, cache=tmp_path / "cache", threads=1, slots=1, **how)
+    place = Placement("cpu", "float32", 1, "as the test wants")
+    wanted = TransformersLLM(tmp_path / "base", placement=place, **how)
+    for adapter in (NO_ADAPTER, "tuned"):
+        assert_same_probabilities(found, wanted, adapter)
+    assert text_of(found, adapter="tuned") != text_of(found)
 
 
 def test_control_marks_in_messages_are_only_words(
@@ -181,11 +227,7 @@ def test_probabilities_are_those_of_transformers(
     cpp_llm: LlamaCppLLM, expected: TransformersLLM
 ) -> None:
     for adapter in (NO_ADAPTER, "left"):
-        answer = text_of(expected, adapter=adapter, sampling=Sampling(max_tokens=6))
-        for text in ("I", "I don't know.", answer):
-            wanted = math.log(expected.likelihood(ASK, text, adapter=adapter))
-            found = math.log(cpp_llm.likelihood(ASK, text, adapter=adapter))
-            assert found == pytest.approx(wanted, abs=0.02 + 0.01 * abs(wanted))
+        assert_same_probabilities(cpp_llm, expected, adapter)
     assert cpp_llm.likelihood(ASK, "") == 1
 
 
