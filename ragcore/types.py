@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HitKind = Literal["passage", "image"]
 SearchKind = Literal["passages", "images", "all"]
+TakenFrom = Literal["", "sidecar", "exif", "xmp", "iptc", "name", "file"]
 PartKind = Literal["page", "sheet", "table", "image", "attachment", "text"]
 
 
@@ -58,6 +59,35 @@ class Page:
     headings: tuple[tuple[int, int, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMetadata:
+    """What is known of how an image was taken.
+
+    `taken_at` is what the clock showed where it was taken, without a time zone, `utc_offset` how
+    many minutes that clock was ahead of UTC, if known; `taken_from` is where the date comes from.
+    `focal_length` is in millimeters, `exposure` in seconds, `aperture` the f-number; `latitude`
+    and `longitude` are degrees (WGS 84). `place` is the nearest town. `rating` is 1 to 5, or -1
+    (rejected). `caption` and `keywords` are people's. `orientation` is EXIF's, 1 to 8.
+    """
+
+    taken_at: dt.datetime | None = None
+    utc_offset: int | None = None
+    taken_from: TakenFrom = ""
+    camera: str = ""
+    lens: str = ""
+    focal_length: float | None = None
+    exposure: float | None = None
+    aperture: float | None = None
+    iso: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    place: str = ""
+    rating: int | None = None
+    keywords: tuple[str, ...] = ()
+    caption: str = ""
+    orientation: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A picture as found: the file itself (`page` is None) or one inside a document.
@@ -80,6 +110,7 @@ class Picture:
     text: str = ""
     caption: str = ""
     pixels: NDArray[np.uint8] | None = None
+    metadata: ImageMetadata | None = None  # of an image file
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def sidebar(collection: str) -> None:
             st.text_input(
                 field.label, key=field.name, bind="query-params", placeholder="any", max_chars=200
             )
-        elif field.widget == "dates":
+        elif field.widget == "dates" and _is_of_use(field, facets):
             st.caption(field.label)
             for column, attribute, side in zip(
                 st.columns(2), _bounds(field), ("From", "Until"), strict=True
@@ -39,11 +39,20 @@ def sidebar(collection: str) -> None:
                     side, value=None, key=attribute, bind="query-params", format="YYYY-MM-DD",
                     min_value=date(1900, 1, 1), max_value=date(2099, 12, 31),
                 )  # fmt: skip
-        elif field.widget == "minimum" and st.session_state.get(field.part_of):
+        elif field.widget == "minimum" and _is_of_use(field, facets):
+            least, most, step = field.type.limits
             st.slider(
-                field.label, 0.0, 1.0, 0.0, 0.05, key=field.name, bind="query-params",
-                help=f"{field.help[:1].upper()}{field.help[1:]}.",
+                f"{field.label}, at least", least, most, least, step,
+                key=field.attribute(">="), bind="query-params",
+                help=f"{field.help[:1].upper()}{field.help[1:]}.".replace("`", ""),
             )  # fmt: skip
+
+
+def _is_of_use(field: FilterField, facets: dict[str, dict[str, int]]) -> bool:
+    """Whether what the filter is about is there, or chosen."""
+    if field.part_of:
+        return bool(st.session_state.get(field.part_of))
+    return field.facet is None or bool(facets[field.name])
 
 
 def chosen() -> Filter:
@@ -51,7 +60,7 @@ def chosen() -> Filter:
     values: dict[str, Any] = {}
     for key in _keys():
         value = st.session_state.get(key)
-        if value not in (None, "", 0.0):
+        if value not in (None, "", 0):
             values[key] = value.strip() if isinstance(value, str) else value
     for field in FILTERS:
         if field.part_of and not values.get(field.part_of):
@@ -63,7 +72,9 @@ def clear() -> None:
     """Set every widget to nothing; to be called before they are shown."""
     for key in _keys():
         value = st.session_state.get(key)
-        empty = 0.0 if isinstance(value, float) else "" if _is_text(key) else None
+        empty: Any = "" if _is_text(key) else None
+        if isinstance(value, int | float):
+            empty = type(value)(0)
         if value != empty:
             st.session_state[key] = empty
 
@@ -76,6 +87,8 @@ def _keys() -> Iterator[str]:
     for field in FILTERS:
         if field.widget == "dates":
             yield from _bounds(field)
+        elif field.widget == "minimum":
+            yield field.attribute(">=")
         elif field.widget != "none":
             yield field.name
 

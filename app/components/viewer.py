@@ -10,6 +10,7 @@ from ragcore.types import Hit
 
 from ..state import errors_as_sentences, library
 from . import actions
+from .metadata import metadata_lines
 from .text import count_name, day_name, plain, size_name, type_name
 
 _OPEN = "_open"
@@ -145,7 +146,9 @@ def _image_window() -> None:
         if info.text:
             with st.expander("Text in the picture"):
                 st.html(f'<div class="rc-text">{escape(info.text)}</div>')
-        facts = [f"{info.width} × {info.height} pixels"]
+        about = lib.images.metadata([info.id]).get(info.id)
+        facts = [*metadata_lines(about)] if about is not None else []
+        facts.append(f"{info.width} × {info.height} pixels")
         if info.page:
             facts.append(f"on page {info.page}")
         facts.append(info.path)

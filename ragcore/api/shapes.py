@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from ragcore.api.coverage_shapes import CoverageShape
 from ragcore.library import ImageInfo, JobInfo, Statistics, filters
 from ragcore.serialize import hit_json
-from ragcore.types import CollectionInfo, DocumentInfo, Hit, Labelled, PageInfo
+from ragcore.types import (
+    CollectionInfo,
+    DocumentInfo,
+    Hit,
+    ImageMetadata,
+    Labelled,
+    PageInfo,
+)
 
 MAX_TEXT = 20_000
 
@@ -171,9 +178,13 @@ class ImageShape(BaseModel):
     caption: str
     caption_by: str | None = Field(description="The model that wrote the caption; null: people.")
     text: str
+    metadata: ImageMetadata | None = Field(
+        description="How an image file was taken. `taken_at` is the clock of that place, "
+        "`utc_offset` in minutes, `taken_from` its source: sidecar, exif, xmp, iptc, name, file."
+    )
 
     @classmethod
-    def of(cls, info: ImageInfo) -> ImageShape:
+    def of(cls, info: ImageInfo, metadata: ImageMetadata | None) -> ImageShape:
         return cls(
             id=info.id,
             document_id=info.document_id,
@@ -185,6 +196,7 @@ class ImageShape(BaseModel):
             caption=info.caption,
             caption_by=info.caption_by or None,
             text=info.text,
+            metadata=metadata,
         )
 
 

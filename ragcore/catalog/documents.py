@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog.coverage import coverage_values
 from ragcore.catalog.embeddings import add_embeddings, remove_embeddings
+from ragcore.catalog.image_metadata import write_metadata
 from ragcore.catalog.labels import give_again, keep_given
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage, SpaceRow, Thumbnail, now
 from ragcore.types import FileState, PassageDraft, Picture, ReadDocument
@@ -279,6 +280,12 @@ def _store_images(session: Session, collection_id: int, document_id: int, new: N
         for image_id, picture in zip(ids, pictures, strict=True)
     ]
     session.execute(insert(Thumbnail), thumbnails)
+    metadata = {
+        image_id: picture.metadata
+        for image_id, picture in zip(ids, pictures, strict=True)
+        if picture.metadata is not None
+    }
+    write_metadata(session, collection_id, metadata)
     for space_id, vectors in new.image_vectors.items():
         add_embeddings(session, collection_id, space_id, ids, vectors)
 

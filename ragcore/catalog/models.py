@@ -176,6 +176,48 @@ class Image(Base):
     text: Mapped[str] = mapped_column(Text, default="")
 
 
+class ImageMetadataRow(Base):
+    """How an image file's image was taken: `ImageMetadata` but for its keywords.
+
+    `taken_at` is the clock where it was taken, without a time zone.
+    """
+
+    __tablename__ = "image_metadata"
+    __table_args__ = (Index("ix_image_metadata_taken", "collection_id", "taken_at"),)
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    collection_id: Mapped[int] = mapped_column(Id)
+    taken_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=False))
+    utc_offset: Mapped[int | None]
+    taken_from: Mapped[str] = mapped_column(_string(10), default="")
+    camera: Mapped[str] = mapped_column(Text, default="")
+    lens: Mapped[str] = mapped_column(Text, default="")
+    focal_length: Mapped[float | None] = mapped_column(Double)
+    exposure: Mapped[float | None] = mapped_column(Double)
+    aperture: Mapped[float | None] = mapped_column(Double)
+    iso: Mapped[int | None]
+    latitude: Mapped[float | None] = mapped_column(Double)
+    longitude: Mapped[float | None] = mapped_column(Double)
+    place: Mapped[str] = mapped_column(Text, default="")
+    rating: Mapped[int | None]
+    caption: Mapped[str] = mapped_column(Text, default="")
+    orientation: Mapped[int] = mapped_column(default=1)
+
+
+class ImageKeyword(Base):
+    """A keyword of an image file."""
+
+    __tablename__ = "image_keywords"
+    __table_args__ = (Index("ix_image_keywords_keyword", "keyword"),)
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    keyword: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
 class Thumbnail(Base):
     """A small WebP of an image, apart so that listing images stays quick."""
 

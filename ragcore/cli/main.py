@@ -19,6 +19,7 @@ COMMANDS = {
     "search": "Find passages and pictures by words, a picture or both.",
     "ask": "Answer a question from the documents, with citations.",
     "caption": "Write captions for pictures that have none.",
+    "refresh-metadata": "Read dates, places, ratings and keywords of image files again.",
     "imagine": "Make a picture from words, guides and conditions.",
     "label": "Choose among labels of your own for every picture.",
     "classify": "Label a collection by a classifier of your own.",

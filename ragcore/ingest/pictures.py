@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.files import read_regular
-from ragcore.types import Picture
+from ragcore.ingest.metadata import NO_BLOCKS, Blocks, blocks_of, orientation
+from ragcore.types import ImageMetadata, Picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +54,7 @@ class LoadedPicture:
     height: int
     made_from: str = ""
     pages: int = 1  # of a TIFF file; other formats show the first of their frames
+    blocks: Blocks = NO_BLOCKS  # its metadata as found
 
 
 def load_picture(
@@ -71,7 +74,22 @@ def load_picture(
 def load(
     source: str | Path | bytes, *, max_megapixels: int = 100, at_least: int | None = None
 ) -> LoadedPicture:
-    """As `load_picture`, with the size that the file itself has."""
+    """As `load_picture`, with the size and the metadata that the file itself has."""
+    with _opened(source, max_megapixels) as opened:
+        return _decode(opened, at_least)
+
+
+def load_blocks(source: str | Path | bytes, *, max_megapixels: int = 100) -> Blocks:
+    """The metadata of an image file as found, most formats' pixels not decoded.
+
+    Raises UnreadableFile as `load_picture`.
+    """
+    with _opened(source, max_megapixels) as opened:
+        return blocks_of(opened)
+
+
+@contextmanager
+def _opened(source: str | Path | bytes, max_megapixels: int) -> Iterator[Any]:
     from PIL import Image, UnidentifiedImageError
 
     _prepare(max_megapixels)
@@ -82,7 +100,8 @@ def load(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(source), formats=_FORMATS) as opened:
-                return _decode(opened, max_megapixels, at_least)
+                _check_size(opened, max_megapixels)
+                yield opened
     except UnreadableFile:
         raise
     except Image.DecompressionBombError as error:
@@ -138,25 +157,45 @@ def _not_a_picture(data: bytes) -> str:
     return "not a picture of a known format, or its beginning is damaged"
 
 
-def _decode(opened: Any, max_megapixels: int, at_least: int | None) -> LoadedPicture:
-    from PIL import ImageOps
-
+def _check_size(opened: Any, max_megapixels: int) -> None:
     width, height = opened.size
     if width < 1 or height < 1:
         raise UnreadableFile("the picture has no pixels")
     if width * height > max_megapixels * 1_000_000:
         raise UnreadableFile(_too_large(max_megapixels))
+
+
+def _decode(opened: Any, at_least: int | None) -> LoadedPicture:
+    width, height = opened.size
     if at_least and opened.format in {"JPEG", "MPO"}:
         opened.draft(None, (at_least, at_least))
     opened.load()
-    sideways = opened.getexif().get(0x0112) in {5, 6, 7, 8}
-    # Deep modes first: exif_transpose keeps the mode, and it is cheap on 8 bits.
-    image = ImageOps.exif_transpose(_eight_bit(opened))
-    image = _to_rgb(image)
-    if sideways:
-        width, height = height, width
     pages = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
-    return LoadedPicture(image, width, height, _made_from(opened), pages)
+    blocks = blocks_of(opened)
+    turned = orientation(blocks)
+    # Deep modes first: turning keeps the mode, and it is cheap on 8 bits.
+    image = _to_rgb(_upright(_eight_bit(opened), turned))
+    if image is opened:
+        image = opened.copy()  # which no longer reads from the file
+    if turned >= 5:
+        width, height = height, width
+    return LoadedPicture(image, width, height, _made_from(opened), pages, blocks)
+
+
+def _upright(image: Any, turned: int) -> Any:
+    """`image` as it is to be looked at, by its orientation in EXIF."""
+    from PIL.Image import Transpose
+
+    how = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(turned)
+    return image if how is None else image.transpose(how)
 
 
 def _made_from(opened: Any) -> str:
@@ -184,7 +223,6 @@ def _eight_bit(image: Any) -> Any:
             grey = _scale(values.astype(np.float32))
         scaled = Image.fromarray(grey)
         scaled.info = dict(image.info)
-        scaled.getexif().update(image.getexif())
         return scaled
     return image
 
@@ -328,6 +366,7 @@ def describe(
     data: bytes | None = None,
     text: str = "",
     caption: str = "",
+    metadata: ImageMetadata | None = None,
 ) -> Picture:
     """The `Picture` record of a loaded picture: size, hashes and thumbnail."""
     import numpy as np
@@ -344,6 +383,7 @@ def describe(
         data=data,
         text=text,
         caption=caption,
+        metadata=metadata,
         pixels=np.asarray(small, dtype=np.uint8),
     )
 

@@ -191,6 +191,8 @@ class ReaderPool:
             return ReadResult(request.file, error=str(error))
 
     def _hash_or_read_here(self, reader: Reader, request: ReadRequest) -> ReadResult:
+        if request.metadata_only:
+            return reader.read(request)
         hashed = reader.read(replace(request, hash_only=True))
         if hashed.error:
             return hashed

@@ -6,6 +6,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +16,9 @@ from sqlalchemy.orm import Session
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document, store_failure
 from ragcore.ingest.coverage import add_to_report
+from ragcore.ingest.places import with_place
 from ragcore.private_files import replace_private
-from ragcore.types import IngestReport, Picture
+from ragcore.types import IngestReport, Picture, ReadDocument
 
 _WAITING = 2  # batches that may wait to be stored
 _AT_ONCE = 64  # documents in one transaction
@@ -87,6 +89,7 @@ class Storer:
             part = documents[at : at + _AT_ONCE]
             for new in part:
                 new.media = [self._keep_picture(picture) for picture in new.document.pictures]
+                new.document = _with_places(new.document)
             is_new = self._catalog.commit(partial(self._store_all, part))
             self._report.added += sum(is_new)
             self._report.updated += len(part) - sum(is_new)
@@ -116,3 +119,14 @@ class Storer:
         if not target.exists():
             replace_private(target, picture.data)
         return name
+
+
+def _with_places(document: ReadDocument) -> ReadDocument:
+    """The document with names for the positions of its images."""
+    pictures = tuple(
+        picture
+        if picture.metadata is None
+        else replace(picture, metadata=with_place(picture.metadata))
+        for picture in document.pictures
+    )
+    return replace(document, pictures=pictures)

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -26,8 +26,10 @@ from ragcore.sources import is_remote
 from ragcore.types import (
     DEFAULT_PASSAGES,
     FileState,
+    ImageMetadata,
     PassageDraft,
     PassageSize,
+    Picture,
     ReadDocument,
 )
 
@@ -41,12 +43,14 @@ _OOM_SCORE = "800"  # of 1000: where memory runs out, a reader goes before its p
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """`hash_only`: find the file's hash. Without it, `file` carries its hash already. `copy` is
-    where its content is, if not at its own path. Passages are cut to `size`."""
+    """`hash_only`: find the file's hash. Without it, `file` carries its hash already.
+    `metadata_only`: read an image file's metadata, whatever its hash. `copy` is where its content
+    is, if not at its own path. Passages are cut to `size`."""
 
     file: FileState
     options: ReadOptions
     hash_only: bool = False
+    metadata_only: bool = False
     copy: str = ""
     size: PassageSize = DEFAULT_PASSAGES
 
@@ -58,8 +62,8 @@ class ReadRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """Exactly one of: `same` (its hash is known), `error`, or `document` with `passages`; none of
-    them where only the hash was wanted."""
+    """Exactly one of: `same` (its hash is known), `error`, `document` with `passages`, or
+    `metadata`; none of them where only the hash was wanted. `warnings` come with `metadata`."""
 
     file: FileState
     document: ReadDocument | None = None
@@ -67,10 +71,14 @@ class ReadResult:
     same: bool = False
     error: str = ""
     size: PassageSize = DEFAULT_PASSAGES  # of the passages
+    metadata: ImageMetadata | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def carry_out(request: ReadRequest) -> ReadResult:
-    """What is asked for: the file's hash, or its text and passages."""
+    """What is asked for: the file's hash, an image's metadata, or its text and passages."""
+    if request.metadata_only:
+        return _guarded(request, _read_metadata)
     return hash_file(request) if request.hash_only else read_file(request)
 
 
@@ -94,17 +102,50 @@ def hash_file(request: ReadRequest) -> ReadResult:
 
 def read_file(request: ReadRequest) -> ReadResult:
     """Read and split one file. Never raises for a bad file."""
+    return _guarded(request, _read)
+
+
+def _read(request: ReadRequest) -> ReadResult:
     from ragcore.ingest.readers import read
     from ragcore.ingest.split import split
 
     file = request.file
+    document = read(request.place, options=request.options)
+    if is_remote(file.path):
+        document = _with_own_picture(document, request.place)
+    pictures = [_dated(picture, file) for picture in document.pictures]
+    return ReadResult(
+        file,
+        document=replace(document, pictures=tuple(pictures)),
+        passages=split(document, request.size),
+        size=request.size,
+    )
+
+
+def _dated(picture: Picture, file: FileState) -> Picture:
+    from ragcore.ingest.metadata import with_file_date
+
+    if picture.metadata is None:
+        return picture
+    return replace(picture, metadata=with_file_date(picture.metadata, file.name, file.mtime_ns))
+
+
+def _read_metadata(request: ReadRequest) -> ReadResult:
+    from ragcore.ingest.metadata import with_file_date
+    from ragcore.ingest.readers.image import read_metadata
+
+    file = request.file
+    found, warnings = read_metadata(request.place, request.options)
+    return ReadResult(
+        file, metadata=with_file_date(found, file.name, file.mtime_ns), warnings=warnings
+    )
+
+
+def _guarded(request: ReadRequest, work: Callable[[ReadRequest], ReadResult]) -> ReadResult:
+    """What comes of it; an error for whatever a bad file raises."""
+    file = request.file
     try:
-        document = read(request.place, options=request.options)
-        if is_remote(file.path):
-            document = _with_own_picture(document, request.place)
-        return ReadResult(
-            file, document=document, passages=split(document, request.size), size=request.size
-        )
+        return work(request)
     except UnreadableFile as error:
         return ReadResult(file, error=_one_line(str(error)))
     except MemoryError:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
+from ragcore.catalog.image_metadata import metadata_of
 from ragcore.catalog.permits import Permit
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.files import read_regular
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
-from ragcore.types import CancelToken, Label, ProgressCallback
+from ragcore.types import CancelToken, ImageMetadata, Label, ProgressCallback
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ragcore.ingest.captioning import CaptionReport
+    from ragcore.ingest.refresh import MetadataReport
     from ragcore.llm.picture_llm import PictureAnswer
     from ragcore.models import Sampling
 
@@ -96,6 +98,31 @@ class Images:
         """WebP of each image that exists, by id."""
         with self._core.catalog.search() as session:
             return browse.thumbnails(session, image_ids)
+
+    def metadata(self, image_ids: Sequence[int]) -> dict[int, ImageMetadata]:
+        """How images were taken, by id; without those of which nothing is known."""
+        with self._core.catalog.search() as session:
+            return metadata_of(session, image_ids)
+
+    def refresh_metadata(
+        self,
+        collection: str = DEFAULT_COLLECTION,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> MetadataReport:
+        """Read the metadata of a collection's image files, and of sidecars beside them, again.
+
+        Nothing is embedded again. A caption in a file becomes the image's, unless a person has
+        written another. Raises UsageError for an unknown collection, Cancelled (what was read is
+        stored).
+        """
+        from ragcore.ingest.refresh import refresh_metadata
+
+        row = self._core.catalog.collection(collection)
+        return refresh_metadata(
+            self._core.catalog, row.id, self._core.settings, progress=progress, cancel=cancel
+        )
 
     # --- models that see ---------------------------------------------------------
 

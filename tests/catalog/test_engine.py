@@ -90,6 +90,8 @@ def test_documents_of_before_the_coverage_report(url: str) -> None:
     with engine.begin() as connection:  # the schema of before
         for column in ("coverage", "incomplete", "passage_size"):
             connection.execute(text(f"ALTER TABLE documents DROP COLUMN {column}"))
+        for table in ("image_keywords", "image_metadata"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0007_source_versions'"))
     engine.dispose()
     catalog = Catalog(url)

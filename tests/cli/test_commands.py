@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,12 +155,13 @@ def test_filters(run: Run, stocked: Path) -> None:
 def test_ask_cites_or_abstains(run: Run, stocked: Path, tmp_path: Path) -> None:
     lost = run("ask", "Who won the chess championship of Mars?", "-c", "notes", "--json").json
     assert {"answer", "abstained", "citations", "seconds"} < set(lost)
-    assert [set(one) for one in lost["nearest"]] == [{"document", "page", "score", "text"}] * 3
+    assert len(lost["nearest"]) == 3
+    assert all({"document", "page", "score", "text"} <= set(one) for one in lost["nearest"])
     assert lost["abstained"]
     assert lost["citations"] == []
     told = run("ask", "What is the monthly rent of the flat?", "-c", "notes", "--json").json
     for citation in told["citations"]:
-        assert set(citation) == {"n", "document", "page", "quote"}
+        assert set(citation) >= {"n", "document", "page", "quote"}
     assert told["abstained"] == (not told["citations"])
 
 
@@ -352,3 +354,32 @@ def test_ctrl_c_stops_after_the_batch_and_the_next_run_goes_on(
     assert 0 < first["added"] < 1400
     done = subprocess.run(command, env=environment, capture_output=True, timeout=900, check=True)
     assert json.loads(done.stdout)["added"] == 1400 - first["added"]
+
+
+def test_metadata_is_read_again_without_embedding(
+    run: Run, stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(stocked, tmp_path / "home")
+    monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
+    photo = tmp_path / "IMG_20240501_123000.jpg"
+    Image.linear_gradient("L").convert("RGB").save(photo)
+    assert run("ingest", str(photo), "-c", "photos").code == 0
+    seek = ("search", "--image", str(photo), "-c", "photos", "--cutoff", "0", "--json", "--where")
+    (hit,) = run(*seek, "taken=2024-05-01").json["hits"]
+    assert run(*seek, "rating>=4").json["hits"] == []
+    sidecar = tmp_path / f"{photo.name}.xmp"
+    sidecar.write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
+    )
+    assert run("ingest", str(photo), "-c", "photos", "--json").json["unchanged"] == 1
+    report = run("refresh-metadata", "-c", "photos", "--json").json
+    assert (report["images"], report["changed"], report["failed"]) == (1, 1, [])
+    assert [one["id"] for one in run(*seek, "rating>=4").json["hits"]] == [hit["id"]]
+    assert "1 image read, 0 changed" in run("refresh-metadata", "-c", "photos").out
+    photo.unlink()
+    lost = run("refresh-metadata", "-c", "photos")
+    assert lost.out == "0 images read, 0 changed, 1 not read\n"
+    assert lost.err.startswith(str(photo))
+    assert "no collection" in run("refresh-metadata", "-c", "nothing").complaint

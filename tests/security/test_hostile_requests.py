@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,14 @@ def test_a_statement_that_takes_too_long_is_503(
     from sqlalchemy import text
 
     from ragcore.catalog.engine import limited
-    from ragcore.search import filters
+    from ragcore.catalog.filters import resolve
 
     endless = text(
         "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) "
         "SELECT count(*) FROM n) > 0"
     )
-    monkeypatch.setitem(filters._CONDITIONS, "type", lambda _value: endless)
+    slow = [replace(one, condition=lambda _item, _given: endless) for one in resolve.FILTERS]
+    monkeypatch.setattr(resolve, "FILTERS", slow)
     catalog = served.library.admin.catalog
     monkeypatch.setattr(catalog, "_searching", limited(catalog._reading, 0.3))
     with served.client(served.keys["read"]) as client, watched(served.url) as seconds:

@@ -48,8 +48,9 @@ async def list_images(
         rows = library.images.list(
             here.name, document_id=document_id, limit=limit + 1, offset=offset
         )
+        about = library.images.metadata([row.id for row in rows])
         return ImageList(
-            items=[ImageShape.of(row) for row in rows[:limit]],
+            items=[ImageShape.of(row, about.get(row.id)) for row in rows[:limit]],
             next_cursor=cursor_at(offset + limit) if len(rows) > limit else None,
         )
 
@@ -60,9 +61,12 @@ async def list_images(
 async def get_image(request: Request, here: ReaderHere, image_id: ImageId) -> ImageShape:
     """What is known of a picture."""
     library = library_of(request)
-    return await work_of(request).run(
-        here.principal, lambda: ImageShape.of(image_here(library, here, image_id))
-    )
+
+    def look() -> ImageShape:
+        info = image_here(library, here, image_id)
+        return ImageShape.of(info, library.images.metadata([info.id]).get(info.id))
+
+    return await work_of(request).run(here.principal, look)
 
 
 @router.get("/{image_id}/thumbnail", response_class=Response, responses=WEBP)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import browse, labels, permits
+from ragcore.catalog import browse, image_metadata, labels, permits
 from ragcore.catalog.filters import values
 from ragcore.catalog.filters.field import (
+    Condition,
     FilterField,
     Given,
     Item,
@@ -28,13 +30,16 @@ from ragcore.catalog.filters.field import (
     documents_by,
     matches,
     of_document,
+    within,
 )
 from ragcore.catalog.filters.globs import GlobMatch, is_glob
-from ragcore.catalog.models import Document, DocumentPage, Image, Passage
+from ragcore.catalog.models import Document, DocumentPage, Image, ImageKeyword, Passage
+from ragcore.catalog.models import ImageMetadataRow as Metadata
 from ragcore.errors import UsageError
 from ragcore.types import HitKind
 
 MAX_VALUE = 1_000  # characters of a filter's value
+_EARTH_RADIUS = 6371.0  # kilometers
 
 _TYPES = {  # short names; any other is a media type, its first half, or a file's extension
     "pdf": ("application/pdf",),
@@ -116,6 +121,54 @@ def _label(item: Item, given: Given) -> ColumnElement[bool]:
         DocumentPage.label == label,
     )
     return or_(classified, page)
+
+
+def _of_image(condition: Callable[[Given], ColumnElement[bool]]) -> Condition:
+    """What is known of how an image file's image was taken; passages of such a file (the text in
+    the image) go with it."""
+
+    def on(item: Item, given: Given) -> ColumnElement[bool]:
+        if item is Image:
+            return exists().where(Metadata.image_id == Image.id, condition(given))
+        own = (Image.document_id == item.document_id, Image.page.is_(None))
+        return exists().where(Metadata.image_id == Image.id, *own, condition(given))
+
+    return on
+
+
+def _contains(column: Any) -> Condition:
+    return _of_image(lambda given: column.icontains(given["="], autoescape=True))
+
+
+def _taken(given: Given) -> ColumnElement[bool]:
+    return within(Metadata.taken_at, {key: days.local for key, days in given.items()})
+
+
+def _near(given: Given) -> ColumnElement[bool]:
+    """By the haversine formula, which needs no care at the date line or the poles."""
+    circle: values.Circle = given["="]
+    north = func.radians(Metadata.latitude - circle.latitude) / 2
+    east = func.radians(Metadata.longitude - circle.longitude) / 2
+    cosines = func.cos(func.radians(Metadata.latitude)) * math.cos(math.radians(circle.latitude))
+    haversine = func.power(func.sin(north), 2) + cosines * func.power(func.sin(east), 2)
+    angle = min(math.pi, circle.kilometers / _EARTH_RADIUS)
+    return and_(
+        func.abs(Metadata.latitude - circle.latitude) <= math.degrees(angle) + 1e-9,
+        haversine <= math.sin(angle / 2) ** 2,
+    )
+
+
+def _keywords(given: Given) -> ColumnElement[bool]:
+    return and_(
+        *(
+            exists().where(
+                ImageKeyword.image_id == Metadata.image_id,
+                # the database's lower() may know ASCII only: what is written alike is always found
+                or_(ImageKeyword.keyword == word, func.lower(ImageKeyword.keyword) == word.lower()),
+            )
+            for word in given["="]
+        )
+    )
 
 
 # --- the table -----------------------------------------------------------------------------
@@ -211,7 +264,7 @@ class Filter(Mapping[str, str]):
     label_confidence: float | str | None = entry(
         values.SHARE,
         "how sure the classifier is of that label, from 0 to 1",
-        label="Least confidence",
+        label="Confidence",
         operators=(">=",),
         part_of="label",
         widget="minimum",
@@ -221,6 +274,71 @@ class Filter(Mapping[str, str]):
         "only labels of the classifier of this name",
         label="Classifier",
         part_of="label",
+    )
+    taken: dt.date | str | None = entry(
+        values.DATE,
+        "when the image was taken, by the clock of that place, written as `modified`",
+        label="Taken",
+        condition=_of_image(_taken),
+        on="item",
+        widget="dates",
+        facet=image_metadata.images_by(func.extract("year", Metadata.taken_at)),
+    )
+    taken_after: dt.date | str | None = bound()
+    taken_before: dt.date | str | None = bound()
+    camera: str | None = entry(
+        values.TEXT,
+        "part of the camera's name",
+        label="Camera",
+        condition=_contains(Metadata.camera),
+        on="item",
+        widget="choice",
+        facet=image_metadata.images_by(Metadata.camera),
+    )
+    lens: str | None = entry(
+        values.TEXT,
+        "part of the lens's name",
+        label="Lens",
+        condition=_contains(Metadata.lens),
+        on="item",
+        widget="choice",
+        facet=image_metadata.images_by(Metadata.lens),
+    )
+    place: str | None = entry(
+        values.TEXT,
+        "part of the place's name: town, region, or country as two letters",
+        label="Place",
+        condition=_contains(Metadata.place),
+        on="item",
+        widget="choice",
+        facet=image_metadata.images_by(Metadata.place),
+    )
+    near: tuple[float, float, float] | str | None = entry(
+        values.NEAR,
+        "taken within some kilometers of a position: `LATITUDE,LONGITUDE,KILOMETERS` in degrees",
+        label="Near",
+        condition=_of_image(_near),
+        on="item",
+    )
+    rating: int | str | None = entry(
+        values.RATING,
+        "stars of the image, 1 to 5, or -1 for rejected",
+        label="Rating",
+        condition=_of_image(lambda given: within(Metadata.rating, given)),
+        on="item",
+        widget="minimum",
+        facet=image_metadata.images_by(Metadata.rating),
+    )
+    rating_min: int | str | None = bound()
+    rating_max: int | str | None = bound()
+    keyword: str | tuple[str, ...] | None = entry(
+        values.WORDS,
+        "a keyword of the image, or several with commas between them, which it must all have",
+        label="Keyword",
+        condition=_of_image(_keywords),
+        on="item",
+        widget="choice",
+        facet=image_metadata.images_by_keyword,
     )
     incomplete: bool | str | None = entry(
         values.YES_NO,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ragcore.errors import UsageError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _PAGES = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
+_MOST_WORDS = 20
 _ANSWERS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -27,6 +29,7 @@ class ValueType:
     example: str
     write: Callable[[Any], str] = str
     bounds: tuple[str, str] = ("min", "max")
+    limits: tuple[float, float, float] = (0.0, 1.0, 0.05)  # of a slider: least, most, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,49 @@ def _share(text: str) -> float:
     return share
 
 
+def _stars(text: str) -> int:
+    if not re.fullmatch(r"-1|[0-5]", text):
+        raise UsageError(f"{text[:40]!r} is no rating: write 1 to 5, or -1 for rejected")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Around a position in degrees (WGS 84)."""
+
+    latitude: float
+    longitude: float
+    kilometers: float
+
+
+def _near(text: str) -> Circle:
+    try:
+        latitude, longitude, kilometers = (float(part) for part in text.split(","))
+    except ValueError:
+        latitude = longitude = kilometers = math.nan
+    inside = abs(latitude) <= 90 and abs(longitude) <= 180  # what is not a number is not
+    if not (inside and 0 < kilometers <= 20_100):
+        raise UsageError(
+            f"{text[:40]!r} is no circle: write LATITUDE,LONGITUDE,KILOMETERS as in 47.05,8.3,10"
+        )
+    return Circle(latitude, longitude, kilometers)
+
+
+def _write_near(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not 1 <= len(found) <= _MOST_WORDS:
+        raise UsageError(f"{text[:40]!r}: write 1 to {_MOST_WORDS} words with commas between them")
+    return found
+
+
+def _write_words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
 TEXT = ValueType("text", str, "report")
 GLOB = ValueType("text or glob", _text_or_glob, "reports/*")
 DATE = ValueType("date", _days, "2024-05", write=_write_day, bounds=("after", "before"))
@@ -131,3 +177,6 @@ SIZE = ValueType("size", _bytes, "10MB")
 PAGES = ValueType("pages", _pages, "3-7", write=_write_pages)
 YES_NO = ValueType("yes or no", _yes, "yes", write=_write_yes)
 SHARE = ValueType("number from 0 to 1", _share, "0.8")
+RATING = ValueType("stars", _stars, "4", limits=(0, 5, 1))
+NEAR = ValueType("position and kilometers", _near, "47.05,8.3,10", write=_write_near)
+WORDS = ValueType("words with commas between them", _words, "family, garden", write=_write_words)

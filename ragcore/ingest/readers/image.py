@@ -1,12 +1,15 @@
-"""Picture files: the picture itself, and the text in it where there is some."""
+"""Picture files: the picture itself, the text in it where there is some, and its metadata."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ragcore.ingest import ocr, pictures
 from ragcore.ingest.coverage import CoverageBuilder
+from ragcore.ingest.metadata import Blocks, image_metadata, sidecar_of
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.types import Page, ReadDocument
+from ragcore.types import ImageMetadata, Page, ReadDocument
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
@@ -23,12 +26,35 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         coverage.read("page", ocr=int(bool(text)))
         why = "only the first page of a TIFF file is read: save it as PDF"
         coverage.skip("page", why, range(2, loaded.pages + 1))
-    picture = pictures.describe(loaded, text=text, caption=loaded.made_from)
+    about, warnings = _described(loaded.blocks, file.path)
+    picture = pictures.describe(
+        loaded, text=text, caption=loaded.made_from or about.caption, metadata=about
+    )
     pages = (Page(number=1, text=text, ocr=True),) if text else ()
     return ReadDocument(
         media_type=file.media_type,
         title="",
         pages=pages,
         pictures=(picture,),
+        warnings=warnings,
         coverage=coverage.done(),
     )
+
+
+def read_metadata(path: Path, options: ReadOptions) -> tuple[ImageMetadata, tuple[str, ...]]:
+    """The metadata of an image file, and a line for each part of it that is damaged.
+
+    Raises UnreadableFile.
+    """
+    return _described(pictures.load_blocks(path, max_megapixels=options.max_megapixels), path)
+
+
+def _described(found: Blocks, path: Path) -> tuple[ImageMetadata, tuple[str, ...]]:
+    sidecar, damaged = b"", []
+    try:
+        sidecar = sidecar_of(path)
+    except ValueError as error:
+        damaged.append(str(error))
+    about, blocks = image_metadata(found, sidecar=sidecar)
+    damaged += [f"the image's {name} is damaged: not all of it was read" for name in blocks]
+    return about, tuple(damaged)
