@@ -255,9 +255,11 @@ def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
     rng = np.random.default_rng(0)
     with Library(Settings(home=home)) as library:
         row = library.create_collection("large")
-        models = library.models
+        models, catalog = library.admin.models, library.admin.catalog
         spaces = [models.text_encoder().space, models.image_text_encoder().space]
-        ids = [library._space_id(row.id, "large", space) for space in spaces]
+        ids = [catalog.space_id(one.name, one.modality, one.dimension) for one in spaces]
+        for number, space in zip(ids, spaces, strict=True):
+            catalog.use_space(row.id, number, space.modality)
         centres = [rng.normal(size=(200, space.dimension)) for space in spaces]
 
         def vectors(of: int, count: int) -> Any:
