@@ -41,7 +41,7 @@ def library() -> Library:
     if _login is None:
         return opened
     who = person()
-    return opened.for_principal(who, told=_noting(_login, who))
+    return opened.for_principal(who, audit=_noting(_login, who))
 
 
 def person() -> Principal:
@@ -96,7 +96,7 @@ def _noting(login: Login, who: Principal) -> Callable[[str, str, bool], None]:
     """What enters the calls of a person into the audit."""
     client = str(st.context.ip_address or "")[:64]
 
-    def told(verb: str, collection: str, permitted: bool) -> None:
+    def note(verb: str, collection: str, permitted: bool) -> None:
         login.audit.note(
             key_id=who.key_id,
             who=who.name[:120],
@@ -106,7 +106,7 @@ def _noting(login: Login, who: Principal) -> Callable[[str, str, bool], None]:
             client=client,
         )
 
-    return told
+    return note
 
 
 @st.cache_resource(show_spinner=False)

@@ -14,13 +14,13 @@ from sqlalchemy.exc import IntegrityError
 from ragcore.catalog.catalog import Catalog
 from ragcore.catalog.models import IdempotentAnswer, now
 
-KEPT = dt.timedelta(days=1)
+STORED_FOR = dt.timedelta(days=1)
 _GIVEN_UP = dt.timedelta(minutes=2)  # after it, another process may take over what is unfinished
 _PROCESS = uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class StoredAnswer:
     """The answer that an owner's key had. `fingerprint` is the request's; `status` is 0 while it
     is not finished."""
 
@@ -35,13 +35,13 @@ class IdempotentAnswers:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def take(self, owner: str, key: str, fingerprint: str) -> KeptAnswer | None:
+    def take(self, owner: str, key: str, fingerprint: str) -> StoredAnswer | None:
         """Take the key for this request and return None, or return what has it."""
         row = IdempotentAnswer(owner=owner, key=key, fingerprint=fingerprint, process=_PROCESS)
         try:
             with self._catalog.write() as session:
                 session.execute(
-                    delete(IdempotentAnswer).where(IdempotentAnswer.created_at < now() - KEPT)
+                    delete(IdempotentAnswer).where(IdempotentAnswer.created_at < now() - STORED_FOR)
                 )
                 session.add(row)
             return None
@@ -51,10 +51,10 @@ class IdempotentAnswers:
             this = (IdempotentAnswer.owner == owner, IdempotentAnswer.key == key)
             earlier = session.scalar(select(IdempotentAnswer).where(*this))
             if earlier is None:
-                return KeptAnswer(fingerprint, 0, {})
+                return StoredAnswer(fingerprint, 0, {})
             lost = earlier.process != _PROCESS and earlier.created_at < now() - _GIVEN_UP
             if earlier.fingerprint != fingerprint or earlier.status or not lost:
-                return KeptAnswer(earlier.fingerprint, earlier.status or 0, earlier.body or {})
+                return StoredAnswer(earlier.fingerprint, earlier.status or 0, earlier.body or {})
             earlier.process, earlier.created_at = _PROCESS, now()
         return None
 

@@ -18,17 +18,17 @@ from sqlalchemy import ColumnElement, true
 from ragcore.errors import NotPermitted
 
 SCOPES = ("read", "write", "admin")  # each may do what those before it may
-Told = Callable[[str, str, bool], None]  # call, collection, whether it was permitted
+AuditCallback = Callable[[str, str, bool], None]  # call, collection, whether it was permitted
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """`collection_ids` None: every collection, those to come as well. `told` is called for each
+    """`collection_ids` None: every collection, those to come as well. `audit` is called for each
     call of a library that begins, for an audit. `key_id` is the account that it is done for."""
 
     collection_ids: Set[int] | None = None
     scope: str = "admin"
-    told: Told | None = None
+    audit: AuditCallback | None = None
     key_id: int | None = None
 
     def may(self, scope: str) -> bool:
@@ -102,6 +102,12 @@ def may(scope: str) -> bool:
 def account() -> int | None:
     """The number of the account that the work at hand is done for; None: of nobody's."""
     return _permit.get().key_id
+
+
+def uploader() -> str:
+    """Whose quota an upload counts for; "": nobody's, where nobody was asked."""
+    permit = _permit.get()
+    return "" if permit.unlimited else permit.owner
 
 
 def shown_path(path: str) -> str:

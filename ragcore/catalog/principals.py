@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ragcore.catalog.keys import KeyInfo
-from ragcore.catalog.permits import SCOPES, Permit, Told
+from ragcore.catalog.permits import SCOPES, AuditCallback, Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Principal:
         """Tells principals apart; the same for the same account."""
         return self.permit().owner
 
-    def permit(self, told: Told | None = None) -> Permit:
+    def permit(self, audit: AuditCallback | None = None) -> Permit:
         """What the library may do for them."""
-        return Permit(self.collection_ids, self.scope, told, self.key_id)
+        return Permit(self.collection_ids, self.scope, audit, self.key_id)
 
 
 LOCAL = Principal("local", "admin")  # whoever sits at this computer, where keys are not asked for

@@ -33,7 +33,7 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
     """
     require_extra("watch", "watched folders")
 
-    def told(report: IngestReport) -> None:
+    def show(report: IngestReport) -> None:
         if as_json:
             echo(json.dumps(asdict(report), ensure_ascii=False))
             return
@@ -48,7 +48,7 @@ def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json
 
     with Library() as library:
         watcher = library.watch(
-            paths, collection=collection, compare_every=compare_every, told=told
+            paths, collection=collection, compare_every=compare_every, on_report=show
         )
 
         def stop(_signal: int, _frame: FrameType | None) -> None:

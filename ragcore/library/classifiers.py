@@ -47,8 +47,8 @@ class Classifiers:
         known = {card.name: card for card in self.list()}
         if name not in known:
             names = ", ".join(known)
-            told = f"known: {names}" if names else "none yet; `ragcore tune classifier` makes one"
-            raise UsageError(f"no classifier named {name[:60]!r} ({told})")
+            hint = f"known: {names}" if names else "none yet; `ragcore tune classifier` makes one"
+            raise UsageError(f"no classifier named {name[:60]!r} ({hint})")
         return known[name]
 
     def results(self, name: str) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from ragcore.errors import UsageError
 from ragcore.types import (
     Answer,
     CancelToken,
+    CollectionInfo,
     DocumentInfo,
     IngestReport,
+    Labelled,
     Message,
     ProgressCallback,
     SearchKind,
@@ -22,6 +24,8 @@ from ragcore.types import (
 )
 
 if TYPE_CHECKING:
+    from ragcore.answers import AnswerEvent
+    from ragcore.catalog.browse import Statistics
     from ragcore.library.library import Library
 
 _PAGE = 500  # documents that one database query returns
@@ -109,6 +113,43 @@ class Collection:
             length=length,
             cancel=cancel,
         )
+
+    def ask_stream(
+        self,
+        question: str,
+        *,
+        documents: Sequence[str | int] = (),
+        k: int = 4,
+        where: Mapping[str, str] | None = None,
+        history: Sequence[Message] = (),
+        length: int | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Iterator[AnswerEvent]:
+        """As `ask`, in events; see `Library.ask_stream`."""
+        return self.library.ask_stream(
+            question,
+            collection=self.name,
+            documents=documents,
+            k=k,
+            where=where,
+            history=history,
+            length=length,
+            cancel=cancel,
+        )
+
+    def label(
+        self, labels: Sequence[str], *, where: Mapping[str, str] | None = None, top: int = 3
+    ) -> Sequence[Labelled]:
+        """Choose among `labels` for every image; see `Library.label`."""
+        return self.library.label(labels, collection=self.name, where=where, top=top)
+
+    def info(self) -> CollectionInfo:
+        """Its number, time of creation and adapter."""
+        return self.library.find_collection(self.name)
+
+    def statistics(self) -> Statistics:
+        """Everything that can be counted of it."""
+        return self.library.documents.statistics(self.name)
 
     def documents(self) -> Iterator[DocumentInfo]:
         """All documents by name, read from the database in pages while iterating."""

@@ -166,11 +166,13 @@ class Documents:
         files: Sequence[tuple[str, BinaryIO]],
         *,
         collection: str = DEFAULT_COLLECTION,
-        owner: str = "",
     ) -> Sequence[Path]:
         """Store files given as (name, open file) in the home folder; return their paths, to be
-        ingested. Raises what `Uploads.save` raises."""
-        return self._core.uploads.save(collection, files, owner=owner)
+        ingested.
+
+        They count for the quota of whoever asks. Raises what `Uploads.save` raises.
+        """
+        return self._core.uploads.save(collection, files, owner=permits.uploader())
 
     def check_paths(self, paths: Iterable[str | Path]) -> None:
         """Raises UsageError unless all of these exist, as far as can be told without connecting

@@ -195,11 +195,11 @@ def _log_report(collection: str, report: IngestReport) -> None:
         for name in ("added", "updated", "renamed", "removed", "passages", "images", "cancelled")
     }
     if any(counts.values()) or report.failed:
-        told = fields(
+        counted = fields(
             collection=collection,
             **counts,
             failed=len(report.failed),
             incomplete=len(report.incomplete),
             seconds=round(report.seconds, 2),
         )
-        log.info("ingested", extra=told)
+        log.info("ingested", extra=counted)

@@ -94,6 +94,7 @@ class Jobs:
         resumed job asks for them again.
         """
         names = [str(path) for path in paths]
+        self._core.catalog.create_collection(collection, exist_ok=True)
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
             with self._core.jobs.turn(progress, cancel):
@@ -118,13 +119,12 @@ class Jobs:
         files: Sequence[tuple[str, BinaryIO]],
         *,
         collection: str = DEFAULT_COLLECTION,
-        owner: str = "",
         passwords: Sequence[str] = (),
     ) -> tuple[int, Sequence[Path]]:
         """Store files given as (name, open file) and ingest them; return the job's number and the
         files' paths. If the job cannot be started, no file is kept.
 
-        Raises what `Uploads.save` raises.
+        They count for the quota of whoever asks. Raises what `Uploads.save` raises.
         """
         job = 0
 
@@ -132,7 +132,7 @@ class Jobs:
             nonlocal job
             job = self.start_ingest(paths, collection=collection, passwords=passwords)
 
-        paths = self._core.uploads.save(collection, files, owner=owner, begin=begin)
+        paths = self._core.uploads.save(collection, files, owner=permits.uploader(), begin=begin)
         return job, paths
 
     def start_reading_again(

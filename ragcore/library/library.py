@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.catalog.permits import Permit, Told
+from ragcore.catalog.permits import AuditCallback, Permit
 from ragcore.catalog.principals import Principal
 from ragcore.library import answering, ingesting
 from ragcore.library.adapters import Adapters
@@ -74,14 +74,14 @@ class Library:
         self._core = Core(settings, models)
         self._permit: Permit | None = None
 
-    def for_principal(self, principal: Principal, *, told: Told | None = None) -> Library:
+    def for_principal(self, principal: Principal, *, audit: AuditCallback | None = None) -> Library:
         """The same library, for somebody: their scope, and their collections only.
 
-        `told` is called with the name, the collection and whether it was permitted of each call
+        `audit` is called with the name, the collection and whether it was permitted of each call
         that is worth an entry in an audit. Close the library itself, not this.
         """
         other = object.__new__(type(self))
-        other._core, other._permit = self._core, principal.permit(told)
+        other._core, other._permit = self._core, principal.permit(audit)
         return other
 
     def __enter__(self) -> Self:
@@ -232,7 +232,7 @@ class Library:
         collection: str = DEFAULT_COLLECTION,
         compare_every: float = 900.0,
         settle: float = SETTLE,
-        told: Callable[[IngestReport], None] = lambda _report: None,
+        on_report: Callable[[IngestReport], None] = lambda _report: None,
     ) -> Watcher:
         """What follows files and folders into one collection once it is `run`; see `Watcher`."""
         return Watcher(
@@ -241,7 +241,7 @@ class Library:
             collection=collection,
             compare_every=compare_every,
             settle=settle,
-            told=told,
+            on_report=on_report,
         )
 
     # --- search and ask --------------------------------------------------------------

@@ -186,7 +186,7 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         if (key := f"{name}({argument})") in NEEDS
     }
     part, _, verb = name.rpartition(".")
-    told = f"{part.removeprefix('Library').lower()}.{verb}".removeprefix(".")
+    action = f"{part.removeprefix('Library').lower()}.{verb}".removeprefix(".")
 
     @wraps(method)
     def call(self: Any, *args: Any, **named: Any) -> Any:
@@ -202,9 +202,9 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
                     _check(permit, more)
             _check_arguments(permit, given)
         except NotPermitted:
-            _note(permit, told, given, need, permitted=False)
+            _note(permit, action, given, need, permitted=False)
             raise
-        _note(permit, told, given, need, permitted=True)
+        _note(permit, action, given, need, permitted=True)
         context = copy_context()
         context.run(permits.enter, permit)
         result = context.run(method, self, *args, **named)
@@ -243,16 +243,16 @@ def _check_arguments(permit: Permit, given: Mapping[str, Any]) -> None:
 
 
 def _note(
-    permit: Permit, told: str, given: Mapping[str, Any], need: Need, *, permitted: bool
+    permit: Permit, action: str, given: Mapping[str, Any], need: Need, *, permitted: bool
 ) -> None:
-    if permit.told is not None and not (permitted and need == "look"):
-        permit.told(told, _collection(told, given), permitted)
+    if permit.audit is not None and not (permitted and need == "look"):
+        permit.audit(action, _collection(action, given), permitted)
 
 
-def _collection(told: str, given: Mapping[str, Any]) -> str:
+def _collection(action: str, given: Mapping[str, Any]) -> str:
     """The collection or collections that a call is about, as far as its arguments show."""
     found = given.get("collection")
-    if found is None and told.endswith("_collection"):
+    if found is None and action.endswith("_collection"):
         found = given.get("name")
     if found is None:
         found = getattr(given.get("query"), "collection", "")

@@ -96,7 +96,7 @@ class Pending:
 class Watcher:
     """Follows files and folders into one collection until `stop` is set.
 
-    `told` is called after each change that was stored. Raises UsageError for paths that do not
+    `on_report` is called after each change that was stored. Raises UsageError for paths that do not
     exist or may not be ingested, before anything is watched.
     """
 
@@ -108,13 +108,13 @@ class Watcher:
         collection: str,
         compare_every: float = 900.0,
         settle: float = SETTLE,
-        told: Callable[[IngestReport], None] = lambda _report: None,
+        on_report: Callable[[IngestReport], None] = lambda _report: None,
     ) -> None:
         self._library = library
         self._roots = [Path(os.path.abspath(os.path.expanduser(path))) for path in paths]
         self._collection = collection
         self._compare_every = compare_every
-        self._told = told
+        self._on_report = on_report
         self._pending = Pending(settle)
         self._changes: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._cancel = CancelToken()
@@ -161,7 +161,7 @@ class Watcher:
         if gone and all(root.exists() for root in self._roots):  # no disk was taken away
             count = self._library.documents.forget_missing(gone, collection=self._collection)
             if count:
-                self._told(IngestReport(removed=count))
+                self._on_report(IngestReport(removed=count))
 
     def _ingest(self, paths: Sequence[str | Path], *, sync: bool = False) -> None:
         allowed = []
@@ -189,7 +189,7 @@ class Watcher:
         for path in failed:
             self._pending.again(path, time.monotonic())
         if report.added or report.updated or report.renamed or report.removed or failed:
-            self._told(report)
+            self._on_report(report)
 
     def _concerns(self, path: Path) -> bool:
         """Whether an ingest of the roots would find this path (or would have found it)."""

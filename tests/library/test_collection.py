@@ -107,6 +107,17 @@ def test_a_handle_is_a_value(library: Library) -> None:
         papers.name = "other"  # type: ignore[misc]
 
 
+def test_a_handle_counts_labels_and_streams(library: Library, files: Path) -> None:
+    papers = library.collection("papers")
+    papers.ingest([files])
+    assert papers.info() == library.find_collection("papers")
+    assert papers.statistics().documents == 2
+    assert papers.label(["a bridge", "a book"]) == []
+    *_, last = papers.ask_stream("How many documents are there?")
+    assert last.answer is not None
+    assert last.answer.text.startswith("2 documents:")
+
+
 def test_an_unknown_collection_is_one_line(library: Library) -> None:
     with pytest.raises(UsageError, match="nothing"):
         library.collection("nothing").search("anything")

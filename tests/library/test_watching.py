@@ -63,7 +63,7 @@ def watching(
 ) -> Iterator[list[IngestReport]]:
     """The watcher at work; what it told."""
     told: list[IngestReport] = []
-    monkeypatch.setattr(watcher, "_told", told.append)
+    monkeypatch.setattr(watcher, "_on_report", told.append)
     thread = threading.Thread(target=watcher.run)
     thread.start()
     wait_until(lambda: len(told) == 1)

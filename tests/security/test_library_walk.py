@@ -33,7 +33,7 @@ from .conftest import FOLDER, SECRET, fill
 READ = {
     "Library": "ask ask_stream check_schema collection collections find_collection imagine "
     "imagine_stream label search",
-    "Collection": "ask documents search",
+    "Collection": "ask ask_stream documents info label search statistics",
     "Adapters": "list used_by",
     "Admin": "",
     "Chats": "count create delete export_markdown get list rate rename running set_collection "
@@ -275,6 +275,33 @@ def test_a_reader_finds_nothing_and_changes_nothing(library: Library, prey: Prey
     assert len(walked) > 150
 
 
+@pytest.mark.parametrize("scope", ["write", "admin"])
+def test_who_may_change_one_collection_changes_no_other(
+    library: Library, prey: Prey, scope: str
+) -> None:
+    """The same walk with more scope: still nothing of the other collection is seen or changed."""
+    sample = library.find_collection("sample").id
+    mine = library.for_principal(Principal("Wim", scope, 7, frozenset({sample})))
+    refused = 0
+    for kind, part in parts(mine).items():
+        for name, _ in public(type(part)):
+            if kind == "Collection" and name in ("library", "name"):
+                continue
+            what = f"{kind}.{name}"
+            before, stored = rows(library), files(library)
+            found = values(prey, kind, name)
+            try:
+                assert leaks(call_with(part, name, found), library, prey) == [], what
+            except NotPermitted:
+                refused += 1
+            except RagcoreError:
+                pass
+            if what not in OWN:
+                assert rows(library) == before, f"{what} changed the catalog"
+            assert files(library) == stored, f"{what} changed files"
+    assert refused > 30
+
+
 def test_a_reader_of_the_collection_is_let_in(library: Library, prey: Prey) -> None:
     """The same calls give something to who may: the walk would otherwise prove nothing."""
     reader = library.for_principal(
@@ -282,7 +309,7 @@ def test_a_reader_of_the_collection_is_let_in(library: Library, prey: Prey) -> N
     )
     every = parts(reader)
     for what in (
-        "Library.find_collection", "Collection.documents", "Chats.get",
+        "Library.find_collection", "Collection.documents", "Collection.info", "Chats.get",
         "Chats.turns", "Classifiers.get", "Documents.get", "Documents.list", "Documents.page",
         "Documents.statistics", "Images.get", "Images.thumbnail", "Images.thumbnails", "Jobs.get",
         "Labels.texts", "Labels.items",

@@ -60,9 +60,7 @@ async def upload(
     given = [(one.filename or "file", one.file) for one in files]
 
     def make() -> tuple[int, dict[str, Any]]:
-        job, paths = library.jobs.start_upload(
-            given, collection=here.name, owner=here.principal.owner
-        )
+        job, paths = library.jobs.start_upload(given, collection=here.name)
         return 202, started(here, job, [path.name for path in paths])
 
     def run() -> JSONResponse:
