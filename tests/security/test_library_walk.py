@@ -20,7 +20,15 @@ import pytest
 from PIL import Image as PillowImage
 from sqlalchemy import select
 
-from ragcore.catalog.models import Base, Conversation, Document, Image, Passage, Turn
+from ragcore.catalog.models import (
+    Base,
+    Conversation,
+    Document,
+    Image,
+    ImageMetadataRow,
+    Passage,
+    Turn,
+)
 from ragcore.encoders.classifier import ClassifierCard, classifiers_folder, save_classifier
 from ragcore.errors import NotPermitted, RagcoreError
 from ragcore.library import Collection, Library, Principal
@@ -108,6 +116,9 @@ def prey(library: Library) -> Prey:
     talk = library.chats.create("key 99", collection="beta", title=SECRET)
     with library.admin.catalog.write() as session:
         session.add(Turn(conversation_id=talk.id, role="user", content=SECRET))
+        for image in session.scalars(select(Image.id).where(Image.collection_id == beta)):
+            row = ImageMetadataRow(image_id=image, collection_id=beta, caption=SECRET)
+            session.add(row)
     job = library.jobs.start("ingest", "beta", {"paths": [f"{FOLDER}/{SECRET}"]}, _nothing)
     library.jobs.wait(job)
     library.diffusion.gallery("key 99")
@@ -311,7 +322,9 @@ def test_a_reader_of_the_collection_is_let_in(library: Library, prey: Prey) -> N
     for what in (
         "Library.find_collection", "Collection.documents", "Collection.info", "Chats.get",
         "Chats.turns", "Classifiers.get", "Documents.get", "Documents.list", "Documents.page",
-        "Documents.statistics", "Images.get", "Images.thumbnail", "Images.thumbnails", "Jobs.get",
+        "Documents.statistics", "Images.get", "Images.metadata", "Images.thumbnail",
+        "Images.thumbnails",
+        "Jobs.get",
         "Labels.texts", "Labels.items",
     ):  # fmt: skip
         kind, _, name = what.partition(".")
