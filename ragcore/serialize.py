@@ -54,6 +54,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "kind": answer.kind,
         "composed": answer.composed,
         "question": answer.question,
+        "style": answer.style,
         "nearest": [hit_json(hit) for hit in answer.nearest],
         "seconds": {name: float(value) for name, value in answer.timings.items()},
     }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -337,7 +340,8 @@ class Citation:
 class Answer:
     """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
     of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
-    `nearest` are the passages that came nearest where the answer is an abstention."""
+    `nearest` are the passages that came nearest where the answer is an abstention, `style` the
+    version of the `AnswerStyle` that it was asked for in (empty: the plain one)."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -349,6 +353,47 @@ class Answer:
     kind: str = "fact"
     composed: bool = False
     nearest: tuple[Hit, ...] = ()
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerStyle:
+    """How answers are worded. Empty fields leave it to the model.
+
+    `instruction` is added to the model's own, at most 500 characters; `tone` and `language` are a
+    word or a few ("formal", "German"); `length` is about how many words (0: one short sentence).
+    Answers that are composed of quotes have the documents' wording. Raises UsageError for a
+    field that is too long.
+    """
+
+    instruction: str = ""
+    tone: str = ""
+    language: str = ""
+    length: int = 0
+
+    def __post_init__(self) -> None:
+        for name, limit in (("instruction", 500), ("tone", 60), ("language", 60)):
+            if len(getattr(self, name)) > limit:
+                raise UsageError(f"the {name} of an answer has at most {limit} characters")
+        if not 0 <= self.length <= 2000:
+            raise UsageError("the length of an answer is between 0 and 2000 words")
+
+    @property
+    def version(self) -> str:
+        """Eight hex digits that change with any field; empty for the plain style."""
+        fields = (self.instruction, self.tone, self.language, self.length)
+        if not any(fields):
+            return ""
+        return hashlib.sha256(repr(fields).encode()).hexdigest()[:8]
+
+    def over(self, other: AnswerStyle) -> AnswerStyle:
+        """This one, with the other's fields where this one's are empty."""
+        return AnswerStyle(
+            instruction=self.instruction or other.instruction,
+            tone=self.tone or other.tone,
+            language=self.language or other.language,
+            length=self.length or other.length,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,12 +447,13 @@ class IngestReport:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A named collection. `adapter` answers its questions; None: the profile's."""
+    """A named collection. `adapter` answers its questions (None: the profile's), in `style`."""
 
     id: int
     name: str
     created_at: dt.datetime
     adapter: str | None = None
+    style: AnswerStyle = field(default_factory=lambda: AnswerStyle())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

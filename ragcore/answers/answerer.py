@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ragcore.answers.citations import Encode, Rerank
 from ragcore.answers.composing import Composer, Scope
 from ragcore.answers.confidence import CALIBRATION, Calibration, calibration_file
+from ragcore.answers.prompt import PLAIN
 from ragcore.answers.run import THRESHOLD, AnswerEvent, Run
 from ragcore.errors import UsageError
 from ragcore.llm.schema import check_schema
 from ragcore.models import NO_ADAPTER, AdapterLLM, Constraint, Sampling
-from ragcore.types import Answer, CancelToken, Hit, Message, SearchQuery, SearchResult
+from ragcore.types import Answer, AnswerStyle, CancelToken, Hit, Message, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.models import LLM, Models, SpanReader
@@ -72,6 +73,7 @@ class Answerer:
         if schema:
             how.pop("threshold", None)  # JSON is not weighed
             how.pop("length", None)
+            how.pop("style", None)
             events = self._structured(question, schema, **how)
         else:
             events = self.stream(question, **how)
@@ -90,18 +92,21 @@ class Answerer:
         adapter: str | None = None,
         threshold: float | None = None,
         length: int | None = None,
+        style: AnswerStyle = PLAIN,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
         """Answer in events (see AnswerEvent). `threshold` replaces the answerer's for this one.
 
-        Several collections are asked as one. `length` is in words, of a summary.
+        Several collections are asked as one. `length` is in words, of a summary; `style` is how
+        what the model writes is worded.
 
         Without a passage above the relevance cut-off the model is not asked at all. Raises
         UsageError for an empty or overlong question, Cancelled within one token.
         """
         run = Run(
-            self, question, adapter, cancel, self._caution(threshold), _scope(collection, where)
-        )
+            self, question, adapter, cancel, self._caution(threshold), _scope(collection, where),
+            style=style,
+        )  # fmt: skip
         yield from run.understand(history, k)
         composed = list(run.compose(length))
         if composed:
@@ -111,7 +116,7 @@ class Answerer:
         if not run.hits:
             yield run.abstain()
             return
-        for piece in run.generate(run.second_thought(self._sampling)):
+        for piece in run.generate(run.second_thought(self._room_for(style))):
             yield AnswerEvent("text", piece)
         yield run.checked()
 
@@ -153,6 +158,11 @@ class Answerer:
         for piece in run.generate(limit, Constraint(json_schema=dict(schema))):
             yield AnswerEvent("text", piece)
         yield run.json_answer()
+
+    def _room_for(self, style: AnswerStyle) -> Sampling:
+        """The sampling, with tokens enough for the length that is asked for."""
+        most = min(self.llm.context_length // 4, max(self._sampling.max_tokens, 2 * style.length))
+        return replace(self._sampling, max_tokens=max(most, self._sampling.max_tokens))
 
     def _caution(self, threshold: float | None) -> float:
         """Raises UsageError outside [0, 1]."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragcore.types import Message
+from ragcore.types import AnswerStyle, Message
 
 INSTRUCTION = (
     "Answer the question using only the documents below. "
@@ -21,6 +21,7 @@ INSTRUCTION = (
     'If the documents do not contain the answer, reply exactly: "I don\'t know."'
 )
 ABSTENTION = "I don't know."
+PLAIN = AnswerStyle()
 
 # A document's text may not imitate the prompt's own marks or the chat template's.
 _MARKS = re.compile(r"<\|[^|>]{0,40}\|>|</?s>|\[/?INST\]", re.IGNORECASE)
@@ -56,9 +57,32 @@ def user_turn(question: str, sources: Sequence[Source]) -> str:
     return "\n\n".join([*blocks, f"Question: {neutralise(question)}"])
 
 
-def assemble(question: str, sources: Sequence[Source]) -> list[Message]:
+def instruction(style: AnswerStyle = PLAIN) -> str:
+    """What the model is told to do; in the plain style what the shipped adapters learned."""
+    if not style.version:
+        return INSTRUCTION
+    length = f"in about {style.length} words" if style.length else "in one short sentence"
+    parts = [
+        "Answer the question using only the documents below.",
+        f"Answer {length} and cite the document it comes from, like [1].",
+    ]
+    if style.language:
+        parts.append(f"Write in this language: {_one_line(style.language)}.")
+    if style.tone:
+        parts.append(f"Write in this tone: {_one_line(style.tone)}.")
+    if style.instruction:
+        parts.append(_one_line(style.instruction))
+    parts.append(f'If the documents do not contain the answer, reply exactly: "{ABSTENTION}"')
+    return " ".join(parts)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(neutralise(text).split())
+
+
+def assemble(question: str, sources: Sequence[Source], style: AnswerStyle = PLAIN) -> list[Message]:
     """The whole prompt: the instruction as the system turn, then the user's turn."""
-    return [Message("system", INSTRUCTION), Message("user", user_turn(question, sources))]
+    return [Message("system", instruction(style)), Message("user", user_turn(question, sources))]
 
 
 STRUCTURED = (

@@ -13,13 +13,13 @@ from ragcore.answers.citations import check, declines
 from ragcore.answers.composing import Scope, agrees, with_reason
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.kinds import Kind
-from ragcore.answers.prompt import ABSTENTION, Source, assemble, assemble_structured
+from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble, assemble_structured
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.errors import UsageError
 from ragcore.models import Constraint, LikelihoodLLM, Sampling
-from ragcore.types import Answer, CancelToken, Citation, Hit, Message
+from ragcore.types import Answer, AnswerStyle, CancelToken, Citation, Hit, Message
 
 if TYPE_CHECKING:
     from ragcore.answers.answerer import Answerer
@@ -53,6 +53,7 @@ class Run:
     cancel: CancelToken | None
     threshold: float = THRESHOLD
     scope: Scope = field(default_factory=Scope)
+    style: AnswerStyle = PLAIN
     kind: Kind = "fact"
     several: bool = False  # more than one thing is asked for
     hits: tuple[Hit, ...] = ()
@@ -127,7 +128,7 @@ class Run:
         self.messages = (
             assemble_structured(self.question, sources, schema)
             if schema
-            else assemble(self.question, sources)
+            else assemble(self.question, sources, self.style)
         )
 
     def _count(self, text: str) -> int:
@@ -298,6 +299,7 @@ class Run:
             kind=self.kind,
             composed=composed,
             nearest=self.nearest if abstained else (),
+            style="" if composed else self.style.version,
         )
         return AnswerEvent("answer", answer=answer)
 

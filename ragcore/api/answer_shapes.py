@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ragcore.api.shapes import MAX_TEXT, Given, HitShape, Where
+from ragcore.api.shapes import MAX_TEXT, Given, HitShape, StyleShape, Where
 from ragcore.serialize import answer_json
 from ragcore.types import Answer
 
@@ -36,6 +36,9 @@ class AskRequest(Given):
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="A LoRA adapter by name; none: the bare model.",
+    )
+    style: StyleShape = Field(
+        default=StyleShape(), description="Its fields replace those of the collection's style."
     )
 
 
@@ -77,6 +80,7 @@ class AnswerShape(BaseModel):
         description="Of an abstention: the passages that come nearest to the question."
     )
     question: str = Field(description="As asked of the index: follow-ups stand alone.")
+    style: str = Field(description="Version of the style that it was asked for in; empty: plain.")
     prompt: str | None = None
     seconds: dict[str, float]
 

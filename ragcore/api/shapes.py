@@ -12,6 +12,7 @@ from ragcore.api.coverage_shapes import CoverageShape
 from ragcore.library import ImageInfo, JobInfo, Statistics, filters
 from ragcore.serialize import hit_json
 from ragcore.types import (
+    AnswerStyle,
     CollectionInfo,
     DocumentInfo,
     Hit,
@@ -32,6 +33,18 @@ class Given(BaseModel):
 # --- collections ---------------------------------------------------------------
 
 
+class StyleShape(Given):
+    """How answers are worded; what is empty is left to the model."""
+
+    instruction: str = Field(default="", max_length=500, description="Added to the model's own.")
+    tone: str = Field(default="", max_length=60, examples=["formal"])
+    language: str = Field(default="", max_length=60, examples=["German"])
+    length: int = Field(default=0, ge=0, le=2000, description="Words; 0: one short sentence.")
+
+    def style(self) -> AnswerStyle:
+        return AnswerStyle(**self.model_dump())
+
+
 class NewCollection(Given):
     name: str = Field(min_length=1, max_length=100, examples=["papers"])
 
@@ -45,6 +58,7 @@ class Changes(Given):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="A LoRA adapter that answers here; none: the bare model; default: undo.",
     )
+    style: StyleShape | None = Field(default=None, description="How answers are worded here.")
 
 
 class CollectionShape(BaseModel):
@@ -61,11 +75,13 @@ class CollectionShape(BaseModel):
     bytes: int
     types: dict[str, int]
     adapter: str | None = Field(description="What answers its questions; null: the profile's.")
+    style: StyleShape = Field(description="How its answers are worded.")
 
     @classmethod
     def of(cls, info: CollectionInfo, counts: Statistics) -> CollectionShape:
         return cls(
             adapter=info.adapter,
+            style=StyleShape(**asdict(info.style)),
             name=info.name,
             created_at=info.created_at,
             documents=counts.documents,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -13,8 +14,14 @@ from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION, Library
 from ragcore.serialize import answer_json
-from ragcore.types import Answer, Citation
+from ragcore.types import Answer, AnswerStyle, Citation
 
+F = TypeVar("F", bound=Callable[..., Any])
+_STYLE = {
+    "instruction": "A sentence added to what the model is told to do.",
+    "tone": "How the model writes, in a word or a few: formal.",
+    "language": "What the model writes in: German.",
+}
 NEAREST_LENGTH = 300  # characters of a passage that comes near
 
 
@@ -29,6 +36,13 @@ def read_schema(path: str) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise UsageError(f"the schema {path} must be a JSON object")
     return schema
+
+
+def style_options(command: F) -> F:
+    """The options that say how answers are worded."""
+    for name, text in reversed(_STYLE.items()):
+        command = click.option(f"--{name}", help=text)(command)
+    return command
 
 
 @click.command("ask")
@@ -55,8 +69,11 @@ def read_schema(path: str) -> dict[str, Any]:
 @click.option("--schema", help="A JSON Schema file: the answer is JSON of this form.")
 @where_option
 @click.option(
-    "--length", type=click.IntRange(20, 2000), help="Words of a summary.  [default: about 150]"
+    "--length",
+    type=click.IntRange(20, 2000),
+    help="Words of the answer.  [default: one sentence, a summary about 150]",
 )
+@style_options
 @click.option("--adapter", help="An adapter's name, or none for the bare model.")
 @click.option(
     "--threshold",
@@ -75,6 +92,9 @@ def command(
     schema: str | None,
     where: tuple[str, ...],
     length: int | None,
+    instruction: str | None,
+    tone: str | None,
+    language: str | None,
     adapter: str | None,
     threshold: float | None,
     show_prompt: bool,
@@ -96,6 +116,12 @@ def command(
             schema=form,
             where=parse_where(where),
             length=length,
+            style=AnswerStyle(
+                instruction=instruction or "",
+                tone=tone or "",
+                language=language or "",
+                length=length or 0,
+            ),
             adapter=adapter,
             threshold=threshold,
         )

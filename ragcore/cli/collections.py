@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import click
 
+from ragcore.cli.ask import style_options
 from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import Library
@@ -54,12 +58,32 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
     help="The most tokens of a passage; 0: what the text encoder reads, up to 476.",
 )
 @click.option("--overlap", type=int, help="Tokens of a passage that stand in the one before, too.")
+@style_options
+@click.option("--length", type=click.IntRange(0, 2000), help="Words of an answer; 0: one sentence.")
 @as_json_option
-def set_(name: str, passage_tokens: int | None, overlap: int | None, as_json: bool) -> None:
-    """Choose how long the passages of a collection are. The next ingest splits its files again."""
-    if passage_tokens is None and overlap is None:
-        raise UsageError("give --passage-tokens, --overlap, or both")
+def set_(
+    name: str,
+    passage_tokens: int | None,
+    overlap: int | None,
+    as_json: bool,
+    **style: Any,
+) -> None:
+    """Choose the length of a collection's passages, or how its answers are worded.
+
+    After another length the next ingest splits the files again. An empty text undoes a choice.
+    """
+    worded = {key: value for key, value in style.items() if value is not None}
+    sized = passage_tokens is not None or overlap is not None
+    if not worded and not sized:
+        raise UsageError("give --passage-tokens, --overlap, --instruction, --tone, --language "
+                         "or --length")  # fmt: skip
     with Library() as library:
+        if worded:
+            before = library.find_collection(name).style
+            library.admin.set_style(name, replace(before, **worded))
+            if not sized:
+                _done({"style": worded}, f"answers of {name!r} are worded so from now on", as_json)
+                return
         others = library.admin.set_passages(name, tokens=passage_tokens, overlap=overlap)
     chosen: dict[str, object] = {
         "passage_tokens": passage_tokens,

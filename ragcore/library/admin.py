@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ from ragcore import extensions
 from ragcore.catalog import DEFAULT_COLLECTION, Catalog
 from ragcore.catalog.permits import Permit
 from ragcore.library import ingesting
+from ragcore.library.answering import STYLE
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 from ragcore.models import Models
 from ragcore.settings import Settings
-from ragcore.types import CancelToken, PlugIn, ProgressCallback
+from ragcore.types import AnswerStyle, CancelToken, PlugIn, ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.backup import Archived, Restored
@@ -63,6 +65,11 @@ class Admin:
         again when their files are next ingested. Raises UsageError for sizes that cannot be.
         """
         return ingesting.set_passages(self._core, collection, tokens=tokens, overlap=overlap)
+
+    def set_style(self, collection: str, style: AnswerStyle) -> None:
+        """Choose how a collection's answers are worded; `AnswerStyle()` is the plain style."""
+        fields = asdict(style) if style.version else None
+        self._core.catalog.update_collection_settings(collection, **{STYLE: fields})
 
     def reembed(
         self,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog.models import Document
+from ragcore.catalog.models import Collection, Document
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
-from ragcore.types import Answer, CancelToken, Hit, Message, SearchResult
+from ragcore.types import Answer, AnswerStyle, CancelToken, Hit, Message, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.answers import AnswerEvent
 
-ADAPTER = "adapter"  # key of a collection's settings
+ADAPTER, STYLE = "adapter", "style"  # keys of a collection's settings
+PLAIN = AnswerStyle()
 _NAMED = 5  # of several that fit, in the error's text
 
 
@@ -30,6 +31,7 @@ def ask(
     adapter: str | None,
     threshold: float | None,
     length: int | None,
+    style: AnswerStyle,
     cancel: CancelToken | None,
 ) -> Answer:
     """See `Library.ask`."""
@@ -46,6 +48,7 @@ def ask(
         adapter=adapter or _common_adapter(core, names),
         threshold=threshold,
         length=length,
+        style=style.over(_common_style(core, names)),
         cancel=cancel,
     )
 
@@ -62,6 +65,7 @@ def ask_stream(
     hits: Sequence[Hit] | None = None,
     adapter: str | None = None,
     length: int | None = None,
+    style: AnswerStyle = PLAIN,
     cancel: CancelToken | None = None,
 ) -> Iterator[AnswerEvent]:
     """See `Library.ask_stream`."""
@@ -79,6 +83,7 @@ def ask_stream(
         history=history,
         adapter=adapter or _common_adapter(core, names),
         length=length,
+        style=style.over(_common_style(core, names)),
         cancel=cancel,
     )
 
@@ -127,6 +132,17 @@ def _common_adapter(core: Core, names: Sequence[str]) -> str | None:
     """The adapter of all these collections; the profile's where they differ."""
     found = {adapter_of(core, name) for name in names}
     return found.pop() if len(found) == 1 else None
+
+
+def style_of(row: Collection) -> AnswerStyle:
+    """How a collection's answers are worded."""
+    return AnswerStyle(**(row.settings.get(STYLE) or {}))
+
+
+def _common_style(core: Core, names: Sequence[str]) -> AnswerStyle:
+    """The style of all these collections; the plain one where they differ."""
+    found = {style_of(row) for row in core.catalog.collections() if row.name in names}
+    return found.pop() if len(found) == 1 else PLAIN
 
 
 def document_ids(rows: Sequence[Document], names: Sequence[str | int]) -> list[int]:

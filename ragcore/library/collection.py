@@ -11,6 +11,7 @@ from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.errors import UsageError
 from ragcore.types import (
     Answer,
+    AnswerStyle,
     CancelToken,
     CollectionInfo,
     DocumentInfo,
@@ -99,6 +100,7 @@ class Collection:
         history: Sequence[Message] = (),
         schema: Mapping[str, Any] | None = None,
         length: int | None = None,
+        style: AnswerStyle = AnswerStyle(),
         cancel: CancelToken | None = None,
     ) -> Answer:
         """Answer from the `k` best passages, with citations, or abstain; see `Library.ask`."""
@@ -111,6 +113,7 @@ class Collection:
             history=history,
             schema=schema,
             length=length,
+            style=style,
             cancel=cancel,
         )
 

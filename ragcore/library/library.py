@@ -14,6 +14,7 @@ from ragcore.catalog.principals import Principal
 from ragcore.library import answering, ingesting
 from ragcore.library.adapters import Adapters
 from ragcore.library.admin import Admin
+from ragcore.library.answering import PLAIN
 from ragcore.library.chats import Chats
 from ragcore.library.classifiers import Classifiers
 from ragcore.library.collection import Collection
@@ -33,6 +34,7 @@ from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.types import (
     Answer,
+    AnswerStyle,
     CancelToken,
     CollectionInfo,
     Hit,
@@ -302,6 +304,7 @@ class Library:
         adapter: str | None = None,
         threshold: float | None = None,
         length: int | None = None,
+        style: AnswerStyle = PLAIN,
         cancel: CancelToken | None = None,
     ) -> Answer:
         """Answer from the `k` best passages, with citations, or abstain.
@@ -311,7 +314,8 @@ class Library:
         be read; `documents` (numbers, titles or file names) and the filters `where` narrow it.
         `length` is in words, of a summary. `schema` is a JSON Schema that the answer's text must
         follow. `history` are earlier turns; a follow-up is rewritten to stand alone. `adapter`
-        replaces the collection's, and `threshold` in [0, 1] the setting `answer_threshold`.
+        replaces the collection's, and `threshold` in [0, 1] the setting `answer_threshold`; the
+        fields of `style` that are given replace those of the collection's.
 
         Raises UsageError for an empty question, an unknown document, or a schema that
         `check_schema` refuses.
@@ -328,6 +332,7 @@ class Library:
             adapter=adapter,
             threshold=threshold,
             length=length,
+            style=style,
             cancel=cancel,
         )
 
@@ -343,6 +348,7 @@ class Library:
         hits: Sequence[Hit] | None = None,
         adapter: str | None = None,
         length: int | None = None,
+        style: AnswerStyle = PLAIN,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
         """As `ask`, in events: what was found, pieces of text, at last the checked Answer.
@@ -360,6 +366,7 @@ class Library:
             hits=hits,
             adapter=adapter,
             length=length,
+            style=style,
             cancel=cancel,
         )
 
@@ -406,4 +413,10 @@ class Library:
 
 def _collection_info(row: CollectionRow) -> CollectionInfo:
     adapter = row.settings.get(answering.ADAPTER)
-    return CollectionInfo(row.id, row.name, row.created_at, str(adapter) if adapter else None)
+    return CollectionInfo(
+        row.id,
+        row.name,
+        row.created_at,
+        str(adapter) if adapter else None,
+        answering.style_of(row),
+    )

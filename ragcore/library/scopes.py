@@ -45,6 +45,7 @@ NEEDS: Mapping[str, Need] = {
     "Admin.reembed": "admin",
     "Admin.rename_collection": "admin",
     "Admin.set_passages": "admin",
+    "Admin.set_style": "admin",
     "Chats.count": "look",
     "Chats.create": "read",
     "Chats.delete": "read",

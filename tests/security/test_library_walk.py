@@ -33,7 +33,7 @@ from ragcore.encoders.classifier import ClassifierCard, classifiers_folder, save
 from ragcore.errors import NotPermitted, RagcoreError
 from ragcore.library import Collection, Library, Principal
 from ragcore.library.scopes import NEEDS
-from ragcore.types import SearchQuery
+from ragcore.types import AnswerStyle, SearchQuery
 
 from .conftest import FOLDER, SECRET, fill
 
@@ -167,7 +167,8 @@ def values(prey: Prey, kind: str, name: str) -> dict[str, Any]:
         "query": SearchQuery(text="vault code", collection="beta"),
         "question": "What is the vault code?", "rating": 1, "recipe": Path("/tmp/recipe.toml"),
         "request": ImagineRequest(prompt="red apple", steps=1), "schema": {"type": "string"},
-        "second": png(), "sha256": "0" * 64, "span": (0, 5), "target": Path("/tmp/none"),
+        "second": png(), "sha256": "0" * 64, "span": (0, 5), "style": AnswerStyle(tone="formal"),
+        "target": Path("/tmp/none"),
         "text": "vault code", "texts": ["vault code"], "title": "mine", "turn_id": prey.turn,
         "vectors": "faiss", "way": "pixels", "weights": {"grounded-qa": 1.0}, "work": _nothing,
         "where": {},

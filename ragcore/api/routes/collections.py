@@ -80,7 +80,7 @@ async def get_collection(request: Request, here: ReaderHere) -> CollectionShape:
 
 @router.patch("/{collection}")
 async def change_collection(request: Request, body: Changes, here: AdminHere) -> CollectionShape:
-    """Give a collection another name, or another adapter. Keys that may see it still may.
+    """Give a collection another name, adapter or style of answers. Keys that may see it still may.
 
     Another name needs a key that is not limited to some collections.
     """
@@ -92,6 +92,8 @@ async def change_collection(request: Request, body: Changes, here: AdminHere) ->
             check_name(body.name)
         if body.adapter is not None:
             library.adapters.use(body.adapter, here.name)
+        if body.style is not None:
+            library.admin.set_style(here.name, body.style.style())
         if body.name is None:
             return _shape(library, here.name)
         try:

@@ -197,6 +197,7 @@ def _asked(here: Here, body: AskRequest) -> dict[str, Any]:
         "length": body.length,
         "history": [Message(turn.role, turn.content) for turn in body.history],
         "adapter": body.adapter,
+        "style": body.style.style(),
     }
 
 
