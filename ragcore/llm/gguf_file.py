@@ -37,7 +37,8 @@ _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 @dataclass(frozen=True, slots=True)
 class GgufModel:
     """The header of a model's file. `shapes` are those of its weights as (rows, …, columns);
-    `context_length` is in tokens; `bytes` counts all parts of a file that was split."""
+    `context_length` is in tokens; `bytes` counts all parts of a file that was split;
+    `byte_level` is whether its tokens are of bytes, as in GPT-2 (else of SentencePiece)."""
 
     path: Path
     architecture: str
@@ -46,6 +47,7 @@ class GgufModel:
     kv_heads: int
     layers: int
     quantization: str
+    byte_level: bool
     marks: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
     bytes: int
@@ -112,10 +114,17 @@ def read_gguf(path: Path) -> GgufModel:
         kv_heads=kv if isinstance(kv := number["attention.head_count_kv"] or heads, int) else 0,
         layers=int(number["block_count"]),
         quantization=_quantization(values.get("general.file_type")),
+        byte_level=values.get("tokenizer.ggml.model") == "gpt2",
         marks=_marks(values),
         shapes=shapes,
         bytes=sum(part.stat().st_size for part in parts),
     )
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """The number of each token by its text as in the file, "▁" for a space in SentencePiece's."""
+    values, _ = _header(path)
+    return {text: i for i, text in enumerate(values.get("tokenizer.ggml.tokens", ()))}
 
 
 def _marks(values: Mapping[str, Any]) -> tuple[str, ...]:

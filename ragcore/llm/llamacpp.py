@@ -7,17 +7,19 @@ import os
 import queue
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from ragcore.errors import Cancelled, RagcoreError, UsageError
-from ragcore.llm.gguf_file import GgufModel, find_gguf, read_gguf
+from ragcore.llm.gguf_file import GgufModel, find_gguf, read_gguf, read_vocabulary
 from ragcore.llm.gguf_lora import adapter_gguf
 from ragcore.llm.grammar import check_constraint, verify
 from ragcore.llm.llamacpp_requests import check_beginning, forced, grammar_of, sampling_fields
+from ragcore.llm.llamacpp_scores import Scored, ScoreMemory
 from ragcore.llm.llamacpp_server import Server, ServerOptions, Slots, has_gpu, native, refusal
 from ragcore.llm.logits import check
 from ragcore.models import NO_ADAPTER, Constraint, ModelMemory, Sampling, Weights
@@ -25,7 +27,8 @@ from ragcore.types import CancelToken, Message
 
 CONTEXT = 4096  # tokens, where the profile sets none: each slot takes memory for that many
 _LOOK_EVERY = 0.05  # seconds between two looks at the cancel token
-_REMEMBERED = 8  # answers whose log probabilities are kept for `likelihood`
+_LISTED = 20_000  # tokens among which a part of a character is looked up
+_UNLIKELY = -20.0  # log probability of a token that is not among them, at most
 
 
 @dataclass(slots=True)
@@ -36,25 +39,7 @@ class _Loaded:
     slots: Slots
     adapters: list[str]
     words: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Scored:
-    """The bytes of an answer so far, and after each token their number and log probability."""
-
-    text: bytes = b""
-    ends: list[tuple[int, float]] = field(default_factory=list)
-
-    def add(self, token: dict[str, Any]) -> None:
-        self.text += bytes(token["bytes"])
-        before = self.ends[-1][1] if self.ends else 0.0
-        self.ends.append((len(self.text), before + float(token["logprob"])))
-
-    def logprob(self, text: bytes) -> float | None:
-        """Of an answer that begins with `text`; None where its tokens are others."""
-        if not self.text.startswith(text):
-            return None
-        return next((value for end, value in self.ends if end == len(text)), None)
+    vocabulary: dict[str, int] | None = None
 
 
 class LlamaCppLLM:
@@ -113,8 +98,7 @@ class LlamaCppLLM:
         marks = "|".join(map(re.escape, self.model.marks))
         self._marks = re.compile(marks) if marks else None
         self._own: dict[str, Path] = {}
-        self._scores: OrderedDict[tuple[Any, ...], _Scored] = OrderedDict()
-        self._lock = threading.Lock()
+        self._scores = ScoreMemory()
         self.weights: Weights[_Loaded] = (memory or ModelMemory()).weights(
             self._load,
             part="llm",
@@ -181,7 +165,8 @@ class LlamaCppLLM:
             )
             if constraint is not None:
                 check_constraint(constraint, limit)
-                fields["grammar"] = grammar_of(constraint, limit)
+                byte_level = self.model.byte_level
+                fields["grammar"] = grammar_of(constraint, limit, byte_level=byte_level)
             text = ""
             for piece in self._run(loaded, prompt, fields, chosen, cancel):
                 text += piece
@@ -208,27 +193,66 @@ class LlamaCppLLM:
         """Probability in [0, 1] that the answer begins with `text`.
 
         The last answers are remembered with their probabilities, so it costs nothing for what was
-        just written. Another text costs as long as writing it, after a prompt that is read already.
+        just written. Another text costs as long as writing it, after a prompt that is read already,
+        and for each part of a character that is no token a fifth of a second more; such a part that
+        is not among the 20,000 likeliest tokens counts as the last of these.
         """
         chosen = self._adapter(adapter)
         with self.weights.lease() as loaded:
             prompt, room = self._encode(loaded, messages)
-            if (known := self._remembered(prompt, chosen, text)) is not None:
+            if (known := self._scores.find(prompt, chosen, text)) is not None:
                 return math.exp(known)
-            target = loaded.server.tokens(text)
-            if not target:
-                return 1.0
+            target = loaded.server.pieces(text)
             if len(target) > room:
                 raise UsageError(f"the text is too long: {room} tokens are left in the context")
-            scored = _Scored()
-            fields = {"max_tokens": len(target), "temperature": 0, "grammar": forced(target)}
-            for _ in self._run(loaded, prompt, fields, chosen, cancel, scored):
-                pass
-            if len(scored.ends) != len(target):
-                raise RagcoreError("llama.cpp did not score the text; this is a bug, report it")
-            return math.exp(scored.ends[-1][1])
+            total = 0.0
+            for whole, run in groupby(target, key=itemgetter(1)):
+                tokens = [token for token, _ in run]
+                score = self._forced if whole else self._listed
+                total += score(loaded, prompt, tokens, chosen, cancel)
+                prompt = [*prompt, *tokens]
+            return math.exp(total)
 
     # --- inside ---
+
+    def _forced(
+        self,
+        loaded: _Loaded,
+        prompt: list[int],
+        tokens: list[int],
+        adapter: str | None,
+        cancel: CancelToken | None,
+    ) -> float:
+        """Log probability of the next tokens, by a grammar that lets nothing else be written."""
+        scored = Scored()
+        fields = {"max_tokens": len(tokens), "temperature": 0, "grammar": forced(tokens)}
+        for _ in self._run(loaded, prompt, fields, adapter, cancel, scored):
+            pass
+        if len(scored.ends) != len(tokens):
+            raise RagcoreError("llama.cpp did not score the text; this is a bug, report it")
+        return scored.ends[-1][1]
+
+    def _listed(
+        self,
+        loaded: _Loaded,
+        prompt: list[int],
+        tokens: list[int],
+        adapter: str | None,
+        cancel: CancelToken | None,
+    ) -> float:
+        """The same of tokens that are parts of characters, for which llama.cpp reports nothing when
+        it writes them: looked up among the likeliest, beside another token that is written."""
+        anchor = loaded.server.tokens(".")[0]
+        total = 0.0
+        for token in tokens:
+            scored = Scored()
+            fields = {"max_tokens": 1, "temperature": 0, "logit_bias": [[anchor, 1_000.0]],
+                      "n_probs": _LISTED}  # fmt: skip
+            for _ in self._run(loaded, prompt, fields, adapter, cancel, scored):
+                pass
+            total += scored.first.get(token, min(scored.first.values(), default=_UNLIKELY))
+            prompt = [*prompt, token]
+        return total
 
     def _run(
         self,
@@ -237,16 +261,16 @@ class LlamaCppLLM:
         fields: dict[str, Any],
         adapter: str | None,
         cancel: CancelToken | None,
-        scored: _Scored | None = None,
+        scored: Scored | None = None,
     ) -> Iterator[str]:
         """Pieces of text as llama.cpp writes them, and in `scored` their probabilities."""
-        scored = scored or _Scored()
+        scored = scored or Scored()
         if cancel is not None and cancel.cancelled:
             raise Cancelled("the answer was cancelled")
         number = self._activate(loaded, adapter, cancel)
         slot, same = loaded.slots.acquire(prompt, adapter, cancel)
-        body = {**fields, "prompt": prompt, "id_slot": slot.number, "cache_prompt": same,
-                "n_probs": 1}  # fmt: skip
+        body = {"n_probs": 1, **fields, "prompt": prompt, "id_slot": slot.number,
+                "cache_prompt": same}  # fmt: skip
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         stop, started = threading.Event(), threading.Event()
 
@@ -268,6 +292,7 @@ class LlamaCppLLM:
 
         threading.Thread(target=work, name="llama.cpp").start()
         started.wait()
+        text = ""
         try:
             for event in _events(events, cancel):
                 if "error" in event:
@@ -276,8 +301,11 @@ class LlamaCppLLM:
                 for token in (choice.get("logprobs") or {}).get("content", ()):
                     scored.add(token)
                 if choice["text"]:
+                    text += choice["text"]
                     yield str(choice["text"])
-            self._remember(prompt, adapter, scored)
+            # Nothing is reported of tokens that are parts of characters.
+            if scored.text.startswith(text.encode()):
+                self._scores.add(prompt, adapter, scored)
         finally:
             stop.set()
 
@@ -301,28 +329,27 @@ class LlamaCppLLM:
     def _tokens_of(self, loaded: _Loaded, word: str) -> tuple[int, ...]:
         """The token of a word, alone and after a space, as given and in other cases."""
         if word not in loaded.words:
-            forms = {word, word.lower(), word.capitalize(), word.upper()}
-            texts = (text for form in sorted(forms) for text in (form, f" {form}"))
-            tokens = [loaded.server.tokens(text) for text in texts]
-            if any(len(ids) != 1 for ids in tokens):
-                raise UsageError(
-                    f"banned_words and boosted_words of llama.cpp are words of one token, and "
-                    f"{word!r} has more: use a model of kind transformers"
-                )
-            loaded.words[word] = tuple(ids[0] for ids in tokens)
+            found: set[int] = set()
+            for form in {word, word.lower(), word.capitalize(), word.upper()}:
+                ids = self._single_tokens(loaded, form)
+                if not ids:
+                    raise UsageError(
+                        "banned_words and boosted_words of llama.cpp are words of one token, and "
+                        f"{form!r} has more: use a model of kind transformers"
+                    )
+                found.update(ids)
+            loaded.words[word] = tuple(sorted(found))
         return loaded.words[word]
 
-    def _remember(self, prompt: list[int], adapter: str | None, scored: _Scored) -> None:
-        with self._lock:
-            self._scores[(tuple(prompt), adapter, scored.text)] = scored
-            while len(self._scores) > _REMEMBERED:
-                self._scores.popitem(last=False)
-
-    def _remembered(self, prompt: list[int], adapter: str | None, text: str) -> float | None:
-        wanted, key = text.encode("utf-8", "replace"), (tuple(prompt), adapter)
-        with self._lock:
-            found = [s.logprob(wanted) for k, s in self._scores.items() if k[:2] == key]
-        return next((value for value in found if value is not None), None)
+    def _single_tokens(self, loaded: _Loaded, form: str) -> list[int]:
+        """The tokens that are this text, alone or after a space."""
+        if self.model.byte_level:
+            both = [loaded.server.tokens(text) for text in (form, f" {form}")]
+            return [ids[0] for ids in both if len(ids) == 1]
+        if loaded.vocabulary is None:  # SentencePiece puts a space in front of what it is given
+            loaded.vocabulary = read_vocabulary(self.model.path)
+        known = loaded.vocabulary
+        return [known[text] for text in (form, f"\u2581{form}") if text in known]
 
     def _adapter(self, asked: str | None) -> str | None:
         chosen = self.default_adapter if asked is None else asked

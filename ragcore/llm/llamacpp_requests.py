@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ragcore.errors import UsageError
+from ragcore.extras import require_extra
 from ragcore.llm.grammar import limited
 from ragcore.llm.patterns import matches_beginning
 from ragcore.models import Constraint, Sampling
@@ -47,22 +49,69 @@ def sampling_fields(
 
 
 def forced(tokens: Sequence[int]) -> str:
-    """A grammar whose only answer is these tokens."""
+    """A grammar whose only answer is these tokens, none of which is a part of a character."""
     return "root ::= " + " ".join(f"<[{token}]>" for token in tokens)
 
 
-def grammar_of(constraint: Constraint, max_tokens: int) -> str:
-    """The constraint as llama.cpp's grammar, or as one of LLGuidance, which is inside of it."""
+def grammar_of(constraint: Constraint, max_tokens: int, *, byte_level: bool) -> str:
+    """The constraint as a grammar of LLGuidance, which is inside of llama.cpp, or of its own.
+
+    LLGuidance is for models whose tokens are `byte_level`: it mistakes words of SentencePiece for
+    words without the space in front of them. Raises UsageError for what has no grammar.
+    """
     if constraint.choices is not None:
         return "root ::= " + " | ".join(_quoted(choice) for choice in constraint.choices)
-    if constraint.regex is not None:
-        return f"%llguidance {{}}\nstart: /{_escaped(constraint.regex)}/"
-    schema = limited(constraint.json_schema or {}, max_tokens)
+    if constraint.json_schema is None:
+        pattern = constraint.regex or ""
+        return f"%llguidance {{}}\nstart: /{_escaped(pattern)}/" if byte_level else _gbnf(pattern)
+    schema = limited(constraint.json_schema, max_tokens)
     _limit_integers(schema)
+    if not byte_level:
+        return _gbnf(schema)
     # White space between parts would be free, and small models never stop writing it. What
     # LLGuidance does not know of a schema is left to the check of the answer.
     schema["x-guidance"] = {"whitespace_flexible": False, "lenient": True}
     return f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
+
+
+def _gbnf(wanted: str | dict[str, Any]) -> str:
+    """A pattern or schema in llama.cpp's own form of grammars, by way of xgrammar's."""
+    require_extra("grammar", "answers of a given form")
+    import xgrammar
+
+    try:
+        if isinstance(wanted, str):
+            made = str(xgrammar.Grammar.from_regex(wanted))
+        else:
+            text = json.dumps(wanted)
+            made = str(xgrammar.Grammar.from_json_schema(text, any_whitespace=False))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise UsageError(f"this constraint cannot be made a grammar: {reason}") from error
+    if "Regex(" in made:
+        raise UsageError("this model takes no schema with a pattern or format: leave it out")
+    return _EBNF.sub(_renamed, made)
+
+
+# A literal, a class of characters, a name, what must follow a rule, and a count without an end.
+_EBNF = re.compile(
+    r'(?P<literal>"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\])|(?P<name>\w+)'
+    r"|(?P<follows> \(=.*$)|(?P<endless>, -1\})", re.MULTILINE
+)  # fmt: skip
+
+
+def _renamed(part: re.Match[str]) -> str:
+    """Names without "_", and escapes and counts as llama.cpp has them."""
+    if part["literal"]:
+        return re.sub(r"\\(.)", _escape, part[0])
+    if part["name"]:
+        return part[0].replace("_", "-")
+    return ",}" if part["endless"] else ""
+
+
+def _escape(found: re.Match[str]) -> str:
+    """An escape that llama.cpp does not know, as one that it does."""
+    return {"0": "\\x00", "-": "\\x2d", "^": "\\x5e"}.get(found[1], found[0])
 
 
 def check_beginning(text: str, constraint: Constraint) -> None:

@@ -100,6 +100,12 @@ class Server:
         body = {"content": _clean(text), "add_special": marks, "parse_special": marks}
         return [int(token) for token in self._post("/tokenize", body)["tokens"]]
 
+    def pieces(self, text: str) -> list[tuple[int, bool]]:
+        """Token ids of a text, and whether each is whole characters."""
+        body = {"content": _clean(text), "with_pieces": True}
+        found = self._post("/tokenize", body)["tokens"]
+        return [(int(token["id"]), isinstance(token["piece"], str)) for token in found]
+
     def render(self, messages: Sequence[tuple[str, str]]) -> str:
         """The model's chat template on (role, content). Raises UsageError if it refuses them."""
         turns = [{"role": role, "content": _clean(content)} for role, content in messages]

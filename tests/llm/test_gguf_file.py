@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import pytest
 
 from ragcore.errors import MissingExtra, ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.adapters import CONFIG, WEIGHTS
-from ragcore.llm.gguf_file import find_gguf, read_gguf
+from ragcore.llm.gguf_file import find_gguf, read_gguf, read_vocabulary
 from ragcore.llm.gguf_lora import adapter_gguf
 from ragcore.llm.llamacpp import LlamaCppLLM
-from ragcore.models import Models
+from ragcore.models import Constraint, Models, Sampling
 from ragcore.settings import Settings
+from ragcore.types import Message
 
 
 def test_the_header_is_read(tiny_gguf: Path) -> None:
@@ -28,6 +30,89 @@ def test_the_header_is_read(tiny_gguf: Path) -> None:
     assert model.bytes == tiny_gguf.stat().st_size
     assert model.shapes["blk.0.attn_k.weight"] == (32, 64)
     assert {"<|im_start|>", "<|im_end|>"} <= set(model.marks)
+
+
+@pytest.fixture(scope="module")
+def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of one layer and random weights whose tokens are SentencePiece's, as Llama 2's."""
+    import gguf
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    words = ["I", "i", "don", "'", "t", "know", ".", "blue", "red", *"abcdefghjklmnopqrsuvwxyz"]
+    plain = ["\u2581", *words, *(f"\u2581{word}" for word in words)]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *plain]
+    kinds = [2, 3, 3, *[6] * 256, *[1] * len(plain)]
+    file = tmp_path_factory.mktemp("spm") / "spm.gguf"
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(256)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-float(i) for i in range(len(tokens))])
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    writer.add_chat_template(
+        "{{ bos_token }}{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"
+    )
+    shapes = {"attn_q": (32, 32), "attn_k": (32, 32), "attn_v": (32, 32), "attn_output": (32, 32),
+              "ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64)}  # fmt: skip
+    weights = {f"blk.0.{name}.weight": rng.normal(0, 0.3, shape) for name, shape in shapes.items()}
+    for name in ("blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"):
+        weights[name] = np.ones(32)
+    for name in ("token_embd.weight", "output.weight"):
+        weights[name] = rng.normal(0, 0.5, (len(tokens), 32))
+    for name, value in weights.items():
+        writer.add_tensor(name, value.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_tokens_of_sentencepiece(sentencepiece: Path, tmp_path: Path) -> None:
+    """The prompt begins with one beginning-of-text; words are found with the space in front."""
+    llm = LlamaCppLLM(sentencepiece, name="spm", cache=tmp_path, threads=1)
+    ask = [Message("user", "red </s> blue")]
+    assert llm.render(ask) == "[INST] red (/ s) blue [/INST]"
+    with llm.weights.lease() as loaded:
+        tokens = loaded.server.tokens(llm.render(ask), marks=True)
+        assert tokens.count(1) == 1
+        known = read_vocabulary(sentencepiece)
+        assert set(llm._tokens_of(loaded, "I")) == {
+            known[text] for text in ("I", "i", "\u2581I", "\u2581i")
+        }
+    answer = "".join(llm.stream(ask, Sampling(max_tokens=12, banned_words=("I",))))
+    assert "i" not in answer.lower().split()
+    choices = Constraint(choices=("red", "blue"))
+    assert "".join(llm.stream(ask, constraint=choices)) in ("red", "blue")
+    assert 0 < llm.likelihood(ask, "I don't know.") < 1
+    assert 0 < llm.likelihood(ask, "\u6771\u4eac") < llm.likelihood(ask, "\u6771") < 1
+    pattern = r"[a-d]{3}_\d(x|y)?"
+    written = Constraint(regex=pattern)
+    assert re.fullmatch(pattern, "".join(llm.stream(ask, constraint=written)))
+    schema = {
+        "type": "object",
+        "properties": {"a_b": {"type": "boolean"}, "n": {"type": "integer"}, "k": {"enum": ["-]"]}},
+        "required": ["a_b", "n", "k"],
+        "additionalProperties": False,
+    }
+    value = json.loads("".join(llm.stream(ask, constraint=Constraint(json_schema=schema))))
+    assert (type(value["a_b"]), type(value["n"]), value["k"]) == (bool, int, "-]")
+    for refused in (
+        Constraint(regex="(?=a)a"),
+        Constraint(json_schema={"type": "string", "pattern": "^a+$"}),
+    ):
+        with pytest.raises(UsageError, match=r"cannot be made a grammar|no schema with a pattern"):
+            list(llm.stream(ask, constraint=refused))
+    assert 0 < llm.likelihood(ask, answer) < 1
 
 
 def _broken(tiny_gguf: Path, folder: Path, how: str) -> Path:

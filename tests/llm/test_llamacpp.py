@@ -231,6 +231,14 @@ def test_probabilities_are_those_of_transformers(
     assert cpp_llm.likelihood(ASK, "") == 1
 
 
+def test_parts_of_characters_are_scored(cpp_llm: LlamaCppLLM, expected: TransformersLLM) -> None:
+    """Tokens of which llama.cpp reports nothing; unlikely ones count as the last of 20,000."""
+    for text in ("\u6771\u4eac", "\u6771 \U0001f6a2 x"):
+        wanted = math.log(expected.likelihood(ASK, text))
+        found = math.log(cpp_llm.likelihood(ASK, text))
+        assert wanted - 1 < found < 0.9 * wanted
+
+
 def test_what_was_written_has_its_probability_without_another_request(
     cpp_llm: LlamaCppLLM, expected: TransformersLLM
 ) -> None:
