@@ -17,7 +17,7 @@ from ragcore_app.state import (
     show_notices,
     with_login,
 )
-from ragcore_app.views import ask, models, search, studio, teach
+from ragcore_app.views import ask, images, models, search, studio, teach
 from ragcore_app.views import library as library_page
 
 ASSETS = Path(__file__).parent / "assets"
@@ -29,6 +29,9 @@ def main() -> None:
     style.apply_style()
     pages = {
         "search": st.Page(search.show, title="Search", icon=":material/search:", default=True),
+        "images": st.Page(
+            images.show, title="Images", icon=":material/photo_library:", url_path="images"
+        ),
         "ask": st.Page(ask.show, title="Ask", icon=":material/chat:", url_path="ask"),
         "library": st.Page(
             library_page.show, title="Library", icon=":material/folder:", url_path="library"

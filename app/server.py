@@ -13,6 +13,7 @@ from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from ragcore.errors import UsageError
 from ragcore.library import Keys, Library
@@ -22,6 +23,7 @@ from ragcore.settings import Settings
 from .access import Access
 from .login import Login
 from .state import close_libraries, open_early, use_login
+from .thumbnails import THUMBNAILS, thumbnail
 
 HERE = Path(__file__).parent
 
@@ -34,6 +36,8 @@ def make_app(
     What a stopped server left behind goes on and models load before anybody looks; jobs that run
     at the end can be resumed.
     """
+
+    root = f"/{base_path.strip('/')}/".replace("//", "/")
 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any] | None]:
@@ -50,6 +54,7 @@ def make_app(
     return st.App(
         HERE / "main.py",
         lifespan=lifespan,
+        routes=[Route(f"{root}{THUMBNAILS}/{{image_id:int}}", thumbnail)],
         middleware=[Middleware(Access, login=login, base_path=base_path, hosts=hosts)],
     )
 

@@ -44,6 +44,15 @@ def library() -> Library:
     return opened.for_principal(who, audit=_noting(_login, who))
 
 
+def library_of(token: str) -> Library | None:
+    """The library for who holds this token, outside of pages; None for a login that is over."""
+    opened = _open(Settings().model_dump_json())
+    if _login is None:
+        return opened
+    who = _login.principal(token)
+    return None if who is None else opened.for_principal(who)
+
+
 def person() -> Principal:
     """Who is asking. Raises RagcoreError when a login is over."""
     if _login is None:

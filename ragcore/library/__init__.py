@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ragcore.catalog.browse import ImageInfo, Statistics
     from ragcore.catalog.catalog import check_name
     from ragcore.catalog.conversations import ConversationInfo, TurnInfo
+    from ragcore.catalog.image_groups import ImageGroup
     from ragcore.catalog.keys import KeyInfo, Keys
     from ragcore.catalog.sessions import Sessions
     from ragcore.diffusion import (
@@ -77,6 +78,7 @@ __all__ = [
     "Filter",
     "FilterField",
     "GuideRequest",
+    "ImageGroup",
     "ImageInfo",
     "ImagineRequest",
     "ImagineStep",
@@ -113,6 +115,7 @@ _HOME_OF = {
         "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
         "ragcore.catalog.catalog": ["check_name"],
         "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
+        "ragcore.catalog.image_groups": ["ImageGroup"],
         "ragcore.catalog.keys": ["KeyInfo", "Keys"],
         "ragcore.catalog.sessions": ["Sessions"],
         "ragcore.diffusion": [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
+from ragcore.catalog.filters import Filter
+from ragcore.catalog.image_groups import GroupBy, ImageGroup, image_groups
 from ragcore.catalog.image_metadata import metadata_of
 from ragcore.catalog.permits import Permit
 from ragcore.errors import RagcoreError, UsageError
@@ -98,6 +100,23 @@ class Images:
         """WebP of each image that exists, by id."""
         with self._core.catalog.search() as session:
             return browse.thumbnails(session, image_ids)
+
+    def groups(
+        self,
+        collection: str = DEFAULT_COLLECTION,
+        *,
+        by: GroupBy = "month",
+        where: Mapping[str, str] | None = None,
+    ) -> Sequence[ImageGroup]:
+        """All images of a collection that meet the filters, in groups to look through: by
+        "month", "folder" (of those only who may write), "label" or "place".
+
+        Raises UsageError for an unknown collection, filter or `by`.
+        """
+        chosen = Filter.of(where or {})
+        with self._core.catalog.search() as session:
+            row = self._core.catalog.collection(collection)
+            return image_groups(session, row.id, by, chosen)
 
     def metadata(self, image_ids: Sequence[int]) -> dict[int, ImageMetadata]:
         """How images were taken, by id; without those of which nothing is known."""

@@ -108,6 +108,7 @@ NEEDS: Mapping[str, Need] = {
     "Images.caption_collection": "write",
     "Images.caption_collection(model)": "server",
     "Images.get": "look",
+    "Images.groups": "look",
     "Images.label": "read",
     "Images.list": "look",
     "Images.metadata": "look",

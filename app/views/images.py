@@ -1,0 +1,61 @@
+"""The page Images: all images of a collection, by month, folder, label or place."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import streamlit as st
+
+from ragcore.library import ImageGroup
+
+from ..components import collections, filters, grid, viewer
+from ..components.text import count_name
+from ..state import errors_as_sentences, library, may
+
+_BY = {"month": "Month", "folder": "Folder", "label": "Label", "place": "Place"}
+_NONE = {"month": "No date", "folder": "No folder", "label": "No label", "place": "No place"}
+_SIZES = {"Small": 96, "Medium": 160, "Large": 240}
+
+
+def show() -> None:
+    collection = collections.choose()
+    if collection is None:
+        collections.empty_state()
+        return
+    st.subheader("Images", anchor=False)
+    by, size = _controls()
+    with st.sidebar:
+        filters.sidebar(collection)
+        st.button("Clear filters", on_click=filters.clear, icon=":material/filter_alt_off:")
+    with errors_as_sentences():
+        chosen = filters.chosen()
+        groups = library().images.groups(collection, by=by, where=chosen)  # type: ignore[arg-type]
+        count = sum(len(group.ids) for group in groups)
+        if not count:
+            st.markdown("**No image meets the filters.**" if chosen else "**No images here yet.**")
+            return
+        st.caption(count_name(count, "image"))
+        titles = [_title(group, by) for group in groups]
+        grid.image_grid("grid", groups, titles, size=size, on_open=viewer.open_image)
+
+
+def _controls() -> tuple[str, int]:
+    """How images are grouped, and their size in pixels."""
+    names = [name for name in _BY if name != "folder" or may("write")]
+    with st.container(horizontal=True, gap="small"):
+        by = st.segmented_control(
+            "Grouped by", names, default="month", required=True, key="by", bind="query-params",
+            format_func=_BY.__getitem__,
+        )  # fmt: skip
+        size = st.segmented_control(
+            "Size", list(_SIZES), default="Medium", required=True, key="size", bind="query-params"
+        )
+    return by or "month", _SIZES[size or "Medium"]
+
+
+def _title(group: ImageGroup, by: str) -> str:
+    name = group.name or _NONE[by]
+    if by == "month" and group.name:
+        year, month = map(int, group.name.split("-"))
+        name = f"{date(year, month, 1):%B} {year}"
+    return f"{name} · {len(group.ids):,}"
