@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, true
@@ -30,6 +31,7 @@ class Permit:
     scope: str = "admin"
     audit: AuditCallback | None = None
     key_id: int | None = None
+    folders: tuple[Path, ...] = ()  # files may be ingested from these, without scope admin
 
     def may(self, scope: str) -> bool:
         """Whether `scope` is within it."""

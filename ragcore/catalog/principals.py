@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ragcore.catalog.keys import KeyInfo
 from ragcore.catalog.permits import SCOPES, AuditCallback, Permit
@@ -10,12 +11,14 @@ from ragcore.catalog.permits import SCOPES, AuditCallback, Permit
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody with a scope. `collection_ids` None: every collection, those to come as well."""
+    """Somebody with a scope. `collection_ids` None: every collection, those to come as well.
+    Files of `folders`, with links resolved, may be ingested without the scope admin."""
 
     name: str
     scope: str
     key_id: int | None = None
     collection_ids: frozenset[int] | None = None
+    folders: tuple[Path, ...] = ()
 
     def may(self, scope: str) -> bool:
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
@@ -27,7 +30,7 @@ class Principal:
 
     def permit(self, audit: AuditCallback | None = None) -> Permit:
         """What the library may do for them."""
-        return Permit(self.collection_ids, self.scope, audit, self.key_id)
+        return Permit(self.collection_ids, self.scope, audit, self.key_id, self.folders)
 
 
 LOCAL = Principal("local", "admin")  # whoever sits at this computer, where keys are not asked for

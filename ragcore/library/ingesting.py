@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.errors import UsageError
+from ragcore.catalog import permits
+from ragcore.errors import NotPermitted, UsageError
 from ragcore.extras import require_extra
 from ragcore.library.classifiers import label_new
 from ragcore.library.core import Core
 from ragcore.library.images import caption_new
 from ragcore.logs import fields
+from ragcore.sources import is_remote
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
@@ -23,6 +26,31 @@ if TYPE_CHECKING:
     from ragcore.models import Space
 
 log = logging.getLogger(__name__)
+
+
+def check_may_read(core: Core, paths: Iterable[str | Path], collection: str) -> None:
+    """Raises NotPermitted for files and sources that whoever asks may not have ingested.
+
+    They may take the collection's own uploads and the folders that they were given; an
+    administrator also what the setting allowed_roots names, or anything who sits at this computer.
+    """
+    permit, settings = permits.current(), core.settings
+    if permit.unlimited:
+        return
+    anything = permit.may("admin") and bool(settings.allowed_roots or permit.key_id is None)
+    uploads, folders = settings.uploads.resolve(), list(permit.folders)
+    with suppress(UsageError):  # a collection that is not there yet has none
+        folders.append(uploads / str(core.catalog.collection(collection).id))
+    for path in map(str, paths):
+        real = None if is_remote(path) else Path(path).expanduser().resolve()
+        if real is not None and any(map(real.is_relative_to, folders)):
+            continue
+        others = real is not None and real.is_relative_to(uploads) and not permits.sees_everything()
+        if not anything or others:
+            raise NotPermitted(
+                "files of the server are added with the scope admin, from folders that the setting "
+                "allowed_roots names"
+            )
 
 
 def ingest(

@@ -18,7 +18,7 @@ from ragcore.ingest.jobs import JobInfo, Work
 from ragcore.library.classifiers import Classifiers, check_may_replace
 from ragcore.library.core import Core
 from ragcore.library.images import Images
-from ragcore.library.ingesting import ingest, reembed
+from ragcore.library.ingesting import check_may_read, ingest, reembed
 from ragcore.library.labels import Labels
 from ragcore.library.scopes import scoped
 from ragcore.library.training import Training
@@ -94,6 +94,17 @@ class Jobs:
         resumed job asks for them again.
         """
         names = [str(path) for path in paths]
+        check_may_read(self._core, names, collection)
+        return self._start_ingest(names, collection, sync, passwords, attempt)
+
+    def _start_ingest(
+        self,
+        names: Sequence[str],
+        collection: str,
+        sync: bool = False,
+        passwords: Sequence[str] = (),
+        attempt: int = 1,
+    ) -> int:
         self._core.catalog.create_collection(collection, exist_ok=True)
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
@@ -111,7 +122,7 @@ class Jobs:
                 self._draw_maps(collection)
             return asdict(report)
 
-        request = {"paths": names, "sync": sync, "attempt": attempt}
+        request = {"paths": list(names), "sync": sync, "attempt": attempt}
         return self._core.jobs.start("ingest", collection, request, work)
 
     def start_upload(
@@ -130,7 +141,7 @@ class Jobs:
 
         def begin(paths: Sequence[Path]) -> None:
             nonlocal job
-            job = self.start_ingest(paths, collection=collection, passwords=passwords)
+            job = self._start_ingest([*map(str, paths)], collection, passwords=passwords)
 
         paths = self._core.uploads.save(collection, files, owner=permits.uploader(), begin=begin)
         return job, paths
@@ -144,7 +155,7 @@ class Jobs:
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             paths = forget_content(session, row.id, list(document_ids))
-        return self.start_ingest(paths, collection=collection)
+        return self._start_ingest(paths, collection)
 
     def start_captioning(self, collection: str = DEFAULT_COLLECTION) -> int:
         """`Images.caption_collection` in the background."""
@@ -231,12 +242,9 @@ class Jobs:
             return self.start_training(
                 job.request["classifier"], collection=job.collection, ways=job.request["ways"]
             )
-        return self.start_ingest(
-            job.request["paths"],
-            collection=job.collection,
-            sync=job.request["sync"],
-            passwords=passwords,
-            attempt=int(job.request.get("attempt", 1)) + 1,
+        attempt = int(job.request.get("attempt", 1)) + 1
+        return self._start_ingest(
+            job.request["paths"], job.collection, job.request["sync"], passwords, attempt
         )
 
     def resume_interrupted(self) -> Sequence[int]:

@@ -212,8 +212,11 @@ class Library:
         captions images that have no caption. `engine` ("local", "ray") and `address` override
         the settings ingest_engine and ray_address. A file that cannot be read, and a source that
         cannot be listed, is an entry in the report's `failed`. Raises UsageError for a path or
-        URL that does not exist or is not allowed, RagcoreError if no Ray cluster answers.
+        URL that does not exist or is not allowed, NotPermitted for files that are not for whoever
+        asks, RagcoreError if no Ray cluster answers.
         """
+        paths = list(paths)
+        ingesting.check_may_read(self._core, paths, collection)
         return ingesting.ingest(
             self._core,
             paths,

@@ -194,7 +194,7 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **named: Any) -> Any:
         bound: Permit | None = self._permit
         permit = bound or permits.current()
-        if permit.unlimited or permits.is_inside():
+        if permit.unlimited or (permits.is_inside() and permit is permits.current()):
             return method(self, *args, **named)
         given = signature.bind(self, *args, **named).arguments
         try:
@@ -239,7 +239,8 @@ def _check_arguments(permit: Permit, given: Mapping[str, Any]) -> None:
         elif hasattr(value, "start_picture"):  # an ImagineRequest, whose module loads NumPy
             files += [value.start_picture, *(control.picture for control in value.controls)]
     for value in files:
-        several = value if isinstance(value, list | tuple) else [value]
+        one_only = value is None or isinstance(value, str | bytes | Path)
+        several = [value] if one_only else [*value]
         if any(isinstance(one, str | Path) for one in several):
             raise NotPermitted("give the image's bytes: a path on the server needs the scope admin")
 

@@ -170,7 +170,7 @@ class _Tools:
         if account is not None:
             scope, permitted = min(scope, account.scope, key=SCOPES.index), account.collection_ids
             key_id = account.id
-        who = Principal("assistant", scope, key_id, permitted)
+        who = Principal("assistant", scope, key_id, permitted, tuple(self._allowed))
         if collections:
             seen = library.for_principal(who)
             chosen = frozenset(seen.find_collection(name).id for name in collections)

@@ -3,6 +3,7 @@ their scope allows."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -102,8 +103,8 @@ def test_conversations_and_jobs_are_per_person(
 ) -> None:
     become("Ann")
     talk = library().chats.create(owner(), collection="sample", title="About games")
-    (tmp_path / "diary.txt").write_text("Private.\n")
-    job = library().jobs.start_ingest([tmp_path / "diary.txt"], collection="sample")
+    diary = [("diary.txt", io.BytesIO(b"Private."))]
+    job, _ = library().jobs.start_upload(diary, collection="sample")
     assert library().jobs.wait(job).state == "done"
     assert any(b.key == f"open-talk-{talk.id}" for b in page("ask").run().sidebar.button)
     become("Bob")

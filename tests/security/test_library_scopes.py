@@ -6,16 +6,17 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from ragcore.catalog import labels
+from ragcore.catalog import labels, permits
 from ragcore.catalog.models import Document, Image, Passage
 from ragcore.encoders.classifier import ClassifierCard, classifiers_folder, save_classifier
 from ragcore.errors import NotPermitted, UsageError
-from ragcore.library import Library, Principal
+from ragcore.library import Library, Principal, ingesting
 
 CARD = ClassifierCard(
     name="receipts",
@@ -92,6 +93,33 @@ def test_ids_of_other_collections_give_nothing(library: Library, reader: Library
     for look in (found_images.get, found_images.read, found_images.view, found_images.thumbnail):
         with pytest.raises(UsageError, match="there is no image"):
             look(images[0])
+
+
+def test_files_of_the_server_are_not_for_writers(library: Library, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "note.txt").write_text("The heron eats.")
+    [theirs] = library.documents.upload([("x.txt", io.BytesIO(b"secret"))], collection="beta")
+    [own] = library.documents.upload([("y.txt", io.BytesIO(b"own"))], collection="sample")
+    sample = library.find_collection("sample").id
+    writer = library.for_principal(writer_of(sample))
+    given = replace(writer_of(sample), folders=(mine.resolve(),))
+    for path in ("/etc/hostname", str(mine), str(theirs), "memo://desk/"):
+        for ingest in (writer.ingest, writer.jobs.start_ingest):
+            with pytest.raises(NotPermitted, match="allowed_roots"):
+                ingest([path], collection="sample")
+    ingesting.check_may_read(library._core, [theirs], "sample")
+    with permits.within(given.permit()):
+        ingesting.check_may_read(library._core, [mine / "note.txt", own], "sample")
+    admin = replace(given, scope="admin", folders=(), key_id=None)
+    with permits.within(admin.permit()):
+        ingesting.check_may_read(library._core, [mine], "sample")
+        with pytest.raises(NotPermitted):
+            ingesting.check_may_read(library._core, [theirs], "sample")
+
+
+def writer_of(collection_id: int) -> Principal:
+    return Principal("Ann", "write", 7, frozenset({collection_id}))
 
 
 def test_duplicates_of_other_collections_are_not_decided(library: Library) -> None:
