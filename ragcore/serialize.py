@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ragcore.types import Answer, Citation, Hit
+from ragcore.types import Answer, Citation, FieldEvidence, Hit
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
@@ -45,6 +45,15 @@ def citation_json(citation: Citation) -> dict[str, Any]:
     }
 
 
+def field_json(field: FieldEvidence) -> dict[str, Any]:
+    return {
+        "path": field.path,
+        "value": field.value,
+        "confidence": float(field.confidence),
+        "citation": None if field.citation is None else citation_json(field.citation),
+    }
+
+
 def answer_json(answer: Answer) -> dict[str, Any]:
     """Without the prompt and the passages that were read."""
     return {
@@ -55,6 +64,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "composed": answer.composed,
         "question": answer.question,
         "style": answer.style,
+        "fields": [field_json(field) for field in answer.fields],
         "nearest": [hit_json(hit) for hit in answer.nearest],
         "seconds": {name: float(value) for name, value in answer.timings.items()},
     }

@@ -337,11 +337,23 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldEvidence:
+    """A field of an answer in JSON, by its path ("items[0].amount"). `value` is what the
+    citation's quote says; None: the documents do not say it. `confidence` is in [0, 1]."""
+
+    path: str
+    value: str | int | float | bool | None
+    citation: Citation | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
     of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
     `nearest` are the passages that came nearest where the answer is an abstention, `style` the
-    version of the `AnswerStyle` that it was asked for in (empty: the plain one)."""
+    version of the `AnswerStyle` that it was asked for in (empty: the plain one). `fields` are
+    those of an answer in JSON, each with its own evidence."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -354,6 +366,7 @@ class Answer:
     composed: bool = False
     nearest: tuple[Hit, ...] = ()
     style: str = ""
+    fields: tuple[FieldEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ragcore.api.answer_shapes import AnswerShape, CitationShape
 from ragcore.api.shapes import HitShape
-from ragcore.mcp.server import Answered, Cited, Found
-from ragcore.serialize import answer_json, citation_json, hit_json
-from ragcore.types import Answer, Citation, Hit, Why
+from ragcore.mcp.server import Answered, Cited, FieldFound, Found
+from ragcore.serialize import answer_json, citation_json, field_json, hit_json
+from ragcore.types import Answer, Citation, FieldEvidence, Hit, Why
 
 HIT = Hit(
     7, "image", 0.87654321, 3, "Rules", "/docs/rules.pdf", "the text", page=4, page_end=5,
@@ -14,9 +14,11 @@ HIT = Hit(
     why=Why(dense=0.5, matched=("text",)), caption_by="a model",
 )  # fmt: skip
 CITATION = Citation(1, "Rules", 3, 4, "the text", 9, span=(10, 18), image_id=None, page_end=4)
+FIELD = FieldEvidence("items[0].amount", 12.5, CITATION, 0.9)
 ANSWER = Answer(
-    "so it is [1]", (CITATION,), False, (HIT,), "the prompt", {"total": 1.5}, nearest=(HIT,)
-)
+    "so it is [1]", (CITATION,), False, (HIT,), "the prompt", {"total": 1.5}, nearest=(HIT,),
+    fields=(FIELD, FieldEvidence("due", None, None, 0.0)),
+)  # fmt: skip
 
 
 def test_every_face_gives_the_same() -> None:
@@ -25,6 +27,7 @@ def test_every_face_gives_the_same() -> None:
     http = AnswerShape.of(ANSWER).model_dump()
     assert {key: http[key] for key in answer_json(ANSWER)} == answer_json(ANSWER)
     assert AnswerShape.of(ANSWER, prompt=True).prompt == "the prompt"
+    assert FieldFound(**field_json(FIELD)).model_dump()["value"] == 12.5
     for model, whole in ((Found, hit_json(HIT)), (Cited, citation_json(CITATION))):
         assert set(model.model_fields) <= set(whole)
         assert model(**whole).model_dump() == {key: whole[key] for key in model.model_fields}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.answers.citations import Encode, Rerank
 from ragcore.answers.composing import Composer, Scope
 from ragcore.answers.confidence import CALIBRATION, Calibration, calibration_file
+from ragcore.answers.kinds import recognize
 from ragcore.answers.prompt import PLAIN
 from ragcore.answers.run import THRESHOLD, AnswerEvent, Run
+from ragcore.answers.structured import Filler, check_form, fields_of, has_rows
 from ragcore.errors import UsageError
-from ragcore.llm.schema import check_schema
-from ragcore.models import NO_ADAPTER, AdapterLLM, Constraint, Sampling
+from ragcore.models import NO_ADAPTER, AdapterLLM, Sampling
 from ragcore.types import Answer, AnswerStyle, CancelToken, Hit, Message, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 PROMPT_TOKENS = 1600  # of documents: what a small model reads well, and quickly on a CPU
 SAMPLING = Sampling(max_tokens=128)
-STRUCTURED_TOKENS = 768  # that an answer by a JSON Schema may have at least
 LEANS = 0.1  # probability of the abstention from which it might be the likeliest text
 SURE = 0.9  # and from which no other answer is worth writing
 
@@ -64,14 +64,14 @@ class Answerer:
         self._calibration: Calibration | None = None
 
     def ask(self, question: str, **how: Any) -> Answer:
-        """As `stream`, and `schema`: a JSON Schema that the answer's text then follows.
+        """As `stream`, and `schema`: a JSON Schema whose fields are then answered, each with its
+        own evidence (`Answer.fields`).
 
-        Returns the checked Answer. Raises as `stream` does, and RagcoreError when an answer in
-        JSON did not fit into the token limit.
+        Returns the checked Answer. Raises as `stream` does, and UsageError for a schema that
+        `check_form` refuses.
         """
         schema: Mapping[str, Any] | None = how.pop("schema", None)
         if schema:
-            how.pop("threshold", None)  # JSON is not weighed
             how.pop("length", None)
             how.pop("style", None)
             events = self._structured(question, schema, **how)
@@ -143,21 +143,46 @@ class Answerer:
         where: Mapping[str, str] | None = None,
         history: Sequence[Message] = (),
         adapter: str | None = None,
+        threshold: float | None = None,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
-        limit = replace(
-            self._sampling, max_tokens=max(STRUCTURED_TOKENS, self._sampling.max_tokens)
+        check_form(schema)
+        fields = fields_of(schema)
+        run = Run(
+            self, question, adapter, cancel, self._caution(threshold), _scope(collection, where)
         )
-        check_schema(schema, limit.max_tokens)
-        run = Run(self, question, adapter or "none", cancel, scope=_scope(collection, where))
         yield from run.understand(history, k)
-        yield from run.find(k, schema=schema)
-        if not run.hits:
-            yield run.abstain("null")
-            return
-        for piece in run.generate(limit, Constraint(json_schema=dict(schema))):
-            yield AnswerEvent("text", piece)
-        yield run.json_answer()
+        asked = recognize(run.question)
+        if asked.kind == "table" and asked.wanted == "list" and has_rows(fields):
+            raise UsageError(
+                "a list by a schema has every row, whatever the question asks of their amounts: "
+                "ask without a schema, or for all of them"
+            )
+
+        def read(text: str, hits: Sequence[Hit], kind: Literal["fact", "yes_no"]) -> Answer:
+            fixed = SearchResult(tuple(hits))
+            other = self.searching(lambda _: fixed)
+            return Run(other, text, adapter, cancel, run.threshold, kind=kind).read()
+
+        filled = Filler(
+            run.question,
+            fields,
+            schema,
+            search=self.search,
+            read=read,
+            scope=run.scope,
+            k=k,
+            encode=self.encode,
+            threshold=run.threshold,
+            yes_no=asked.kind == "yes_no",
+            cancel=cancel,
+        ).fill()
+        if not filled.missing:
+            filled = filled.checked(schema)
+        if not filled.missing:
+            yield AnswerEvent("hits", hits=filled.hits)
+            yield AnswerEvent("text", filled.text)
+        yield run.structured(filled)
 
     def _room_for(self, style: AnswerStyle) -> Sampling:
         """The sampling, with tokens enough for the length that is asked for."""

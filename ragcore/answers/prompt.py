@@ -7,11 +7,9 @@ so the model is asked exactly what it was tuned on.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ragcore.types import AnswerStyle, Message
 
@@ -83,18 +81,3 @@ def _one_line(text: str) -> str:
 def assemble(question: str, sources: Sequence[Source], style: AnswerStyle = PLAIN) -> list[Message]:
     """The whole prompt: the instruction as the system turn, then the user's turn."""
     return [Message("system", instruction(style)), Message("user", user_turn(question, sources))]
-
-
-STRUCTURED = (
-    "Answer the question using only the documents below. "
-    "Answer with one JSON object that follows the schema, and nothing else. "
-    "Take the values from the documents."
-)
-
-
-def assemble_structured(
-    question: str, sources: Sequence[Source], schema: Mapping[str, Any]
-) -> list[Message]:
-    """As `assemble`, for an answer in JSON: the schema stands in the system turn."""
-    instruction = f"{STRUCTURED} Schema: {json.dumps(schema, ensure_ascii=False)}"
-    return [Message("system", instruction), Message("user", user_turn(question, sources))]

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ragcore.answers.citations import check, declines
 from ragcore.answers.composing import Scope, agrees, with_reason
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.kinds import Kind
-from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble, assemble_structured
+from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.errors import UsageError
-from ragcore.models import Constraint, LikelihoodLLM, Sampling
-from ragcore.types import Answer, AnswerStyle, CancelToken, Citation, Hit, Message
+from ragcore.models import LikelihoodLLM, Sampling
+from ragcore.types import Answer, AnswerStyle, CancelToken, Citation, FieldEvidence, Hit, Message
 
 if TYPE_CHECKING:
     from ragcore.answers.answerer import Answerer
+    from ragcore.answers.structured import Filled
     from ragcore.models import Written
 
 MAX_QUESTION = 4000  # characters
@@ -110,14 +110,14 @@ class Run:
         yield AnswerEvent("text", made.text)
         yield self._event(made.text, made.citations, abstained=False, composed=True)
 
-    def find(self, k: int, *, schema: Mapping[str, Any] | None = None) -> Iterator[AnswerEvent]:
+    def find(self, k: int) -> Iterator[AnswerEvent]:
         """Search, and put the prompt together within its budget."""
         result = self.answerer.search(self.scope.query(self.question, k, kind="all"))
         self.nearest = (*result.hits, *result.below)[:NEAREST]
         self._time("search")
         hits = readable(result.hits)
         if hits:
-            limit = 0 if schema else self.answerer.calibration(self.adapter).passages
+            limit = self.answerer.calibration(self.adapter).passages
             encode = self.answerer.encode if 0 < limit < len(hits) else None
             best = closest(self.question, hits, limit, encode=encode)
             self.hits = tuple(fit(best, self._count, self.answerer.prompt_tokens))
@@ -125,11 +125,7 @@ class Run:
         if not self.hits:
             return
         sources = [_source(hit, self.question) for hit in self.hits]
-        self.messages = (
-            assemble_structured(self.question, sources, schema)
-            if schema
-            else assemble(self.question, sources, self.style)
-        )
+        self.messages = assemble(self.question, sources, self.style)
 
     def _count(self, text: str) -> int:
         """Tokens of a passage as it is shown to the model."""
@@ -181,11 +177,10 @@ class Run:
             return sampling
         return replace(sampling, banned_words=(*sampling.banned_words, first))
 
-    def generate(self, sampling: Sampling, constraint: Constraint | None = None) -> Iterator[str]:
+    def generate(self, sampling: Sampling) -> Iterator[str]:
         pieces = self.answerer.llm.stream(
             self.messages,
             sampling,
-            constraint=constraint,
             adapter=self.adapter,
             cancel=self.cancel,
         )
@@ -264,15 +259,27 @@ class Run:
         self.hits = made.hits
         return self._event(made.text, made.citations, abstained=False, composed=True)
 
-    def json_answer(self) -> AnswerEvent:
-        """JSON as it is, with citations for those of its values that stand in a passage."""
-        citations: dict[int, Citation] = {}
-        for value in _leaves(json.loads(self.text)):
-            for citation in check(value, self.question, self.hits).citations:
-                citations.setdefault(citation.n, citation)
-        self._time("check")
+    def read(self) -> Answer:
+        """The checked answer from the passages that the search finds, without its events."""
+        for _ in self.find(1):
+            pass
+        last = self.answer(self.answerer.sampling).answer
+        assert last is not None
+        return last
+
+    def structured(self, filled: Filled) -> AnswerEvent:
+        """An answer in JSON; an abstention where a required field has no evidence, or none has."""
+        self.nearest = filled.nearest
+        self._time("read")
+        if filled.missing:
+            return self.abstain(f"The documents do not say: {filled.missing}")
+        self.hits = filled.hits
         return self._event(
-            self.text, tuple(citations[n] for n in sorted(citations)), abstained=False
+            filled.text,
+            filled.citations,
+            abstained=not filled.citations,
+            composed=True,
+            fields=filled.fields,
         )
 
     def abstain(self, text: str = ABSTENTION) -> AnswerEvent:
@@ -285,6 +292,7 @@ class Run:
         *,
         abstained: bool,
         composed: bool = False,
+        fields: tuple[FieldEvidence, ...] = (),
     ) -> AnswerEvent:
         self.timings["total"] = time.perf_counter() - self.started
         prompt = self.answerer.llm.render(self.messages) if self.messages and self.hits else ""
@@ -300,6 +308,7 @@ class Run:
             composed=composed,
             nearest=self.nearest if abstained else (),
             style="" if composed else self.style.version,
+            fields=fields,
         )
         return AnswerEvent("answer", answer=answer)
 
@@ -328,14 +337,3 @@ def readable(hits: Sequence[Hit]) -> list[Hit]:
 def _source(hit: Hit, question: str) -> Source:
     title = f"{hit.document}, picture" if hit.kind == "image" else hit.document
     return Source(spoken(hit.text, question), title, hit.page)
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value):
-        yield str(value)

@@ -44,7 +44,8 @@ class AskRequest(Given):
 
 class AskForm(AskRequest):
     form: dict[str, Any] | None = Field(
-        default=None, description="A JSON Schema: the answer is JSON of this form."
+        default=None,
+        description="A JSON Schema: its fields are answered one by one, the answer is JSON.",
     )
     show_prompt: bool = Field(default=False, description="Tell what the model was given.")
 
@@ -64,6 +65,15 @@ class CitationShape(BaseModel):
     image_id: int | None = None
 
 
+class FieldShape(BaseModel):
+    """A field of an answer in JSON with its own evidence; null where the documents do not say."""
+
+    path: str = Field(examples=["items[0].amount"])
+    value: str | bool | int | float | None
+    confidence: float
+    citation: CitationShape | None
+
+
 class AnswerShape(BaseModel):
     answer: str
     abstained: bool = Field(description="The documents do not tell, or not surely enough.")
@@ -81,6 +91,7 @@ class AnswerShape(BaseModel):
     )
     question: str = Field(description="As asked of the index: follow-ups stand alone.")
     style: str = Field(description="Version of the style that it was asked for in; empty: plain.")
+    fields: list[FieldShape] = Field(description="Of an answer by `form`: each field's evidence.")
     prompt: str | None = None
     seconds: dict[str, float]
 

@@ -66,7 +66,7 @@ def style_options(command: F) -> F:
 @click.option("-k", "k", type=int, default=4, show_default=True, help="Passages to read.")
 @click.option("--image", help="A picture: the question is about it, not about the documents.")
 @click.option("--model", default="", help="With --image: another model, by name or folder.")
-@click.option("--schema", help="A JSON Schema file: the answer is JSON of this form.")
+@click.option("--schema", help="A JSON Schema file: each field is answered, as JSON.")
 @where_option
 @click.option(
     "--length",
@@ -138,8 +138,15 @@ def command(
 def evidence_lines(answer: Answer) -> list[str]:
     """What stands below an answer: quotes with their pages, or the nearest passages.
 
-    The text of a composed answer is its quotes: its numbers are given their pages only.
+    The text of a composed answer is its quotes: its numbers are given their pages only. Of an
+    answer in JSON, each field has its quote.
     """
+    if answer.fields:
+        return [
+            f'  {field.path}: [{c.n}] {_place(c)}: "{" ".join(c.quote.split())}"'
+            for field in answer.fields
+            if (c := field.citation) is not None
+        ]
     if answer.composed:
         places: dict[str, list[int]] = {}
         for c in answer.citations:

@@ -152,6 +152,24 @@ def chat(file: str, collection: str, k: int, as_json: bool) -> None:
     _show({**result, "missed": missed}, as_json)
 
 
+@command.command("structured")
+@click.argument("directory", metavar="DIR")
+@click.option("--details", type=click.Path(dir_okay=False), help="Write every document as JSONL.")
+@as_json_option
+def structured(directory: str, details: str | None, as_json: bool) -> None:
+    """Answers in JSON on documents with known answers.
+
+    DIR has a folder for each kind of document: schema.json, whose description is the question,
+    and NAME.txt or NAME.md with NAME.json.
+    """
+    folder = _there(directory, "folder")
+    with Library() as library:
+        result = library.evals.structured(
+            folder, details=Path(details) if details else None, progress=progress_line()
+        )
+    _show(result, as_json)
+
+
 @command.command("captions")
 @click.argument("directory", metavar="DIR")
 @click.option("--model", default="", help="Another model than the profile's: a name or a folder.")

@@ -90,10 +90,9 @@ def ask_stream(
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """See `Library.check_schema`."""
-    from ragcore.answers import STRUCTURED_TOKENS
-    from ragcore.llm import check_schema as check
+    from ragcore.answers import check_form
 
-    check(schema, STRUCTURED_TOKENS)
+    check_form(schema)
 
 
 def scope_of(

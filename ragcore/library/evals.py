@@ -120,6 +120,26 @@ class Evals:
             cancel=cancel,
         )
 
+    def structured(
+        self,
+        directory: Path,
+        *,
+        details: Path | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> dict[str, Any]:
+        """Answers in JSON on documents with known answers; misses go to `details`."""
+        from ragcore.evals.structured import evaluate_structured
+
+        return evaluate_structured(
+            directory,
+            settings=self._core.settings,
+            models=self._core.models,
+            details=details,
+            progress=progress,
+            cancel=cancel,
+        )
+
     def captions(
         self,
         directory: Path,

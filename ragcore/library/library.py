@@ -315,8 +315,9 @@ class Library:
         Lists, instructions, summaries, comparisons, definitions, counts and places are composed
         of quotes (`Answer.composed`). `collection` is one name or several, "*" for all that may
         be read; `documents` (numbers, titles or file names) and the filters `where` narrow it.
-        `length` is in words, of a summary. `schema` is a JSON Schema that the answer's text must
-        follow. `history` are earlier turns; a follow-up is rewritten to stand alone. `adapter`
+        `length` is in words, of a summary. `schema` is a JSON Schema whose fields are answered
+        one by one, each with its own evidence (`Answer.fields`); the text is the JSON. `history`
+        are earlier turns; a follow-up is rewritten to stand alone. `adapter`
         replaces the collection's, and `threshold` in [0, 1] the setting `answer_threshold`; the
         fields of `style` that are given replace those of the collection's.
 
@@ -375,7 +376,8 @@ class Library:
 
     def check_schema(self, schema: Mapping[str, Any]) -> None:
         """Raises UsageError for a JSON Schema that an answer cannot be made to follow: malformed,
-        beyond the limits of size, nesting and repetition, or with a reference out of itself."""
+        beyond the limits of size, nesting and repetition, with a reference out of itself, or
+        with fields that cannot be answered one by one."""
         answering.check_schema(schema)
 
     # --- making images -----------------------------------------------------------------

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from anyio import to_thread
 from mcp.server.mcpserver import Image, MCPServer
@@ -83,6 +83,15 @@ class Cited(BaseModel):
     quote: str
 
 
+class FieldFound(BaseModel):
+    """A field of an answer in JSON with its own evidence; null where the documents do not say."""
+
+    path: str
+    value: str | bool | int | float | None
+    confidence: float
+    citation: Cited | None
+
+
 class Answered(BaseModel):
     collection: str
     answer: str
@@ -90,6 +99,7 @@ class Answered(BaseModel):
     kind: str = Field(description="fact, definition, yes_no, where, list, how_to, summary, …")
     composed: bool = Field(description="Quotes of the documents or counts, not a model's words.")
     citations: list[Cited]
+    fields: list[FieldFound] = Field(description="Of an answer by `form`: each field's evidence.")
     nearest: list[Found] = Field(description="Passages that come nearest, of an abstention.")
 
 
@@ -232,6 +242,10 @@ class _Tools:
         length: Annotated[
             int | None, Field(ge=20, le=2000, description="Words of a summary.")
         ] = None,
+        form: Annotated[
+            dict[str, Any] | None,
+            Field(description="A JSON Schema: its fields are answered one by one, as JSON."),
+        ] = None,
     ) -> Answered:
         """An answer from the documents with checked citations; or that it is not in them.
 
@@ -249,6 +263,7 @@ class _Tools:
                 documents=documents or (),
                 where=where,
                 length=length,
+                schema=form,
                 cancel=cancel,
             )
             return Answered(collection=name, **answer_json(found))

@@ -198,18 +198,44 @@ def test_planted_orders_are_not_obeyed(starter_llm: LLM, rules: Hit, make_hit) -
 
 
 def test_schema_gives_json_with_citations(llm: LLM, rules: Hit, leave: Hit) -> None:
+    days, pets = {"type": "integer"}, {"type": "boolean"}
     schema = {
         "type": "object",
-        "properties": {"days_of_leave": {"type": "integer"}, "office": {"type": "string"}},
-        "required": ["days_of_leave", "office"],
+        "properties": {"days_of_leave": days, "pets_allowed": pets},
+        "required": ["days_of_leave"],
         "additionalProperties": False,
     }
-    answer = answerer(llm, leave, rules).ask("How many days of leave are there?", schema=schema)
-    value = json.loads(answer.text)
-    assert isinstance(value["days_of_leave"], int)
-    assert set(value) == {"days_of_leave", "office"}
+    asker = answerer(llm, leave, rules)
+    answer = asker.ask("How many days of leave are there?", schema=schema)
+    assert json.loads(answer.text) == {"days_of_leave": 25}
+    assert [(c.document, c.page) for c in answer.citations] == [("Staff handbook", 7)]
+    assert [(f.path, f.value, f.citation) for f in answer.fields] == [
+        ("days_of_leave", 25, answer.citations[0])
+    ]
+    schema["required"] = ["days_of_leave", "pets_allowed"]
+    answer = asker.ask("How many days of leave are there?", schema=schema)
+    assert (answer.abstained, answer.citations) == (True, ())
+    assert answer.text == "The documents do not say: pets_allowed"
+    assert answer.nearest == (leave, rules)
     with pytest.raises(UsageError, match="not a JSON Schema"):
         answerer(llm, leave).ask("How many?", schema={"type": 5})
+
+
+@pytest.mark.full
+@pytest.mark.starter_models
+def test_a_field_of_yes_or_no_is_what_the_documents_say(
+    starter_llm: LLM, rules: Hit, leave: Hit
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"allowed": {"type": "boolean"}},
+        "required": ["allowed"],
+    }
+    answer = answerer(starter_llm, leave, rules).ask(PARAPHRASES[0], schema=schema)
+    assert json.loads(answer.text) == {"allowed": False}
+    assert "not permitted" in answer.citations[0].quote
+    unknown = answerer(starter_llm, leave).ask(PARAPHRASES[0], schema=schema)
+    assert (unknown.abstained, unknown.text) == (True, "The documents do not say: allowed")
 
 
 def test_cancel_and_bad_questions(llm: LLM, rules: Hit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import threading
 from pathlib import Path
@@ -184,12 +185,18 @@ def test_ask_in_events(request: pytest.FixtureRequest, models: str) -> None:
 def test_ask_for_a_form(reader: httpx.Client) -> None:
     form = {
         "type": "object",
-        "properties": {"allowed": {"type": "boolean"}},
-        "required": ["allowed"],
+        "properties": {"table_games_permitted": {"type": "boolean"}, "fee": {"type": "number"}},
+        "required": ["table_games_permitted"],
         "additionalProperties": False,
     }
     answer = reader.post(f"{OWN}/ask", json={"question": SAME_WORDS, "form": form}).json()
-    assert re.fullmatch(r'\{\s*"allowed"\s*:\s*(true|false)\s*\}', answer["answer"])
+    assert json.loads(answer["answer"]) == {"table_games_permitted": False}
+    (field,) = answer["fields"]
+    assert (field["path"], field["value"]) == ("table_games_permitted", False)
+    assert field["citation"] == answer["citations"][0]
+    form["required"] = ["fee"]
+    answer = reader.post(f"{OWN}/ask", json={"question": SAME_WORDS, "form": form}).json()
+    assert (answer["abstained"], answer["answer"]) == (True, "The documents do not say: fee")
 
 
 def test_an_asker_who_goes_away_stops_the_answer(

@@ -25,6 +25,7 @@ footer form header hgroup hr html legend main menu ol p section summary ul capti
 """
 _DROPPED = frozenset(_DROPPED_TAGS.split())
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
+_STRUCK = {"s", "del", "strike"}  # what is struck out does not hold any more: it stays marked
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?!\.)", re.I)
 _DATA_URI = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,", re.I)
@@ -185,6 +186,8 @@ class _Walker:
         tag = element.tag
         if tag == "br":
             self.inline.append("\n")
+        elif tag in _STRUCK:
+            self.inline.append("~~")
         elif tag == "img":
             self.picture(element)
         elif tag in _HEADINGS:
@@ -210,6 +213,8 @@ class _Walker:
         if tag in _HEADINGS:
             self.flush()
             self.heading = 0
+        elif tag in _STRUCK:
+            self.inline.append("~~")
         elif tag == "pre":
             self.flush()
             self.preformatted = max(0, self.preformatted - 1)

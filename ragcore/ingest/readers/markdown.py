@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.coverage import CoverageBuilder
@@ -11,6 +12,9 @@ from ragcore.ingest.readers.clean import decode, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
 from ragcore.types import ReadDocument
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
 _FIELD = re.compile(
@@ -34,7 +38,9 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             metadata[key] = one_line(value.strip("\"'"))
         source = source[front.end() :]
     markup = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    found = html.read_markup(markup.render(source))
+    tokens = markup.parse(source)
+    _keep_lines(tokens)
+    found = html.read_markup(markup.renderer.render(tokens, markup.options, {}))
     page = found.page.page(1)
     if not page.text.strip():
         raise UnreadableFile("the file holds no text")
@@ -50,3 +56,16 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         metadata=metadata,
         coverage=coverage.done(),
     )
+
+
+_LABEL = re.compile(r"\s*[^\W\d_][^:]{0,40}:\s")
+
+
+def _keep_lines(tokens: list[Token]) -> None:
+    """A line of a paragraph that begins with a label ("Date: …") stays a line of its own."""
+    for token in tokens:
+        inner = token.children or []
+        for at, child in enumerate(inner):
+            after = "".join(one.content for one in inner[at + 1 : at + 5])
+            if child.type == "softbreak" and _LABEL.match(after + " "):
+                child.type, child.tag = "hardbreak", "br"
