@@ -12,7 +12,7 @@ from ..components import collections, filters, grid, viewer
 from ..components.text import count_name
 from ..state import errors_as_sentences, library, may
 
-_BY = {"month": "Month", "folder": "Folder", "label": "Label", "place": "Place"}
+_BY = {"Month": "month", "Folder": "folder", "Label": "label", "Place": "place"}
 _NONE = {"month": "No date", "folder": "No folder", "label": "No label", "place": "No place"}
 _SIZES = {"Small": 96, "Medium": 160, "Large": 240}
 
@@ -41,16 +41,15 @@ def show() -> None:
 
 def _controls() -> tuple[str, int]:
     """How images are grouped, and their size in pixels."""
-    names = [name for name in _BY if name != "folder" or may("write")]
+    names = [name for name, by in _BY.items() if by != "folder" or may("write")]
     with st.container(horizontal=True, gap="small"):
         by = st.segmented_control(
-            "Grouped by", names, default="month", required=True, key="by", bind="query-params",
-            format_func=_BY.__getitem__,
-        )  # fmt: skip
+            "Grouped by", names, default="Month", required=True, key="by", bind="query-params"
+        )
         size = st.segmented_control(
             "Size", list(_SIZES), default="Medium", required=True, key="size", bind="query-params"
         )
-    return by or "month", _SIZES[size or "Medium"]
+    return _BY[by or "Month"], _SIZES[size or "Medium"]
 
 
 def _title(group: ImageGroup, by: str) -> str:

@@ -29,9 +29,10 @@ def test_the_page_counts_groups_and_filters(page: Page) -> None:
     assert not test.exception
     total = int(test.caption[0].value.split()[0])
     assert total >= 4
-    for by in ("folder", "label", "place"):
+    for by in ("Folder", "Label", "Place"):
         test = page("images", collection="sample", by=by).run()
         assert not test.exception
+        assert test.segmented_control(key="by").value == by
         assert not test.error
     test.text_input(key="name").set_value("bars-copy").run()
     assert test.caption[0].value == "1 image"
