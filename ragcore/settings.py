@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     )
     profile: str = Field(
         default="starter",
-        description="Set of models: starter, standard, large, or a path to a TOML file.",
+        description="Set of models: tiny, starter, standard, large, or a path to a TOML file.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run; auto: the GPU where there is one."

@@ -77,7 +77,7 @@ def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
 @click.option("-c", "--collection", help="Embed this collection anew with the profile's models.")
 @as_json_option
 def use(profile: str | None, collection: str | None, as_json: bool) -> None:
-    """Choose a profile for good: starter, standard, large, or a TOML file of your own.
+    """Choose a profile for good: tiny, starter, standard, large, or a TOML file of your own.
 
     A collection is searched by the models that it was embedded by. --collection embeds it anew
     by those of the profile (without PROFILE: the present one); the old vectors answer meanwhile,

@@ -15,12 +15,14 @@ from typing import Any, Literal
 
 from ragcore import __version__
 from ragcore.errors import DatabaseDamaged, RagcoreError
+from ragcore.extras import missing_modules
 from ragcore.library.admin import Admin
 from ragcore.library.core import Core
 from ragcore.library.documents import Documents
 from ragcore.library.ingesting import embed_missing
 from ragcore.private_files import exposed, make_private, remove_strays, strays
 from ragcore.storage import can_write
+from ragcore.weights import ModelRef, WeightStore
 
 State = Literal["ok", "note", "warning", "problem", "repaired"]
 
@@ -95,17 +97,29 @@ def _guarded(check: Callable[..., Iterator[Finding]], core: Core, **how: bool) -
 
 
 def _weights(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
-    from ragcore.weights import WeightStore
     from ragcore.weights.registry import find_entry
 
     store = WeightStore(core.settings)
-    for part, reference in core.models.profile.parts():
+    for part, wanted in core.models.profile.parts():
+        reference = _present(store, wanted)
+        if reference is not wanted:
+            reason = f"{wanted.name} is not here: {reference.name} stands in"
+            yield Finding(f"weights {part}", "note", f"{reason}; `ragcore models pull`")
         if not reference.needs_weights:
             yield _server_of(core, part, reference.name)
             continue
         names = dict.fromkeys([*find_entry(reference.name).requires, reference.name])
         for name in [*names, *reference.also]:
             yield _weights_of(store, f"weights {part}", name, repair=repair, verify=verify)
+
+
+def _present(store: WeightStore, reference: ModelRef) -> ModelRef:
+    """The model, or its `otherwise` where the model cannot be run or is not here."""
+    if reference.otherwise is None:
+        return reference
+    runs = not (reference.extra and missing_modules(reference.extra))
+    here = not reference.needs_weights or store.find(reference.name) is not None
+    return reference if runs and here else reference.otherwise
 
 
 def _server_of(core: Core, part: str, name: str) -> Finding:

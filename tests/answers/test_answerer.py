@@ -73,7 +73,7 @@ def test_rounding_does_not_decide(
     starter_weights: object, precision: Literal["float32", "bfloat16"], rules: Hit, leave: Hit
 ) -> None:
     """The abstention is the likeliest single text here, at a third of the probability."""
-    models = Models(Settings(profile="starter", precision=precision))
+    models = Models(Settings(profile="tiny", precision=precision))
     llm = models.llm()
     assert isinstance(llm, TransformersLLM)
     answer = answerer(llm, leave, rules).ask(PARAPHRASES[2])

@@ -203,4 +203,4 @@ def test_models_page_chooses_combines_and_removes_adapters(page: Page, own_home:
     test.button(key="adapter-remove").click().run()
     assert not test.exception
     with Library() as library:
-        assert [one.name for one in library.adapters.list()] == ["grounded-qa"]
+        assert [one.name for one in library.adapters.list()] == ["grounded-qa", "grounded-qa-qwen"]

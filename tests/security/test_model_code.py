@@ -104,7 +104,7 @@ def test_ordinary_models_are_taken(tmp_path: Path) -> None:
 
 def test_what_ships_with_ragcore_passes() -> None:
     store = WeightStore(Settings())
-    for name in ("grounded-qa", "starter-emoji", "starter-projector"):
+    for name in ("grounded-qa", "grounded-qa-qwen", "starter-emoji", "starter-projector"):
         folder = store.find(name)
         assert folder is not None
         refuse_remote_code(folder, name)

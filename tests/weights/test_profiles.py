@@ -26,7 +26,7 @@ MINIMAL = (
 
 
 def test_our_profiles_are_complete() -> None:
-    assert profile_names() == ["large", "standard", "starter"]
+    assert profile_names() == ["large", "standard", "starter", "tiny"]
     for name in profile_names():
         profile = load_profile(Settings(profile=name))
         assert profile.name == name
@@ -42,7 +42,7 @@ def test_our_profiles_are_complete() -> None:
 def test_starter_needs_no_hub() -> None:
     for _, reference in load_profile(Settings()).parts():
         names = [reference.name, *reference.also, *find_entry(reference.name).requires]
-        assert {find_entry(name).provider for name in names} <= {"wheel", "package"}
+        assert {find_entry(name).provider for name in names} <= {"wheel", "parts", "package"}
 
 
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
