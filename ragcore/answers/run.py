@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ragcore.answers.citations import check, declines
-from ragcore.answers.composing import Scope, agrees, with_reason
+from ragcore.answers.composing import Scope, decided, with_reason
 from ragcore.answers.confidence import Signals, signals
-from ragcore.answers.kinds import Kind
+from ragcore.answers.kinds import Kind, recognize
 from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
@@ -93,6 +93,8 @@ class Run:
         event is the answer then; none where a model has to answer."""
         composer = self.answerer.composer
         if composer is None:
+            if recognize(self.question).kind == "yes_no":
+                self.kind = "yes_no"
             return
         asked, made = composer.compose(self.question, self.scope, length=length, cancel=self.cancel)
         self.kind = asked.kind
@@ -218,11 +220,14 @@ class Run:
         if self.several and not _names_several(checked.text):
             return self.abstain()  # one of several things would pass for all of them
         quotes = [citation.quote for citation in checked.citations]
-        if self.kind == "yes_no" and not agrees(checked.text, self.question, quotes):
-            return self._otherwise()
+        text = checked.text
+        if self.kind == "yes_no":
+            borne_out = decided(text, self.question, quotes)
+            if borne_out is None:
+                return self._otherwise()
+            text = borne_out
         if self.confidence(checked.citations) < self.threshold:
             return self._otherwise()
-        text = checked.text
         if self.kind == "yes_no":
             text = with_reason(text, checked.citations)
         return self._event(text, checked.citations, abstained=False)

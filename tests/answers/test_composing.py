@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ragcore.answers.composing import agrees
+from ragcore.answers.composing import decided
+from ragcore.answers.composing.quoting import agrees
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -164,6 +165,18 @@ def test_numbers_over_a_table(library: Library) -> None:
 )
 def test_a_yes_or_no_is_borne_out(said: str, question: str, quote: str, holds: bool) -> None:
     assert agrees(said, question, [quote]) is holds
+
+
+def test_a_quote_decides_where_the_model_turned_it_around() -> None:
+    question = "Are we allowed to play foosball during working hours?"
+    quote = "Recreational activities are not permitted during working hours."
+    assert decided("No [1].", question, [quote]) == "No [1]."
+    assert decided("Yes, they are [1].", question, [quote]) == "No, they are [1]."
+    assert decided(
+        "No [1].", "Is the office open on Friday?", ["The office is open on Friday."]
+    ) == ("Yes [1].")
+    assert decided("No [1].", "Is the office open on Sunday?", ["Coffee is free."]) is None
+    assert decided("At nine [1].", question, [quote]) == "At nine [1]."
 
 
 def test_what_no_table_explains_is_not_computed(library: Library) -> None:

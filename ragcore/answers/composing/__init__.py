@@ -2,7 +2,7 @@
 
 from ragcore.answers.composing.composer import Composer
 from ragcore.answers.composing.quotes import Composed
-from ragcore.answers.composing.quoting import agrees, with_reason
+from ragcore.answers.composing.quoting import decided, with_reason
 from ragcore.answers.composing.sources import Documents, Scope
 
-__all__ = ["Composed", "Composer", "Documents", "Scope", "agrees", "with_reason"]
+__all__ = ["Composed", "Composer", "Documents", "Scope", "decided", "with_reason"]

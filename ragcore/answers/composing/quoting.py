@@ -331,6 +331,17 @@ def agrees(answer: str, question: str, quotes: Sequence[str]) -> bool:
     return share(topic_words(re.sub(r"^\w+\s+", "", question)), text) >= 0.6
 
 
+def decided(answer: str, question: str, quotes: Sequence[str]) -> str | None:
+    """A yes or no as its quotes bear it out: the answer, or the other word where they say the
+    opposite of what the model made of them; None where they decide nothing."""
+    if agrees(answer, question, quotes):
+        return answer
+    said = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
+    other = "Yes" if said is not None and said[1].lower() == "no" else "No"
+    turned = f"{other}{answer[said.end() :]}" if said is not None else answer
+    return turned if said is not None and agrees(turned, question, quotes) else None
+
+
 def with_reason(answer: str, citations: Sequence[Citation]) -> str:
     """A yes or no with the sentence that it rests on, in place of a model's words for it."""
     said = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
