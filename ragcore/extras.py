@@ -19,6 +19,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "milvus": ("pymilvus", "grpc"),
         "ocr": ("rapidocr",),
         "office": ("docx", "pptx", "openpyxl", "defusedxml"),
+        "places": ("rgeocoder",),
         "postgres": ("psycopg",),
         "ray": ("ray",),
         "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),

@@ -69,7 +69,6 @@ ROOMS = {
 # Used where they are installed; the code beside them does without.
 OPTIONAL = {
     ("ragcore/encoders/clip_openvino.py", "openvino"),
-    ("ragcore/ingest/places.py", "rgeocoder"),
     ("ragcore/ingest/text_view.py", "matplotlib"),
 }
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from ragcore.errors import MissingExtra
+from ragcore.extras import require_extra
 from ragcore.types import ImageMetadata
 
 FARTHEST = 50.0  # kilometers from a town: beyond, a position has no name
@@ -17,8 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def place_of(latitude: float | None, longitude: float | None) -> str:
-    """Town, region and country ("Luzern, Lucerne, CH"); "" where none is near, or where the
-    package rgeocoder is not installed, which is logged once."""
+    """Town, region and country ("Luzern, Lucerne, CH"); "" where none is near, or without the
+    extra `places`, which is logged once."""
     if latitude is None or longitude is None:
         return ""
     gazetteer = _gazetteer()
@@ -49,9 +51,10 @@ def distance(latitude: float, longitude: float, to_latitude: float, to_longitude
 def _gazetteer() -> Any:
     """Some 50 MB of memory, once a process."""
     try:
-        from rgeocoder import ReverseGeocoder
-    except ImportError:
-        log.warning("images get no names of places: `pip install rgeocoder` brings them")
+        require_extra("places", "names of places")
+    except MissingExtra as error:
+        log.warning("images get no names of places: %s", error)
         return None
+    from rgeocoder import ReverseGeocoder
 
     return ReverseGeocoder()

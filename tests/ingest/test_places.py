@@ -58,6 +58,13 @@ def test_place_of(
     assert places.with_place(about).place == right
 
 
+def test_the_gazetteer_knows_towns() -> None:
+    places._gazetteer.cache_clear()
+    assert places.place_of(47.05, 8.3) == "Luzern, Lucerne, CH"
+    assert places.place_of(48.8566, 2.3522).startswith("Paris, ")
+    assert places.place_of(0.0, 0.0) == ""
+
+
 def test_distances() -> None:
     assert places.distance(47.05, 8.3, 47.05, 8.3) == 0
     assert places.distance(52.52, 13.405, 48.8566, 2.3522) == pytest.approx(878, abs=2)
@@ -75,5 +82,6 @@ def test_without_a_gazetteer_it_is_said_once(
         assert places.place_of(47.05, 8.3) == ""
     places._gazetteer.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [
-        "images get no names of places: `pip install rgeocoder` brings them"
+        "images get no names of places: names of places need rgeocoder, not installed here: "
+        'pip install "ragcore[places]"'
     ]
