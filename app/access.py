@@ -59,7 +59,7 @@ _HEADERS = (
 def owner_of(cookies: MutableMapping[str, str] | Any) -> str:
     """The id under which a browser's conversations are kept; "" for one without a cookie.
 
-    The cookie itself is not stored: who reads the catalogue cannot pose as a browser.
+    The cookie itself is not stored: who reads the catalog cannot pose as a browser.
     """
     token = cookies.get(BROWSER_COOKIE)
     if not isinstance(token, str) or not token:

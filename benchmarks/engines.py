@@ -53,7 +53,7 @@ def fill(settings: Settings, encoder: TextEncoder, pool: list[str], count: int) 
     """One collection of `count` passages, ten to a document."""
     rng = np.random.default_rng(1)
     known = encoder.encode(pool)
-    with closing(Catalog(settings.catalogue_url)) as catalog:
+    with closing(Catalog(settings.catalog_url)) as catalog:
         row = catalog.create_collection("default")
         space_id = catalog.space_id(encoder.space.name, "text", encoder.space.dimension)
         catalog.use_space(row.id, space_id, "text")
@@ -94,7 +94,7 @@ def mixed(parts: FloatArray, rng: np.random.Generator) -> FloatArray:
 def searched(home: Path, models: Models, queries: list[str]) -> dict[str, Any]:
     """The ten best of each query by the settings that are written down, and milliseconds."""
     settings = Settings(home=home)
-    with closing(Catalog(settings.catalogue_url)) as catalog:
+    with closing(Catalog(settings.catalog_url)) as catalog:
         stores = Stores(catalog, settings)
         engine = SearchEngine(catalog, stores, settings, models=models)
         row = catalog.collection("default")
@@ -126,12 +126,12 @@ def searched(home: Path, models: Models, queries: list[str]) -> dict[str, Any]:
 
 
 def summary(moved: Moved) -> dict[str, Any]:
-    assert moved.catalogue is not None
+    assert moved.catalog is not None
     assert moved.indexes is not None
     return {
-        "rows": {table: count for table, count in moved.catalogue.rows.items() if count},
-        "text_sha256": moved.catalogue.text_sha256,
-        "catalogue_seconds": round(moved.catalogue.seconds, 1),
+        "rows": {table: count for table, count in moved.catalog.rows.items() if count},
+        "text_sha256": moved.catalog.text_sha256,
+        "catalog_seconds": round(moved.catalog.seconds, 1),
         "indexes": moved.indexes.counts,
         "index_seconds": round(moved.indexes.seconds, 1),
     }
@@ -171,8 +171,8 @@ def main() -> None:
     report = {
         "there": summary(there),
         "back": summary(back),
-        "identical": (there.catalogue.rows, there.catalogue.text_sha256)
-        == (back.catalogue.rows, back.catalogue.text_sha256),
+        "identical": (there.catalog.rows, there.catalog.text_sha256)
+        == (back.catalog.rows, back.catalog.text_sha256),
         "queries": len(queries),
     }
     for what in ("hits", "nearest"):

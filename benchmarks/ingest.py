@@ -85,7 +85,7 @@ def write_files(folder: Path, count: int) -> None:
 
 
 def passages(library: Library) -> list[str]:
-    """What the encoder was given, in the catalogue's order."""
+    """What the encoder was given, in the catalog's order."""
     with library.admin.catalog.read() as session:
         return [passage_input(p.text, p.heading) for p in session.scalars(select(Passage))]
 

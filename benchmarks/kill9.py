@@ -2,7 +2,7 @@
 
     python benchmarks/kill9.py [--files 1000] [--kills 30] [--seed 1] [--json]
 
-After every kill the catalogue and the indexes are examined as `ragcore doctor` does; at the end
+After every kill the catalog and the indexes are examined as `ragcore doctor` does; at the end
 documents and passages are counted against a run that nobody disturbed. Exit code 0: all well.
 """
 

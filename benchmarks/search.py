@@ -3,7 +3,7 @@
     python benchmarks/search.py --passages 100000
 
 The collection is made here: passages of a few sentences drawn from a text collection in BEIR's
-layout (or from generated words without one), with random unit vectors around 2,000 centres in
+layout (or from generated words without one), with random unit vectors around 2,000 centers in
 place of embeddings, so that it is made in a minute. Queries are real and really encoded. One run
 measures, for each query: the encoder alone, the vector index alone, the lexical index alone, and
 the whole search. Lexical search runs beside the encoder, so the whole takes less time on the clock
@@ -62,7 +62,7 @@ def fill(catalog: Catalog, space_name: str, dimension: int, pool: list[str], cou
     row = catalog.create_collection("default")
     space_id = catalog.space_id(space_name, "text", dimension)
     catalog.use_space(row.id, space_id, "text")
-    centres = rng.standard_normal((2_000, dimension), dtype=np.float32)
+    centers = rng.standard_normal((2_000, dimension), dtype=np.float32)
     for at in range(0, count, 5_000):
         n = min(5_000, count - at)
         documents = [
@@ -80,7 +80,7 @@ def fill(catalog: Catalog, space_name: str, dimension: int, pool: list[str], cou
             }
             for i in range(at, at + n)
         ]
-        vectors = centres[rng.integers(0, 2_000, n)]
+        vectors = centers[rng.integers(0, 2_000, n)]
         vectors = vectors + rng.standard_normal((n, dimension), dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         with catalog.write() as session:
@@ -99,7 +99,7 @@ def main() -> None:
     queries = queries[: arguments.queries]
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
-        catalog = Catalog(settings.catalogue_url)
+        catalog = Catalog(settings.catalog_url)
         models = Models(settings)
         encoder = models.text_encoder()
         space = encoder.space

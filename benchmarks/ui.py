@@ -6,7 +6,7 @@
 
 HOME is a folder with the sample collection in it (`ragcore ingest data/sample`). `large` makes
 its collection itself: passages of drawn words and small drawn pictures, with random unit vectors
-around 200 centres in place of embeddings; queries are really encoded and really searched. Times
+around 200 centers in place of embeddings; queries are really encoded and really searched. Times
 are wall-clock, from the key press to the drawn result, and include the browser; `server_cpu` is
 the processor time that the server took for it, which other work on the machine hardly changes.
 """
@@ -260,10 +260,10 @@ def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
         ids = [catalog.space_id(one.name, one.modality, one.dimension) for one in spaces]
         for number, space in zip(ids, spaces, strict=True):
             catalog.use_space(row.id, number, space.modality)
-        centres = [rng.normal(size=(200, space.dimension)) for space in spaces]
+        centers = [rng.normal(size=(200, space.dimension)) for space in spaces]
 
         def vectors(of: int, count: int) -> Any:
-            made = centres[of][rng.integers(0, 200, count)]
+            made = centers[of][rng.integers(0, 200, count)]
             made = made + 0.6 * rng.normal(size=made.shape)
             return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 

@@ -40,13 +40,13 @@ def clustered(rows: int, dimension: int, *, seed: int = 0) -> FloatArray:
         return rng.standard_normal((n, dimension), dtype=np.float32) * spectrum
 
     topics = draw(max(4, clusters // 40))
-    centres = topics[rng.integers(0, len(topics), clusters)] + 0.8 * draw(clusters)
+    centers = topics[rng.integers(0, len(topics), clusters)] + 0.8 * draw(clusters)
     share = rng.pareto(1.5, clusters) + 0.2
     share /= share.sum()
     out = np.empty((rows, dimension), np.float32)
     for at in range(0, rows, 50_000):
         n = min(50_000, rows - at)
-        out[at : at + n] = centres[rng.choice(clusters, n, p=share)] + 0.8 * draw(n)
+        out[at : at + n] = centers[rng.choice(clusters, n, p=share)] + 0.8 * draw(n)
     return out / np.linalg.norm(out, axis=1, keepdims=True)
 
 

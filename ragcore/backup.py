@@ -1,8 +1,8 @@
 """One file that holds a library, made while it is in use, and the way back.
 
-The archive is a tar file with what cannot be made again: the catalogue (a consistent snapshot by
+The archive is a tar file with what cannot be made again: the catalog (a consistent snapshot by
 SQLite's backup interface, which does not stop writers), uploads, pictures out of documents,
-settings and keys. Indexes and maps follow from the catalogue and are left out. Its last member is
+settings and keys. Indexes and maps follow from the catalog and are left out. Its last member is
 a manifest with the checksum of every file, so that a file that was cut off is known as such.
 """
 
@@ -34,16 +34,16 @@ from ragcore.storage import can_write, storage_error, storing
 from ragcore.types import Progress, ProgressCallback
 
 FORMAT = 1
-CATALOGUE, MANIFEST = "catalogue.db", "manifest.json"
+CATALOG, MANIFEST = "catalogue.db", "manifest.json"
 # What follows from the rest, or belongs to running processes.
 _LEFT_OUT = {
     "indexes",
     "maps",
     "fetched",
     "runs",
-    CATALOGUE,
-    f"{CATALOGUE}-wal",
-    f"{CATALOGUE}-shm",
+    CATALOG,
+    f"{CATALOG}-wal",
+    f"{CATALOG}-shm",
 }
 _BLOCK = 1 << 20
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
@@ -86,9 +86,9 @@ def backup(
     """Write the library of `settings.home` into `target` (.tar, or .tar.gz / .tgz compressed).
 
     The library may be in use. The file appears when it is whole, readable by its owner only.
-    Raises UsageError where there is no library, or the catalogue is not SQLite's.
+    Raises UsageError where there is no library, or the catalog is not SQLite's.
     """
-    catalogue = _catalogue(settings)
+    catalog = _catalog(settings)
     target = target.expanduser().absolute()
     mode = _mode(target)
     if not target.parent.is_dir():
@@ -100,8 +100,8 @@ def backup(
         os.close(handle)  # made for its owner only
     try:
         with tempfile.TemporaryDirectory(suffix, ".ragcore-", target.parent) as folder:
-            snapshot = Path(folder) / CATALOGUE
-            _snapshot(catalogue, snapshot)
+            snapshot = Path(folder) / CATALOG
+            _snapshot(catalog, snapshot)
             with tarfile.open(part, mode, **_level(mode)) as archive:  # type: ignore[call-overload]
                 written = _write(archive, settings, snapshot, target, progress)
         os.replace(part, target)
@@ -148,7 +148,7 @@ def restore(
         unpacked = Path(folder) / "home"
         private_folder(unpacked)
         files, size = _unpack(archive, unpacked, progress)
-        _check_catalogue(archive, unpacked / CATALOGUE)
+        _check_catalog(archive, unpacked / CATALOG)
         changes = _changed_settings(home, unpacked)
         aside = None
         if not check:
@@ -169,38 +169,38 @@ def _done(progress: ProgressCallback | None) -> None:
 # --- out ---------------------------------------------------------------------
 
 
-def _catalogue(settings: Settings) -> Path:
+def _catalog(settings: Settings) -> Path:
     if settings.database_url:
         raise UsageError(
-            "the catalogue is in a database server: back it up by pg_dump, then the folder "
+            "the catalog is in a database server: back it up by pg_dump, then the folder "
             f"{settings.home} beside it (see docs/operations.md)"
         )
-    path = settings.home / CATALOGUE
+    path = settings.home / CATALOG
     if not path.is_file():
         raise UsageError(f"there is no library in {settings.home}")
     return path
 
 
-def _reading(catalogue: Path) -> str:
-    """How SQLite opens the catalogue to read it."""
-    if can_write(catalogue.parent):
-        return f"{catalogue.as_uri()}?mode=ro"
-    return read_only_uri(catalogue)
+def _reading(catalog: Path) -> str:
+    """How SQLite opens the catalog to read it."""
+    if can_write(catalog.parent):
+        return f"{catalog.as_uri()}?mode=ro"
+    return read_only_uri(catalog)
 
 
-def _snapshot(catalogue: Path, copy: Path) -> None:
+def _snapshot(catalog: Path, copy: Path) -> None:
     """All pages within one read transaction: whoever writes meanwhile goes on writing."""
     try:
         with (
-            closing(sqlite3.connect(_reading(catalogue), uri=True)) as source,
+            closing(sqlite3.connect(_reading(catalog), uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
             wrong = target.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
-        raise RagcoreError(f"the catalogue cannot be copied: {error}") from error
+        raise RagcoreError(f"the catalog cannot be copied: {error}") from error
     if wrong != "ok":
-        raise RagcoreError(f"the catalogue is damaged ({wrong}): run `ragcore doctor --repair`")
+        raise RagcoreError(f"the catalog is damaged ({wrong}): run `ragcore doctor --repair`")
 
 
 def _write(
@@ -210,7 +210,7 @@ def _write(
     target: Path,
     progress: ProgressCallback | None,
 ) -> tuple[int, int, tuple[str, ...]]:
-    files = [(CATALOGUE, snapshot), *kept_files(settings, target)]
+    files = [(CATALOG, snapshot), *kept_files(settings, target)]
     sums: dict[str, str] = {}
     missing: list[str] = []
     size = 0
@@ -241,7 +241,7 @@ def _write(
 
 
 def kept_files(settings: Settings, target: Path) -> Iterator[tuple[str, Path]]:
-    """(name, path) of the home's files besides the catalogue that cannot be made again."""
+    """(name, path) of the home's files besides the catalog that cannot be made again."""
     home = settings.home
     for folder, folders, names in os.walk(home):
         here = Path(folder)
@@ -306,7 +306,7 @@ def _unpack(archive: Path, folder: Path, progress: ProgressCallback | None) -> t
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise RagcoreError(f"{archive} is no whole backup: {error}") from error
     _done(progress)
-    if manifest is None or CATALOGUE not in sums:
+    if manifest is None or CATALOG not in sums:
         raise RagcoreError(f"{archive} is no whole backup of a library")
     if manifest.get("format") != FORMAT:
         raise UsageError(f"{archive} was made by a newer ragcore ({manifest.get('ragcore')})")
@@ -316,10 +316,10 @@ def _unpack(archive: Path, folder: Path, progress: ProgressCallback | None) -> t
     return len(sums), size
 
 
-def _check_catalogue(archive: Path, catalogue: Path) -> None:
+def _check_catalog(archive: Path, catalog: Path) -> None:
     """Raises RagcoreError for a damaged database, UsageError for one of a newer ragcore."""
     try:
-        with closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro&immutable=1", uri=True)) as it:
+        with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro&immutable=1", uri=True)) as it:
             wrong = it.execute("PRAGMA integrity_check(1)").fetchone()[0]
             broken = len(it.execute("PRAGMA foreign_key_check").fetchall())
             row = it.execute("SELECT version_num FROM alembic_version").fetchone()

@@ -54,11 +54,11 @@ class ModelUnavailable(RagcoreError):
 
 
 class DatabaseUnavailable(RagcoreError):
-    """The catalogue's server is gone, starting, or too busy; the same may work in a moment."""
+    """The catalog's server is gone, starting, or too busy; the same may work in a moment."""
 
 
 class DatabaseDamaged(RagcoreError):
-    """The catalogue's file is damaged; `ragcore recover` saves what can be read."""
+    """The catalog's file is damaged; `ragcore recover` saves what can be read."""
 
 
 class SearchTimeout(RagcoreError):

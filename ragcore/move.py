@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.postgres import shown
-from ragcore.catalog.transfer import Transferred, copy_catalogue
+from ragcore.catalog.transfer import Transferred, copy_catalog
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.settings import Settings, save_setting
 from ragcore.types import CancelToken, Progress, ProgressCallback
@@ -39,7 +39,7 @@ class Moved:
     """What was moved and where to, without passwords. `left`: what stays behind as it was."""
 
     database: str = ""
-    catalogue: Transferred | None = None
+    catalog: Transferred | None = None
     vectors: str = ""
     indexes: MovedVectors | None = None
     left: list[str] = field(default_factory=list)
@@ -54,11 +54,11 @@ def move_library(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Moved:
-    """Move the catalogue, the vector indexes or both, and use the new places from now on.
+    """Move the catalog, the vector indexes or both, and use the new places from now on.
 
     `database`: an SQLAlchemy URL, or "sqlite"; `vectors`: "faiss", a Milvus address or a Milvus
     Lite folder. The new places are written to the settings file once everything was compared;
-    the old ones stay as they were. Writers of the catalogue wait meanwhile, and must be started
+    the old ones stay as they were. Writers of the catalog wait meanwhile, and must be started
     anew afterwards. Raises UsageError for a place that it is in already or a database that holds
     a library, RagcoreError if a place cannot be used or the copy differs, Cancelled.
     """
@@ -74,10 +74,10 @@ def move_library(
         if vectors_token is not None:
             changes["vectors_token"] = vectors_token
     wanted = settings.model_copy(update=changes)
-    wanted.__dict__.pop("catalogue_url", None)
+    wanted.__dict__.pop("catalog_url", None)
     moved = Moved()
     if database is not None:
-        _move_catalogue(settings, wanted, moved, progress, cancel)
+        _move_catalog(settings, wanted, moved, progress, cancel)
     if vectors is not None:
         moved.indexes = fill_indexes(wanted, progress=progress, cancel=cancel)
         moved.vectors = backend_of(wanted).description
@@ -90,14 +90,14 @@ def move_library(
     return moved
 
 
-def move_catalogue(
+def move_catalog(
     settings: Settings,
     database: str,
     *,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> Moved:
-    """`move_library` of the catalogue alone."""
+    """`move_library` of the catalog alone."""
     return move_library(settings, database=database, progress=progress, cancel=cancel)
 
 
@@ -107,15 +107,15 @@ def fill_indexes(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> MovedVectors:
-    """Make every index anew from the catalogue, in the place that the settings name, and check.
+    """Make every index anew from the catalog, in the place that the settings name, and check.
 
-    The ids must be the catalogue's, and vectors must find themselves. Raises RagcoreError
+    The ids must be the catalog's, and vectors must find themselves. Raises RagcoreError
     otherwise, Cancelled between two indexes.
     """
     from ragcore.search import Stores
 
     started, done = time.monotonic(), MovedVectors()
-    with closing(Catalog(settings.catalogue_url)) as catalog:
+    with closing(Catalog(settings.catalog_url)) as catalog:
         stores = Stores(catalog, settings)
         try:
             wanted = [
@@ -148,7 +148,7 @@ def clear_vectors(settings: Settings, vectors: str) -> str:
         raise UsageError(f"the vectors are in {backend_of(settings).description}: move them first")
     from ragcore.search import Stores
 
-    with closing(Catalog(settings.catalogue_url)) as catalog:
+    with closing(Catalog(settings.catalog_url)) as catalog:
         stores = Stores(catalog, other)
         try:
             for row in catalog.collections():
@@ -158,7 +158,7 @@ def clear_vectors(settings: Settings, vectors: str) -> str:
     return backend_of(other).description
 
 
-def _move_catalogue(
+def _move_catalog(
     settings: Settings,
     wanted: Settings,
     moved: Moved,
@@ -168,22 +168,22 @@ def _move_catalogue(
     own = settings.home / "catalogue.db"
     made = own.with_name("catalogue.db.moving")
     if not wanted.database_url and not settings.database_url:
-        raise UsageError("the catalogue is in the home folder already")
+        raise UsageError("the catalog is in the home folder already")
     _remove(made)  # of a move that was killed
     url = wanted.database_url or f"sqlite:///{made}"
-    with closing(Catalog(settings.catalogue_url)) as source, closing(Catalog(url)) as target:
-        moved.catalogue = copy_catalogue(source, target, progress=progress, cancel=cancel)
+    with closing(Catalog(settings.catalog_url)) as source, closing(Catalog(url)) as target:
+        moved.catalog = copy_catalog(source, target, progress=progress, cancel=cancel)
         moved.left.append(shown(source.engine.url))
         moved.database = shown(target.engine.url)
     if not wanted.database_url:
         moved.left += _put_aside(own)
         made.replace(own)
         _remove(made)
-        moved.database = wanted.catalogue_url
+        moved.database = wanted.catalog_url
 
 
 def _put_aside(own: Path) -> list[str]:
-    """Rename the catalogue that the library was in before it moved to a server."""
+    """Rename the catalog that the library was in before it moved to a server."""
     if not own.exists():
         return []
     aside = own.with_name(f"{own.name}.before-{datetime.now(UTC):%Y%m%d-%H%M%S}")

@@ -1,4 +1,4 @@
-"""What can be read of a damaged catalogue, into a new home.
+"""What can be read of a damaged catalog, into a new home.
 
 SQLite's pages are damaged one by one: a table is read by its keys in ranges that are halved
 around what cannot be read. Documents of which something is lost are read again from their files
@@ -62,11 +62,11 @@ class Recovered:
         return not self.documents and not any(self.lost.values())
 
 
-def readable(catalogue: Path) -> Recovered:
-    """What could be recovered of a catalogue, without writing anything. Raises RagcoreError where
+def readable(catalog: Path) -> Recovered:
+    """What could be recovered of a catalog, without writing anything. Raises RagcoreError where
     not even its list of tables can be read."""
     found = Recovered()
-    with closing(_open(catalogue)) as source:
+    with closing(_open(catalog)) as source:
         for table in _TABLES:
             reader = _Reader(source, table)
             found.rows[table.name] = sum(len(rows) for rows in reader)
@@ -79,13 +79,13 @@ def recover(
 ) -> Recovered:
     """Write what can be read of the library in `settings.home` into the new folder `target`.
 
-    The old home is not changed. Raises UsageError for a catalogue in a database server, where
+    The old home is not changed. Raises UsageError for a catalog in a database server, where
     there is no library, or a `target` that is not empty; RagcoreError where nothing can be read.
     """
     if settings.database_url:
-        raise UsageError("a catalogue in a database server is recovered by that server's own tools")
-    catalogue = settings.home / "catalogue.db"
-    if not catalogue.is_file():
+        raise UsageError("a catalog in a database server is recovered by that server's own tools")
+    catalog = settings.home / "catalogue.db"
+    if not catalog.is_file():
         raise UsageError(f"there is no library in {settings.home}")
     target = target.expanduser().absolute()
     if target.is_relative_to(settings.home):
@@ -96,7 +96,7 @@ def recover(
     found = Recovered()
     copy = Catalog(f"sqlite:///{target / 'catalogue.db'}")
     try:
-        with closing(_open(catalogue)) as source, copy.write() as session:
+        with closing(_open(catalog)) as source, copy.write() as session:
             connection = session.connection()
             for number, table in enumerate(_TABLES):
                 if progress is not None:
@@ -114,15 +114,15 @@ def recover(
     return found
 
 
-def _open(catalogue: Path) -> sqlite3.Connection:
-    source = sqlite3.connect(read_only_uri(catalogue).replace("&immutable=1", ""), uri=True)
+def _open(catalog: Path) -> sqlite3.Connection:
+    source = sqlite3.connect(read_only_uri(catalog).replace("&immutable=1", ""), uri=True)
     try:
         source.execute("PRAGMA cell_size_check=ON")
         source.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         source.close()
         raise RagcoreError(
-            f"nothing of {catalogue} can be read ({error}): restore a backup"
+            f"nothing of {catalog} can be read ({error}): restore a backup"
         ) from error
     return source
 

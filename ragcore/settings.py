@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=_default_home,
-        description="Folder of everything that is written: catalogue, indexes, thumbnails.",
+        description="Folder of everything that is written: catalog, indexes, thumbnails.",
     )
     weights_cache: Path = Field(
         default_factory=lambda: _default_cache() / "weights",
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="",
         repr=False,
-        description="SQLAlchemy URL of the catalogue; empty: SQLite inside `home`.",
+        description="SQLAlchemy URL of the catalog; empty: SQLite inside `home`.",
     )
     vectors: str = Field(
         default="",
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
         return [root.expanduser().resolve() for root in roots]
 
     @cached_property
-    def catalogue_url(self) -> str:
+    def catalog_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'catalogue.db'}"
 
     @property

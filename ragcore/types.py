@@ -1,4 +1,4 @@
-"""The vocabulary that every room shares. Plain data, no behaviour, no heavy imports."""
+"""The vocabulary that every room shares. Plain data, no behavior, no heavy imports."""
 
 from __future__ import annotations
 

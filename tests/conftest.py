@@ -230,7 +230,7 @@ def _postgres_template(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer, _postgres_template: str) -> Iterator[str]:
-    """URL of an empty catalogue in PostgreSQL."""
+    """URL of an empty catalog in PostgreSQL."""
     name = postgres_server.create(_postgres_template)
     yield postgres_server.url(name)
     postgres_server.drop(name)
@@ -238,7 +238,7 @@ def postgres_url(postgres_server: PostgresServer, _postgres_template: str) -> It
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty catalogue: the test runs once in SQLite, once in PostgreSQL."""
+    """URL of an empty catalog: the test runs once in SQLite, once in PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalogue.db'}"
     url: str = request.getfixturevalue("postgres_url")

@@ -57,7 +57,7 @@ def test_there_and_back(library: Library, settings: Settings, tmp_path: Path, na
     found = restore(made.path, other)
     assert (found.files, found.size, found.aside) == (made.files, made.size, None)
     assert (other.uploads / "1" / "letter.txt").read_text() == "uploaded"
-    assert not (other.home / "indexes").exists(), "they follow from the catalogue"
+    assert not (other.home / "indexes").exists(), "they follow from the catalog"
     with Library(other) as again:
         for words in ("a bird that eats fish", "baking", "when to pay for the flat"):
             assert best(again, words) == best(library, words)
@@ -178,7 +178,7 @@ def test_wrong_targets_are_named(settings: Settings, tmp_path: Path) -> None:
         backup(settings, tmp_path / "kept.tar")
     settings.home.mkdir()
     (settings.home / "catalogue.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(RagcoreError, match="catalogue"):
+    with pytest.raises(RagcoreError, match="catalog"):
         backup(settings, tmp_path / "kept.tar")
     with pytest.raises(UsageError, match=r"a \.tar or a \.tar\.gz"):
         backup(settings, tmp_path / "kept.zip")
@@ -190,7 +190,7 @@ def test_wrong_targets_are_named(settings: Settings, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tar*"))
 
 
-def with_catalogue(made: Path, target: Path, change: Callable[[Path], None]) -> Path:
+def with_catalog(made: Path, target: Path, change: Callable[[Path], None]) -> Path:
     """The archive with its database changed, and a manifest that agrees."""
     database = target.with_suffix(".db")
     with tarfile.open(made) as archive:
@@ -226,7 +226,7 @@ def test_a_damaged_or_newer_database_is_refused_before_anything_is_replaced(
     (home / "precious").write_text("mine")
     target = settings.model_copy(update={"home": home})
     for change, message in ((damage, "is damaged"), (of_the_future, "newer ragcore")):
-        archive = with_catalogue(made, tmp_path / f"{change.__name__}.tar", change)
+        archive = with_catalog(made, tmp_path / f"{change.__name__}.tar", change)
         with pytest.raises(RagcoreError, match=message):
             restore(archive, target, replace=True)
         assert [path.name for path in home.iterdir()] == ["precious"]

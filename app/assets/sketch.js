@@ -1,5 +1,5 @@
-// A drawing field. `data`: side (pixels of the picture that is handed back), regions (colours on
-// white, or white strokes on black), colours, pen (pixels), picture (what to begin with), round
+// A drawing field. `data`: side (pixels of the picture that is handed back), regions (colors on
+// white, or white strokes on black), colors, pen (pixels), picture (what to begin with), round
 // (another one begins anew). What is drawn comes back as the state `picture`, a PNG as a data
 // address, or null while nothing is drawn.
 const UNDOS = 30, SHOWN = 384, WAIT = 250;
@@ -15,11 +15,11 @@ export default function ({ data, parentElement, setStateValue }) {
 function field(root, data, send) {
   const find = (name) => root.querySelector(name);
   const scale = Math.max(1, Math.round(SHOWN / data.side)), side = data.side * scale;
-  const canvas = find("canvas"), size = find(".pen"), palette = find(".colours");
+  const canvas = find("canvas"), size = find(".pen"), palette = find(".colors");
   canvas.width = canvas.height = side;
   const paint = canvas.getContext("2d", { willReadFrequently: true });
   const paper = data.regions ? "#ffffff" : "#000000";
-  const state = { tool: "pen", colour: data.regions ? data.colours[0] : "#ffffff", last: null };
+  const state = { tool: "pen", color: data.regions ? data.colors[0] : "#ffffff", last: null };
   const undos = [], timers = {};
   const listeners = new AbortController(), on = { signal: listeners.signal };
 
@@ -43,7 +43,7 @@ function field(root, data, send) {
             (event.clientY - box.top) * side / box.height];
   };
   const stroke = (from, to) => {
-    paint.strokeStyle = state.tool === "rubber" ? paper : state.colour;
+    paint.strokeStyle = state.tool === "rubber" ? paper : state.color;
     paint.lineWidth = size.value * scale;
     paint.lineCap = paint.lineJoin = "round";
     paint.beginPath();
@@ -58,7 +58,7 @@ function field(root, data, send) {
     canvas.setPointerCapture(event.pointerId);
     remember();
     clearTimeout(timers.hand);
-    if (state.tool === "fill") { flood(paint, side, at(event), state.colour); hand(); return; }
+    if (state.tool === "fill") { flood(paint, side, at(event), state.color); hand(); return; }
     state.last = at(event);
     stroke(state.last, state.last);
   }, on);
@@ -83,14 +83,14 @@ function field(root, data, send) {
   find(".clear").addEventListener("click", () => { remember(); blank(); hand(); }, on);
 
   find('[data-tool="fill"]').hidden = palette.hidden = !data.regions;
-  palette.replaceChildren(...(data.regions ? data.colours : []).map((colour) => {
+  palette.replaceChildren(...(data.regions ? data.colors : []).map((color) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.style.background = colour;
-    button.setAttribute("aria-label", `Colour ${colour}`);
-    button.setAttribute("aria-pressed", String(colour === state.colour));
+    button.style.background = color;
+    button.setAttribute("aria-label", `Color ${color}`);
+    button.setAttribute("aria-pressed", String(color === state.color));
     button.addEventListener("click", () => {
-      state.colour = colour;
+      state.color = color;
       for (const other of palette.children)
         other.setAttribute("aria-pressed", String(other === button));
       if (state.tool === "rubber") choose("pen");
@@ -134,10 +134,10 @@ function exported(canvas, data) {
   return small.toDataURL("image/png");
 }
 
-// Fill what is joined to a point and nearly of its colour.
-function flood(paint, side, [x, y], colour) {
+// Fill what is joined to a point and nearly of its color.
+function flood(paint, side, [x, y], color) {
   const image = paint.getImageData(0, 0, side, side), bytes = image.data;
-  const wanted = [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
+  const wanted = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
   const start = 4 * (Math.min(side - 1, Math.max(0, y | 0)) * side
     + Math.min(side - 1, Math.max(0, x | 0)));
   const old = [bytes[start], bytes[start + 1], bytes[start + 2]];

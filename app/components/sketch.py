@@ -15,7 +15,7 @@ from ragcore.library import open_picture
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _MOST_BYTES = 8 * 2**20
 # Of regions, much as they come in pictures: skin, wood, leaves, sky, metal, …
-COLOURS = (
+COLORS = (
     "#1e1e1e", "#8a8f98", "#c9ced6", "#d7302f", "#f28c28", "#fcc93c", "#4f9e3a", "#9bd067",
     "#2f6fd0", "#7cc4f4", "#8854c0", "#f29ab8", "#6b4226", "#e8b48a", "#ffffff",
 )  # fmt: skip
@@ -30,7 +30,7 @@ _field = st.components.v2.component(
 def sketch(key: str, *, side: int, regions: bool, pen: int) -> None:
     """Draw the field; `drawn` has what is drawn in it, as a PNG of `side` x `side`.
 
-    With `regions` colours on white, else white strokes on black, `pen` pixels wide at first. The
+    With `regions` colors on white, else white strokes on black, `pen` pixels wide at first. The
     drawing is kept when another page is looked at.
     """
     kept = f"_{key}"
@@ -42,7 +42,7 @@ def sketch(key: str, *, side: int, regions: bool, pen: int) -> None:
     data: dict[str, Any] = {
         "side": side,
         "regions": regions,
-        "colours": list(COLOURS),
+        "colors": list(COLORS),
         "pen": pen,
         "picture": address,
         "round": f"{side} {regions}",

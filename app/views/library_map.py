@@ -21,9 +21,9 @@ def show(collection: str) -> None:
     kind = left.segmented_control(
         "Show", ["Passages", "Pictures"], default="Passages", required=True, key="map-kind"
     )
-    colour = right.segmented_control(
-        "Coloured by", ["Document", "Folder", "Type"], default="Document", required=True,
-        key="map-colour",
+    color = right.segmented_control(
+        "Colored by", ["Document", "Folder", "Type"], default="Document", required=True,
+        key="map-color",
     )  # fmt: skip
     wanted: Literal["passages", "images"] = "passages" if kind == "Passages" else "images"
     with st.spinner("Drawing the map …"):
@@ -31,10 +31,10 @@ def show(collection: str) -> None:
     if len(made.points) < 3:
         st.caption(f"A map needs at least three {str(kind).lower()}; here are {made.total}.")
         return
-    groups = [_group(point, str(colour)) for point in made.points]
+    groups = [_group(point, str(color)) for point in made.points]
     event: Any = st.plotly_chart(
         _figure(made, groups),
-        key=f"map-{collection}-{wanted}-{colour}",
+        key=f"map-{collection}-{wanted}-{color}",
         on_select="rerun",
         selection_mode="points",
         config={"displaylogo": False, "scrollZoom": True},
@@ -58,10 +58,10 @@ def _open(made: CollectionMap, place: Any, kind: str) -> None:
         viewer.open_page(point.document_id, point.page)
 
 
-def _group(point: MapPoint, colour: str) -> str:
-    if colour == "Type":
+def _group(point: MapPoint, color: str) -> str:
+    if color == "Type":
         return type_name(point.media_type)
-    if colour == "Document":
+    if color == "Document":
         return shorten(point.document, 30)
     folder = point.path.rsplit("/", 2)
     return folder[-2] if len(folder) > 2 and may("write") else "/"
@@ -72,7 +72,7 @@ def _figure(made: CollectionMap, groups: list[str]) -> Any:
 
     largest = [name for name, _ in Counter(groups).most_common(_MOST_GROUPS)]
     figure = go.Figure()
-    colours = _colours()
+    colors = _colors()
     for number, name in enumerate([*largest, "others"]):
         places = [
             i for i, group in enumerate(groups)
@@ -90,7 +90,7 @@ def _figure(made: CollectionMap, groups: list[str]) -> Any:
                 marker={
                     "size": 7 if len(groups) < 1000 else 5,
                     "opacity": 0.8,
-                    "color": colours[number % len(colours)] if name in largest else "#8a8f8d",
+                    "color": colors[number % len(colors)] if name in largest else "#8a8f8d",
                 },
                 customdata=places,
                 text=[_hover(point) for point in points],
@@ -109,8 +109,8 @@ def _figure(made: CollectionMap, groups: list[str]) -> Any:
     return figure
 
 
-def _colours() -> list[str]:
-    """The theme's colours for groups."""
+def _colors() -> list[str]:
+    """The theme's colors for groups."""
     dark = st.context.theme.type == "dark"
     given = st.get_option("theme.dark.chartCategoricalColors") if dark else None
     chosen = given or st.get_option("theme.chartCategoricalColors")

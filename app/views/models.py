@@ -1,4 +1,4 @@
-"""The page Models: what runs where, what is in memory, adapters, licences, settings."""
+"""The page Models: what runs where, what is in memory, adapters, licenses, settings."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def _profile() -> None:
 
 
 def _weights(rows: Any) -> None:
-    st.subheader("Model files and their licences", anchor=False)
+    st.subheader("Model files and their licenses", anchor=False)
     table = [
         {
             "Model": row.name,
             "State": row.state,
             "Size": size_name(row.size),
-            "Licence": row.licence,
+            "License": row.license,
             "Trained on": row.training_data or "see its model card",
             "For": row.task.replace("_", " "),
             "From": row.provider,

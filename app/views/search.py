@@ -128,7 +128,7 @@ def _picture_note(picture: bytes, note: str) -> None:
             label_visibility="collapsed",
             on_change=_set_sameness,
             help="What shows the same kind of thing, or copies of this very picture: cut, turned, "
-            "mirrored, re-coloured, written over.",
+            "mirrored, re-colored, written over.",
         )
         st.button("Take away", key="no-picture", icon=":material/close:", on_click=_no_picture)
 

@@ -33,7 +33,7 @@ def show(lesson: Lesson) -> None:
     st.caption(
         f"Accuracy {scores.get('accuracy', 0):.2f}, with 95 % certainty between {low:.2f} and "
         f"{high:.2f}, on examples that it has not learned from. Kept: {card.way}. "
-        "The licence of the data is not known: it is yours to look after."
+        "The license of the data is not known: it is yours to look after."
     )
     for note in results.get("notes", []):
         st.caption(f":material/info: {plain(note[:1].upper() + note[1:])}.")

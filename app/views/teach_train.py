@@ -150,6 +150,6 @@ def _running(job: JobInfo) -> None:
 def _ended(kind: str, report: dict[str, Any]) -> str:
     if kind == "teach":
         return f"Trained in {time_name(report.get('seconds', 0))}; see Results."
-    source = " from the vectors in the catalogue" if report.get("from_catalogue") else ""
+    source = " from the vectors in the catalog" if report.get("from_catalog") else ""
     count = count_name(int(report.get("labelled", 0)), "item")
     return f"{count} newly labelled{source} in {time_name(report.get('seconds', 0))}."

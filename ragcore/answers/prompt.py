@@ -35,7 +35,7 @@ class Source:
     page: int | None = None
 
 
-def neutralise(text: str) -> str:
+def neutralize(text: str) -> str:
     """Take the marks that structure a prompt out of a document's text."""
     text = _MARKS.sub(" ", text)
     return _HEADER.sub(lambda m: f"'{m.group(1)}'", text).strip()
@@ -43,7 +43,7 @@ def neutralise(text: str) -> str:
 
 def header(number: int, source: Source) -> str:
     """ "Document 2 (Staff handbook, page 4):", without what is not known."""
-    about = [neutralise(source.title).replace("\n", " ")] if source.title else []
+    about = [neutralize(source.title).replace("\n", " ")] if source.title else []
     if source.page is not None:
         about.append(f"page {source.page}")
     return f"Document {number} ({', '.join(about)}):" if about else f"Document {number}:"
@@ -51,8 +51,8 @@ def header(number: int, source: Source) -> str:
 
 def user_turn(question: str, sources: Sequence[Source]) -> str:
     """Documents 1..n, then the question."""
-    blocks = [f"{header(n, s)}\n{neutralise(s.text)}" for n, s in enumerate(sources, 1)]
-    return "\n\n".join([*blocks, f"Question: {neutralise(question)}"])
+    blocks = [f"{header(n, s)}\n{neutralize(s.text)}" for n, s in enumerate(sources, 1)]
+    return "\n\n".join([*blocks, f"Question: {neutralize(question)}"])
 
 
 def instruction(style: AnswerStyle = PLAIN) -> str:
@@ -75,7 +75,7 @@ def instruction(style: AnswerStyle = PLAIN) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(neutralise(text).split())
+    return " ".join(neutralize(text).split())
 
 
 def assemble(question: str, sources: Sequence[Source], style: AnswerStyle = PLAIN) -> list[Message]:

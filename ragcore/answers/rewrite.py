@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ragcore.answers.phrases import Phrase, phrases
-from ragcore.answers.prompt import ABSTENTION, neutralise
+from ragcore.answers.prompt import ABSTENTION, neutralize
 from ragcore.answers.sentences import words
 from ragcore.models import Sampling
 from ragcore.types import CancelToken, Hit, Message
@@ -272,7 +272,7 @@ def _ask_model(
         f"{'Question' if m.role == 'user' else 'Answer'}: {_plain(m.content)[:_EARLIER]}"
         for m in turns
     ]
-    conversation = neutralise("\n".join([*lines, f"Last question: {_plain(question)}"]))
+    conversation = neutralize("\n".join([*lines, f"Last question: {_plain(question)}"]))
     messages = [Message("system", _INSTRUCTION), Message("user", conversation)]
     sampling = Sampling(max_tokens=60, stop=("\n",))
     text = "".join(llm.stream(messages, sampling, adapter="none", cancel=cancel))

@@ -1,6 +1,6 @@
 """Idempotency-Key: a request sent twice is carried out once, and answered twice alike.
 
-What was answered is kept in the catalogue for a day, so that it also holds over a restart.
+What was answered is kept in the catalog for a day, so that it also holds over a restart.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Metrics:
         self._abstained.labels(str(abstained).lower()).inc()
 
     def text(self, library: Library, work: Work) -> bytes:
-        """All figures as they are now. Looks into the catalogue: call it in a thread."""
+        """All figures as they are now. Looks into the catalog: call it in a thread."""
         for kind in work.waiting:
             self._queue.labels(kind, "waiting").set(work.waiting[kind])
             self._queue.labels(kind, "running").set(work.running[kind])

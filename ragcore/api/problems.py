@@ -140,8 +140,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(503, message, headers={"Retry-After": "5"})
     if isinstance(error, OperationalError | DatabaseUnavailable):
         reason = error.orig if isinstance(error, OperationalError) else error
-        log.error("the catalogue cannot be used: %s", str(reason).splitlines()[0])
-        detail = "the catalogue cannot be used at the moment; try again"
+        log.error("the catalog cannot be used: %s", str(reason).splitlines()[0])
+        detail = "the catalog cannot be used at the moment; try again"
         return Problem(503, detail, headers={"Retry-After": "2"})
     if isinstance(error, RagcoreError):
         return Problem(500, message)

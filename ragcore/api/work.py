@@ -64,7 +64,7 @@ class Work:
             token.cancel()
 
     async def quick(self, call: Callable[..., T], *args: Any) -> T:
-        """A short look into the catalogue."""
+        """A short look into the catalog."""
         return await to_thread.run_sync(call, *args, limiter=self._quick)
 
     async def run(self, principal: Principal, call: Callable[[], T], *, kind: str = "search") -> T:

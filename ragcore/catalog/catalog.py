@@ -1,4 +1,4 @@
-"""The catalogue: what is remembered of collections, documents, passages and images."""
+"""The catalog: what is remembered of collections, documents, passages and images."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class TurnInfo:
 
 
 class Conversations:
-    """The conversations of one catalogue."""
+    """The conversations of one catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog

@@ -25,7 +25,7 @@ _IN = 10_000  # values per IN list
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file as the catalogue remembers it."""
+    """A file as the catalog remembers it."""
 
     id: int
     path: str

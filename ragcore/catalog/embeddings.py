@@ -1,4 +1,4 @@
-"""The float16 embeddings in the catalogue, and the log from which indexes catch up."""
+"""The float16 embeddings in the catalog, and the log from which indexes catch up."""
 
 from __future__ import annotations
 

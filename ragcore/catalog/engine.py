@@ -44,14 +44,14 @@ def make_engine(url: str) -> Engine:
     elif kind == "sqlite":
         engine, where = _make_sqlite(parsed), mask_url(parsed.render_as_string())
     else:
-        raise UsageError(f"database_url: a catalogue is in SQLite or PostgreSQL, not in {kind}")
+        raise UsageError(f"database_url: a catalog is in SQLite or PostgreSQL, not in {kind}")
     try:
         _migrate(engine)
     except DatabaseError as error:
         engine.dispose()
         reason = str(error.orig).splitlines()[0]
         raise RagcoreError(
-            f"the catalogue {where} cannot be opened: {reason}; "
+            f"the catalog {where} cannot be opened: {reason}; "
             "restore it from a backup or set another `home`"
         ) from error
     except RagcoreError:
@@ -68,7 +68,7 @@ def _make_sqlite(url: URL) -> Engine:
         if path.is_file() and not can_write(path.parent):
             url = url.set(database=read_only_uri(path), query={"uri": "true"})
         else:
-            with storing(f"the catalogue {path} was not made"):
+            with storing(f"the catalog {path} was not made"):
                 private_folder(path.parent)
                 private_file(path)  # its write-ahead log has the rights of the database itself
     engine = create_engine(url, **timeout)
@@ -157,7 +157,7 @@ def sqlite_problem(code: int, file: Path) -> RagcoreError | None:
     # Of the lexical index alone (SQLITE_CORRUPT_VTAB): it is made again.
     if primary == sqlite3.SQLITE_CORRUPT and code != sqlite3.SQLITE_CORRUPT_VTAB:
         return DatabaseDamaged(
-            f"the catalogue {file} is damaged: restore a backup, or let `ragcore recover` save "
+            f"the catalog {file} is damaged: restore a backup, or let `ragcore recover` save "
             "what can be read (`ragcore doctor` says what that is)"
         )
     return None
@@ -194,7 +194,7 @@ def _migrate(engine: Engine) -> None:
             return
         if present is not None and present > head_revision():
             raise RagcoreError(
-                f"the catalogue was written by a newer ragcore (schema {present}); update ragcore"
+                f"the catalog was written by a newer ragcore (schema {present}); update ragcore"
             )
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))

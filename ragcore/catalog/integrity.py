@@ -1,7 +1,7 @@
-"""Whether a catalogue agrees with itself and with the files beside it, and mending it.
+"""Whether a catalog agrees with itself and with the files beside it, and mending it.
 
 Every `check_…` returns problems, one line each; every `mend_…` removes their causes as far as
-the catalogue itself allows.
+the catalog itself allows.
 """
 
 from __future__ import annotations

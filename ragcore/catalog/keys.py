@@ -52,7 +52,7 @@ class KeyInfo:
 
 
 class Keys:
-    """The API keys of one catalogue."""
+    """The API keys of one catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog

@@ -1,4 +1,4 @@
-"""Lexical search in the catalogue's own database: words and phrases, ranked by BM25.
+"""Lexical search in the catalog's own database: words and phrases, ranked by BM25.
 
 The index is kept by triggers, so that text and its lexical entry commit together. SQLite's is
 FTS5 (`lexical_sqlite`), PostgreSQL's a tsvector with a GIN index (`lexical_postgres`); both cut,

@@ -1,4 +1,4 @@
-"""Turns among all processes that share a catalogue."""
+"""Turns among all processes that share a catalog."""
 
 from __future__ import annotations
 

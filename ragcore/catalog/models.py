@@ -1,4 +1,4 @@
-"""The catalogue's tables (SQLAlchemy 2). The schema itself is made by the migrations."""
+"""The catalog's tables (SQLAlchemy 2). The schema itself is made by the migrations."""
 
 from __future__ import annotations
 

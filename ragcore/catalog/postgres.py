@@ -1,6 +1,6 @@
-"""What is particular to a catalogue in PostgreSQL: its URL, its connections, its errors.
+"""What is particular to a catalog in PostgreSQL: its URL, its connections, its errors.
 
-The rest of the catalogue is the same code for both databases; its lexical index is in
+The rest of the catalog is the same code for both databases; its lexical index is in
 `lexical_postgres`.
 """
 
@@ -149,7 +149,7 @@ def _translate(context: ExceptionContext) -> BaseException | None:
         return None
     reason = " ".join(str(error).split()) or type(error).__name__
     engine = context.engine
-    where = shown(engine.url) if engine is not None else "the catalogue's server"
+    where = shown(engine.url) if engine is not None else "the catalog's server"
     state = getattr(error, "sqlstate", None)
     limit = context.connection.get_execution_options().get(SECONDS) if context.connection else None
     if state == _CANCELED and limit is not None:
@@ -160,7 +160,7 @@ def _translate(context: ExceptionContext) -> BaseException | None:
         return read_only(f"{where} cannot be changed")
     if state == _BUSY:
         return DatabaseUnavailable(
-            f"another process has been writing to the catalogue for {LOCK_SECONDS} s; try again"
+            f"another process has been writing to the catalog for {LOCK_SECONDS} s; try again"
         )
     if context.connection is None and any(words in reason for words in _REFUSALS):
         return RagcoreError(

@@ -1,4 +1,4 @@
-"""Units of work that outlast a restart of the catalogue's server."""
+"""Units of work that outlast a restart of the catalog's server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST, _LONGEST = 0.5, 10.0  # seconds between two attempts
 
 
 def until_available(attempt: Callable[[], T], *, patience: float = PATIENCE) -> T:
-    """What `attempt` returns; where the catalogue's server is gone, try again until it is back.
+    """What `attempt` returns; where the catalog's server is gone, try again until it is back.
 
     `attempt` may have been committed although the answer was lost: it must not mind to be done
     twice. Raises DatabaseUnavailable after `patience` seconds.
@@ -40,5 +40,5 @@ def until_available(attempt: Callable[[], T], *, patience: float = PATIENCE) -> 
             wait = min(2 * wait, _LONGEST)
         else:
             if started:
-                log.warning("the catalogue is back after %.1f s", time.monotonic() - started)
+                log.warning("the catalog is back after %.1f s", time.monotonic() - started)
             return result

@@ -1,4 +1,4 @@
-"""Who is logged in to the pages, in the catalogue: listed, ended, and over with their account."""
+"""Who is logged in to the pages, in the catalog: listed, ended, and over with their account."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SessionInfo:
 
 
 class Sessions:
-    """The sessions of one catalogue. A session is known by the SHA-256 of its cookie's secret."""
+    """The sessions of one catalog. A session is known by the SHA-256 of its cookie's secret."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog

@@ -1,7 +1,7 @@
-"""A whole catalogue from one database to another, SQLite or PostgreSQL, without embedding again.
+"""A whole catalog from one database to another, SQLite or PostgreSQL, without embedding again.
 
 Rows keep their ids and the log of changes its numbers, so that vector indexes, files of pictures
-and uploads beside the catalogue stay right. The lexical index is made by the target's own
+and uploads beside the catalog stay right. The lexical index is made by the target's own
 triggers.
 """
 
@@ -36,7 +36,7 @@ class Transferred:
     seconds: float = 0.0
 
 
-def copy_catalogue(
+def copy_catalog(
     source: Catalog,
     target: Catalog,
     *,
@@ -51,7 +51,7 @@ def copy_catalogue(
     RagcoreError where the copy differs, Cancelled.
     """
     if source.engine.url == target.engine.url:
-        raise UsageError("that is the database that the catalogue is in already")
+        raise UsageError("that is the database that the catalog is in already")
     started = time.monotonic()
     done = Transferred()
     with source.write() as reading, target.write() as writing:

@@ -43,7 +43,7 @@ def command(name: str, collection: str, follow: bool, unfollow: bool, as_json: b
         return
     for label, count in sorted(report.labels.items(), key=lambda one: (-one[1], one[0])):
         echo(f"{count:>8,}  {label}")
-    source = " from the vectors in the catalogue" if report.from_catalogue else ""
+    source = " from the vectors in the catalog" if report.from_catalog else ""
     echo(f"{report.labelled:,} newly labelled{source} in {report.seconds:.1f} s")
     if report.unreadable:
         echo(f"{report.unreadable:,} could not be read", err=True)

@@ -24,7 +24,7 @@ QUESTION = "Are we allowed to play foosball during working hours?"
 WORDS = "a flower"
 
 # Photographs of packages that ragcore requires, beside those of its own (data/README.md has the
-# licences): (file name here, package, file inside it).
+# licenses): (file name here, package, file inside it).
 FROM_PACKAGES: Sequence[tuple[str, str, str]] = (
     ("photo-08.jpg", "sklearn", "datasets/images/flower.jpg"),
     ("photo-09.jpg", "sklearn", "datasets/images/china.jpg"),

@@ -263,7 +263,7 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
 def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool) -> None:
     """What can be read off a picture's code by a linear model.
 
-    DIR has STYLE.npz and STYLE.jsonl. R2 by attribute (place, size, colour, symmetry) and
+    DIR has STYLE.npz and STYLE.jsonl. R2 by attribute (place, size, color, symmetry) and
     accuracy (group, style) of probes on the picture maker's latents, on the image encoder's
     embedding and on raw pixels, all on icons not fitted on; a probe that was fitted on shuffled
     labels shows what chance does.

@@ -46,7 +46,7 @@ def list_(as_json: bool) -> None:
     for one in status:
         size = f"{one.size / 1e6:.0f} MB"
         optional = ", optional" if one.optional else ""
-        echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.licence}{optional}")
+        echo(f"  {one.name:<24} {one.state:<8} {size:>8}  {one.license}{optional}")
         if one.about:
             echo(f"  {'':<24} {one.about}")
         if one.training_data:

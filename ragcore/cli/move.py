@@ -17,7 +17,7 @@ from ragcore.redaction import has_secret
 @click.option(
     "--database",
     metavar="URL",
-    help="Where the catalogue goes: postgresql+psycopg://…, sqlite:///FILE, or sqlite for the "
+    help="Where the catalog goes: postgresql+psycopg://…, sqlite:///FILE, or sqlite for the "
     "home folder. `-` asks for it: a password in it is not seen then.",
 )
 @click.option(
@@ -78,12 +78,12 @@ def command(
     if as_json:
         print_json(moved)
         return
-    if moved.catalogue is not None:
-        rows = moved.catalogue.rows
+    if moved.catalog is not None:
+        rows = moved.catalog.rows
         echo(
             f"{moved.database}: {rows['documents']:,} documents, {rows['passages']:,} passages, "
             f"{rows['images']:,} images, {rows['embeddings']:,} vectors in "
-            f"{moved.catalogue.seconds:.1f} s; every row was compared"
+            f"{moved.catalog.seconds:.1f} s; every row was compared"
         )
     if moved.indexes is not None:
         echo(

@@ -46,7 +46,7 @@ def canny_stages(
     marked = np.where(strong, STRONG, np.where(weak, WEAK, 0)).astype(np.uint8)
     kept = hysteresis(strong, weak)
     return [
-        CannyStage("Grey and blurred", "Colour goes, and a Gaussian takes the noise away.", smooth),
+        CannyStage("Gray and blurred", "Color goes, and a Gaussian takes the noise away.", smooth),
         CannyStage(
             "Gradient", "How steeply the brightness changes, by Sobel's filters.", _drawn(strength)
         ),
@@ -57,7 +57,7 @@ def canny_stages(
         ),
         CannyStage(
             "Double threshold",
-            f"White: above {high:g}, surely an edge; grey: above {low:g}, perhaps one.",
+            f"White: above {high:g}, surely an edge; gray: above {low:g}, perhaps one.",
             marked,
         ),
         CannyStage(

@@ -37,10 +37,10 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
         "hough": Condition("Straight lines", "here", "Hough line segments: rooms and buildings"),
         "scribble": Condition("Scribble", "here", "thick strokes, drawn or made from a picture"),
         "lineart": Condition("Line drawing", "here", "soft pencil lines"),
-        "segmentation": Condition("Colour regions", "here", "flat regions with their colours"),
+        "segmentation": Condition("Color regions", "here", "flat regions with their colors"),
         "depth": Condition("Depth", "hub", "near is bright"),
         "normals": Condition("Surface normals", "hub", "made from a depth map"),
-        "pose": Condition("Key points", "hub", "human skeletons in OpenPose's colours"),
+        "pose": Condition("Key points", "hub", "human skeletons in OpenPose's colors"),
     }
 )
 
@@ -123,17 +123,17 @@ def lineart(pixels: Pixels) -> Pixels:
 
 
 def segmentation(pixels: Pixels, *, regions: int = 6) -> Pixels:
-    """Flat regions, each in its mean colour: mean shift, then k-means over the colours."""
+    """Flat regions, each in its mean color: mean shift, then k-means over the colors."""
     import cv2
     import numpy as np
 
     smooth = cv2.pyrMeanShiftFiltering(np.ascontiguousarray(pixels), 6, 24, maxLevel=1)
-    colours = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
-    count = min(regions, len(np.unique(colours.astype(np.uint8), axis=0)))
+    colors = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
+    count = min(regions, len(np.unique(colors.astype(np.uint8), axis=0)))
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1.0)
-    _, labels, centres = cv2.kmeans(colours, count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
-    flat = centres[labels.ravel()].astype(np.uint8).reshape(pixels.shape)
+    _, labels, centers = cv2.kmeans(colors, count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    flat = centers[labels.ravel()].astype(np.uint8).reshape(pixels.shape)
     flat_rgb: Pixels = cv2.cvtColor(flat, cv2.COLOR_LAB2RGB)
     return flat_rgb
 
@@ -170,7 +170,7 @@ def edge_f1(wanted: Pixels, found: Pixels, *, tolerance: int = 1) -> float:
 
 
 def condition_error(kind: str, condition: Pixels, picture: Pixels) -> float:
-    """How far a picture is from its condition, 0 to 1: 1 - edge F1, or mean colour difference."""
+    """How far a picture is from its condition, 0 to 1: 1 - edge F1, or mean color difference."""
     import numpy as np
 
     found = extract(kind, picture)

@@ -15,7 +15,7 @@ Picture = str | Path | bytes
 SAMPLERS = ("dpm++", "ddim", "euler")
 MOST_STEPS = 1000
 MOST_COUNT = 64
-MOST_SCALE = 30.0  # classifier-free guidance beyond this only saturates colours
+MOST_SCALE = 30.0  # classifier-free guidance beyond this only saturates colors
 MOST_GUIDE = 1000.0
 MOST_SEED = 2**63 - 1
 

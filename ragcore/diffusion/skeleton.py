@@ -41,12 +41,12 @@ def draw_skeletons(
         limbs = np.zeros_like(drawn)
         for number, (one, two) in enumerate(_LIMBS):
             if points[one] is not None and points[two] is not None:
-                colour = [_LIMB_LIGHT * part for part in _colour(number)]
-                cv2.line(limbs, points[one], points[two], colour, 2 * thick, cv2.LINE_AA)
+                color = [_LIMB_LIGHT * part for part in _color(number)]
+                cv2.line(limbs, points[one], points[two], color, 2 * thick, cv2.LINE_AA)
         drawn = np.maximum(drawn, limbs)
         for number, point in enumerate(points):
             if point is not None:
-                cv2.circle(drawn, point, thick + 1, _colour(number), -1)
+                cv2.circle(drawn, point, thick + 1, _color(number), -1)
     return drawn
 
 
@@ -62,6 +62,6 @@ def _openpose(person: NDArray[np.float32]) -> list[tuple[int, int] | None]:
     return [neck if place == _NECK else point(place) for place in _FROM_COCO]
 
 
-def _colour(number: int) -> list[float]:
+def _color(number: int) -> list[float]:
     """Steps of 20 degrees round the circle of hues."""
     return [255 * part for part in colorsys.hsv_to_rgb(number / 18, 1.0, 1.0)]

@@ -91,7 +91,7 @@ class StableModel:
         }
         if self.variant:
             given["variant"] = self.variant
-        if "safety_checker" in self._index:  # its weights are not fetched; see the model's licence
+        if "safety_checker" in self._index:  # its weights are not fetched; see the model's license
             given |= {"safety_checker": None, "requires_safety_checker": False}
         try:
             pipeline = DiffusionPipeline.from_pretrained(

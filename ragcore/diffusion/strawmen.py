@@ -79,7 +79,7 @@ class ImageNetClassifier:
 def descend_pixels(
     classifier: ImageNetClassifier, name: str, *, steps: int = 60, size: int = 64, seed: int = 0
 ) -> StrawMan:
-    """Gradient descent on the pixels themselves, from grey with a little noise."""
+    """Gradient descent on the pixels themselves, from gray with a little noise."""
     row = classifier.row(name)
     noise = torch.randn((1, 3, size, size), generator=torch.Generator().manual_seed(seed))
     return _descend(classifier, row, 0.1 * noise, lambda pixels: pixels, steps, 0.05)

@@ -97,9 +97,9 @@ class TokenStates:
 
 
 def as_words(states: Tensor, mask: Tensor) -> Words:
-    """Normalise raw token states [n, tokens, width], take their means over the mask, fill up.
+    """Normalize raw token states [n, tokens, width], take their means over the mask, fill up.
 
-    States are layer-normalised, means scaled to length sqrt(width), so that both have about
+    States are layer-normalized, means scaled to length sqrt(width), so that both have about
     unit variance whatever the text encoder. What fills up short texts is zero: there is no
     mask, since diffusers' ControlNetModel takes none.
     """

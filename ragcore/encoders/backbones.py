@@ -1,6 +1,6 @@
 """Towers that a classifier stands on: pictures or texts to unit vectors, frozen or to be trained.
 
-A backbone is the profile's own encoder ("profile": its vectors are those of the catalogue), or
+A backbone is the profile's own encoder ("profile": its vectors are those of the catalog), or
 any open_clip, timm, transformers or sentence-transformers model by name or folder.
 """
 
@@ -72,7 +72,7 @@ class Backbone:
 
     @cached_property
     def space(self) -> str:
-        """Name and revision. Where the catalogue has vectors of this space, they are the same."""
+        """Name and revision. Where the catalog has vectors of this space, they are the same."""
         if self.name == PROFILE:
             return str(self._encoder.space.name)
         if self._kind == "open_clip":

@@ -49,7 +49,7 @@ class ClassifierCard:
     trained_weights: int = 0
     lora: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
-    licence: str = "unknown: that of the data is not recorded, and weights follow their data"
+    license: str = "unknown: that of the data is not recorded, and weights follow their data"
     made_at: str = ""
     collection_id: int | None = None
 

@@ -1,7 +1,7 @@
 """An image tower through OpenVINO: on CPUs several times faster than eager torch.
 
 Depthwise convolutions in eager torch are slow on CPUs; OpenVINO fuses them with their
-normalisation and activation. The result is checked against torch once per model before it is
+normalization and activation. The result is checked against torch once per model before it is
 kept in the weights cache.
 """
 
@@ -36,7 +36,7 @@ def compile_image_tower(
     name: str = "",
     required: bool = False,
 ) -> Callable[[FloatArray], FloatArray] | None:
-    """A function from float32 [n, 3, h, w] to float32 [n, d] (not normalised), thread-safe.
+    """A function from float32 [n, 3, h, w] to float32 [n, d] (not normalized), thread-safe.
 
     The converted model is kept under `name` in the weights cache ("" keeps nothing). None
     where OpenVINO is missing or its result differs from torch's; RagcoreError instead if

@@ -115,7 +115,7 @@ class OpenClipEncoder:
             pass
 
     def encode_images(self, images: Sequence[Image]) -> FloatArray:
-        """Return float32 [n, d], L2-normalised. Other modes than RGB are converted."""
+        """Return float32 [n, d], L2-normalized. Other modes than RGB are converted."""
         import numpy as np
 
         if not images:
@@ -123,7 +123,7 @@ class OpenClipEncoder:
         with self.weights.lease() as parts:
             batches = self._batches(images, parts.loaded.preprocess)
             vectors = [parts.embed(batch) for batch in batches]
-        return _normalised(np.concatenate(vectors))
+        return _normalized(np.concatenate(vectors))
 
     def prepare(self, images: Sequence[Image]) -> list[torch.Tensor]:
         """The model's input batches [b, 3, h, w] for pictures, as `encode_prepared` takes them."""
@@ -135,10 +135,10 @@ class OpenClipEncoder:
         import numpy as np
 
         with self.weights.lease() as parts:
-            return _normalised(np.concatenate([parts.embed(batch) for batch in batches]))
+            return _normalized(np.concatenate([parts.embed(batch) for batch in batches]))
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 [n, d], L2-normalised. Longer texts than the model takes are cut."""
+        """Return float32 [n, d], L2-normalized. Longer texts than the model takes are cut."""
         import numpy as np
         import torch
 
@@ -157,8 +157,8 @@ class OpenClipEncoder:
                 vectors[chosen] = out.float().cpu().numpy()
         factors = text_weights(texts, self.calibration)
         if factors is not None:
-            vectors = _normalised(vectors) * factors
-        return _normalised(vectors)
+            vectors = _normalized(vectors) * factors
+        return _normalized(vectors)
 
     def _batches(
         self, images: Sequence[Image], preprocess: Callable[[Image], torch.Tensor]
@@ -268,7 +268,7 @@ def _rgb(image: Image) -> Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _normalised(vectors: FloatArray) -> FloatArray:
+def _normalized(vectors: FloatArray) -> FloatArray:
     import numpy as np
 
     vectors = vectors.astype(np.float32, copy=False)

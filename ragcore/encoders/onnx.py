@@ -65,7 +65,7 @@ class OnnxTextEncoder:
             pass
 
     def encode(self, texts: Sequence[str], kind: TextKind = "passage") -> FloatArray:
-        """Return float32 [n, d], L2-normalised, in the order given."""
+        """Return float32 [n, d], L2-normalized, in the order given."""
         import numpy as np
 
         if isinstance(texts, str):

@@ -170,7 +170,7 @@ def closed_form(loaded: LoadedClip) -> None:
     Classes: a text is told to the nearest names of ImageNet's classes and of groups of them
     (`class_groups`). Semantic: ridge regression from the names' word vectors to the classifier's
     weights, on the main axes of the names. What is usual in a picture is taken from the last
-    batch normalisation of the image tower.
+    batch normalization of the image tower.
     """
     import torch
 
@@ -196,14 +196,14 @@ def closed_form(loaded: LoadedClip) -> None:
         ridge = words.T @ words + RIDGE * torch.eye(starter_heads.WORDS)
         to_features = torch.linalg.solve(ridge, words.T @ weights)
         image_head.semantic_weight.copy_((to_features.T @ axes).T)
-        starter_heads.centre(image_head, usual_features(loaded.model)[None])
+        starter_heads.center(image_head, usual_features(loaded.model)[None])
 
 
 def usual_features(model: Any) -> torch.Tensor:
-    """The image tower's mean features [1280] over ImageNet, from its last normalisation.
+    """The image tower's mean features [1280] over ImageNet, from its last normalization.
 
     Before the activation a channel is normal with the mean and deviation that the batch
-    normalisation was trained to give; ReLU6 is integrated over that.
+    normalization was trained to give; ReLU6 is integrated over that.
     """
     import torch
 

@@ -136,7 +136,7 @@ def turn_together(
         head.mix.copy_(axes)
 
 
-def centre(image_head: ImageHead, features: Tensor, *, share: float = 0.7) -> None:
+def center(image_head: ImageHead, features: Tensor, *, share: float = 0.7) -> None:
     """Take what is usual in pictures from their features [n, 1280], in place.
 
     `share` of the mean features is taken off before the semantic map.

@@ -27,7 +27,7 @@ class SentenceTransformerEncoder:
     """A `TextEncoder` over a sentence-transformers folder.
 
     `name` and `revision` make the space's name. Prompts come from the model unless `options`
-    gives them. Vectors are normalised in float32 whatever the model's precision; texts longer
+    gives them. Vectors are normalized in float32 whatever the model's precision; texts longer
     than the model takes are cut as the model says. Safe to use from several threads.
 
     Options: `query_prompt`, `passage_prompt` (text put in front), `max_tokens` (a limit lower
@@ -87,7 +87,7 @@ class SentenceTransformerEncoder:
                 self._space = Space(self._space_name, "text", dimension)
 
     def encode(self, texts: Sequence[str], kind: TextKind = "passage") -> FloatArray:
-        """Return float32 [n, d], L2-normalised, in the order given."""
+        """Return float32 [n, d], L2-normalized, in the order given."""
         import numpy as np
 
         if isinstance(texts, str):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
-from ragcore.evals.qa_scores import normalised
+from ragcore.evals.qa_scores import normalized
 from ragcore.models import Models
 from ragcore.types import CancelToken, Hit, Message, Progress, ProgressCallback, SearchQuery
 
@@ -140,8 +140,8 @@ def _share(part: int, whole: int) -> float:
 
 
 def _holds(passages: Sequence[str], evidence: str) -> bool:
-    wanted = f" {normalised(evidence.replace('-', ' '))} "
-    return any(wanted in f" {normalised(text.replace('-', ' '))} " for text in passages)
+    wanted = f" {normalized(evidence.replace('-', ' '))} "
+    return any(wanted in f" {normalized(text.replace('-', ' '))} " for text in passages)
 
 
 def _rewrite(models: Models) -> Rewrite:
@@ -155,7 +155,7 @@ def _find(settings: Settings, models: Models, collection: str, k: int) -> Find:
     from ragcore.catalog import Catalog
     from ragcore.search import SearchEngine, Stores
 
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     engine = SearchEngine(catalog, Stores(catalog, settings), settings, models=models)
 
     def find(text: str) -> Sequence[Hit]:

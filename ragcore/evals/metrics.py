@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 def ndcg(ranked: Sequence[str], gains: Mapping[str, int], k: int = 10) -> float:
-    """Normalised discounted cumulative gain at k with graded, linear gains, in [0, 1].
+    """Normalized discounted cumulative gain at k with graded, linear gains, in [0, 1].
 
     As `ndcg_cut_k` of trec_eval (Järvelin & Kekäläinen 2002): a document at rank r, from 1, adds
     gain / log2(r + 1); the sum is divided by that of the best order. 0 if nothing is relevant.

@@ -150,8 +150,8 @@ class _Probing:
         r2 = self.r2(numbers)
         wanted = _stacked(numbers)[~self.test]
         deviations = wanted.std(axis=0)
-        centred = (wanted - wanted.mean(axis=0)) / deviations
-        directions = centred.T @ (self.codes[~self.test] - self.middle) / len(centred)
+        centerd = (wanted - wanted.mean(axis=0)) / deviations
+        directions = centerd.T @ (self.codes[~self.test] - self.middle) / len(centerd)
         found = {}
         for row, name in enumerate(numbers):
             weight = model.coef_[row] / self.spread

@@ -218,12 +218,12 @@ def _ask(
     adapter: str | None,
     threshold: float | None,
 ) -> Ask:
-    """Search and answer as a library does, on its catalogue."""
+    """Search and answer as a library does, on its catalog."""
     from ragcore.answers import Answerer, Composer
     from ragcore.catalog import Catalog
     from ragcore.search import SearchEngine, Stores
 
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     engine = SearchEngine(catalog, Stores(catalog, settings), settings, models=models)
     found: list[Hit] = []
 

@@ -23,24 +23,24 @@ def cited(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def normalised(text: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces: SQuAD's own normalisation."""
+def normalized(text: str) -> str:
+    """Lower case, no punctuation, no articles, single spaces: SQuAD's own normalization."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def stands_in(answer: str, text: str) -> bool:
-    """Whether the text holds the answer's words in a row, after normalisation."""
-    return f" {normalised(answer)} " in f" {normalised(text)} "
+    """Whether the text holds the answer's words in a row, after normalization."""
+    return f" {normalized(answer)} " in f" {normalized(text)} "
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
-    """1.0 if the prediction equals one of the answers after normalisation."""
-    return float(any(normalised(prediction) == normalised(a) for a in answers))
+    """1.0 if the prediction equals one of the answers after normalization."""
+    return float(any(normalized(prediction) == normalized(a) for a in answers))
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
     """Best harmonic mean of token precision and recall against any accepted answer, in [0, 1]."""
-    return max((_f1(normalised(prediction).split(), normalised(a).split()) for a in answers),
+    return max((_f1(normalized(prediction).split(), normalized(a).split()) for a in answers),
                default=0.0)  # fmt: skip
 
 

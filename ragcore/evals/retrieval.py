@@ -70,7 +70,7 @@ def evaluate_retrieval(
     reranks = models.profile.reranker is not None
     with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
         own = settings.model_copy(update={"home": Path(home), "database_url": "", "vectors": ""})
-        own.__dict__.pop("catalogue_url", None)
+        own.__dict__.pop("catalog_url", None)
         catalog = Catalog(f"sqlite:///{Path(home) / 'catalogue.db'}")
         stores = Stores(catalog, own)
         reranker = _reranker(models) if reranks or rerank_queries else None

@@ -103,7 +103,7 @@ def evaluate_structured(
     models = models or Models(settings)
     with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
         own = settings.model_copy(update={"home": Path(home), "database_url": "", "vectors": ""})
-        own.__dict__.pop("catalogue_url", None)
+        own.__dict__.pop("catalog_url", None)
         catalog = Catalog(f"sqlite:///{Path(home) / 'catalogue.db'}")
         stores = Stores(catalog, own)
         engine = SearchEngine(catalog, stores, own, models=models)

@@ -24,7 +24,7 @@ def passage_input(text: str, heading: str = "", title: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpaceIds:
-    """Where a collection's vectors belong, by ids of the catalogue."""
+    """Where a collection's vectors belong, by ids of the catalog."""
 
     text: int
     image: int

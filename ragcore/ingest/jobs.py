@@ -1,4 +1,4 @@
-"""Long work that outlives the page that started it: rows in the catalogue, threads here.
+"""Long work that outlives the page that started it: rows in the catalog, threads here.
 
 A job's row is its memory: what was asked, how far it is, how it ended. A job whose process is
 gone is found `interrupted` and can be started again; ingest itself knows what is done already.
@@ -66,7 +66,7 @@ class JobInfo:
 
 
 class Jobs:
-    """The jobs of one catalogue, some of them running in this process."""
+    """The jobs of one catalog, some of them running in this process."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog

@@ -1,6 +1,6 @@
 """Labels by trained classifiers for what a collection holds.
 
-Where the classifier stands on the collection's own model its vectors are taken from the catalogue,
+Where the classifier stands on the collection's own model its vectors are taken from the catalog,
 which takes seconds; else pictures and passages are gone through once more. What a person labelled
 keeps that label. Every batch is committed, so that a second run goes on where the first ended.
 """
@@ -37,14 +37,14 @@ _VECTORS, _PASSAGES, _IMAGES = 8_192, 256, 64  # labelled and committed at a tim
 class LabelReport:
     """`labelled` counts items, `labels` how many got each label; `unreadable` were passed over.
 
-    `from_catalogue`: from vectors that were there, no model was run.
+    `from_catalog`: from vectors that were there, no model was run.
     """
 
     classifier: str
     labelled: int = 0
     labels: dict[str, int] = field(default_factory=dict)
     unreadable: int = 0
-    from_catalogue: bool = False
+    from_catalog: bool = False
     seconds: float = 0.0
 
 
@@ -112,7 +112,7 @@ class _Run:
         left = waiting
         space = self._catalog.active_space(self._collection_id, self._card.modality)
         if space is not None and self._classifier.takes_vectors_of(space.name):
-            self._report.from_catalogue = True
+            self._report.from_catalog = True
             found: list[int] = []
             for start in range(0, len(waiting), _VECTORS):
                 with self._catalog.read() as session:
@@ -127,7 +127,7 @@ class _Run:
         for start in range(0, len(left), size):
             part = [int(item) for item in left[start : start + size]]
             items = self._passages(part) if self._kind == "passage" else self._pictures(part)
-            self._report.from_catalogue = False
+            self._report.from_catalog = False
             chances = self._classifier.from_items(list(items.values()))
             yield list(items), chances, len(part) - len(items)
 

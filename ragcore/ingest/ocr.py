@@ -41,8 +41,8 @@ class OcrUnavailable(RagcoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
-    """A line of recognised text with its box in pixels of the given image, and its score (0-1)."""
+class Recognized:
+    """A line of recognized text with its box in pixels of the given image, and its score (0-1)."""
 
     text: str
     left: float
@@ -71,7 +71,7 @@ def _get_engine(threads: int) -> Any:
                         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                         "EngineConfig.openvino.inference_num_threads": threads,
                         "Global.log_level": "error",
-                        "Global.max_side_len": 100_000,  # sizes are settled here, see `recognise`
+                        "Global.max_side_len": 100_000,  # sizes are settled here, see `recognize`
                         "Det.limit_type": "max",
                     }
                 )
@@ -80,13 +80,13 @@ def _get_engine(threads: int) -> Any:
     return _engine
 
 
-def recognise(
+def recognize(
     image: Image,
     *,
     threads: int = 1,
     min_score: float = _MIN_SCORE,
     search_side: int = _PAGE_SIDE,
-) -> list[Recognised]:
+) -> list[Recognized]:
     """The lines of text in an RGB picture, in no particular order.
 
     Lines are searched for at `search_side` pixels of the longer side, and read at full size.
@@ -115,7 +115,7 @@ def recognise(
         if score >= min_score and text.strip():
             (left, top), (right, bottom) = box.min(axis=0), box.max(axis=0)
             found.append(
-                Recognised(
+                Recognized(
                     text,
                     float(left) * across,
                     float(top) * down,
@@ -127,8 +127,8 @@ def recognise(
     return found
 
 
-def page_blocks(found: list[Recognised]) -> list[layout.Block]:
-    """Recognised lines in reading order, as paragraphs."""
+def page_blocks(found: list[Recognized]) -> list[layout.Block]:
+    """Recognized lines in reading order, as paragraphs."""
     lines = [
         # Detection boxes stand wider than the letters: the letter height is about 0.75 of it.
         Line(r.text, r.left, r.top, r.right, r.bottom, size=0.75 * (r.bottom - r.top))
@@ -149,7 +149,7 @@ def _even_sizes(lines: list[Line]) -> list[Line]:
 
 
 def blocks_text(blocks: list[layout.Block]) -> str:
-    """The text of recognised blocks: paragraphs, broken words joined."""
+    """The text of recognized blocks: paragraphs, broken words joined."""
     builder = PageBuilder()
     texts = [layout.block_text(block) for block in blocks]
     known = layout.words_of(" ".join(texts))
@@ -185,12 +185,12 @@ def text_in_picture(image: Image, *, options: ReadOptions) -> str:
         side = _PAGE_SIDE
     # Enlarging more than twice shows the detector nothing new.
     side = min(side, max(320, 2 * max(image.size)))
-    found = recognise(image, threads=options.threads, min_score=_PICTURE_SCORE, search_side=side)
+    found = recognize(image, threads=options.threads, min_score=_PICTURE_SCORE, search_side=side)
     found = [line for line in found if _is_writing(line)]
     return blocks_text(page_blocks(found))
 
 
-def _is_writing(line: Recognised) -> bool:
+def _is_writing(line: Recognized) -> bool:
     """Single letters are mostly something round or upright in the picture."""
     letters = sum(c.isalnum() for c in line.text)
     return letters >= 2 or (letters == 1 and line.score > 0.95 and line.text.strip().isdigit())

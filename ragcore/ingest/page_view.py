@@ -25,7 +25,7 @@ _Area = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 class DocumentLike(Protocol):
-    """What is needed of a catalogue's document."""
+    """What is needed of a catalog's document."""
 
     @property
     def path(self) -> str: ...
@@ -34,7 +34,7 @@ class DocumentLike(Protocol):
 
 
 class PageLike(Protocol):
-    """What is needed of a catalogue's page; `start` is its offset in the document's text."""
+    """What is needed of a catalog's page; `start` is its offset in the document's text."""
 
     @property
     def number(self) -> int: ...
@@ -171,8 +171,8 @@ def _marked(image: Image, boxes: Sequence[Box]) -> Image:
             round(box.bottom * image.height),
         )
         if area[2] > area[0] and area[3] > area[1]:
-            grey = image.crop(area).convert("L").resize((1, 1)).getpixel((0, 0))
-            if isinstance(grey, int | float) and grey < 110:
+            gray = image.crop(area).convert("L").resize((1, 1)).getpixel((0, 0))
+            if isinstance(gray, int | float) and gray < 110:
                 pen.rectangle(area, outline=_MARK, width=3)
     return marked
 
@@ -241,7 +241,7 @@ def find_boxes(
 
     Only letters and digits are compared, without case, ligatures, hyphens and spacing. Where the
     quote stands more than once, the place is taken that has about `near` letters and digits
-    before it. `ocr` says that the page's text was recognised; it is recognised again then, for
+    before it. `ocr` says that the page's text was recognized; it is recognized again then, for
     its boxes. Raises as `render_page`.
     """
     with _Opened(path, page, password) as opened:
@@ -379,33 +379,33 @@ def _merge_level(run: Sequence[_Area]) -> list[_Area]:
     return merged
 
 
-# --- recognised text -----------------------------------------------------------------
+# --- recognized text -----------------------------------------------------------------
 
 _Lines = tuple[tuple[str, Box], ...]
 
 
 @lru_cache(maxsize=16)
 def _scan_lines(path: Path, stamp: int, page: int, password: str | None) -> _Lines:
-    """Recognised lines of a PDF page in reading order. `stamp` keeps the cache honest."""
+    """Recognized lines of a PDF page in reading order. `stamp` keeps the cache honest."""
     with _Opened(path, page, password) as opened:
         width, height = opened.page.get_size()
         scale = min(_OCR_SCALE, (16e6 / max(width * height, 1.0)) ** 0.5)
         image = opened.page.render(scale=scale).to_pil().convert("RGB")
-    return _recognised_lines(image)
+    return _recognized_lines(image)
 
 
 @lru_cache(maxsize=16)
 def _picture_lines(path: Path, stamp: int) -> _Lines:
     from ragcore.ingest.pictures import load_for_index
 
-    return _recognised_lines(load_for_index(path).image)
+    return _recognized_lines(load_for_index(path).image)
 
 
-def _recognised_lines(image: Image) -> _Lines:
+def _recognized_lines(image: Image) -> _Lines:
     from ragcore.ingest import ocr
 
     try:
-        blocks = ocr.page_blocks(ocr.recognise(image))
+        blocks = ocr.page_blocks(ocr.recognize(image))
     except ocr.OcrUnavailable:
         return ()
     across, down = image.size

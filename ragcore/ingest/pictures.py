@@ -1,7 +1,7 @@
 """Pictures at the file boundary: decoded safely, upright, in RGB; thumbnails and hashes.
 
 The perceptual hash is the signs of the 63 lowest frequencies of the discrete cosine transform
-of a 32 x 32 grey version (after C. Zauner, "Implementation and Benchmarking of Perceptual Image
+of a 32 x 32 gray version (after C. Zauner, "Implementation and Benchmarking of Perceptual Image
 Hash Functions", 2010, with the sign in place of the median as the threshold). Signs make the
 hash of a mirrored or turned picture a permutation of the picture's own bits.
 """
@@ -39,7 +39,7 @@ _WORK_SIDE = 1024  # shorter side at which large JPEGs are decoded for hashes an
 _RECIPE = "ragcore"  # the text chunk with the recipe of a picture that was made here
 _HASH_SIDE = 32
 _HASH_BITS = 8
-_FLAT = 8.0  # with no coefficient above it (a quarter of a grey level) a picture is blank
+_FLAT = 8.0  # with no coefficient above it (a quarter of a gray level) a picture is blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +218,10 @@ def _eight_bit(image: Any) -> Any:
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.asarray(image)
         if image.mode.startswith("I;16"):
-            grey = (values >> 8).astype(np.uint8)
+            gray = (values >> 8).astype(np.uint8)
         else:
-            grey = _scale(values.astype(np.float32))
-        scaled = Image.fromarray(grey)
+            gray = _scale(values.astype(np.float32))
+        scaled = Image.fromarray(gray)
         scaled.info = dict(image.info)
         return scaled
     return image
@@ -291,9 +291,9 @@ def phash(image: Image) -> bytes:
     from PIL import Image as Pillow
 
     side = (_HASH_SIDE, _HASH_SIDE)
-    grey = image.convert("L").resize(side, Pillow.Resampling.BOX, reducing_gap=2.0)
+    gray = image.convert("L").resize(side, Pillow.Resampling.BOX, reducing_gap=2.0)
     basis = _dct_basis()
-    coefficients = basis @ np.asarray(grey, dtype=np.float64) @ basis.T
+    coefficients = basis @ np.asarray(gray, dtype=np.float64) @ basis.T
     coefficients[0, 0] = 0.0
     if np.abs(coefficients).max() < _FLAT:
         return bytes(16)

@@ -4,7 +4,7 @@ An engine reads, splits and embeds (`ragcore.ingest.engines`): in processes of t
 on the nodes of a Ray cluster. A thread gathers what was read into batches; storing has a
 thread of this process, whatever the engine. A document is
 committed whole (text, lexical entry, pictures and vectors in one transaction), so a crash at
-any instant leaves the catalogue consistent and a second run goes on where the first one ended.
+any instant leaves the catalog consistent and a second run goes on where the first one ended.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PATIENCE = 0.5  # seconds without a batch after which an engine looks at what i
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What discovery and the catalogue together say must be done."""
+    """What discovery and the catalog together say must be done."""
 
     read: list[FileState]
     unchanged: int
@@ -220,7 +220,7 @@ class IngestPipeline:
             yield batch.results
 
     def _is_known(self, plan: _Plan, file: FileState) -> bool:
-        """Whether a file's content is in the catalogue already: under its path, or a lost one."""
+        """Whether a file's content is in the catalog already: under its path, or a lost one."""
         fresh = self._fresh([file.path])  # another run may have stored it since this one began
         self._known.update(fresh)
         known = fresh.get(file.path)

@@ -1,6 +1,6 @@
 """Embed a collection anew, into another model's space, while the old one still answers.
 
-Works from what the catalogue holds: no file is read again but pictures, and those whose file
+Works from what the catalog holds: no file is read again but pictures, and those whose file
 has changed or gone are taken from their thumbnails. What is embedded is committed batch by
 batch, so that a second run goes on where the first one ended; the new space becomes the active
 one in the same transaction that finds nothing missing in it.

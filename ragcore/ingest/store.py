@@ -1,4 +1,4 @@
-"""Last stage: one thread writes to the catalogue while the next batch is embedded."""
+"""Last stage: one thread writes to the catalog while the next batch is embedded."""
 
 from __future__ import annotations
 

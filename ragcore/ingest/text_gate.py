@@ -32,8 +32,8 @@ def text_share(image: Image) -> float:
     import numpy as np
     from PIL import Image as Pillow
 
-    grey = image.convert("L")
-    tiles = list(_tiles(grey))
+    gray = image.convert("L")
+    tiles = list(_tiles(gray))
     cells = total = 0
     for tile in tiles:
         scale = _SIDE / max(tile.size)
@@ -48,17 +48,17 @@ def text_share(image: Image) -> float:
     return cells / max(total, 1)
 
 
-def _tiles(grey: Image) -> list[Image]:
+def _tiles(gray: Image) -> list[Image]:
     """The picture, or, if it is far longer than wide, at most eight pieces of it."""
-    long, short = max(grey.size), min(grey.size)
+    long, short = max(gray.size), min(gray.size)
     count = min(8, max(1, round(long / (4 * short))))
     if count == 1:
-        return [grey]
+        return [gray]
     step = long / count
     edges = [(round(n * step), round((n + 1) * step)) for n in range(count)]
-    if grey.width >= grey.height:
-        return [grey.crop((a, 0, b, grey.height)) for a, b in edges]
-    return [grey.crop((0, a, grey.width, b)) for a, b in edges]
+    if gray.width >= gray.height:
+        return [gray.crop((a, 0, b, gray.height)) for a, b in edges]
+    return [gray.crop((0, a, gray.width, b)) for a, b in edges]
 
 
 @lru_cache(maxsize=1)

@@ -56,7 +56,7 @@ class Core:
 
     @cached_property
     def catalog(self) -> Catalog:
-        return Catalog(self.settings.catalogue_url, search_timeout=self.settings.search_timeout)
+        return Catalog(self.settings.catalog_url, search_timeout=self.settings.search_timeout)
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -1,6 +1,6 @@
 """What `ragcore doctor` finds out: versions, device, weights, and whether everything agrees.
 
-The catalogue is the source of truth. What follows from it (lexical index, vector indexes,
+The catalog is the source of truth. What follows from it (lexical index, vector indexes,
 missing embeddings) can be made again; what hangs in the air (vectors of things that are gone,
 pictures that nothing refers to) can be removed: `repair` does both.
 """
@@ -72,7 +72,7 @@ def examine(core: Core, *, repair: bool = False, verify: bool = False) -> Diagno
         diagnosis.device = core.models.device()
     except RagcoreError as error:
         add(Finding("device", "problem", str(error)))
-    for check in (_plug_ins, _weights, _files, _catalogue):
+    for check in (_plug_ins, _weights, _files, _catalog):
         for finding in _guarded(check, core, repair=repair, verify=verify):
             add(finding)
     return diagnosis
@@ -191,7 +191,7 @@ def _files(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     )
 
 
-def _catalogue(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
+def _catalog(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     from ragcore.catalog import integrity
     from ragcore.catalog.engine import current_revision, sqlite_file
     from ragcore.catalog.postgres import shown
@@ -202,13 +202,13 @@ def _catalogue(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     except DatabaseDamaged as error:
         wrong = [str(error)]
     for problem in wrong:
-        yield Finding("catalogue", "problem", f"{problem}; restore it from a backup")
+        yield Finding("catalog", "problem", f"{problem}; restore it from a backup")
     if wrong:  # nothing below can be trusted
         yield from _readable(core)
         return
     file = sqlite_file(catalog.engine)
     where = shown(catalog.engine.url) if file is None else f"sqlite:///{file}"
-    yield Finding("catalogue", "ok", f"{where}, schema {current_revision(catalog.engine)}")
+    yield Finding("catalog", "ok", f"{where}, schema {current_revision(catalog.engine)}")
     if file is not None and not can_write(file.parent):
         yield Finding("home", "note", "read-only: the lexical index is not checked")
     else:
@@ -239,7 +239,7 @@ def _catalogue(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
 
 
 def _readable(core: Core) -> Iterator[Finding]:
-    """What `ragcore recover` could save of a damaged catalogue."""
+    """What `ragcore recover` could save of a damaged catalog."""
     from ragcore.recover import readable
 
     if core.settings.database_url:
@@ -300,7 +300,7 @@ def _mendable(
     repair: bool,
     *,
     quiet: bool = False,
-    good: str = "agrees with the catalogue",
+    good: str = "agrees with the catalog",
 ) -> Iterator[Finding]:
     wrong = check()
     if wrong and repair:

@@ -125,7 +125,7 @@ class Labels:
     ) -> list[int]:
         """Ids of the items whose labels would teach most: unsure ones, unlike each other.
 
-        From the catalogue's vectors and what is labelled so far; before there are two classes
+        From the catalog's vectors and what is labelled so far; before there are two classes
         with labels, items that are unlike each other. At most 20,000 are looked at.
         """
         import numpy as np

@@ -2,7 +2,7 @@
 
 A thread listens to the file system; what it hears of waits until it is quiet: a file that is
 still being written changes, and is left alone until it no longer does. Then what has changed is
-ingested in one go, renames are recognised by content, and what is gone is removed. Once in a
+ingested in one go, renames are recognized by content, and what is gone is removed. Once in a
 while everything is compared, for what the file system did not tell.
 """
 
@@ -177,7 +177,7 @@ class Watcher:
             report = self._library.ingest(
                 allowed, collection=self._collection, sync=sync, cancel=self._cancel
             )
-        except RagcoreError as error:  # such as a locked catalogue: a later look may do
+        except RagcoreError as error:  # such as a locked catalog: a later look may do
             log.warning("%s", error)
             for path in allowed:
                 self._pending.again(str(path), time.monotonic())

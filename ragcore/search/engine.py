@@ -34,7 +34,7 @@ MAX_K = 1_000
 
 
 class SearchEngine:
-    """Searches the collections of one catalogue. Safe to share between threads.
+    """Searches the collections of one catalog. Safe to share between threads.
 
     Example:
         >>> engine = SearchEngine(catalog, stores, settings)              # doctest: +SKIP

@@ -97,8 +97,8 @@ def _above(cosines: FloatArray, floor: float) -> FloatArray:
 def _moved(query: FloatArray, found: Candidates, vectors: FloatArray) -> FloatArray:
     best = found.best(FEEDBACK_PASSAGES)
     weights = np.maximum(found.strength[best], 1e-6)
-    centre = (weights / weights.sum()) @ vectors[best]
-    moved = query + FEEDBACK_WEIGHT * centre
+    center = (weights / weights.sum()) @ vectors[best]
+    moved = query + FEEDBACK_WEIGHT * center
     return np.asarray(moved / max(float(np.linalg.norm(moved)), 1e-9), dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Lexical candidates: BM25 in the catalogue, and how much of a query a text covers."""
+"""Lexical candidates: BM25 in the catalog, and how much of a query a text covers."""
 
 from __future__ import annotations
 

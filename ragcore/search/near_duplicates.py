@@ -1,4 +1,4 @@
-"""The same picture again: cropped, turned, mirrored, re-coloured, written over, re-encoded.
+"""The same picture again: cropped, turned, mirrored, re-colored, written over, re-encoded.
 
 Vectors and hashes only suggest candidates; whether two pictures show the very same shot is
 decided by geometry. SIFT key points of both (Lowe 2004, "Distinctive Image Features from
@@ -82,7 +82,7 @@ class SamePicture:
         """All candidates, best first. The most promising ones are verified geometrically.
 
         `phash` is the query's perceptual hash, or `hashes` those of its quarter turns (as
-        `ragcore.ingest.pictures.turned` gives them); with them a copy is also recognised where
+        `ragcore.ingest.pictures.turned` gives them); with them a copy is also recognized where
         it has no texture.
         """
         if not candidates:
@@ -176,8 +176,8 @@ def _query_points(query: Image) -> list[_Points]:
     """Key points of the query and of its mirror image (SIFT is not mirror-invariant)."""
     import numpy as np
 
-    grey = _grey(query)
-    return [_points(grey), _points(np.ascontiguousarray(grey[:, ::-1]))]
+    gray = _gray(query)
+    return [_points(gray), _points(np.ascontiguousarray(gray[:, ::-1]))]
 
 
 def _agreement(sides: Sequence[_Points], thumbnail: bytes) -> _Agreement:
@@ -188,7 +188,7 @@ def _agreement(sides: Sequence[_Points], thumbnail: bytes) -> _Agreement:
 
     try:
         with Pillow.open(io.BytesIO(thumbnail)) as opened:
-            other = _points(_grey(opened))
+            other = _points(_gray(opened))
     except (OSError, ValueError):
         return _Agreement(0, 0)
     return max(_matched(side, other) for side in sides)
@@ -227,24 +227,24 @@ def _matched(one: _Points, other: _Points) -> _Agreement:
     return _Agreement(int(inliers.sum()), len(chosen))
 
 
-def _points(grey: NDArray[np.uint8]) -> _Points:
+def _points(gray: NDArray[np.uint8]) -> _Points:
     """Key points with square-rooted descriptors (Arandjelović and Zisserman 2012, RootSIFT)."""
     import numpy as np
 
     cv2: Any = importlib.import_module("cv2")  # its type stubs do not know SIFT
     sift = cv2.SIFT_create(nfeatures=KEY_POINTS, contrastThreshold=0.02)
-    places, raw = sift.detectAndCompute(grey, None)
+    places, raw = sift.detectAndCompute(gray, None)
     if raw is None:
         return _Points(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     descriptors = np.sqrt(raw / np.maximum(raw.sum(1, keepdims=True), 1e-9))
     return _Points(cv2.KeyPoint_convert(places), descriptors.astype(np.float32))
 
 
-def _grey(image: Image) -> NDArray[np.uint8]:
+def _gray(image: Image) -> NDArray[np.uint8]:
     import numpy as np
     from PIL.Image import Resampling
 
     scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    grey = image.convert("L")
-    return np.asarray(grey if size == grey.size else grey.resize(size, Resampling.BICUBIC))
+    gray = image.convert("L")
+    return np.asarray(gray if size == gray.size else gray.resize(size, Resampling.BICUBIC))

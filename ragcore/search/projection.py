@@ -54,7 +54,7 @@ class CollectionMap:
 
 
 class MapMaker:
-    """Makes maps of one catalogue's collections, and keeps them in `folder`."""
+    """Makes maps of one catalog's collections, and keeps them in `folder`."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
         self._catalog = catalog

@@ -1,8 +1,8 @@
-"""The vector indexes of all collections, kept in step with the catalogue.
+"""The vector indexes of all collections, kept in step with the catalog.
 
-One store per collection and space, in the place that the settings name. The catalogue's log of
+One store per collection and space, in the place that the settings name. The catalog's log of
 changes says what an index has yet to learn; the number of the last change that an index holds is
-saved with it. An index that is missing, damaged or too far behind is made anew from the catalogue.
+saved with it. An index that is missing, damaged or too far behind is made anew from the catalog.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Stores:
     """Opens, updates and saves the vector stores of one library. Safe to share between threads.
 
     Processes do not need to agree on anything. Of stores in files each brings its own copy up to
-    date from the catalogue, and whichever saves last leaves a whole, correct index behind. A
+    date from the catalog, and whichever saves last leaves a whole, correct index behind. A
     store that is shared is brought up to date by whichever process comes first.
     """
 
@@ -102,7 +102,7 @@ class Stores:
                 return
 
     def rebuild(self, collection_id: int, space: SpaceRow) -> VectorStore:
-        """Make an index anew from the catalogue's embeddings, and save it."""
+        """Make an index anew from the catalog's embeddings, and save it."""
         key = (collection_id, space.id)
         with self._lock:
             old = self._open.pop(key, None)
@@ -114,7 +114,7 @@ class Stores:
         return store
 
     def check(self, collection_id: int, space: SpaceRow) -> list[str]:
-        """Problems of an index against the catalogue, one line each; for `ragcore doctor`."""
+        """Problems of an index against the catalog, one line each; for `ragcore doctor`."""
         import numpy as np
 
         from ragcore.catalog.embeddings import embedding_ids
@@ -212,7 +212,7 @@ class Stores:
         with self._catalog.read() as session:
             newest = last_change(session, collection_id, space_id)
             if newest < opened.seq or not opened.store.count():
-                # Another catalogue, or a new index: take everything as it is now.
+                # Another catalog, or a new index: take everything as it is now.
                 self._fill(session, opened)
                 opened.seq = newest
                 return
@@ -270,7 +270,7 @@ class Stores:
         try:
             opened.store.save(str(opened.seq))
             opened.unsaved = 0
-        except OSError as error:  # a full or read-only disk: it follows from the catalogue
+        except OSError as error:  # a full or read-only disk: it follows from the catalog
             log.warning("an index could not be saved, searches go on without: %s", error)
 
 

@@ -29,9 +29,9 @@ def store_key(name: str, collection_id: int = 1) -> StoreKey:
 
 def unit(n: int, seed: int = 0, dimension: int = D) -> FloatArray:
     """Clustered unit vectors [n, dimension] in float16 precision."""
-    centres = np.random.default_rng(12).standard_normal((12, dimension))
+    centers = np.random.default_rng(12).standard_normal((12, dimension))
     rng = np.random.default_rng(seed)
-    x = centres[rng.integers(0, 12, n)] + 0.5 * rng.standard_normal((n, dimension))
+    x = centers[rng.integers(0, 12, n)] + 0.5 * rng.standard_normal((n, dimension))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return x.astype(np.float16).astype(np.float32)
 

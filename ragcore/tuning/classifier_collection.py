@@ -1,4 +1,4 @@
-"""Labelled examples from a collection: what people ticked, with vectors the catalogue has."""
+"""Labelled examples from a collection: what people ticked, with vectors the catalog has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def owner_of(settings: Settings, train: str) -> int | None:
     is no collection's. Raises UsageError for an unknown collection."""
     if not train.startswith(COLLECTION):
         return None
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     try:
         return catalog.collection(train.removeprefix(COLLECTION)).id
     finally:
@@ -47,12 +47,12 @@ def ticked_examples(
     backbone: str,
     kind: str = "auto",
 ) -> list[Example]:
-    """What people labelled in a collection for a classifier, with the vectors that the catalogue
+    """What people labelled in a collection for a classifier, with the vectors that the catalog
     has of it where the backbone is the collection's own model.
 
     Raises UsageError for an unknown collection, no labels, or labels of pictures and passages.
     """
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     try:
         row = catalog.collection(collection)
         with catalog.read() as session:
@@ -83,7 +83,7 @@ def collection_items(
     labels: dict[int, str],
     vectors: dict[int, FloatArray],
 ) -> list[Example]:
-    """Examples of these items of a catalogue; those that are gone are left out."""
+    """Examples of these items of a catalog; those that are gone are left out."""
     found, ids = [], list(labels)
     for at in range(0, len(ids), 10_000):
         part = ids[at : at + 10_000]

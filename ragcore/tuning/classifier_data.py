@@ -38,7 +38,7 @@ class Example:
     source: PictureSource | Path | None = field(default=None, repr=False)
     group: str = ""
     vector: FloatArray | None = field(default=None, repr=False)
-    item: int = 0  # a catalogue's id
+    item: int = 0  # a catalog's id
     held: bool = False  # of a test set that was given apart
 
     def read(self) -> bytes:

@@ -28,7 +28,7 @@ _SAVE_EVERY = 1_024
 class Features:
     """Unit vectors float32 [n, d] of the examples that could be read, in their order.
 
-    `seconds_each` and `cpu_seconds_each`: what one costs to work out; 0 where the catalogue had
+    `seconds_each` and `cpu_seconds_each`: what one costs to work out; 0 where the catalog had
     them.
     """
 

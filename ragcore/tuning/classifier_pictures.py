@@ -41,8 +41,8 @@ def draw_confusion(told: Mapping[str, Any], path: Path) -> None:
     if len(names) <= 12:
         for (row, column), count in np.ndenumerate(matrix):
             if count:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=colour)
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=color)
     _save(figure, path)
 
 

@@ -53,7 +53,7 @@ def of_collection(settings: Settings, name: str) -> list[Captioned]:
     """
     from ragcore.catalog import Catalog, browse
 
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     try:
         row = catalog.collection(name)
         with catalog.read() as session:

@@ -82,7 +82,7 @@ def finish_starter(loaded: LoadedClip, data: Inputs, pictures: int) -> None:
         image_head.cpu()
         text_head.cpu()
         starter_heads.turn_together(image_head, text_head, torch.cat(images), torch.cat(texts))
-        starter_heads.centre(image_head, torch.cat(features))
+        starter_heads.center(image_head, torch.cat(features))
 
 
 def save_model(

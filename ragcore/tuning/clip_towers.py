@@ -83,7 +83,7 @@ def _adaptable(name: str, layer: Any) -> bool:
 
 
 def freeze_statistics(model: Any) -> None:
-    """Training mode, but batch normalisation keeps its statistics: batches are small."""
+    """Training mode, but batch normalization keeps its statistics: batches are small."""
     from torch import nn
 
     model.train()

@@ -27,7 +27,7 @@ def score_pictures(
     *,
     cancel: CancelToken | None = None,
 ) -> dict[str, float]:
-    """bleu4 of greedy captions; yes_no, count, colour and what: shares of made questions whose
+    """bleu4 of greedy captions; yes_no, count, color and what: shares of made questions whose
     answer is the likeliest; other_yes_no: the same with the next picture's cells. In [0, 1].
 
     `cells` [n, cells, width] are projected. Only kinds with a question are there.

@@ -1,6 +1,6 @@
 """The contract of a vector store: one collection's vectors in one space.
 
-The catalogue keeps the float16 embeddings and is the source of truth; a store is a
+The catalog keeps the float16 embeddings and is the source of truth; a store is a
 derived, rebuildable index over them.
 """
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class VectorStore(Protocol):
-    """Ids are catalogue ids (int64, unique). Vectors are float32 [n, d], L2-normalised.
+    """Ids are catalog ids (int64, unique). Vectors are float32 [n, d], L2-normalized.
 
     A store of one process keeps what was last saved; one that is `shared` keeps every change at
     once, so that it may be ahead of its tag. Making the changes after the tag once more is right

@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 
 
 class CorruptStoreError(RagcoreError):
-    """What is on disk is not what was written: rebuild it from the catalogue."""
+    """What is on disk is not what was written: rebuild it from the catalog."""
 
 
 class Generation:
@@ -146,5 +146,5 @@ def _sync(folder: Path) -> None:
 def _advice(folder: Path, what: str) -> str:
     return (
         f"the index in {folder} is damaged: {what}; `ragcore doctor --repair` rebuilds it from "
-        "the catalogue"
+        "the catalog"
     )

@@ -37,7 +37,7 @@ class MilvusStore:
 
     The collection is made by the first `add` or `save`. What is added is durable and seen by
     other processes at once; `save` notes the tag and has new rows indexed. `lookup` gives
-    vectors from a nearer place than Milvus, such as the catalogue. `expected` is the number of
+    vectors from a nearer place than Milvus, such as the catalog. `expected` is the number of
     vectors that an index of kind "auto" is chosen for.
 
     Raises VectorsUnavailable if Milvus does not answer, CorruptStoreError for a collection of

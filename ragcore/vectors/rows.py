@@ -1,7 +1,7 @@
 """The vectors themselves, as numbered rows: float16 blocks and a float32 tail.
 
 A row is written once. Removing an item marks its row dead; replacing it adds a new row. Index
-structures refer to rows, so they never care about catalogue ids.
+structures refer to rows, so they never care about catalog ids.
 """
 
 from __future__ import annotations

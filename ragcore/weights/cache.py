@@ -131,7 +131,7 @@ def read_manifest(folder: Path) -> list[CachedFile]:
 def write_manifest(folder: Path, entry: Entry, files: list[CachedFile]) -> None:
     data = {
         "name": entry.name,
-        "licence": entry.licence,
+        "license": entry.license,
         "training_data": entry.training_data,
         "source": entry.repo or f"{entry.package} {entry.version}".strip(),
         "converted": entry.convert,

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -46,7 +47,7 @@ class Entry:
     provider: ProviderName
     about: str = ""
     task: str = ""
-    licence: str = "unknown"
+    license: str = "unknown"
     training_data: str = ""  # what the weights were trained on, and its terms
     optional: bool = False
     requires: tuple[str, ...] = ()
@@ -120,9 +121,11 @@ def find_entry(name: str, entries: Mapping[str, Entry] | None = None) -> Entry:
         return _hub_entry(name, known)
     entry = known.get(name)
     if entry is None:
+        near = get_close_matches(name, known, n=3, cutoff=0.4)
+        perhaps = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(
-            f"unknown weights {name!r}: use one of {', '.join(known)}, hub:OWNER/NAME "
-            "or local:FOLDER"
+            f"unknown weights {name!r}: use one that `ragcore models list` names, hub:OWNER/NAME "
+            f"or local:FOLDER{perhaps}"
         )
     return entry
 

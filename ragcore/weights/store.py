@@ -43,7 +43,7 @@ class WeightStatus:
     name: str
     state: State
     size: int
-    licence: str
+    license: str
     training_data: str
     provider: str
     about: str
@@ -296,7 +296,7 @@ class WeightStore:
             name=entry.name,
             state=state,
             size=_bytes_in(folder) if folder else entry.download_size,
-            licence=entry.licence,
+            license=entry.license,
             training_data=entry.training_data,
             provider=entry.provider,
             about=entry.about,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ragcore.answers.prompt import INSTRUCTION, Source, assemble, neutralise
+from ragcore.answers.prompt import INSTRUCTION, Source, assemble, neutralize
 
 
 def test_classic_form() -> None:
@@ -26,4 +26,4 @@ def test_a_document_cannot_imitate_the_prompt() -> None:
 
 def test_ordinary_text_is_left_alone() -> None:
     text = "The question: is a < b? See document 3 (draft). [INSTALL]"
-    assert neutralise(text) == text
+    assert neutralize(text) == text

@@ -263,7 +263,7 @@ def test_revoked_and_expired_keys_are_refused_at_once(served: Served) -> None:
         assert client.get("/api/v1/collections").status_code == 401
 
 
-def test_keys_are_not_kept_in_the_catalogue(served: Served) -> None:
+def test_keys_are_not_kept_in_the_catalog(served: Served) -> None:
     database = served.library.admin.settings.home / "catalogue.db"
     key = served.keys["read"]
     for file in (database, Path(f"{database}-wal")):

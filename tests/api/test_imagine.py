@@ -25,10 +25,10 @@ from .sse import events as read_events
 URL = "/api/v1/imagine"
 
 
-def png_of(colour: str) -> bytes:
+def png_of(color: str) -> bytes:
     file = io.BytesIO()
     picture = Image.new("RGB", (48, 48), "white")
-    picture.paste(colour, (12, 12, 36, 36))
+    picture.paste(color, (12, 12, 36, 36))
     picture.save(file, "PNG")
     return file.getvalue()
 

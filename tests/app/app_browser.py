@@ -88,13 +88,13 @@ class Server:
     def wait_for_part(self, pattern: str) -> int:
         """Wait until a running ingest has stored documents of that name; return how many.
 
-        The catalogue is asked, not the page: what a page shows for a moment can be missed.
+        The catalog is asked, not the page: what a page shows for a moment can be missed.
         """
         uri = f"file:{self._home / 'catalogue.db'}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as catalogue:
+        with closing(sqlite3.connect(uri, uri=True)) as catalog:
 
             def stored() -> int:
-                (count,) = catalogue.execute(
+                (count,) = catalog.execute(
                     "select count(*) from documents where name like ?", (pattern,)
                 ).fetchone()
                 return int(count)
@@ -166,16 +166,16 @@ def draw_pictures(folder: Path) -> None:
     """Three pictures of plain shapes, and a smaller copy of one of them."""
     folder.mkdir(parents=True, exist_ok=True)
     shapes = {"red-circle": "#c02020", "blue-square": "#2040c0", "green-bars": "#208040"}
-    for name, colour in shapes.items():
+    for name, color in shapes.items():
         image = Image.new("RGB", (400, 300), "#f4f1e8")
         pen = ImageDraw.Draw(image)
         if "circle" in name:
-            pen.ellipse((110, 60, 290, 240), fill=colour)
+            pen.ellipse((110, 60, 290, 240), fill=color)
         elif "square" in name:
-            pen.rectangle((60, 40, 200, 180), fill=colour)
+            pen.rectangle((60, 40, 200, 180), fill=color)
         else:
             for left in range(40, 360, 60):
-                pen.rectangle((left, 30 + left // 3, left + 30, 280), fill=colour)
+                pen.rectangle((left, 30 + left // 3, left + 30, 280), fill=color)
         image.save(folder / f"{name}.png")
         if "bars" in name:
             image.resize((300, 225)).save(folder / f"{name}-copy.jpg", quality=70)

@@ -26,13 +26,13 @@ FOLDER = ROOT / "docs" / "screenshots"
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 SENTENCE = "table games during working hours"
 QUESTION = "Are we allowed to play table games during working hours?"
-COLOURS = 128
+COLORS = 128
 
 
 def draw_scenes(folder: Path) -> None:
     """Simple drawings of things that have names: a collection needs pictures to show."""
     folder.mkdir(parents=True)
-    for name, colours in {
+    for name, colors in {
         "sailing boat": ("#bfe3f2", "#2f6f9f", "#f4f4ef", "#a33a2c"),
         "red sailing boat": ("#f6d7b0", "#3b5f78", "#c0392b", "#5a3a22"),
         "mountain lake": ("#d7ecf5", "#4d8fac", "#6b7f6a", "#f5f7f7"),
@@ -42,13 +42,13 @@ def draw_scenes(folder: Path) -> None:
         "tree on a hill": ("#e3f0d9", "#8fb56a", "#5f8a45", "#6b4a2f"),
         "autumn tree": ("#f1e4cf", "#b48a4c", "#c4632b", "#5d4030"),
     }.items():
-        image = Image.new("RGB", (640, 480), colours[0])
-        _draw_scene(ImageDraw.Draw(image), name, colours)
+        image = Image.new("RGB", (640, 480), colors[0])
+        _draw_scene(ImageDraw.Draw(image), name, colors)
         image.save(folder / f"{name.replace(' ', '-')}.png")
 
 
-def _draw_scene(pen: ImageDraw.ImageDraw, name: str, colours: tuple[str, ...]) -> None:
-    _, ground, main, detail = colours
+def _draw_scene(pen: ImageDraw.ImageDraw, name: str, colors: tuple[str, ...]) -> None:
+    _, ground, main, detail = colors
     if "mountain" in name:
         pen.polygon([(0, 350), (210, 90), (400, 350)], fill=main)
         pen.polygon([(250, 350), (450, 140), (640, 350)], fill=main)
@@ -81,7 +81,7 @@ def begin_teaching(library: Library, collection: str) -> None:
 
 
 def keep(page: Any, name: str) -> None:
-    """Store what is seen, with few colours: a small file. Temporary folders are shown as home."""
+    """Store what is seen, with few colors: a small file. Temporary folders are shown as home."""
     page.evaluate(
         """temporary => { const texts = document.createTreeWalker(document.body, 4);
         while (texts.nextNode()) { const node = texts.currentNode;
@@ -89,7 +89,7 @@ def keep(page: Any, name: str) -> None:
         tempfile.gettempdir(),
     )
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(FOLDER / f"{name}.png", optimize=True)
+    image.quantize(COLORS, dither=Image.Dither.NONE).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def ask(page: Any, server: Server) -> Any:

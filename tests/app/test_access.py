@@ -33,7 +33,7 @@ PAGE = {"accept": "text/html"}
 def login(tmp_path: Path) -> Iterator[Login]:
     """The accounts of a home: Ann, who has a password."""
     settings = Settings(home=tmp_path)
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     keys = Keys(catalog)
     keys.create("Ann", scope="read", password=PASSWORD)
     audit = Audit(catalog)
@@ -223,7 +223,7 @@ def test_others_are_let_in_by_accounts_only(tmp_path: Path) -> None:
             serve(Settings(home=tmp_path), address=address, port=1)
     with pytest.raises(UsageError, match="ragcore keys create"):
         serve(Settings(home=tmp_path), address="127.0.0.1", port=1, login=True)
-    catalog = Catalog(Settings(home=tmp_path).catalogue_url)
+    catalog = Catalog(Settings(home=tmp_path).catalog_url)
     Keys(catalog).create("Ann", scope="read", password=PASSWORD)
     check_exposure(Keys(catalog), "0.0.0.0")
     catalog.close()

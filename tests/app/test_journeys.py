@@ -198,10 +198,10 @@ def test_phone_width_and_dark(server: Server, person: Callable[..., Any], scheme
         settle(page)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= PHONE["width"], f"{path} is {wide} pixels wide"
-    colour = page.evaluate(
+    color = page.evaluate(
         "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
     )
-    red = int(colour.split("(")[1].split(",")[0])
+    red = int(color.split("(")[1].split(",")[0])
     assert (red < 80) == (scheme == "dark")
 
 

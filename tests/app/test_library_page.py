@@ -177,13 +177,13 @@ def test_collections_are_made_renamed_and_deleted(page: Page, own_home: Path) ->
 
 
 @pytest.mark.usefixtures("home")
-def test_models_page_tells_device_licences_and_memory(page: Page) -> None:
+def test_models_page_tells_device_licenses_and_memory(page: Page) -> None:
     test = page("models").run()
     assert not test.exception
     assert not test.error
     assert {metric.label for metric in test.metric} >= {"Models run on", "Memory in use"}
-    licences = next(d.value for d in test.dataframe if "Licence" in d.value.columns)
-    assert "minilm-l6-v2" in set(licences["Model"])
+    licenses = next(d.value for d in test.dataframe if "License" in d.value.columns)
+    assert "minilm-l6-v2" in set(licenses["Model"])
     settings = next(d.value for d in test.dataframe if "Setting" in d.value.columns)
     assert "api_rate" in set(settings["Setting"])
 

@@ -117,18 +117,18 @@ def test_a_drawn_scribble_is_followed(server: Server, person: Callable[..., Any]
     assert np.array_equal(again, drawn)
 
 
-def test_colour_regions_are_drawn_with_fill(server: Server, person: Callable[..., Any]) -> None:
+def test_color_regions_are_drawn_with_fill(server: Server, person: Callable[..., Any]) -> None:
     page = person(viewport=PHONE, color_scheme="dark")
     opened(page, f"{server.url}/studio", "Follow a picture")
-    choose(page, "Condition", "Colour regions")
+    choose(page, "Condition", "Color regions")
     page.get_by_role("radio", name="Draw it").click()
     settle(page)
     field = page.get_by_label("Drawing field")
-    page.get_by_role("button", name="Colour #2f6fd0").click()
+    page.get_by_role("button", name="Color #2f6fd0").click()
     page.get_by_label("Width").fill("3")
     ring = [(0.5 + 0.3 * math.cos(a), 0.5 + 0.3 * math.sin(a)) for a in AROUND]
     stroke(page, field, ring)
-    page.get_by_role("button", name="Colour #fcc93c").click()
+    page.get_by_role("button", name="Color #fcc93c").click()
     page.get_by_role("button", name="Fill", exact=True).click()
     stroke(page, field, [(0.5, 0.5), (0.5, 0.5)])
     ((kind, drawn),) = controls(make(page))

@@ -1,4 +1,4 @@
-"""A catalogue on disk, and documents to put into it."""
+"""A catalog on disk, and documents to put into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several threads and processes on one catalogue."""
+"""Several threads and processes on one catalog."""
 
 from __future__ import annotations
 

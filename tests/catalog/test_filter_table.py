@@ -54,7 +54,7 @@ def test_typed_and_string_forms_are_the_same() -> None:
     with pytest.raises(UsageError, match="'3' is neither yes nor no"):
         ragcore.Filter(incomplete="3")
     with pytest.raises(TypeError):
-        ragcore.Filter(colour="red")  # type: ignore[call-arg]
+        ragcore.Filter(color="red")  # type: ignore[call-arg]
 
 
 def test_an_earlier_name_is_accepted_with_one_line(caplog: pytest.LogCaptureFixture) -> None:

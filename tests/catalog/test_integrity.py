@@ -1,4 +1,4 @@
-"""What the doctor finds wrong with a catalogue itself, and mends."""
+"""What the doctor finds wrong with a catalog itself, and mends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ragcore.catalog.models import Collection, Conversation, Document
 from .conftest import make_document
 
 
-def test_a_sound_catalogue(catalog: Catalog, collection: int, text_space: int) -> None:
+def test_a_sound_catalog(catalog: Catalog, collection: int, text_space: int) -> None:
     with catalog.write() as session:
         store_document(session, collection, make_document("/a", ["x"], text_space=text_space))
     assert integrity.check_database(catalog) == []

@@ -1,4 +1,4 @@
-"""What only a database server can do to a catalogue: refuse, be gone, come back."""
+"""What only a database server can do to a catalog: refuse, be gone, come back."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_writers_go_on_after_a_restart(
         assert len(seqs) >= 2 * n
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert any("does not answer" in line and "trying again in" in line for line in said), said
-    assert any("the catalogue is back after" in line for line in said), said
+    assert any("the catalog is back after" in line for line in said), said
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""A catalogue moved between SQLite and PostgreSQL: the same rows, ids and searches."""
+"""A catalog moved between SQLite and PostgreSQL: the same rows, ids and searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ragcore.catalog.conversations import Conversations
 from ragcore.catalog.documents import remove_documents, store_document
 from ragcore.catalog.lexical import QueryWords, check_lexical, search_lexical
 from ragcore.catalog.models import Base, Document, Passage
-from ragcore.catalog.transfer import copy_catalogue
+from ragcore.catalog.transfer import copy_catalog
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import CancelToken
 
@@ -22,7 +22,7 @@ from .conftest import make_document
 
 @pytest.fixture
 def full(catalog: Catalog, collection: int, text_space: int, image_space: int) -> Catalog:
-    """A catalogue with a bit of everything; the newest ids are gone again."""
+    """A catalog with a bit of everything; the newest ids are gone again."""
     for n in range(5):
         document = make_document(
             f"/{n}.txt",
@@ -42,7 +42,7 @@ def full(catalog: Catalog, collection: int, text_space: int, image_space: int) -
 
 @pytest.fixture
 def other(full: Catalog, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Catalog]:
-    """An empty catalogue in the other kind of database."""
+    """An empty catalog in the other kind of database."""
     if full.engine.dialect.name == "sqlite":
         opened = Catalog(request.getfixturevalue("postgres_url"))
     else:
@@ -64,7 +64,7 @@ def everything(catalog: Catalog) -> dict[str, list[tuple[object, ...]]]:
 
 def test_everything_comes_along(full: Catalog, other: Catalog, collection: int) -> None:
     before = everything(full)
-    done = copy_catalogue(full, other)
+    done = copy_catalog(full, other)
     assert everything(other) == before == everything(full)
     assert done.rows == {name: len(rows) for name, rows in before.items()}
     assert done.rows["passages"] == 8
@@ -79,7 +79,7 @@ def test_everything_comes_along(full: Catalog, other: Catalog, collection: int) 
 
 def test_there_and_back_is_the_same(full: Catalog, other: Catalog, tmp_path: Path) -> None:
     third = Catalog(f"sqlite:///{tmp_path / 'third.db'}")
-    there, back = copy_catalogue(full, other), copy_catalogue(other, third)
+    there, back = copy_catalog(full, other), copy_catalog(other, third)
     assert (there.rows, there.text_sha256) == (back.rows, back.text_sha256)
     assert everything(third) == everything(full)
     third.close()
@@ -88,7 +88,7 @@ def test_there_and_back_is_the_same(full: Catalog, other: Catalog, tmp_path: Pat
 def test_ids_that_were_given_are_not_given_again(
     full: Catalog, other: Catalog, collection: int
 ) -> None:
-    copy_catalogue(full, other)
+    copy_catalog(full, other)
     new = make_document("/new.txt", ["new"], pictures=1)
     ids = []
     for catalog in (full, other):
@@ -104,9 +104,9 @@ def test_a_full_target_is_refused_and_left_as_it_is(full: Catalog, other: Catalo
     other.create_collection("mine")
     before = everything(other)
     with pytest.raises(UsageError, match="holds a library already"):
-        copy_catalogue(full, other)
+        copy_catalog(full, other)
     with pytest.raises(UsageError, match="in already"):
-        copy_catalogue(full, full)
+        copy_catalog(full, full)
     assert everything(other) == before
 
 
@@ -115,7 +115,7 @@ def test_nothing_is_left_of_a_cancelled_or_wrong_copy(
 ) -> None:
     cancel = CancelToken()
     with pytest.raises(Cancelled):
-        copy_catalogue(full, other, progress=lambda _: cancel.cancel(), cancel=cancel)
+        copy_catalog(full, other, progress=lambda _: cancel.cancel(), cancel=cancel)
     from ragcore.catalog import transfer
 
     honest = transfer._copy
@@ -130,5 +130,5 @@ def test_nothing_is_left_of_a_cancelled_or_wrong_copy(
 
     monkeypatch.setattr(transfer, "_copy", careless)
     with pytest.raises(RagcoreError, match="differs from the original"):
-        copy_catalogue(full, other)
+        copy_catalog(full, other)
     assert not any(everything(other).values())

@@ -229,7 +229,7 @@ def test_models_are_listed(run: Run) -> None:
     assert {"starter", "standard", "large"} <= set(listed["profiles"])
     by_name = {row["name"]: row for row in listed["weights"]}
     assert by_name["minilm-l6-v2"]["state"] == "ready"
-    assert all(row["licence"] for row in listed["weights"])
+    assert all(row["license"] for row in listed["weights"])
     assert "minilm-l6-v2" in run("models", "list").out
 
 

@@ -32,7 +32,7 @@ def test_there_and_back(run: Run, home: Path, postgres_url: str) -> None:
     moved = run("move", "--database", postgres_url, "--json")
     assert moved.code == 0, moved.err
     assert moved.json["left"] == [f"sqlite:///{home / 'catalogue.db'}"]
-    assert moved.json["catalogue"]["rows"]["passages"] == 3
+    assert moved.json["catalog"]["rows"]["passages"] == 3
     settings = home / "settings.toml"
     assert postgres_url in settings.read_text()
     assert settings.stat().st_mode & 0o077 == 0
@@ -41,7 +41,7 @@ def test_there_and_back(run: Run, home: Path, postgres_url: str) -> None:
     back = run("move", "--database", "sqlite", "--json")
     assert back.code == 0, back.err
     assert back.json["database"] == f"sqlite:///{home / 'catalogue.db'}"
-    assert back.json["catalogue"]["text_sha256"] == moved.json["catalogue"]["text_sha256"]
+    assert back.json["catalog"]["text_sha256"] == moved.json["catalog"]["text_sha256"]
     assert names(run) == before
     assert "later" in run("collections").out
     assert len(list(home.glob("catalogue.db.before-*"))) >= 1, "the first one is kept"

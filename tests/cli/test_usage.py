@@ -99,8 +99,8 @@ def test_wrong_settings_are_one_line(
 def test_unknown_setting_in_the_file_is_one_line(run: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "settings.toml").write_text('colour = "red"\n')
-    assert "no setting 'colour'" in run("collections").complaint
+    (home / "settings.toml").write_text('color = "red"\n')
+    assert "no setting 'color'" in run("collections").complaint
     (home / "settings.toml").write_text("ocr = = off\n")
     assert run("collections").code == 2
 
@@ -114,7 +114,7 @@ def test_path_outside_the_allowed_folders(
     assert "outside the allowed folders" in outcome.complaint
 
 
-def test_damaged_catalogue_is_one_line(run: Run, tmp_path: Path) -> None:
+def test_damaged_catalog_is_one_line(run: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "catalogue.db").write_bytes(b"not a database at all" * 1000)

@@ -1,4 +1,4 @@
-"""Icons drawn by the test itself: coloured shapes with names, in the layout of the real ones."""
+"""Icons drawn by the test itself: colored shapes with names, in the layout of the real ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
+COLORS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
 SHAPES = ("square", "circle", "triangle", "bar")
 
 
@@ -17,12 +17,12 @@ def draw_icons(folder: Path, *, styles: tuple[str, ...] = ("flat", "line", "bold
     folder.mkdir(parents=True, exist_ok=True)
     for width, style in enumerate(styles):
         pictures, lines = [], []
-        for number, (colour, shape) in enumerate((c, s) for c in COLOURS for s in SHAPES):
-            pictures.append(_drawn(COLOURS[colour], shape, width))
+        for number, (color, shape) in enumerate((c, s) for c in COLORS for s in SHAPES):
+            pictures.append(_drawn(COLORS[color], shape, width))
             row = {
                 "codepoints": [f"{number:04X}"],
-                "name": f"{colour} {shape}",
-                "tags": [colour, shape, "icon"],
+                "name": f"{color} {shape}",
+                "tags": [color, shape, "icon"],
                 "group": "round things" if shape == "circle" else "straight things",
                 "subgroup": f"{shape}s",
                 "style": style,
@@ -33,10 +33,10 @@ def draw_icons(folder: Path, *, styles: tuple[str, ...] = ("flat", "line", "bold
     return folder
 
 
-def _drawn(colour: tuple[int, int, int], shape: str, width: int) -> np.ndarray:
+def _drawn(color: tuple[int, int, int], shape: str, width: int) -> np.ndarray:
     picture = Image.new("RGB", (32, 32), "white")
     pen = ImageDraw.Draw(picture)
-    how = {"fill": colour if width != 1 else "white", "outline": colour, "width": width + 1}
+    how = {"fill": color if width != 1 else "white", "outline": color, "width": width + 1}
     if shape == "square":
         pen.rectangle((6, 6, 26, 26), **how)  # type: ignore[arg-type]
     elif shape == "circle":

@@ -33,7 +33,7 @@ def scene() -> np.ndarray:
 def test_five_stages_end_where_opencv_does(scene: np.ndarray) -> None:
     stages = canny_stages(scene)
     assert [stage.title for stage in stages] == [
-        "Grey and blurred", "Gradient", "Non-maximum suppression", "Double threshold",
+        "Gray and blurred", "Gradient", "Non-maximum suppression", "Double threshold",
         "Hysteresis",
     ]  # fmt: skip
     last = np.repeat(stages[-1].picture[..., None], 3, axis=2)

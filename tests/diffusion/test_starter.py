@@ -43,15 +43,15 @@ def test_it_is_small_and_in_half_precision() -> None:
 
 
 @pytest.mark.full
-def test_words_decide_the_colour(maker: Imaginer) -> None:
-    def colour(prompt: str) -> np.ndarray:
+def test_words_decide_the_color(maker: Imaginer) -> None:
+    def color(prompt: str) -> np.ndarray:
         made = maker.imagine(
             ImagineRequest(prompt=prompt, style="twemoji", seed=0, count=4, steps=12, scale=6.0)
         )
         stack = np.stack([pixels(picture.png) for picture in made.pictures])
         return np.asarray(stack[stack.min(axis=-1) < 200].mean(axis=0))
 
-    red, blue = colour("red heart"), colour("blue heart")
+    red, blue = color("red heart"), color("blue heart")
     assert red[0] > red[2] + 60
     assert blue[2] - blue[0] > red[2] - red[0] + 40
 

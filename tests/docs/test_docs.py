@@ -134,7 +134,7 @@ def test_settings_page_is_the_settings() -> None:
             assert default == (f"`{value}`" if value != "" else "empty"), name
 
 
-def test_catalogue_page_names_every_table() -> None:
+def test_catalog_page_names_every_table() -> None:
     text = (ROOT / "docs" / "catalog.md").read_text("utf-8")
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.M)
     assert {name for row in rows for name in re.findall(r"\w+", row)} == set(Base.metadata.tables)

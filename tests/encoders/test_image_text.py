@@ -85,8 +85,8 @@ def test_openvino_gives_the_vectors_of_torch(folder: Path, tmp_path: Path) -> No
 
 def test_other_modes_and_nothing_at_all(folder: Path, settings: Settings) -> None:
     encoder = OpenClipEncoder(f"local:{folder}", settings=settings, backend="torch")
-    grey = pictures(1)[0].convert("L")
-    vectors = encoder.encode_images([grey, grey.convert("RGB"), grey.convert("RGBA")])
+    gray = pictures(1)[0].convert("L")
+    vectors = encoder.encode_images([gray, gray.convert("RGB"), gray.convert("RGBA")])
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
     assert encoder.encode_images([]).shape == (0, 24)
     assert encoder.encode_texts([]).shape == (0, 24)

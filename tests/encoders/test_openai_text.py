@@ -18,7 +18,7 @@ MOST = 200  # characters that the server below takes
 
 
 def embeds(handler: Handler) -> None:
-    """Vectors by the letters of the texts, in reversed order, and not normalised."""
+    """Vectors by the letters of the texts, in reversed order, and not normalized."""
     body = handler.body
     if any(len(text) > MOST for text in body["input"]):
         return refuse(400, "This model's maximum context length is 50 tokens")(handler)

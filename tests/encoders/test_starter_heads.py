@@ -83,11 +83,11 @@ def test_turning_keeps_the_cosines_of_what_lies_in_few_dimensions() -> None:
 
 
 @pytest.mark.full
-def test_centring_takes_off_what_pictures_have_in_common(solved: LoadedClip) -> None:
+def test_centering_takes_off_what_pictures_have_in_common(solved: LoadedClip) -> None:
     image_head = starter_heads.ImageHead()
     given, _ = starter_clip.heads(solved.model)
     image_head.load_state_dict(given.state_dict())
     features = torch.rand(50, starter_heads.FEATURES, generator=torch.Generator().manual_seed(2))
-    starter_heads.centre(image_head, features)
+    starter_heads.center(image_head, features)
     left = image_head.activations(features) - image_head.usual
     assert left.mean(0).abs().max() < 1e-5

@@ -19,7 +19,7 @@ from ragcore.settings import Settings
 
 from ..shared_models import models_of
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
+COLORS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 
 
 def write_set(folder: Path, listing: str, rows: list[dict[str, object]], archive: str) -> Path:
@@ -31,7 +31,7 @@ def write_set(folder: Path, listing: str, rows: list[dict[str, object]], archive
             if "missing" in str(row.get("file", "missing")):
                 continue
             image = folder / "one.png"
-            Image.new("RGB", (40, 30), COLOURS["red"]).save(image)
+            Image.new("RGB", (40, 30), COLORS["red"]).save(image)
             pictures.write(image, str(row["file"]))
             image.unlink()
     return folder
@@ -78,7 +78,7 @@ def test_label_recall_and_top_k() -> None:
     assert top_k(chances, [0, 1]) == {"zeroshot@1": 0.5, "zeroshot@5": 1.0}
 
 
-def test_layouts_are_recognised(tmp_path: Path) -> None:
+def test_layouts_are_recognized(tmp_path: Path) -> None:
     captions = write_set(tmp_path / "c", "test.jsonl", [{"file": "a.png"}], "test.zip")
     assert detect(captions) == ("captions", captions / "test.jsonl")
     labels = write_set(tmp_path / "l", "labels.jsonl", [{"file": "a.png"}], "images.zip")
@@ -137,12 +137,12 @@ def test_a_small_captioned_set_with_the_starter_model(
     tmp_path: Path,
     starter_weights,
 ) -> None:
-    """Plain colours: the numbers are those of the layout, not of quality."""
+    """Plain colors: the numbers are those of the layout, not of quality."""
     folder = tmp_path / "set"
     folder.mkdir()
     rows = []
-    for name, colour in COLOURS.items():
-        Image.new("RGB", (60, 60), colour).save(folder / f"{name}.png")
+    for name, color in COLORS.items():
+        Image.new("RGB", (60, 60), color).save(folder / f"{name}.png")
         rows.append({"file": f"{name}.png", "captions": [name, f"a {name} surface"]})
     (folder / "captions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     result = evaluate_images(folder, models=models_of())

@@ -8,7 +8,7 @@ import pytest
 
 from ragcore.errors import UsageError
 from ragcore.evals.qa import Outcome, Question, cause, evaluate_qa, read_questions, score
-from ragcore.evals.qa_scores import cited, exact_match, normalised, token_f1, without_citations
+from ragcore.evals.qa_scores import cited, exact_match, normalized, token_f1, without_citations
 from ragcore.settings import Settings
 from ragcore.types import Answer, Citation, Hit, Progress
 
@@ -40,7 +40,7 @@ def test_scores_by_hand(prediction: str, answers: list[str], em: float, f1: floa
 def test_marks_are_no_part_of_the_answer() -> None:
     assert without_citations("Nine [2]. At noon [1, 3].") == "Nine. At noon."
     assert cited("Nine [2]. At noon [1, 3][2].") == [2, 1, 3]
-    assert normalised("The Cat's  hat!") == "cats hat"
+    assert normalized("The Cat's  hat!") == "cats hat"
 
 
 @pytest.mark.full

@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def catalog(settings: Settings) -> Iterator[Catalog]:
-    opened = Catalog(settings.catalogue_url)
+    opened = Catalog(settings.catalog_url)
     yield opened
     opened.close()
 
@@ -111,7 +111,7 @@ import threading
 from ragcore.catalog import Catalog
 from ragcore.ingest.jobs import Jobs
 never = threading.Event()
-catalog = Catalog({settings.catalogue_url!r})
+catalog = Catalog({settings.catalog_url!r})
 Jobs(catalog).start("ingest", "papers", {{"paths": []}}, lambda p, c: never.wait())
 print("started", flush=True)
 never.wait()

@@ -51,7 +51,7 @@ def test_umlauts_and_broken_words() -> None:
         "in der großen Halle, auch sonn-",
         "tags bis elf Uhr.",
     ]
-    text = ocr.blocks_text(ocr.page_blocks(ocr.recognise(page([lines]))))
+    text = ocr.blocks_text(ocr.page_blocks(ocr.recognize(page([lines]))))
     assert " ".join(text.split()) == (
         "Das Frühstück ist für alle Gäste in der großen Halle, auch sonntags bis elf Uhr."
     )
@@ -60,7 +60,7 @@ def test_umlauts_and_broken_words() -> None:
 def test_two_columns_are_read_in_order() -> None:
     left = [f"Left line {n} speaks of harbours" for n in range(6)]
     right = [f"Right line {n} speaks of pilots" for n in range(6)]
-    text = ocr.blocks_text(ocr.page_blocks(ocr.recognise(page([left, right]))))
+    text = ocr.blocks_text(ocr.page_blocks(ocr.recognize(page([left, right]))))
     places = [text.index(line[:11]) for line in [*left, *right]]
     assert places == sorted(places)
 
@@ -69,7 +69,7 @@ def test_small_pictures_are_enlarged_and_large_ones_reduced() -> None:
     small = sign("Pier 14", size=60).resize((213, 160))
     assert "Pier 14" in ocr.text_in_picture(small, options=ReadOptions(ocr="always"))
     large = sign("Pier 14", size=60).resize((4000, 3000))
-    [found] = ocr.recognise(large)
+    [found] = ocr.recognize(large)
     assert found.text == "Pier 14"
     assert 150 < found.left < found.right < 2500  # in the large picture's pixels
 

@@ -23,7 +23,7 @@ from .ingest_samples import PROSE, encoded, sign, write_pdf, write_scan
 
 @dataclass
 class Row:
-    """A catalogue's page, as far as the view asks."""
+    """A catalog's page, as far as the view asks."""
 
     number: int
     start: int
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass
 class Entry:
-    """A catalogue's document, as far as the view asks."""
+    """A catalog's document, as far as the view asks."""
 
     path: str
     media_type: str

@@ -74,12 +74,12 @@ def test_orientation_is_undone(orientation: int) -> None:
 
 
 def test_deep_and_odd_modes() -> None:
-    grey = drawing().convert("L")
-    wide = np.asarray(grey, dtype=np.uint16) * 257
-    assert difference(grey.convert("RGB"), load_picture(encoded(Image.fromarray(wide)))) < 1
-    unit = np.asarray(grey, dtype=np.float32) / 255
+    gray = drawing().convert("L")
+    wide = np.asarray(gray, dtype=np.uint16) * 257
+    assert difference(gray.convert("RGB"), load_picture(encoded(Image.fromarray(wide)))) < 1
+    unit = np.asarray(gray, dtype=np.float32) / 255
     loaded = load_picture(encoded(Image.fromarray(unit), "TIFF"))
-    assert difference(grey.convert("RGB"), loaded) < 1
+    assert difference(gray.convert("RGB"), loaded) < 1
     cmyk = load_picture(encoded(drawing().convert("CMYK"), "JPEG", quality=95))
     assert difference(drawing(), cmyk) < 8
     for mode in ("1", "P", "L", "LA"):

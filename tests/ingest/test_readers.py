@@ -83,7 +83,7 @@ def test_locked_pdf(tmp_path: Path) -> None:
     assert document.metadata["author"] == "The harbour office"
 
 
-def test_scanned_pdf_is_recognised(tmp_path: Path) -> None:
+def test_scanned_pdf_is_recognized(tmp_path: Path) -> None:
     path = write_scan(tmp_path / "scan.pdf")
     document = read(path)
     assert document.pages[0].ocr

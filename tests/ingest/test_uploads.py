@@ -15,7 +15,7 @@ from ragcore.settings import Settings
 
 @pytest.fixture
 def uploads(settings: Settings) -> Uploads:
-    return Uploads(Catalog(settings.catalogue_url), settings)
+    return Uploads(Catalog(settings.catalog_url), settings)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_files_of_one_name_do_not_replace_each_other(uploads: Uploads) -> None:
 
 def test_too_large_is_refused(settings: Settings) -> None:
     small = settings.model_copy(update={"ui_upload_mb": 1})
-    uploads = Uploads(Catalog(small.catalogue_url), small)
+    uploads = Uploads(Catalog(small.catalog_url), small)
     with pytest.raises(UsageError, match="larger than 1 MiB"):
         uploads.save("papers", [("big.txt", io.BytesIO(b"x" * (2**20 + 1)))])
 

@@ -1,4 +1,4 @@
-"""A catalogue with damaged pages: what can be read is named, and saved into a new home."""
+"""A catalog with damaged pages: what can be read is named, and saved into a new home."""
 
 from __future__ import annotations
 

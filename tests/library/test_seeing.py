@@ -25,7 +25,7 @@ from ragcore.weights import WeightStore
 from ..picture_models import save_projector, save_small_llm
 from ..tuning.clip_samples import draw
 
-COLOURS = ("red", "green", "blue")
+COLORS = ("red", "green", "blue")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def home(profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for colour in COLOURS:
-        draw(colour, "circle", 1).resize((96, 96)).save(folder / f"{colour}.png")
+    for color in COLORS:
+        draw(color, "circle", 1).resize((96, 96)).save(folder / f"{color}.png")
     draw("white", "bar", 1).resize((24, 24)).save(folder / "icon.png")
     return folder
 
@@ -141,7 +141,7 @@ def test_a_stopped_run_keeps_what_it_wrote_and_goes_on(library: Library, tmp_pat
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(12):
-        picture = draw(COLOURS[number % 3], "square", number % 3).resize((80, 80 + number))
+        picture = draw(COLORS[number % 3], "square", number % 3).resize((80, 80 + number))
         picture.save(folder / f"{number}.png")
     library.ingest([folder])
     (folder / "3.png").unlink()

@@ -22,8 +22,8 @@ from tests.tuning.classifier_samples import draw_classes, recipe, save_timm
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, starter_weights: object) -> Path:
-    """A home with 24 drawn pictures of three colours and a text, by tiny models; the
-    colours are taught on five pictures each."""
+    """A home with 24 drawn pictures of three colors and a text, by tiny models; the
+    colors are taught on five pictures each."""
     root = tmp_path_factory.mktemp("teaching")
     draw_classes(root / "files")
     (root / "files" / "note.txt").write_text("A heron waits at the weir.\n", "utf-8")
@@ -42,17 +42,17 @@ def library(filled: Path, tmp_path: Path) -> Iterator[Library]:
         yield library
 
 
-def colours(library: Library) -> dict[int, str]:
+def colors(library: Library) -> dict[int, str]:
     return {
         info.id: Path(info.path).parent.name for info in library.images.list("shapes", limit=100)
     }
 
 
 def teach(library: Library, each: int = 5) -> None:
-    """Label `each` pictures of every colour, and train."""
+    """Label `each` pictures of every color, and train."""
     library.labels.set_classes("colour", "image", ["red", "green", "blue"], collection="shapes")
     for name in ("red", "green", "blue"):
-        items = [item for item, colour in colours(library).items() if colour == name][:each]
+        items = [item for item, color in colors(library).items() if color == name][:each]
         library.labels.give("colour", "image", items, name, collection="shapes")
     job = library.jobs.wait(library.jobs.start_training("colour", collection="shapes"), 300)
     assert job.state == "done", job.error
@@ -62,13 +62,13 @@ def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) ->
     card = library.classifiers.get("colour")
     assert card.labels == ("blue", "green", "red")
     assert card.space == library.documents.indexes("shapes")[1]["space"]
-    assert "unknown" in card.licence
+    assert "unknown" in card.license
     report = library.classifiers.classify("colour", collection="shapes")
-    assert report.from_catalogue
+    assert report.from_catalog
     assert report.labelled == 24
-    truth = colours(library)
+    truth = colors(library)
     told = library.labels.of("image", list(truth))
-    right = [told[item][0].label == colour for item, colour in truth.items()]
+    right = [told[item][0].label == color for item, color in truth.items()]
     assert sum(right) >= 22
     assert (
         library.classifiers.classify("colour", collection="shapes").labelled == 0
@@ -167,14 +167,14 @@ def test_what_to_label_next_is_of_what_is_not_labelled(library: Library) -> None
 def test_classes_are_checked_and_forgotten(library: Library) -> None:
     make = library.labels.set_classes
     make("colour", "image", ["red", "green"], collection="shapes")
-    library.labels.give("colour", "image", list(colours(library)), None, collection="shapes")
+    library.labels.give("colour", "image", list(colors(library)), None, collection="shapes")
     with pytest.raises(UsageError, match="there is already a class 'red'"):
         make("colour", "image", ["red", " RED "], collection="shapes")
     with pytest.raises(UsageError, match="is about images"):
         make("colour", "passage", ["red", "green"], collection="shapes")
     with pytest.raises(UsageError, match="cannot name a classifier"):
-        make("../colour", "image", ["red", "green"], collection="shapes")
-    items = list(colours(library))[:3]
+        make("../color", "image", ["red", "green"], collection="shapes")
+    items = list(colors(library))[:3]
     library.labels.give("colour", "image", items[:2], "red", collection="shapes")
     library.labels.give("colour", "image", items[2:], "green", collection="shapes")
     make("colour", "image", ["green", "blue"], collection="shapes")

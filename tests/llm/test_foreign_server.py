@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.full
 
-ASK = [Message("system", "You are brief."), Message("user", "Name three colours.")]
+ASK = [Message("system", "You are brief."), Message("user", "Name three colors.")]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ragcore.llm.transformers_llm import TransformersLLM
 from ragcore.models import Constraint, Sampling
 from ragcore.types import CancelToken, Message
 
-ASK = [Message("user", "Name three colours.")]
+ASK = [Message("user", "Name three colors.")]
 
 
 class Server(ThreadingHTTPServer):

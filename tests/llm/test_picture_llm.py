@@ -81,7 +81,7 @@ def test_text_questions_stay_what_they_were(base: Path, folder: Path, exact: Set
         f'[picture_llm]\nweights = "local:{folder}"\nkind = "projector"\n'
     )
     settings = exact.model_copy(update={"profile": str(profile)})
-    ask, few = [Message("user", "Name a colour.")], Sampling(max_tokens=8)
+    ask, few = [Message("user", "Name a color.")], Sampling(max_tokens=8)
     models = Models(settings)
     text = models.llm()
     before = "".join(text.stream(ask, few))

@@ -16,7 +16,7 @@ from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 from tests.waiting import wait_until
 
-ASK = [Message("user", "Name three colours and say where each is found in nature.")]
+ASK = [Message("user", "Name three colors and say where each is found in nature.")]
 LONG = [Message("system", "word " * 300), *ASK]
 
 

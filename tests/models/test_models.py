@@ -77,7 +77,7 @@ def test_a_whole_profile_of_hub_and_local_models(standard_like: Settings) -> Non
     assert encoder.encode(["the red ship", "tax law"]).shape == (2, 32)
     pictures = models.image_text_encoder()
     assert pictures.space.dimension == 32
-    vectors = pictures.encode_images([Image.new("RGB", (40, 30), colour) for colour in ("red", 0)])
+    vectors = pictures.encode_images([Image.new("RGB", (40, 30), color) for color in ("red", 0)])
     assert vectors.shape == (2, 32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert pictures.encode_texts(["a red picture"]).shape == (1, 32)

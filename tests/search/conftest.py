@@ -12,7 +12,7 @@ import pytest
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
-from ragcore.catalog.transfer import copy_catalogue
+from ragcore.catalog.transfer import copy_catalog
 from ragcore.models import TextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
@@ -97,9 +97,9 @@ def store_document_of(
 
 @pytest.fixture(scope="session")
 def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalogue with its schema: copying it is quicker than migrating anew."""
+    """A catalog with its schema: copying it is quicker than migrating anew."""
     home = tmp_path_factory.mktemp("empty")
-    Catalog(Settings(home=home).catalogue_url).close()
+    Catalog(Settings(home=home).catalog_url).close()
     return home
 
 
@@ -109,7 +109,7 @@ def _full_home(
 ) -> tuple[Path, dict[str, int]]:
     home = tmp_path_factory.mktemp("full") / "home"
     shutil.copytree(_empty_home, home)
-    catalog = Catalog(Settings(home=home).catalogue_url)
+    catalog = Catalog(Settings(home=home).catalog_url)
     ids = {
         path: store_document_of(catalog, encoder, path, passages, size=1000 * (n + 1))
         for n, (path, passages) in enumerate(TEXTS.items())
@@ -132,9 +132,9 @@ def _home(request: pytest.FixtureRequest, settings: Settings, _empty_home: Path)
 def _full_database(_full_home: tuple[Path, dict[str, int]], postgres_server: PostgresServer) -> str:
     """The same library in PostgreSQL, with the same ids."""
     name = postgres_server.create()
-    source = Catalog(Settings(home=_full_home[0]).catalogue_url)
+    source = Catalog(Settings(home=_full_home[0]).catalog_url)
     target = Catalog(postgres_server.url(name))
-    copy_catalogue(source, target)
+    copy_catalog(source, target)
     source.close()
     target.close()
     return name
@@ -144,18 +144,16 @@ BOTH = ("test_engine",)  # modules that run in both databases
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "_catalogue_url" in metafunc.fixturenames:
+    if "_catalog_url" in metafunc.fixturenames:
         both = metafunc.module.__name__.rpartition(".")[2] in BOTH
         kinds = ["sqlite", "postgresql"] if both else ["sqlite"]
-        metafunc.parametrize("_catalogue_url", kinds, indirect=True)
+        metafunc.parametrize("_catalog_url", kinds, indirect=True)
 
 
 @pytest.fixture
-def _catalogue_url(
-    request: pytest.FixtureRequest, settings: Settings, _home: Path
-) -> Iterator[str]:
+def _catalog_url(request: pytest.FixtureRequest, settings: Settings, _home: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        yield settings.catalogue_url
+        yield settings.catalog_url
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     template = "_full_database" if "library" in request.fixturenames else "_postgres_template"
@@ -165,8 +163,8 @@ def _catalogue_url(
 
 
 @pytest.fixture
-def catalog(_catalogue_url: str) -> Iterator[Catalog]:
-    catalog = Catalog(_catalogue_url)
+def catalog(_catalog_url: str) -> Iterator[Catalog]:
+    catalog = Catalog(_catalog_url)
     yield catalog
     catalog.close()
 

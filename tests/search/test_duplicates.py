@@ -68,7 +68,7 @@ def add(catalog: Catalog, images: list[Pillow.Image], sha256: str = "") -> list[
 def test_identical_and_similar_are_found_and_others_left(catalog: Catalog) -> None:
     one, two, three, four = (picture(seed) for seed in range(4))
     mirrored = two.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
-    plain = [Pillow.new("RGB", (99, 99), colour) for colour in ("white", "#fdfdfd", "black")]
+    plain = [Pillow.new("RGB", (99, 99), color) for color in ("white", "#fdfdfd", "black")]
     ids = add(catalog, [one, two, one, mirrored, three, reencoded(three), four, *plain])
     groups = Duplicates(catalog).pictures("photos")
     assert {group.image_ids for group in groups} == {

@@ -22,7 +22,7 @@ QUESTIONS = ("table football in the lounge", "why does the wing lose lift", "ene
 def hits(home: Path, encoder: TextEncoder) -> list[list[tuple[int, float]]]:
     """What searches find by the settings that are written down."""
     settings = Settings(home=home)
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     stores = Stores(catalog, settings)
     engine = SearchEngine(catalog, stores, settings, models=models_of(Settings(threads=2)))
     queries = [SearchQuery(text=text, kind="passages", cutoff=0) for text in QUESTIONS]
@@ -67,8 +67,8 @@ def test_database_and_vectors_at_once(
     before = hits(settings.home, encoder)
     other = f"sqlite:///{settings.home / 'other.db'}"
     moved = move_library(settings, database=other, vectors="there.db")
-    assert moved.catalogue is not None
-    assert moved.catalogue.rows["passages"] == 9
+    assert moved.catalog is not None
+    assert moved.catalog.rows["passages"] == 9
     assert len(moved.left) == 2
     assert Settings(home=settings.home).database_url == other
     assert hits(settings.home, encoder) == before

@@ -21,8 +21,8 @@ def scene(seed: int) -> Image.Image:
     for _ in range(60):
         x, y = int(dice.integers(0, 460)), int(dice.integers(0, 340))
         w, h = (int(v) for v in dice.integers(6, 70, 2))
-        colour = tuple(int(v) for v in dice.integers(0, 255, 3))
-        (pen.ellipse if dice.random() < 0.5 else pen.rectangle)((x, y, x + w, y + h), fill=colour)
+        color = tuple(int(v) for v in dice.integers(0, 255, 3))
+        (pen.ellipse if dice.random() < 0.5 else pen.rectangle)((x, y, x + w, y + h), fill=color)
     return image
 
 
@@ -104,11 +104,11 @@ def test_nothing_is_verified_for_a_picture_that_is_not_there(candidates: list[Ca
 
 
 def test_flat_pictures_match_only_by_their_hash() -> None:
-    grey = Image.new("RGB", (64, 64), "gray")
-    other = Candidate(1, 0.99, thumbnail(grey), b"\x12" * 16)
-    assert not SamePicture().rank(grey, [other])[0].verified
-    assert SamePicture().rank(grey, [other], hashes=[b"\x12" * 16])[0].verified
-    assert not SamePicture().rank(grey, [other], hashes=[b"\x9e" * 16])[0].verified
+    gray = Image.new("RGB", (64, 64), "gray")
+    other = Candidate(1, 0.99, thumbnail(gray), b"\x12" * 16)
+    assert not SamePicture().rank(gray, [other])[0].verified
+    assert SamePicture().rank(gray, [other], hashes=[b"\x12" * 16])[0].verified
+    assert not SamePicture().rank(gray, [other], hashes=[b"\x9e" * 16])[0].verified
 
 
 def test_broken_thumbnails_and_empty_lists() -> None:

@@ -9,9 +9,9 @@ from ragcore.search.projection import LANDMARKS, lay_out
 
 def clusters(n: int, groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(groups, 64))
+    centers = rng.normal(size=(groups, 64))
     labels = rng.integers(0, groups, n)
-    vectors = centres[labels] + 0.25 * rng.normal(size=(n, 64))
+    vectors = centers[labels] + 0.25 * rng.normal(size=(n, 64))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), labels
 
 

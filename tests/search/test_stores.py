@@ -1,4 +1,4 @@
-"""Vector stores keep in step with the catalogue, whatever happens to their files."""
+"""Vector stores keep in step with the catalog, whatever happens to their files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder_of(stores: Stores, space: SpaceRow) -> Path:
     return stores.backend.folder(stores.key(1, space))
 
 
-def test_follows_the_catalogue(
+def test_follows_the_catalog(
     stores: Stores,
     catalog: Catalog,
     space: SpaceRow,
@@ -88,10 +88,10 @@ def test_damaged_index_is_made_anew(
     again.close()
 
 
-def test_index_of_another_catalogue(
+def test_index_of_another_catalog(
     stores: Stores, catalog: Catalog, space: SpaceRow, settings: Settings
 ) -> None:
-    """A catalogue put back from a backup is behind its index."""
+    """A catalog put back from a backup is behind its index."""
     store = stores.get(1, space)
     store.add(np.array([10**6]), np.eye(1, space.dimension, dtype=np.float32))
     store.save("999999")
@@ -126,7 +126,7 @@ def several_processes(home: Path, vectors: str, token: str) -> None:
         from ragcore.settings import Settings
         home, vectors, token, first = *sys.argv[1:4], int(sys.argv[4])
         settings = Settings(home=home, vectors=vectors, vectors_token=token)
-        catalog, rng = Catalog(settings.catalogue_url), np.random.default_rng(first)
+        catalog, rng = Catalog(settings.catalog_url), np.random.default_rng(first)
         stores, space = Stores(catalog, settings), catalog.active_space(1, "text")
         for n in range(12):
             if first:

@@ -75,7 +75,7 @@ def test_one_brings_it_up_to_date_for_all(
     assert other.get(1, space).search(unit(2, space.dimension, 0), 1)[1].tolist() == [[901], [902]]
 
 
-def test_index_that_was_lost_or_is_of_another_catalogue(
+def test_index_that_was_lost_or_is_of_another_catalog(
     lite: tuple[Stores, Stores], catalog: Catalog, space: SpaceRow
 ) -> None:
     one, other = lite

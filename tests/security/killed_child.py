@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ragcore.backup import backup, restore
 from ragcore.catalog import Catalog
-from ragcore.catalog.transfer import copy_catalogue
+from ragcore.catalog.transfer import copy_catalog
 from ragcore.library import Library
 from ragcore.private_files import private_process
 from ragcore.settings import Settings
@@ -56,12 +56,12 @@ def reembed(settings: Settings, folder: Path) -> None:
 
 
 def move(settings: Settings, folder: Path) -> None:
-    source = Catalog(settings.catalogue_url)
+    source = Catalog(settings.catalog_url)
     tell("go")
     for number in range(100_000):
         path = folder / f"moved-{START}-{number}.db"
         target = Catalog(f"sqlite:///{path}")
-        copy_catalogue(source, target)
+        copy_catalog(source, target)
         target.close()
         tell(f"stored {path}")
 

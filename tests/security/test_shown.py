@@ -124,8 +124,8 @@ def test_secrets_of_the_settings_are_shown_nowhere(
     secrets = ("Xq7-database", "Xq7-vectors")
     key = f"rc_{'k' * 43}"
     with pytest.raises(RagcoreError) as refused:
-        make_engine(settings.catalogue_url)
-    driver = RagcoreError(f"driver: {settings.catalogue_url} {settings.vectors_token} {key}")
+        make_engine(settings.catalog_url)
+    driver = RagcoreError(f"driver: {settings.catalog_url} {settings.vectors_token} {key}")
     echo(f"lost: {settings.database_url} {key}", err=True)
     record = logging.LogRecord(
         "ragcore", logging.ERROR, "", 1, "%s", (settings.vectors_token,), None

@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 
 from ragcore.tuning.classifier_recipe import ClassifierRecipe
 
-COLOURS = {"red": "#d02020", "green": "#20a030", "blue": "#2040d0"}
+COLORS = {"red": "#d02020", "green": "#20a030", "blue": "#2040d0"}
 
 
 def draw_classes(
     folder: Path, *, classes: Sequence[str] = ("red", "green", "blue"), each: int = 8
 ) -> Path:
-    """Sub-folders of pictures: a disc of the class' colour at a place that varies."""
+    """Sub-folders of pictures: a disc of the class' color at a place that varies."""
     dice = np.random.default_rng(0)
     for name in classes:
         target = folder / name
@@ -25,7 +25,7 @@ def draw_classes(
         for number in range(each):
             image = Image.new("RGB", (40, 40), tuple(dice.integers(180, 256, 3).tolist()))
             left, top = dice.integers(0, 16, 2).tolist()
-            ImageDraw.Draw(image).ellipse((left, top, left + 24, top + 24), fill=COLOURS[name])
+            ImageDraw.Draw(image).ellipse((left, top, left + 24, top + 24), fill=COLORS[name])
             image.save(target / f"{number}.png")
     return folder
 

@@ -25,12 +25,12 @@ CONFIG = {
         "layers": 2,
     },
 }
-COLOURS = ("red", "green", "blue", "yellow", "white", "purple")
+COLORS = ("red", "green", "blue", "yellow", "white", "purple")
 SHAPES = ("circle", "square", "bar")
 
 
 def save_small_model(folder: Path) -> Path:
-    """A randomly initialised ViT CLIP with its configuration, as open_clip's local-dir has it."""
+    """A randomly initialized ViT CLIP with its configuration, as open_clip's local-dir has it."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -44,7 +44,7 @@ def save_small_model(folder: Path) -> Path:
     return folder
 
 
-def draw(colour: str, shape: str, place: int) -> Image.Image:
+def draw(color: str, shape: str, place: int) -> Image.Image:
     image = Image.new("RGB", (48, 48), "black")
     left = 4 + 8 * place
     box = {
@@ -53,17 +53,17 @@ def draw(colour: str, shape: str, place: int) -> Image.Image:
         "bar": (0, left, 48, left + 8),
     }[shape]
     pen = ImageDraw.Draw(image)
-    (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=colour)
+    (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=color)
     return image
 
 
 def save_pictures(folder: Path, places: int = 2) -> Path:
-    """Every colour and shape in some places, with captions.jsonl."""
+    """Every color and shape in some places, with captions.jsonl."""
     folder.mkdir(parents=True)
     rows = []
-    for colour, shape, place in itertools.product(COLOURS, SHAPES, range(places)):
-        name = f"{colour}-{shape}-{place}.png"
-        draw(colour, shape, place).save(folder / name)
-        rows.append({"file": name, "captions": [f"a {colour} {shape}", f"{shape} in {colour}"]})
+    for color, shape, place in itertools.product(COLORS, SHAPES, range(places)):
+        name = f"{color}-{shape}-{place}.png"
+        draw(color, shape, place).save(folder / name)
+        rows.append({"file": name, "captions": [f"a {color} {shape}", f"{shape} in {color}"]})
     (folder / "captions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     return folder

@@ -58,7 +58,7 @@ def test_three_ways_on_one_split_make_one_table(
         assert row["seconds"] > 0
         assert row["peak_bytes"] > 1e6
     assert full["steps"] == lora["steps"] == 4
-    assert features["accuracy"] > 0.5  # colours are told by random features too
+    assert features["accuracy"] > 0.5  # colors are told by random features too
     told = json.loads((Path(report.folder) / "confusion.json").read_text())
     assert np.array(told["matrix"]).sum() == 6
     for name in ("confusion.png", "calibration.png", "curve.png"):
@@ -228,7 +228,7 @@ def test_broken_pictures_only(resnet: Path, tmp_path: Path, settings: Settings) 
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("a.csv", "file,colour\nx.png,red\n", "must name the columns"),
+        ("a.csv", "file,color\nx.png,red\n", "must name the columns"),
         ("a.csv", "text,label\nhello,\n", "line 2: the field 'label' is missing"),
         ("a.csv", "text,label\n,greeting\n", "neither a 'file' nor a 'text'"),
         ("a.csv", "file,label\ngone.png,red\n", "no picture 'gone.png'"),
@@ -297,7 +297,7 @@ def test_damaged_and_hostile_classifiers(
         with pytest.raises(UsageError, match="cannot name a classifier"):
             opened(name, settings)
     with pytest.raises(UsageError, match="known: shapes"):
-        opened("colours", settings)
+        opened("colors", settings)
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:50])
     with pytest.raises(ModelUnavailable, match="weights of classifier 'shapes' are damaged"):

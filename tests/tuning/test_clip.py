@@ -205,7 +205,7 @@ def test_starter_clip_is_trained_from_cached_features(
 def test_a_collection_is_trained_on(
     model: Path, pictures: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    catalog = Catalog(settings.catalogue_url)
+    catalog = Catalog(settings.catalog_url)
     row = catalog.create_collection("figures")
     items = read_captioned(pictures)
     for number, item in enumerate(items):

@@ -23,7 +23,7 @@ def test_pairs_go_by_position_and_check_shapes() -> None:
 
 
 @pytest.mark.full
-def test_the_image_tower_recognises_a_photograph(starter_weights: WeightStore) -> None:
+def test_the_image_tower_recognizes_a_photograph(starter_weights: WeightStore) -> None:
     """EfficientNet-Lite0 under timm's names knows what is on scikit-learn's sample pictures."""
     import timm
     import torch

@@ -66,4 +66,4 @@ def test_terms_of_the_training_data_are_said_everywhere() -> None:
 
 def test_every_model_of_a_package_says_what_it_was_trained_on() -> None:
     for entry in registry().values():
-        assert entry.provider == "hub" or (entry.training_data and entry.licence != "unknown")
+        assert entry.provider == "hub" or (entry.training_data and entry.license != "unknown")

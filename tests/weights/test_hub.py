@@ -54,7 +54,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> WeightStore:
-    entry = Entry(name="named", provider="hub", repo="owner/model", licence="MIT")
+    entry = Entry(name="named", provider="hub", repo="owner/model", license="MIT")
     return WeightStore(Settings(weights_cache=tmp_path / "weights"), entries={"named": entry})
 
 

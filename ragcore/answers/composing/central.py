@@ -33,7 +33,7 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
-    r"\b(?:appendix|license|licence|copyright|acknowledge?ments?|history|credits|index|references|"
+    r"\b(?:appendix|license|license|copyright|acknowledge?ments?|history|credits|index|references|"
     r"bibliography|changelog|changes|contents|footnotes|contributors|thanks|warranty|colophon|definitions|glossary|revision)\b",
     re.IGNORECASE,
 )

@@ -40,7 +40,7 @@ async def health() -> Health:
 
 @router.get("/readyz")
 async def ready(request: Request) -> Readiness:
-    """The catalogue answers and the models are loaded; 503 until then. Needs no key."""
+    """The catalog answers and the models are loaded; 503 until then. Needs no key."""
     library, work = _root_of(request), work_of(request)
     if work.stopping:
         raise Problem(503, "the server is stopping")

@@ -1,4 +1,4 @@
-"""Reading order and paragraphs from lines with boxes, for PDF pages and recognised scans.
+"""Reading order and paragraphs from lines with boxes, for PDF pages and recognized scans.
 
 Coordinates are points or pixels from the top left, y downwards. The order is a recursive cut
 along column gutters, with lines that run across a gutter (titles, full-width paragraphs) as

@@ -42,7 +42,7 @@ class _PageWork:
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """One `Page` a page; scans are recognised, embedded pictures kept with their page.
+    """One `Page` a page; scans are recognized, embedded pictures kept with their page.
 
     Raises `UnreadableFile` for locked, cut off and damaged files.
     """
@@ -168,7 +168,7 @@ def _read_page(
             coverage.skip("text", "filled form fields and notes of a PDF are not read", number)
         needed = options.ocr != "always" and _needs_ocr(page, text)
         if options.ocr == "always" or (options.ocr == "auto" and needed):
-            _recognise(page, work, options)
+            _recognize(page, work, options)
         elif needed:
             work.unread = "its text is an image, and text recognition is off (setting ocr)"
         work.rubbish = not work.ocr and _is_rubbish(text)
@@ -219,12 +219,12 @@ def _is_rubbish(text: str) -> bool:
     return rubbish > _RUBBISH * len(visible)
 
 
-def _recognise(page: Any, work: _PageWork, options: ReadOptions) -> None:
+def _recognize(page: Any, work: _PageWork, options: ReadOptions) -> None:
     # Never more than some 16 megapixels, however large the page claims to be.
     scale = min(_OCR_DPI / 72, (16e6 / (work.width * work.height)) ** 0.5)
     try:
         image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
-        found = ocr.recognise(image, threads=options.threads)
+        found = ocr.recognize(image, threads=options.threads)
     except ocr.OcrUnavailable as error:
         work.unread = f"its text is an image: {error}"
         return

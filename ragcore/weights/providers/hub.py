@@ -54,7 +54,7 @@ class HubProvider:
             raise
         except GatedRepoError as error:
             raise ModelUnavailable(
-                f"{entry.name}: the hub asks you to accept the licence of {where} "
+                f"{entry.name}: the hub asks you to accept the license of {where} "
                 "and to log in (`hf auth login`)"
             ) from error
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:

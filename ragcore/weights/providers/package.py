@@ -101,7 +101,7 @@ def _distribution(entry: Entry) -> Entry:
         provider="package",
         package=entry.package,
         version=entry.version,
-        licence="; ".join(dict.fromkeys(member.licence for member in members)),
+        license="; ".join(dict.fromkeys(member.license for member in members)),
         files={member.name: member.checksums for member in members},
         disk_size=sum(member.download_size for member in members),
     )
