@@ -10,7 +10,7 @@ import pytest
 
 from ragcore import Collection, Library, SearchQuery, Settings
 from ragcore.errors import UsageError
-from ragcore.types import Message, SearchResult
+from ragcore.types import AnswerStyle, Message, SearchResult
 from ragcore.weights import WeightStore
 
 
@@ -75,6 +75,7 @@ def test_a_question_goes_to_its_collection(
         "history": history,
         "schema": None,
         "length": None,
+        "style": AnswerStyle(),
         "cancel": None,
     }
 

@@ -195,7 +195,7 @@ def models_status(models: Models, name: str):  # type: ignore[no-untyped-def]
     ("weights", "options", "message"),
     [
         ("local:/nowhere/m.gguf", "{ threads = 1 }", "there is no file /nowhere/m.gguf"),
-        ("TINY", "{ color = 1 }", "colour"),
+        ("TINY", "{ color = 1 }", "color"),
         ("TINY", "{ slots = 0 }", "slots must be between 1 and 64"),
         ("TINY", "{ context_length = 9999 }", "trained on 2048 tokens"),
         ("TINY", "{ idle_seconds = -1 }", "idle_seconds"),

@@ -433,7 +433,8 @@ def _known(name: str) -> str:
     if key not in KEYS:  # a field with one operator goes by its name alone
         key = next((one for one, (field, _) in KEYS.items() if field.name == key), key)
     if key not in KEYS:
-        raise UsageError(f"unknown filter {name[:60]!r}; known are {', '.join(KEYS)}")
+        names = dict.fromkeys(key.rstrip("<>=") for key in KEYS)
+        raise UsageError(f"unknown filter {name[:60]!r}; known are {', '.join(names)}")
     return key
 
 
