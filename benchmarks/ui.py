@@ -19,16 +19,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import insert
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "app"))
 
 from app_browser import Server, Watched, chromium, settle
 
+from ragcore.catalog import Catalog
 from ragcore.catalog.embeddings import add_embeddings
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage, Thumbnail
 from ragcore.library import Library
@@ -248,10 +251,6 @@ def large(browser: Any, server: Server) -> dict[str, Any]:
 
 def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
     """A collection of that size, without running a model on it."""
-    from PIL import Image as Pillow
-
-    from ragcore.ingest.pictures import phash, thumbnail
-
     rng = np.random.default_rng(0)
     with Library(Settings(home=home)) as library:
         row = library.create_collection("large")
@@ -267,59 +266,85 @@ def make_large(home: Path, passages: int = 20_000, images: int = 5_000) -> None:
             made = made + 0.6 * rng.normal(size=made.shape)
             return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
-        per = 20
-        for start in range(0, passages // per, 100):
-            with library.admin.catalog.write() as session:
-                chosen = []
-                for number in range(start, min(start + 100, passages // per)):
-                    texts = [" ".join(rng.choice(WORDS, 90)) for _ in range(per)]
-                    document = Document(
-                        collection_id=row.id, path=f"/large/{number % 40}/text-{number}.txt",
-                        name=f"text-{number}.txt", title=f"Text {number}", size=12_000,
-                        media_type="text/plain", sha256=f"t{number}", page_count=1,
-                        passage_count=per,
-                    )  # fmt: skip
-                    session.add(document)
-                    session.flush()
-                    whole = "\n".join(texts)
-                    session.add(DocumentPage(document_id=document.id, number=1, text=whole))
-                    at = 0
-                    for ordinal, text in enumerate(texts):
-                        session.add(passage := Passage(
-                            document_id=document.id, collection_id=row.id, ordinal=ordinal,
-                            page=1, page_end=1, start=at, end=at + len(text), text=text,
-                            title=f"Text {number}",
-                        ))  # fmt: skip
-                        chosen.append(passage)
-                        at += len(text) + 1
+        add_texts(catalog, row.id, ids[0], passages, rng, partial(vectors, 0))
+        add_images(catalog, row.id, ids[1], images, rng, partial(vectors, 1))
+
+
+def add_texts(
+    catalog: Catalog,
+    collection: int,
+    space: int,
+    passages: int,
+    rng: Any,
+    vectors: Callable[[int], Any],
+) -> None:
+    """Documents of 20 passages each, with vectors of their own."""
+    per = 20
+    for start in range(0, passages // per, 100):
+        with catalog.write() as session:
+            chosen = []
+            for number in range(start, min(start + 100, passages // per)):
+                texts = [" ".join(rng.choice(WORDS, 90)) for _ in range(per)]
+                document = Document(
+                    collection_id=collection, path=f"/large/{number % 40}/text-{number}.txt",
+                    name=f"text-{number}.txt", title=f"Text {number}", size=12_000,
+                    media_type="text/plain", sha256=f"t{number}", page_count=1,
+                    passage_count=per,
+                )  # fmt: skip
+                session.add(document)
                 session.flush()
-                numbers = [passage.id for passage in chosen]
-                add_embeddings(session, row.id, ids[0], numbers, vectors(0, len(numbers)))
-        for start in range(0, images, 500):
-            with library.admin.catalog.write() as session:
-                chosen_images = []
-                for number in range(start, min(start + 500, images)):
-                    pixels = rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)
-                    picture = Pillow.fromarray(pixels).resize((240, 240), Pillow.Resampling.BICUBIC)
-                    document = Document(
-                        collection_id=row.id, path=f"/large/pictures/{number}.jpg",
-                        name=f"{number}.jpg", title=f"{number}.jpg", media_type="image/jpeg",
-                        size=9_000, sha256=f"i{number}", image_count=1,
-                    )  # fmt: skip
-                    session.add(document)
-                    session.flush()
-                    image = Image(
-                        document_id=document.id, collection_id=row.id, ordinal=0, width=240,
-                        height=240, pixels_sha256=f"p{number}", phash=phash(picture),
-                    )  # fmt: skip
-                    session.add(image)
-                    session.flush()
-                    chosen_images.append(image.id)
-                    data = thumbnail(picture)
-                    session.execute(insert(Thumbnail), [{"image_id": image.id, "data": data}])
-                add_embeddings(
-                    session, row.id, ids[1], chosen_images, vectors(1, len(chosen_images))
-                )
+                whole = "\n".join(texts)
+                session.add(DocumentPage(document_id=document.id, number=1, text=whole))
+                at = 0
+                for ordinal, text in enumerate(texts):
+                    session.add(passage := Passage(
+                        document_id=document.id, collection_id=collection, ordinal=ordinal,
+                        page=1, page_end=1, start=at, end=at + len(text), text=text,
+                        title=f"Text {number}",
+                    ))  # fmt: skip
+                    chosen.append(passage)
+                    at += len(text) + 1
+            session.flush()
+            numbers = [passage.id for passage in chosen]
+            add_embeddings(session, collection, space, numbers, vectors(len(numbers)))
+
+
+def add_images(
+    catalog: Catalog,
+    collection: int,
+    space: int,
+    images: int,
+    rng: Any,
+    vectors: Callable[[int], Any],
+) -> None:
+    """Images of noise with thumbnails and vectors."""
+    from PIL import Image as Pillow
+
+    from ragcore.ingest.pictures import phash, thumbnail
+
+    for start in range(0, images, 500):
+        with catalog.write() as session:
+            chosen_images = []
+            for number in range(start, min(start + 500, images)):
+                pixels = rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)
+                picture = Pillow.fromarray(pixels).resize((240, 240), Pillow.Resampling.BICUBIC)
+                document = Document(
+                    collection_id=collection, path=f"/large/pictures/{number}.jpg",
+                    name=f"{number}.jpg", title=f"{number}.jpg", media_type="image/jpeg",
+                    size=9_000, sha256=f"i{number}", image_count=1,
+                )  # fmt: skip
+                session.add(document)
+                session.flush()
+                image = Image(
+                    document_id=document.id, collection_id=collection, ordinal=0, width=240,
+                    height=240, pixels_sha256=f"p{number}", phash=phash(picture),
+                )  # fmt: skip
+                session.add(image)
+                session.flush()
+                chosen_images.append(image.id)
+                data = thumbnail(picture)
+                session.execute(insert(Thumbnail), [{"image_id": image.id, "data": data}])
+            add_embeddings(session, collection, space, chosen_images, vectors(len(chosen_images)))
 
 
 def main() -> None:
