@@ -180,13 +180,13 @@ def calibrate(
         signals[count] = [found[i] for i in range(len(asked))]
     best = max(read, key=lambda n: scores[str(n)]["f1"])
     rows = signals[best]
-    told = [(row, yes) for row, yes in zip(rows, answerable, strict=True) if row is not None]
-    if min(sum(yes for _, yes in told), sum(not yes for _, yes in told)) < FEW:
+    answered = [(row, yes) for row, yes in zip(rows, answerable, strict=True) if row is not None]
+    if min(sum(yes for _, yes in answered), sum(not yes for _, yes in answered)) < FEW:
         raise UsageError(
             f"the model answered too few of the {len(asked)} questions with a citation: give more "
             f"questions, at least {FEW} that their passages answer and {FEW} that they do not"
         )
-    fitted = fit([row for row, _ in told], [yes for _, yes in told])
+    fitted = fit([row for row, _ in answered], [yes for _, yes in answered])
     return replace(_moved(fitted, rows, answerable), passages=best), scores
 
 

@@ -1,4 +1,4 @@
-"""How answers are worded: by collection, by question, and what the model is told then."""
+"""How answers are worded: by collection, by question, and the prompt that follows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def test_the_plain_style_is_what_the_adapters_learned() -> None:
     assert AnswerStyle().version == ""
 
 
-def test_every_field_is_told_and_counts_for_the_version() -> None:
+def test_every_field_is_in_the_prompt_and_counts_for_the_version() -> None:
     style = AnswerStyle(instruction="Name the unit.", tone="formal", language="German", length=40)
-    told = instruction(style)
-    assert "in about 40 words" in told
-    assert "Write in this language: German." in told
-    assert "Write in this tone: formal." in told
-    assert "Name the unit." in told
-    assert told.endswith('reply exactly: "I don\'t know."')
+    prompt = instruction(style)
+    assert "in about 40 words" in prompt
+    assert "Write in this language: German." in prompt
+    assert "Write in this tone: formal." in prompt
+    assert "Name the unit." in prompt
+    assert prompt.endswith('reply exactly: "I don\'t know."')
     versions = {
         AnswerStyle(**{field: value}).version
         for field, value in (("instruction", "x"), ("tone", "x"), ("language", "x"), ("length", 9))
@@ -43,15 +43,15 @@ def test_a_style_cannot_imitate_the_prompts_marks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("instruction", "x" * 501, "500 characters"),
         ("tone", "x" * 61, "60 characters"),
         ("length", -1, "between 0 and 2000"),
     ],
 )
-def test_what_is_too_long_is_refused(field: str, value: object, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_what_is_too_long_is_refused(field: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         AnswerStyle(**{field: value})
 
 
