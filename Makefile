@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all durations lint format bench constraints release clean
+.PHONY: help env demo docs test test-all durations lint format bench constraints release clean
 
 help:
 	@echo "make env          .venv with everything; .venv/bin/ragcore works after it"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-all     style, types and every test; SHARD=2/6 runs the second of six parts"
 	@echo "make lint         style and types"
 	@echo "make bench        measure speed on this machine"
+	@echo "make docs         the documentation as a site in site/, links checked, without a network"
 	@echo "make constraints  renew requirements.lock (UPGRADE=all, or UPGRADE=\"NAME NAME\")"
 	@echo "make release      sdist, wheels, checksums and bill of materials in dist/"
 	@echo "make clean        remove .venv, caches and build results"
@@ -66,6 +67,10 @@ format: $(READY)
 bench: $(READY)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
 constraints:
 	@bash scripts/lock.sh "$(BIN)/uv" $(UPGRADE)
 
@@ -73,5 +78,5 @@ release: $(READY)
 	@$(BIN)/python scripts/release.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
