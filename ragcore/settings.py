@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         description="Addresses or networks of reverse proxies whose X-Forwarded-For and "
         "X-Forwarded-Proto are believed; in the variable, separated by commas.",
     )
+    private_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Hosts, addresses or networks that sources may connect to although they are "
+        "not public, as in `nas.lan, 10.1.0.0/16`; in the variable, separated by commas.",
+    )
     upload_quota_mb: int = Field(
         default=0, ge=0, description="What the uploads of one collection may take, in MiB; 0: any."
     )
@@ -207,9 +212,9 @@ class Settings(BaseSettings):
             [part for part in roots.split(os.pathsep) if part] if isinstance(roots, str) else roots
         )
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "private_hosts", mode="before")
     @classmethod
-    def _split_proxies(cls, given: Any) -> Any:
+    def _split_commas(cls, given: Any) -> Any:
         return [one.strip() for one in given.split(",")] if isinstance(given, str) else given
 
     @field_validator("trusted_proxies")
@@ -222,6 +227,11 @@ class Settings(BaseSettings):
             except ValueError:
                 raise ValueError(f"{one!r} is no address or network such as 10.0.0.0/8") from None
         return networks
+
+    @field_validator("private_hosts")
+    @classmethod
+    def _hosts(cls, given: list[str]) -> list[str]:
+        return [one for one in given if one]
 
     @field_validator("allowed_roots")
     @classmethod

@@ -39,7 +39,7 @@ FLOORS = (
         "ragcore.image_metrics",
         "ragcore.remote",
     ),
-    ("ragcore.logs",),
+    ("ragcore.logs", "ragcore.net"),
     (
         "ragcore.settings",
         "ragcore.types",

@@ -1,0 +1,22 @@
+"""Connections to places that a person or a page names: the only room that opens them."""
+
+from __future__ import annotations
+
+from ragcore.net.addresses import AddressPolicy, Resolver, system_resolver
+from ragcore.net.fetching import Limits, WebClient, WebResponse
+from ragcore.net.transport import ForbiddenAddress, GuardedTransport, guarded_socket
+from ragcore.net.urls import origin, parse_url
+
+__all__ = [
+    "AddressPolicy",
+    "ForbiddenAddress",
+    "GuardedTransport",
+    "Limits",
+    "Resolver",
+    "WebClient",
+    "WebResponse",
+    "guarded_socket",
+    "origin",
+    "parse_url",
+    "system_resolver",
+]
