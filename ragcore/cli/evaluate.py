@@ -12,6 +12,8 @@ from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
 
+_SHOWN = 300  # characters of an answer on its line
+
 
 @click.group("eval")
 def command() -> None:
@@ -131,6 +133,69 @@ def dialogues(file: str, limit: int | None, adapter: str | None, as_json: bool) 
             path, limit=limit, adapter=adapter, progress=progress_line()
         )
     _show(result, as_json)
+
+
+@command.command("answers")
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--questions",
+    type=click.Path(dir_okay=False),
+    help="The questions as JSONL.  [default: DIR/questions.jsonl]",
+)
+@click.option("-c", "--collection", help="Ask this collection, which has the files already.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first questions.")
+@click.option("--details", type=click.Path(dir_okay=False), help="Write every answer as JSONL.")
+@as_json_option
+def answers(
+    directory: str,
+    questions: str | None,
+    collection: str | None,
+    limit: int | None,
+    details: str | None,
+    as_json: bool,
+) -> None:
+    """Questions of every kind, asked of the files in DIR (in DIR/files where it is there).
+
+    A line of the questions has a question, and any of kind, answers (one has to stand in the
+    answer; none: it has to be declined), contains (all have to), doc, pages (one has to be cited).
+    """
+    folder = _there(directory, "folder")
+    with Library() as library:
+        result = library.evals.answers(
+            folder,
+            questions=Path(questions) if questions else None,
+            collection=collection,
+            limit=limit,
+            details=Path(details) if details else None,
+            on_result=None if as_json else _show_answer,
+            progress=progress_line(),
+        )
+    if as_json:
+        print_json(result)
+        return
+    kinds = result.pop("kinds")
+    del result["results"]
+    _show(result, False)
+    for kind, counts in kinds.items():
+        echo(f"  {kind:<12} " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _show_answer(one: dict[str, Any]) -> None:
+    """A result on one line: checks, kind, question, answer, pages, what was expected."""
+    mark = {True: "right", False: "WRONG", None: "-"}[one["right"]]
+    failed = ",".join(name for name, passed in one["checks"].items() if not passed)
+    pages = dict.fromkeys(
+        c["document"] + ("" if c["page"] is None else f" p. {c['page']}") for c in one["citations"]
+    )
+    expected = {name: value for name, value in one["expected"].items() if value not in (None, ())}
+    answer = " ".join(one["answer"].split())
+    echo(
+        f"{mark}{f' ({failed})' if failed else ''}  [{one['kind']}] {one['question']}  ->  "
+        f"{answer[:_SHOWN]}{' …' if len(answer) > _SHOWN else ''}"
+        + (f"  |  {'; '.join(pages)}" if pages else "")
+        + (f"  |  expected: {expected}" if expected else "")
+        + f"  |  {one['seconds']} s"
+    )
 
 
 @command.command("chat")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.catalog.permits import Permit
+from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
-from ragcore.types import CancelToken, ProgressCallback
+from ragcore.types import Answer, CancelToken, ProgressCallback
 
 
 @scoped
@@ -97,6 +102,36 @@ class Evals:
             progress=progress,
             cancel=cancel,
         )
+
+    def answers(
+        self,
+        directory: Path,
+        *,
+        questions: Path | None = None,
+        collection: str | None = None,
+        limit: int | None = None,
+        details: Path | None = None,
+        on_result: Callable[[dict[str, Any]], None] | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> dict[str, Any]:
+        """Questions of every kind, asked of the files in `directory`; see `evaluate_answers`.
+
+        The questions stand in `directory`/questions.jsonl, or in `questions`. The files are
+        ingested into a library of their own that is deleted afterwards; with `collection` they
+        are in this library already.
+        """
+        from ragcore.evals.answers import evaluate_answers, question_file
+
+        file, folder = question_file(Path(directory).expanduser(), questions)
+        how: dict[str, Any] = {
+            "limit": limit, "details": details, "on_result": on_result, "progress": progress,
+            "cancel": cancel,
+        }  # fmt: skip
+        if collection is not None:
+            return evaluate_answers(file, ask=_asker(self._core, collection, cancel), **how)
+        with _temporary(self._core, folder, file, progress, cancel) as core:
+            return evaluate_answers(file, ask=_asker(core, DEFAULT_COLLECTION, cancel), **how)
 
     def chat(
         self,
@@ -212,3 +247,41 @@ class Evals:
             save=save,
             progress=progress,
         )
+
+
+def _asker(core: Core, collection: str, cancel: CancelToken | None) -> Callable[[str], Answer]:
+    """Questions asked of a collection as a person does."""
+    from ragcore.library.answering import PLAIN, ask
+
+    return lambda question: ask(
+        core, question, collection=collection, documents=(), k=4, where=None, history=(),
+        schema=None, adapter=None, threshold=None, length=None, style=PLAIN, cancel=cancel,
+    )  # fmt: skip
+
+
+@contextmanager
+def _temporary(
+    core: Core,
+    folder: Path,
+    questions: Path,
+    progress: ProgressCallback | None,
+    cancel: CancelToken | None,
+) -> Iterator[Core]:
+    """A library of the files in `folder`, but for the file of questions, with the models of
+    `core`."""
+    from ragcore.library.ingesting import ingest
+
+    files = [path for path in sorted(folder.iterdir()) if path.resolve() != questions.resolve()]
+    if not files:
+        raise UsageError(f"{folder} has no files to ask about")
+    with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
+        settings = core.settings.model_copy(
+            update={"home": Path(home), "database_url": "", "vectors": ""}
+        )
+        settings.__dict__.pop("catalog_url", None)
+        own = Core(settings, core.models)
+        try:
+            ingest(own, files, collection=DEFAULT_COLLECTION, progress=progress, cancel=cancel)
+            yield own
+        finally:
+            own.close()

@@ -62,6 +62,7 @@ WRONG = [
     (["eval", "retrieval", "/no/such"], "no such folder"),
     (["eval", "images", "/no/such"], "no such folder"),
     (["eval", "structured", "/no/such"], "no such folder"),
+    (["eval", "answers", "/no/such"], "no such folder"),
     (["eval", "qa", "/no/such.jsonl"], "no such file"),
     (["tune", "clip", "/no/such.toml"], "no such recipe"),
     (["tune", "lora", "/no/such.toml"], "no such recipe"),
