@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make env          .venv with everything; .venv/bin/ragcore works after it"
-	@echo "make demo         weights, the sample collection, an answer, a picture, then the page"
+	@echo "make demo         weights, the sample collection, an answer, an image, then the page"
 	@echo "make test         style, types and the fast tests: ten minutes on two idle cores"
 	@echo "make test-all     style, types and every test; SHARD=2/6 runs the second of six parts"
 	@echo "make lint         style and types"

@@ -1,6 +1,6 @@
 """Who may come in: a login before everything, and a cookie that tells browsers apart.
 
-An ASGI middleware, so that pictures, uploads and the live connection are guarded as the pages
+An ASGI middleware, so that images, uploads and the live connection are guarded as the pages
 are. Where no login is needed it only hands out the cookie.
 """
 

@@ -35,7 +35,7 @@ class Login:
 
     A session ends with its time, by logging out, when it is revoked, and within a second when the
     account is disabled, revoked or expired, or gets another key or password. What was begun in it
-    (connections, answers, pictures) ends with it: see `ends_with`.
+    (connections, answers, images) ends with it: see `ends_with`.
     """
 
     def __init__(self, keys: Keys, sessions: Sessions, settings: Settings, audit: Audit) -> None:

@@ -1,10 +1,10 @@
-"""One picture from words to PNG, against the bare denoiser calls in it.
+"""One image from words to PNG, against the bare denoiser calls in it.
 
     python benchmarks/diffusion.py [--steps N] [--count N] [--rounds N] [--profile FILE]
 
 Both are measured in one run, taking turns, so that a busy machine slows both. The bare calls
 get their inputs ready made: as many calls of the denoiser as there are steps, with a batch of
-twice the pictures (with the prompt and without). The budget of the ratio is 1.1. On a machine
+twice the images (with the prompt and without). The budget of the ratio is 1.1. On a machine
 that others use as well, the ratio of the processor's seconds says more than that of the clock's.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--count", type=int, default=1, help="pictures of a request")
+    parser.add_argument("--count", type=int, default=1, help="images of a request")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--profile", default=Settings().profile)
     given = parser.parse_args()
@@ -63,7 +63,7 @@ def main() -> None:
     report = {
         "model": model.card.name,
         "steps": given.steps,
-        "pictures": given.count,
+        "images": given.count,
         "threads": torch.get_num_threads(),
         "seconds_per_image": round(middle["whole"] / given.count, 4),
         "ratio_to_denoiser": round(middle["whole"] / middle["bare"], 3),

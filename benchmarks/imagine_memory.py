@@ -1,8 +1,8 @@
-"""Memory of the picture maker: after many pictures, and after many that were cancelled.
+"""Memory of the image maker: after many images, and after many that were cancelled.
 
     python benchmarks/imagine_memory.py [--runs N] [--profile FILE]
 
-Makes N pictures with a guide and, where there is one, a control, and cancels N in mid-run, two
+Makes N images with a guide and, where there is one, a control, and cancels N in mid-run, two
 at a time from two threads. Resident memory after the first five is what the rest is compared
 with: what grows after them leaks.
 """
@@ -19,7 +19,7 @@ import psutil
 
 from ragcore.diffusion import ControlRequest, GuideRequest, Imaginer, ImagineRequest, ImagineStep
 from ragcore.diffusion.factories import imaginer_of
-from ragcore.diffusion.pictures import as_png
+from ragcore.diffusion.images import as_png
 from ragcore.errors import Cancelled, UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
@@ -49,7 +49,7 @@ def requested(maker: Imaginer, seed: int) -> ImagineRequest:
 
 
 def cancelled(maker: Imaginer, seed: int) -> int:
-    """Cancel a picture at its third step; the number of steps that were done."""
+    """Cancel an image at its third step; the number of steps that were done."""
     token, done = CancelToken(), [0]
 
     def on_step(step: ImagineStep) -> None:
@@ -61,7 +61,7 @@ def cancelled(maker: Imaginer, seed: int) -> int:
         maker.imagine(requested(maker, seed), on_step=on_step, cancel=token)
     except Cancelled:
         return done[0]
-    raise AssertionError("the picture was not cancelled")
+    raise AssertionError("the image was not cancelled")
 
 
 def grown(work: object, runs: int) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
     python benchmarks/ui.py paint --home HOME         first paint and warm searches
     python benchmarks/ui.py crowd --home HOME         three people and an ingest of 500 files
-    python benchmarks/ui.py large                     20,000 passages and 5,000 pictures
+    python benchmarks/ui.py large                     20,000 passages and 5,000 images
 
 HOME is a folder with the sample collection in it (`ragcore ingest data/sample`). `large` makes
-its collection itself: passages of drawn words and small drawn pictures, with random unit vectors
+its collection itself: passages of drawn words and small drawn images, with random unit vectors
 around 200 centers in place of embeddings; queries are really encoded and really searched. Times
 are wall-clock, from the key press to the drawn result, and include the browser; `server_cpu` is
 the processor time that the server took for it, which other work on the machine hardly changes.
@@ -320,16 +320,16 @@ def add_images(
     """Images of noise with thumbnails and vectors."""
     from PIL import Image as Pillow
 
-    from ragcore.ingest.pictures import phash, thumbnail
+    from ragcore.ingest.images import phash, thumbnail
 
     for start in range(0, images, 500):
         with catalog.write() as session:
             chosen_images = []
             for number in range(start, min(start + 500, images)):
                 pixels = rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)
-                picture = Pillow.fromarray(pixels).resize((240, 240), Pillow.Resampling.BICUBIC)
+                pil_image = Pillow.fromarray(pixels).resize((240, 240), Pillow.Resampling.BICUBIC)
                 document = Document(
-                    collection_id=collection, path=f"/large/pictures/{number}.jpg",
+                    collection_id=collection, path=f"/large/images/{number}.jpg",
                     name=f"{number}.jpg", title=f"{number}.jpg", media_type="image/jpeg",
                     size=9_000, sha256=f"i{number}", image_count=1,
                 )  # fmt: skip
@@ -337,12 +337,12 @@ def add_images(
                 session.flush()
                 image = Image(
                     document_id=document.id, collection_id=collection, ordinal=0, width=240,
-                    height=240, pixels_sha256=f"p{number}", phash=phash(picture),
+                    height=240, pixels_sha256=f"p{number}", phash=phash(pil_image),
                 )  # fmt: skip
                 session.add(image)
                 session.flush()
                 chosen_images.append(image.id)
-                data = thumbnail(picture)
+                data = thumbnail(pil_image)
                 session.execute(insert(Thumbnail), [{"image_id": image.id, "data": data}])
             add_embeddings(session, collection, space, chosen_images, vectors(len(chosen_images)))
 

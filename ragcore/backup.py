@@ -1,7 +1,7 @@
 """One file that holds a library, made while it is in use, and the way back.
 
 The archive is a tar file with what cannot be made again: the catalog (a consistent snapshot by
-SQLite's backup interface, which does not stop writers), uploads, pictures out of documents,
+SQLite's backup interface, which does not stop writers), uploads, images out of documents,
 settings and keys. Indexes and maps follow from the catalog and are left out. Its last member is
 a manifest with the checksum of every file, so that a file that was cut off is known as such.
 """
@@ -282,7 +282,7 @@ def _mode(target: Path) -> str:
 
 
 def _level(mode: str) -> dict[str, int]:
-    return {"compresslevel": 3} if mode == "w:gz" else {}  # vectors and pictures hardly shrink
+    return {"compresslevel": 3} if mode == "w:gz" else {}  # vectors and images hardly shrink
 
 
 # --- back --------------------------------------------------------------------

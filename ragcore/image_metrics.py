@@ -1,4 +1,4 @@
-"""Measures of picture search, over unit vectors (or any whose dot product is the score)."""
+"""Measures of image search, over unit vectors (or any whose dot product is the score)."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def caption_recall(
 
 
 def label_recall(images: FloatArray, labels: Sequence[int]) -> dict[str, float]:
-    """class_recall@1/5/10: the share of pictures with one of their own kind among the k nearest.
+    """class_recall@1/5/10: the share of images with one of their own kind among the k nearest.
 
-    `images` [n, d]; pictures that are the only one of their label are left out.
+    `images` [n, d]; images that are the only one of their label are left out.
     """
     import numpy as np
 
@@ -74,11 +74,11 @@ def top_k(probabilities: FloatArray, labels: Sequence[int]) -> dict[str, float]:
 
 def caption_bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Corpus BLEU-4 of captions against people's, in [0, 1], as sacrebleu computes it (Post
-    2018; its own tokens, case counts). Pictures may have different numbers of references.
+    2018; its own tokens, case counts). Images may have different numbers of references.
     """
     from sacrebleu import corpus_bleu
 
     most = max(len(several) for several in references)
-    # sacrebleu takes one list for each place; None stands where a picture has fewer
+    # sacrebleu takes one list for each place; None stands where an image has fewer
     lists: list[Any] = [[r[k] if k < len(r) else None for r in references] for k in range(most)]
     return float(corpus_bleu(list(said), lists).score) / 100

@@ -1,6 +1,6 @@
-"""Sets of pictures on disk, for training and for evaluation: captions, labels, altered copies.
+"""Sets of images on disk, for training and for evaluation: captions, labels, altered copies.
 
-A set is a JSON Lines (or CSV) file of rows with a `file` field, and the pictures either in a
+A set is a JSON Lines (or CSV) file of rows with a `file` field, and the images either in a
 zip beside it (same name, or images.zip) or as files relative to it.
 """
 
@@ -21,12 +21,12 @@ from ragcore.errors import UnreadableFile, UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Captions = str | Sequence[str]
 
 
-class PictureSource:
-    """Pictures by name from a zip or a folder. Safe to use from several threads."""
+class ImageSource:
+    """Images by name from a zip or a folder. Safe to use from several threads."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,15 +45,15 @@ class PictureSource:
             with self._lock:
                 return self._zip.read(name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise UnreadableFile(f"{self.root.name}: no readable picture {name!r}") from error
+            raise UnreadableFile(f"{self.root.name}: no readable image {name!r}") from error
 
     def open(self, name: str) -> Image:
-        """The picture, upright, as RGB. Raises UnreadableFile."""
-        return open_picture(self.read(name), f"{self.root.name}: {name}")
+        """The image, upright, as RGB. Raises UnreadableFile."""
+        return open_image(self.read(name), f"{self.root.name}: {name}")
 
 
-def open_picture(source: bytes | Path, shown: str = "") -> Image:
-    """Decode one picture, upright, as RGB. Raises UnreadableFile."""
+def open_image(source: bytes | Path, shown: str = "") -> Image:
+    """Decode one image, upright, as RGB. Raises UnreadableFile."""
     from PIL import Image, ImageOps
 
     data = source if isinstance(source, bytes) else None
@@ -61,35 +61,35 @@ def open_picture(source: bytes | Path, shown: str = "") -> Image:
         with Image.open(io.BytesIO(data) if data is not None else source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableFile(f"{shown or source!r} is not a readable picture") from error
+        raise UnreadableFile(f"{shown or source!r} is not a readable image") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Captioned:
-    """One picture with its captions; `source` and `name` say where its bytes are."""
+    """One image with its captions; `source` and `name` say where its bytes are."""
 
     name: str
     captions: tuple[str, ...]
-    source: PictureSource | None = None
+    source: ImageSource | None = None
     data: bytes | Path | None = field(default=None, repr=False)
 
     def open(self) -> Image:
-        """The picture, upright, as RGB. Raises UnreadableFile."""
+        """The image, upright, as RGB. Raises UnreadableFile."""
         if self.source is not None:
             return self.source.open(self.name)
         assert self.data is not None
-        return open_picture(self.data, self.name)
+        return open_image(self.data, self.name)
 
 
 def read_captioned(source: str | Path | Iterable[tuple[Any, Captions]]) -> list[Captioned]:
-    """Pictures with captions from a file, a folder or pairs.
+    """Images with captions from a file, a folder or pairs.
 
     - a JSON Lines file with `file` and `captions` (a list) or `caption`; a CSV with the columns
       file and caption, one row a caption;
-    - a folder with captions.jsonl, captions.csv, or a .txt of captions beside each picture;
+    - a folder with captions.jsonl, captions.csv, or a .txt of captions beside each image;
     - an iterable of (path or bytes, caption or captions).
 
-    Raises UsageError that names the first wrong line, a missing picture, or an empty set.
+    Raises UsageError that names the first wrong line, a missing image, or an empty set.
     """
     if not isinstance(source, str | Path):
         return _nonempty(list(_from_pairs(source)), "the given pairs")
@@ -102,14 +102,14 @@ def read_captioned(source: str | Path | Iterable[tuple[Any, Captions]]) -> list[
     if not path.is_file():
         raise UsageError(f"no captions at {path}: expected a .jsonl or .csv file or a folder")
     rows = list(_csv_rows(path) if path.suffix.lower() == ".csv" else json_rows(path))
-    pictures = pictures_of(path)
+    images = images_of(path)
     merged: dict[str, list[str]] = {}
     for number, row in rows:
         name, captions = _captions_of(path, number, row)
-        if name not in pictures:
-            raise UsageError(f"{path.name}, line {number}: no picture {name!r} in {pictures.root}")
+        if name not in images:
+            raise UsageError(f"{path.name}, line {number}: no image {name!r} in {images.root}")
         merged.setdefault(name, []).extend(captions)
-    return _nonempty([Captioned(n, tuple(c), pictures) for n, c in merged.items()], str(path))
+    return _nonempty([Captioned(n, tuple(c), images) for n, c in merged.items()], str(path))
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -130,15 +130,15 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def pictures_of(listing: Path) -> PictureSource:
-    """Where the pictures of a listing are: NAME.zip, images.zip, or the folder itself."""
+def images_of(listing: Path) -> ImageSource:
+    """Where the images of a listing are: NAME.zip, images.zip, or the folder itself."""
     for candidate in (listing.with_suffix(".zip"), listing.parent / "images.zip"):
         if candidate.is_file():
             try:
-                return PictureSource(candidate)
+                return ImageSource(candidate)
             except zipfile.BadZipFile as error:
                 raise UsageError(f"{candidate} is not a zip archive") from error
-    return PictureSource(listing.parent)
+    return ImageSource(listing.parent)
 
 
 def _captions_of(path: Path, number: int, row: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -167,28 +167,28 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _from_text_files(folder: Path) -> Iterator[Captioned]:
-    pictures = PictureSource(folder)
-    for picture in sorted(folder.rglob("*")):
-        text = picture.with_suffix(".txt")
-        if picture.suffix.lower() in PICTURE_SUFFIXES and text.is_file():
+    images = ImageSource(folder)
+    for image in sorted(folder.rglob("*")):
+        text = image.with_suffix(".txt")
+        if image.suffix.lower() in IMAGE_SUFFIXES and text.is_file():
             lines = [line.strip() for line in text.read_text("utf-8").splitlines()]
             captions = tuple(line for line in lines if line)
             if captions:
-                yield Captioned(picture.relative_to(folder).as_posix(), captions, pictures)
+                yield Captioned(image.relative_to(folder).as_posix(), captions, images)
 
 
 def _from_pairs(pairs: Iterable[tuple[Any, Captions]]) -> Iterator[Captioned]:
-    for number, (picture, given) in enumerate(pairs):
+    for number, (image, given) in enumerate(pairs):
         captions = (given,) if isinstance(given, str) else tuple(given)
-        data = picture if isinstance(picture, bytes) else Path(picture)
+        data = image if isinstance(image, bytes) else Path(image)
         if isinstance(data, Path) and not data.is_file():
-            raise UsageError(f"no such picture: {data}")
+            raise UsageError(f"no such image: {data}")
         if captions:
-            name = f"picture {number}" if isinstance(data, bytes) else str(data)
+            name = f"image {number}" if isinstance(data, bytes) else str(data)
             yield Captioned(name, captions, data=data)
 
 
 def _nonempty(items: list[Captioned], shown: str) -> list[Captioned]:
     if not items:
-        raise UsageError(f"{shown} holds no pictures with captions")
+        raise UsageError(f"{shown} holds no images with captions")
     return items

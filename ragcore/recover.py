@@ -242,7 +242,7 @@ def _mark_losses(target: Connection, found: Recovered) -> None:
 
 
 def _copy_files(settings: Settings, target: Path) -> int:
-    """Uploads, pictures, settings and keys; what cannot be read is left out."""
+    """Uploads, images, settings and keys; what cannot be read is left out."""
     count = 0
     for name, path in kept_files(settings, target):
         goal = target / name

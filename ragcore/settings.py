@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     )
     max_file_mb: int = Field(default=512, gt=0, description="Larger files are refused, in MiB.")
     max_megapixels: int = Field(
-        default=100, gt=0, description="Larger pictures are refused before they are decoded."
+        default=100, gt=0, description="Larger images are refused before they are decoded."
     )
     max_attachments: int = Field(
         default=100,
@@ -131,11 +131,11 @@ class Settings(BaseSettings):
         description="HOST:PORT of the Ray cluster; empty: the one this machine belongs to.",
     )
     ocr: Literal["auto", "off", "always"] = Field(
-        default="auto", description="Text recognition: scanned pages and pictures, never, or all."
+        default="auto", description="Text recognition: scanned pages and images, never, or all."
     )
     captions: Literal["off", "on"] = Field(
         default="off",
-        description="Whether ingest has a model caption pictures that have no caption.",
+        description="Whether ingest has a model caption images that have no caption.",
     )
     allowed_roots: Annotated[list[Path], NoDecode] = Field(
         default_factory=list,
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
 
     @property
     def media(self) -> Path:
-        """Folder of the pictures that were found inside documents, by content hash."""
+        """Folder of the images that were found inside documents, by content hash."""
         return self.home / "media"
 
     @property

@@ -92,13 +92,13 @@ class ImageMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture as found: the file itself (`page` is None) or one inside a document.
+class ReadImage:
+    """An image as found: the file itself (`page` is None) or one inside a document.
 
-    `data` holds encoded bytes of an embedded picture (PNG or JPEG); None for a file's own
-    picture, which is read from its path; that of a remote source's file has the file's bytes.
+    `data` holds encoded bytes of an embedded image (PNG or JPEG); None for a file's own
+    image, which is read from its path; that of a remote source's file has the file's bytes.
     `thumbnail` is WebP, at most 320 pixels a side. `pixels_sha256` is over the upright RGB
-    pixels. `phash` holds perceptual hashes (see `ragcore.ingest.pictures`). `text` is what OCR
+    pixels. `phash` holds perceptual hashes (see `ragcore.ingest.images`). `text` is what OCR
     read in it. `pixels` is RGB uint8
     [h, w, 3] for the encoder, made smaller (short side at most 448): it is not stored.
     """
@@ -172,14 +172,14 @@ class Coverage:
 class ReadDocument:
     """What a reader returns for one file.
 
-    Where a reader has no `coverage`, all pages and pictures that it returned count as read, and
+    Where a reader has no `coverage`, all pages and images that it returned count as read, and
     each of its `warnings` as text that was skipped.
     """
 
     media_type: str
     title: str
     pages: tuple[Page, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    images: tuple[ReadImage, ...] = ()
     paged: bool = False  # pages are real pages/slides/sheets, worth citing by number
     metadata: Mapping[str, Any] = field(default_factory=dict)  # author, created, language, …
     warnings: tuple[str, ...] = ()  # e.g. "page 3: OCR failed", kept with the document
@@ -273,7 +273,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A picture of a collection with the labels that fit it best, best first.
+    """An image of a collection with the labels that fit it best, best first.
 
     The hit's score is the first label's probability.
     """
@@ -303,7 +303,7 @@ class SearchQuery:
     collections: tuple[str, ...] = ()  # searched together, instead of `collection`
     cutoff: float | None = None
     rerank: bool | None = None  # None: as the profile says
-    same_picture: bool = False  # image query: near-duplicates instead of the same kind of thing
+    same_image: bool = False  # image query: near-duplicates instead of the same kind of thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +322,7 @@ class SearchResult:
 @dataclass(frozen=True, slots=True)
 class Citation:
     """`n` is the number in the answer's [n]; `quote` stands word for word in the passage, or in
-    the caption or text of the picture `image_id` (`passage_id` is 0 then). It begins on `page`
+    the caption or text of the image `image_id` (`passage_id` is 0 then). It begins on `page`
     and ends on `page_end`."""
 
     n: int

@@ -199,11 +199,11 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     cells = F.binary_cross_entropy_with_logits(
         logits, target.clamp(min=0), reduction="none", pos_weight=weight
     )
-    # The strongest cells decide for the picture as a whole.
+    # The strongest cells decide for the image as a whole.
     top = logits.flatten(1).topk(4, 1).values.mean(1)
     whole = (target > 0).flatten(1).any(1).float()
-    picture = F.binary_cross_entropy_with_logits(top, whole)
-    return (cells * known).sum() / known.sum() + 0.3 * picture
+    image = F.binary_cross_entropy_with_logits(top, whole)
+    return (cells * known).sum() / known.sum() + 0.3 * image
 
 
 def load_material(photographs: Path, words: Path) -> Material:

@@ -52,6 +52,7 @@ FLOORS = (
         "ragcore.origins",
         "ragcore.private_files",
         "ragcore.redaction",
+        "ragcore.renamed",
         "ragcore.sentences",
         "ragcore.serialize",
         "ragcore.shown",
@@ -76,7 +77,7 @@ PUBLIC = {
     "ragcore.encoders.grid",
     "ragcore.evals.qa_scores",
     "ragcore.evals.reliability",
-    "ragcore.ingest.pictures",
+    "ragcore.ingest.images",
 }
 FACES = ("ragcore.cli", "ragcore.api", "ragcore.mcp", "app")
 # What faces import besides the library's public names: the vocabulary, and helpers of text, files
@@ -92,6 +93,7 @@ FACES_MAY = {
     "ragcore.origins",
     "ragcore.private_files",
     "ragcore.redaction",
+    "ragcore.renamed",
     "ragcore.serialize",
     "ragcore.settings",
     "ragcore.shown",

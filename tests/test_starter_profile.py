@@ -68,7 +68,7 @@ def test_images_are_found_by_words(library: Library) -> None:
 def test_an_altered_copy_is_found(library: Library, photographs: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.jpg"
     altered(Image.open(photographs / "photo-02.jpg")).save(copy)
-    query = SearchQuery(image=copy, same_picture=True, kind="images", collection="sample")
+    query = SearchQuery(image=copy, same_image=True, kind="images", collection="sample")
     assert best(library, query) == "photo-02.jpg"
 
 
@@ -77,7 +77,7 @@ def test_words_decide_what_is_made(library: Library) -> None:
         request = ImagineRequest(
             prompt=prompt, style="twemoji", seed=0, count=2, steps=12, scale=6.0
         )
-        made = [Image.open(io.BytesIO(one.png)) for one in library.imagine(request).pictures]
+        made = [Image.open(io.BytesIO(one.png)) for one in library.imagine(request).images]
         stack = np.stack([np.asarray(image.convert("RGB"), float) for image in made])
         return np.asarray(stack[stack.min(axis=-1) < 200].mean(axis=0))
 

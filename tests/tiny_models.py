@@ -11,7 +11,7 @@ from ragcore.weights import WeightStore
 
 from .diffusion.tiny import make_model
 from .encoders.small_models import save_clip
-from .picture_models import save_projector, save_small_llm
+from .image_models import save_projector, save_small_llm
 
 DIMENSION = 384  # as many as the starter profile's encoder has
 # Words that most texts share say nothing about what a text is about.
@@ -70,7 +70,7 @@ kind = "open_clip"
 [llm]
 weights = "local:{llm}"
 kind = "transformers"
-[picture_llm]
+[vision_llm]
 weights = "local:{folder / "projector"}"
 kind = "projector"
 [diffusion]

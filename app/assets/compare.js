@@ -1,4 +1,4 @@
-// Two pictures in one place with a border between them that can be moved.
+// Two images in one place with a border between them that can be moved.
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".compare");
   const left = root.querySelector(".left"), right = root.querySelector(".right");

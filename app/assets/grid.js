@@ -85,7 +85,7 @@ function grid(root, data, open) {
     return element;
   };
   const image = (index, row) => {
-    const button = document.createElement("button"), picture = document.createElement("img");
+    const button = document.createElement("button"), image = document.createElement("img");
     button.type = "button";
     button.className = "image";
     button.dataset.index = index;
@@ -95,10 +95,10 @@ function grid(root, data, open) {
       top: `${row.top}px`, left: `${(index - row.first) * (cell + GAP)}px`,
       width: `${cell}px`, height: `${cell}px`,
     });
-    picture.alt = names[index];
-    picture.decoding = "async";
-    picture.src = `${base}/${ids[index]}?side=${data.side}`;
-    button.append(picture);
+    image.alt = names[index];
+    image.decoding = "async";
+    image.src = `${base}/${ids[index]}?side=${data.side}`;
+    button.append(image);
     return button;
   };
 

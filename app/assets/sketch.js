@@ -1,6 +1,6 @@
-// A drawing field. `data`: side (pixels of the picture that is handed back), regions (colors on
-// white, or white strokes on black), colors, pen (pixels), picture (what to begin with), round
-// (another one begins anew). What is drawn comes back as the state `picture`, a PNG as a data
+// A drawing field. `data`: side (pixels of the image that is handed back), regions (colors on
+// white, or white strokes on black), colors, pen (pixels), image (what to begin with), round
+// (another one begins anew). What is drawn comes back as the state `image`, a PNG as a data
 // address, or null while nothing is drawn.
 const UNDOS = 30, SHOWN = 384, WAIT = 250;
 
@@ -30,7 +30,7 @@ function field(root, data, send) {
   };
   const hand = () => {
     clearTimeout(timers.hand);
-    timers.hand = setTimeout(() => send("picture", exported(canvas, data)), WAIT);
+    timers.hand = setTimeout(() => send("image", exported(canvas, data)), WAIT);
   };
   const choose = (tool) => {
     state.tool = tool;
@@ -101,13 +101,13 @@ function field(root, data, send) {
   size.value = data.pen;
   choose("pen");
   blank();
-  if (data.picture) {
+  if (data.image) {
     const image = new Image();
     image.onload = () => {
       paint.imageSmoothingEnabled = false;
       paint.drawImage(image, 0, 0, side, side);
     };
-    image.src = data.picture;
+    image.src = data.image;
   }
   return { round: data.round, end: () => { clearTimeout(timers.hand); listeners.abort(); } };
 }

@@ -21,20 +21,20 @@ def like_passage(hit: Hit) -> None:
 
 
 def like_image(image_id: int, *, same: bool = False) -> None:
-    """Search for pictures that resemble this one, or are nearly the same."""
+    """Search for images that resemble this one, or are nearly the same."""
     set_later(q="", minus="")
     st.session_state["_query"] = {"like": str(image_id), **({"same": "1"} if same else {})}
     st.session_state["_go"] = "search"
 
 
 def use_as_control(image_id: int) -> None:
-    """Have the next picture of the page Studio follow this one."""
+    """Have the next image of the page Studio follow this one."""
     st.session_state[FOLLOW] = image_id
     st.session_state["_go"] = "studio"
 
 
-def makes_pictures() -> bool:
-    """Whether the profile has a picture maker."""
+def makes_images() -> bool:
+    """Whether the profile has an image maker."""
     return library().models.profile.diffusion is not None
 
 
@@ -63,7 +63,7 @@ def for_hit(hit: Hit, *, place: str) -> None:
 
 
 def for_image(image_id: int, hit: Hit | None) -> None:
-    """Buttons for a picture in its window."""
+    """Buttons for an image in its window."""
     with st.container(horizontal=True, gap="small"):
         if st.button("More like this", key=f"like-image-{image_id}", icon=":material/search:"):
             like_image(image_id)
@@ -73,7 +73,7 @@ def for_image(image_id: int, hit: Hit | None) -> None:
         ):
             like_image(image_id, same=True)
             st.rerun()
-        if makes_pictures() and st.button(
+        if makes_images() and st.button(
             "Use as control", key=f"follow-image-{image_id}", icon=":material/draw:"
         ):
             use_as_control(image_id)

@@ -36,7 +36,7 @@ def empty_state() -> None:
         st.markdown("Your account may see no collection that has something in it.")
         return
     st.markdown(
-        "Add documents and pictures first: open **Library**, choose **Add**, and drop files "
+        "Add documents and images first: open **Library**, choose **Add**, and drop files "
         "there. They stay on this computer."
     )
     if st.button("Add files", type="primary", icon=":material/add:"):

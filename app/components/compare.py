@@ -1,4 +1,4 @@
-"""Two pictures in one place, with a border that is moved in the browser."""
+"""Two images in one place, with a border that is moved in the browser."""
 
 from __future__ import annotations
 

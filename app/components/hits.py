@@ -1,4 +1,4 @@
-"""Results: passages as cards with the words marked, pictures as a grid."""
+"""Results: passages as cards with the words marked, images as a grid."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def passages(hits: Sequence[Hit], *, place: str) -> None:
             st.html(f'<p class="rc-about">{escape(" · ".join(about))}</p>')
 
 
-def pictures(
+def images(
     hits: Sequence[Hit],
     *,
     place: str,
@@ -54,7 +54,7 @@ def pictures(
 ) -> None:
     """A grid of thumbnails; the name below each opens it. `notes` by id stand for the scores."""
     thumbnails = library().images.thumbnails([hit.id for hit in hits])
-    entries = [_LIKE, _SAME, _FOLLOW] if actions.makes_pictures() else [_LIKE, _SAME]
+    entries = [_LIKE, _SAME, _FOLLOW] if actions.makes_images() else [_LIKE, _SAME]
     grid = st.grid(min_column_width=width, gap="small")
     for hit in hits:
         with grid.cell(), st.container(key=f"pic-{place}-{hit.id}"):

@@ -194,7 +194,7 @@ def _summary(job: JobInfo) -> str:
         parts.append(f"{count_name(len(report['failed']), 'file')} failed")
     if report.get("incomplete"):
         parts.append(f"{len(report['incomplete']):,} incomplete")
-    for key, name in (("passages", "passage"), ("images", "picture")):
+    for key, name in (("passages", "passage"), ("images", "image")):
         if report.get(key):
             parts.append(count_name(report[key], name))
     parts.append(time_name(report.get("seconds", 0)))

@@ -10,11 +10,11 @@ from typing import Any
 import streamlit as st
 
 from ragcore.errors import UnreadableFile
-from ragcore.library import open_picture
+from ragcore.library import open_image
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _MOST_BYTES = 8 * 2**20
-# Of regions, much as they come in pictures: skin, wood, leaves, sky, metal, …
+# Of regions, much as they come in images: skin, wood, leaves, sky, metal, …
 COLORS = (
     "#1e1e1e", "#8a8f98", "#c9ced6", "#d7302f", "#f28c28", "#fcc93c", "#4f9e3a", "#9bd067",
     "#2f6fd0", "#7cc4f4", "#8854c0", "#f29ab8", "#6b4226", "#e8b48a", "#ffffff",
@@ -36,7 +36,7 @@ def sketch(key: str, *, side: int, regions: bool, pen: int) -> None:
     kept = f"_{key}"
 
     def keep() -> None:
-        st.session_state[kept] = st.session_state[key].get("picture")
+        st.session_state[kept] = st.session_state[key].get("image")
 
     address = st.session_state.get(kept)
     data: dict[str, Any] = {
@@ -44,10 +44,10 @@ def sketch(key: str, *, side: int, regions: bool, pen: int) -> None:
         "regions": regions,
         "colors": list(COLORS),
         "pen": pen,
-        "picture": address,
+        "image": address,
         "round": f"{side} {regions}",
     }
-    _field(key=key, data=data, on_picture_change=keep)
+    _field(key=key, data=data, on_image_change=keep)
 
 
 def drawn(key: str) -> bytes | None:
@@ -65,5 +65,5 @@ def drawn(key: str) -> bytes | None:
         png = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise UnreadableFile("the drawing is not a PNG") from None
-    open_picture(png, "drawing")
+    open_image(png, "drawing")
     return png

@@ -45,7 +45,7 @@ mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em;
   .st-key-phone-pages a { padding-left: .4rem; padding-right: .4rem; }
   .st-key-view button { padding-left: .32rem; padding-right: .32rem; }
   .st-key-view button p { font-size: .78rem; }
-  /* The box and the picture beside it, as on a wide screen. */
+  /* The box and the image beside it, as on a wide screen. */
   .st-key-question [data-testid="stHorizontalBlock"] { flex-wrap: nowrap; gap: .5rem; }
   .st-key-question [data-testid="stColumn"] { min-width: 0; flex: 1 1 auto; width: auto; }
   .st-key-question [data-testid="stColumn"]:last-child { flex: none; }

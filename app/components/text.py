@@ -70,7 +70,7 @@ def _first(line: str, wanted: set[str]) -> int:
 def type_name(media_type: str) -> str:
     """What people call a media type."""
     if media_type.startswith("image/"):
-        return f"Picture ({media_type.removeprefix('image/').upper()})"
+        return f"Image ({media_type.removeprefix('image/').upper()})"
     return TYPES.get(media_type, media_type or "Unknown")
 
 

@@ -6,10 +6,10 @@ import streamlit as st
 
 from .text import plain, shorten
 
-PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "bmp")
+IMAGES = ("png", "jpg", "jpeg", "webp", "gif", "bmp")
 
 
-def picture(label: str, key: str, *, hidden: bool = False) -> bytes | None:
+def image(label: str, key: str, *, hidden: bool = False) -> bytes | None:
     """What was dropped last, until it is taken away or another one is."""
     kept = f"_{key}"
 
@@ -21,7 +21,7 @@ def picture(label: str, key: str, *, hidden: bool = False) -> bytes | None:
             st.session_state[kept] = (file.name, file.getvalue())
 
     shown = st.file_uploader(
-        label, type=list(PICTURES), key=key, on_change=changed,
+        label, type=list(IMAGES), key=key, on_change=changed,
         label_visibility="collapsed" if hidden else "visible",
     )  # fmt: skip
     held: tuple[str, bytes] | None = st.session_state.get(kept)

@@ -1,4 +1,4 @@
-"""A look at one page of a document, or one picture, over whatever page one is on."""
+"""A look at one page of a document, or one image, over whatever page one is on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_page(
 
 
 def open_image(image_id: int, hit: Hit | None = None) -> None:
-    """Show a picture at the end of this run."""
+    """Show an image at the end of this run."""
     st.session_state[_OPEN] = {"image": image_id, "hit": hit}
 
 
@@ -75,8 +75,8 @@ def _page(wanted: dict[str, object]) -> None:
     hit = wanted["hit"]
     if isinstance(hit, Hit):
         actions.for_hit(hit, place="window")
-    picture, text = st.columns([3, 2], gap="medium")
-    with picture:
+    image, text = st.columns([3, 2], gap="medium")
+    with image:
         _page_turner(wanted, document.pages)
         span = wanted["span"]
         marked = span if isinstance(span, tuple) and document.pages else None
@@ -130,7 +130,7 @@ def _page_turner(wanted: dict[str, object], pages: int) -> None:
             st.rerun(scope="fragment")
 
 
-@st.dialog("Picture", width="large")
+@st.dialog("Image", width="large")
 def _image_window() -> None:
     with errors_as_sentences():
         wanted = st.session_state["_viewed"]
@@ -144,7 +144,7 @@ def _image_window() -> None:
         if info.caption and info.caption_by:
             st.caption(f"The caption was written by {plain(info.caption_by)}, not by a person.")
         if info.text:
-            with st.expander("Text in the picture"):
+            with st.expander("Text in the image"):
                 st.html(f'<div class="rc-text">{escape(info.text)}</div>')
         about = lib.images.metadata([info.id]).get(info.id)
         facts = [*metadata_lines(about)] if about is not None else []
@@ -158,7 +158,7 @@ def _image_window() -> None:
 
 
 def _shown(image_id: int) -> bytes:
-    """The picture as a browser can show it."""
+    """The image as a browser can show it."""
     return library().images.view(image_id)
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 from ragcore.errors import UsageError
 from ragcore.library import ConversationInfo, Reply, TurnInfo, hit_from
 
-from ..components import collections, picture_question, viewer
+from ..components import collections, image_question, viewer
 from ..components.actions import CONTEXT
 from ..components.text import plain, shorten, time_name
 from ..state import end_with_login, errors_as_sentences, library, owner, say_later
@@ -28,7 +28,7 @@ def show() -> None:
     collection = collections.choose()
     if collection is None:
         collections.empty_state()
-        picture_question.show()
+        image_question.show()
         return
     _sidebar()
     talk = _current()
@@ -38,7 +38,7 @@ def show() -> None:
             "Answers come only from what is in the collection, and name the page they stand on. "
             "What is not there is not answered."
         )
-        picture_question.show()
+        image_question.show()
     else:
         _head(talk)
         for turn in library().chats.turns(owner(), talk.id):
@@ -209,12 +209,12 @@ def _citations(turn: TurnInfo) -> None:
         for place, group in enumerate(pages.values()):
             citation = group[0]
             page = f" · page {citation['page']}" if citation.get("page") else ""
-            picture = citation.get("image_id")
+            image = citation.get("image_id")
             last = f"–{group[-1]['n']}" if len(group) > 1 else ""
             st.button(
                 f"\\[{citation['n']}{last}\\] {plain(shorten(citation['document'], 40))}{page}",
                 key=f"cite-{turn.id}-{place}",
-                icon=":material/image:" if picture else ":material/format_quote:",
+                icon=":material/image:" if image else ":material/format_quote:",
                 on_click=_open_cited,
                 args=(citation,),
                 help=plain(shorten(citation.get("quote", ""), 200)) or None,
@@ -253,7 +253,7 @@ def _passage(entry: dict[str, Any], *, key: str, before: str = "") -> None:
 
 
 def _open_cited(citation: dict[str, Any]) -> None:
-    """A cited picture, or the cited page with the quote marked."""
+    """A cited image, or the cited page with the quote marked."""
     if citation.get("image_id"):
         viewer.open_image(citation["image_id"])
         return

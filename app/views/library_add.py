@@ -50,7 +50,7 @@ def _upload(target: str, password: str | None) -> None:
     limit = Settings().ui_upload_mb
     round_ = st.session_state.get("_upload_round", 0)
     files = st.file_uploader(
-        "Documents and pictures",
+        "Documents and images",
         accept_multiple_files=True,
         key=f"upload-{round_}",
         max_upload_size=limit,

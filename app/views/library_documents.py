@@ -77,7 +77,7 @@ def _table(rows: Sequence[DocumentInfo], *, key: str) -> list[DocumentInfo]:
             "Size": size_name(row.size),
             "Pages": row.pages,
             "Passages": row.passages,
-            "Pictures": row.images,
+            "Images": row.images,
             "Problem": row.error or "; ".join(row.warnings),
             "Added": row.ingested_at,
             **({"Folder": row.path.rsplit("/", 1)[0]} if may("write") else {}),

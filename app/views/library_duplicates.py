@@ -1,4 +1,4 @@
-"""Pictures and files that are there twice, to be decided by a person."""
+"""Images and files that are there twice, to be decided by a person."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from ragcore.library import Decision, FileGroup, PictureGroup
+from ragcore.library import Decision, DuplicateGroup, FileGroup
 
 from ..components import viewer
 from ..components.text import count_name, plain, shorten
@@ -18,8 +18,8 @@ _WIDEST = 8
 
 def show(collection: str) -> None:
     st.slider(
-        "How alike pictures must be", 0, 12, 6, key="alike",
-        help="Bits of 63 that two pictures' hashes may differ in: 0 finds only what is as good "
+        "How alike images must be", 0, 12, 6, key="alike",
+        help="Bits of 63 that two images' hashes may differ in: 0 finds only what is as good "
         "as the same, 12 also finds what merely resembles.",
     )  # fmt: skip
     groups = library().duplicates.images(collection, max_distance=st.session_state.get("alike", 6))
@@ -27,9 +27,9 @@ def show(collection: str) -> None:
     if not groups and not files:
         st.caption("Nothing is there twice, or all of it has been decided.")
     if groups:
-        st.subheader(f"{count_name(len(groups), 'group')} of pictures", anchor=False)
+        st.subheader(f"{count_name(len(groups), 'group')} of images", anchor=False)
     for group in groups[:_SHOWN]:
-        _pictures(collection, group)
+        _images(collection, group)
     if len(groups) > _SHOWN:
         st.caption(f"{len(groups) - _SHOWN:,} more follow when these are decided.")
     if files:
@@ -43,12 +43,12 @@ def show(collection: str) -> None:
             st.rerun()
 
 
-def _pictures(collection: str, group: PictureGroup) -> None:
+def _images(collection: str, group: DuplicateGroup) -> None:
     ids = group.image_ids
     thumbnails = library().images.thumbnails(ids[:_WIDEST])
     with st.container(border=True, key=f"pic-group-{ids[0]}"):
         what = "the same pixels" if group.identical else f"alike, {group.distance} bits apart"
-        st.caption(f"{count_name(len(ids), 'picture')}, {what}")
+        st.caption(f"{count_name(len(ids), 'image')}, {what}")
         grid = st.grid(min_column_width=150, gap="small")
         infos = [library().images.get(image_id) for image_id in ids[:_WIDEST]]
         for info in infos:

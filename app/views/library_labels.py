@@ -1,4 +1,4 @@
-"""Labels of one's own for the pictures: typed, and chosen among at once; nothing is trained."""
+"""Labels of one's own for the images: typed, and chosen among at once; nothing is trained."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _EXAMPLE = "dog, cat, person, car, food, building, landscape"
 
 
 def show(collection: str) -> None:
-    pictures = library().documents.statistics(collection).images
-    if not pictures:
-        st.caption("There are no pictures here to label.")
+    images = library().documents.statistics(collection).images
+    if not images:
+        st.caption("There are no images here to label.")
         return
     st.text_area(
         "Labels to choose between",
         key="labels",
         bind="query-params",
         placeholder=_EXAMPLE,
-        help="Any words: separate them by commas or lines. Each picture gets the one that fits "
+        help="Any words: separate them by commas or lines. Each image gets the one that fits "
         "best among these.",
         max_chars=20_000,
         height=90,
@@ -44,13 +44,13 @@ def show(collection: str) -> None:
         st.caption(f"Type at least two, such as: {_EXAMPLE}.")
         return
     with errors_as_sentences():
-        with st.spinner("Looking at the pictures …"):
+        with st.spinner("Looking at the images …"):
             found = library().label(names, collection=collection, top=3)
         _groups(names, found, st.session_state["label-least"])
 
 
 def _groups(names: list[str], found: Sequence[Labelled], least: float) -> None:
-    """A grid for each label, the surest pictures first; what fits none well comes last."""
+    """A grid for each label, the surest images first; what fits none well comes last."""
     groups: dict[str, Sequence[Labelled]] = defaultdict(list)
     for one in found:
         best = one.labels[0]
@@ -66,11 +66,11 @@ def _groups(names: list[str], found: Sequence[Labelled], least: float) -> None:
 
 
 def _grid(name: str, title: str, found: Sequence[Labelled]) -> None:
-    st.subheader(f"{title} ({count_name(len(found), 'picture')})", anchor=False)
+    st.subheader(f"{title} ({count_name(len(found), 'image')})", anchor=False)
     key = f"label-{name}"
     shown = st.session_state.get(f"_{key}", _SHOWN)
     part = found[:shown]
-    hits.pictures(
+    hits.images(
         [one.hit for one in part],
         place=key,
         notes={one.hit.id: _fits(one) for one in part},

@@ -19,7 +19,7 @@ _MOST_GROUPS = 8
 def show(collection: str) -> None:
     left, right = st.columns(2)
     kind = left.segmented_control(
-        "Show", ["Passages", "Pictures"], default="Passages", required=True, key="map-kind"
+        "Show", ["Passages", "Images"], default="Passages", required=True, key="map-kind"
     )
     color = right.segmented_control(
         "Colored by", ["Document", "Folder", "Type"], default="Document", required=True,

@@ -16,7 +16,7 @@ def show(collection: str) -> None:
     grid.metric("Documents", f"{counts.documents:,}")
     grid.metric("Pages", f"{counts.pages:,}")
     grid.metric("Passages", f"{counts.passages:,}")
-    grid.metric("Pictures", f"{counts.images:,}")
+    grid.metric("Images", f"{counts.images:,}")
     grid.metric("Size of the files", size_name(counts.bytes))
     problems = counts.states.get("failed", 0) + counts.states.get("stale", 0)
     grid.metric("With problems", f"{problems:,}")
@@ -81,7 +81,7 @@ def _index(collection: str) -> None:
         [
             {
                 "Model": row["space"],
-                "For": "passages" if row["modality"] == "text" else "pictures",
+                "For": "passages" if row["modality"] == "text" else "images",
                 "Vectors": row["count"],
                 "Dimensions": row["dimension"],
                 "Index": row["kind"],

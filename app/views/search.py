@@ -1,4 +1,4 @@
-"""The page Search: words, a picture, minus words; filters; results that say why."""
+"""The page Search: words, an image, minus words; filters; results that say why."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..components.text import count_name, plain
 from ..state import errors_as_sentences, library
 
 _FIRST, _MORE, _MOST = 20, 40, 200
-_KINDS = {"All": "all", "Passages": "passages", "Pictures": "images"}
-_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
+_KINDS = {"All": "all", "Passages": "passages", "Images": "images"}
+_IMAGES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
 _ALIKE, _COPIES = "Alike", "Copies of it"
 _AUTO = "auto"  # the slider's left end: the collection's own cut-off
 _CUTS = [_AUTO, *(f"{cut / 20:.2f}" for cut in range(20))]
@@ -25,9 +25,9 @@ def show() -> None:
     if collection is None:
         collections.empty_state()
         return
-    text, picture = _question()
+    text, image = _question()
     _filters(collection)
-    query = _query(collection, text, picture)
+    query = _query(collection, text, image)
     if query is None:
         _welcome(collection)
         return
@@ -38,7 +38,7 @@ def show() -> None:
 
 
 def _question() -> tuple[str, bytes | None]:
-    """The box, the picture beside it, the minus words; what is searched for."""
+    """The box, the image beside it, the minus words; what is searched for."""
     with st.container(key="question"):
         box, beside = st.columns([6, 1], vertical_alignment="bottom")
     text = box.text_input(
@@ -51,19 +51,19 @@ def _question() -> tuple[str, bytes | None]:
         icon=":material/search:",
         max_chars=2000,
     )
-    with beside.popover("Picture", icon=":material/image:", width="stretch"):
-        st.caption("Drop or choose a picture, or paste one below.")
+    with beside.popover("Image", icon=":material/image:", width="stretch"):
+        st.caption("Drop or choose an image, or paste one below.")
         uploaded = st.file_uploader(
-            "Picture to search by",
-            type=_PICTURES,
-            key=f"picture-{st.session_state.get('_uploads', 0)}",  # a new key empties it
+            "Image to search by",
+            type=_IMAGES,
+            key=f"image-{st.session_state.get('_uploads', 0)}",  # a new key empties it
             label_visibility="collapsed",
         )
         pasted = st.chat_input(
-            "Click here and paste a picture",
+            "Click here and paste an image",
             key="pasted",
             accept_file=True,
-            file_type=_PICTURES,
+            file_type=_IMAGES,
         )
         if pasted and pasted.files:
             st.session_state["_pasted"] = pasted.files[0].getvalue()
@@ -75,20 +75,20 @@ def _question() -> tuple[str, bytes | None]:
             max_chars=500,
         )
         st.slider(
-            "Picture or words",
+            "Image or words",
             0.0,
             1.0,
             0.5,
             key="mix",
             bind="query-params",
-            help="How much the picture counts against the words, where both are given.",
+            help="How much the image counts against the words, where both are given.",
         )
-    picture = uploaded.getvalue() if uploaded else st.session_state.get("_pasted")
-    return (text or "").strip(), _chosen_picture(picture)
+    image = uploaded.getvalue() if uploaded else st.session_state.get("_pasted")
+    return (text or "").strip(), _chosen_image(image)
 
 
-def _chosen_picture(picture: bytes | None) -> bytes | None:
-    """The library's own picture that `like` in the address names, or one dropped or pasted."""
+def _chosen_image(image: bytes | None) -> bytes | None:
+    """The library's own image that `like` in the address names, or one dropped or pasted."""
     address = st.query_params
     wanted = st.session_state.pop("_query", None)
     if wanted is not None:
@@ -97,14 +97,12 @@ def _chosen_picture(picture: bytes | None) -> bytes | None:
     if like.isdecimal():
         with errors_as_sentences():
             info = library().images.get(int(like))
-            _picture_note(
-                library().images.thumbnail(info.id), f"Searching by {plain(info.document)}"
-            )
+            _image_note(library().images.thumbnail(info.id), f"Searching by {plain(info.document)}")
             return library().images.read(info.id)
         return None
-    if picture is not None:
-        _picture_note(picture, "Searching by your picture (it is not part of the link)")
-    return picture
+    if image is not None:
+        _image_note(image, "Searching by your image (it is not part of the link)")
+    return image
 
 
 def _set_address(wanted: dict[str, str]) -> None:
@@ -115,9 +113,9 @@ def _set_address(wanted: dict[str, str]) -> None:
             st.query_params.pop(name, None)
 
 
-def _picture_note(picture: bytes, note: str) -> None:
+def _image_note(image: bytes, note: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.image(picture, width=64, alt="The picture that is searched by")
+        st.image(image, width=64, alt="The image that is searched by")
         st.caption(note, width="content")
         st.session_state["sameness"] = _COPIES if st.query_params.get("same") else _ALIKE
         st.segmented_control(
@@ -127,10 +125,10 @@ def _picture_note(picture: bytes, note: str) -> None:
             key="sameness",
             label_visibility="collapsed",
             on_change=_set_sameness,
-            help="What shows the same kind of thing, or copies of this very picture: cut, turned, "
+            help="What shows the same kind of thing, or copies of this very image: cut, turned, "
             "mirrored, re-colored, written over.",
         )
-        st.button("Take away", key="no-picture", icon=":material/close:", on_click=_no_picture)
+        st.button("Take away", key="no-image", icon=":material/close:", on_click=_no_image)
 
 
 def _set_sameness() -> None:
@@ -140,7 +138,7 @@ def _set_sameness() -> None:
         st.query_params.pop("same", None)
 
 
-def _no_picture() -> None:
+def _no_image() -> None:
     st.session_state["_query"] = {}
     st.session_state.pop("_pasted", None)
     st.session_state["_uploads"] = st.session_state.get("_uploads", 0) + 1
@@ -170,28 +168,28 @@ def _clear() -> None:
     st.session_state["kind"] = "All"
 
 
-def _query(collection: str, text: str, picture: bytes | None) -> SearchQuery | None:
+def _query(collection: str, text: str, image: bytes | None) -> SearchQuery | None:
     state = st.session_state
     minus = (state.get("minus") or "").strip()
-    if not (text or picture or minus):
+    if not (text or image or minus):
         return None
     cut = state.get("cut", _AUTO)
     mix = state.get("mix", 0.5)
-    signature = (text, minus, bool(picture), collection)
+    signature = (text, minus, bool(image), collection)
     if state.get("_searched") != signature:  # another search begins at the first results
         state["_searched"], state["_k"] = signature, _FIRST
     return SearchQuery(
         text=text,
-        image=picture,
+        image=image,
         minus=minus,
-        text_weight=1.0 if not picture else max(0.02, 2 * (1 - mix)),
+        text_weight=1.0 if not image else max(0.02, 2 * (1 - mix)),
         image_weight=max(0.02, 2 * mix),
         kind=_KINDS[state.get("kind") or "All"],  # type: ignore[arg-type]
         k=state.get("_k", _FIRST),
         where=filters.chosen(),
         collection=collection,
         cutoff=None if cut == _AUTO else float(cut),
-        same_picture=bool(picture and st.query_params.get("same")),
+        same_image=bool(image and st.query_params.get("same")),
     )
 
 
@@ -225,39 +223,39 @@ def _more() -> None:
 
 
 def _both(found: tuple[Hit, ...], *, place: str) -> None:
-    """Passages and pictures side by side where there are both; one under the other on a phone."""
+    """Passages and images side by side where there are both; one under the other on a phone."""
     passages = [hit for hit in found if hit.kind == "passage"]
-    pictures = [hit for hit in found if hit.kind == "image"]
-    if passages and pictures:
+    images = [hit for hit in found if hit.kind == "image"]
+    if passages and images:
         left, right = st.columns([3, 2], gap="large")
         with left:
             st.subheader("Passages", anchor=False)
             hits.passages(passages, place=place)
         with right:
-            st.subheader("Pictures", anchor=False)
-            hits.pictures(pictures, place=place, width=130)
+            st.subheader("Images", anchor=False)
+            hits.images(images, place=place, width=130)
     elif passages:
         hits.passages(passages, place=place)
-    elif pictures:
-        hits.pictures(pictures, place=place)
+    elif images:
+        hits.images(images, place=place)
 
 
 def _welcome(collection: str) -> None:
-    """Before the first search: what there is, and the newest pictures to begin from."""
+    """Before the first search: what there is, and the newest images to begin from."""
     counts = library().documents.statistics(collection)
     if not counts.documents:
         collections.empty_state()
         return
     st.markdown(
         f"**{plain(collection)}** holds {count_name(counts.documents, 'document')}, "
-        f"{count_name(counts.passages, 'passage')} and {count_name(counts.images, 'picture')}. "
-        "Type words above, or give a picture, or both."
+        f"{count_name(counts.passages, 'passage')} and {count_name(counts.images, 'image')}. "
+        "Type words above, or give an image, or both."
     )
     newest = library().images.list(collection, limit=12)
     if newest:
-        st.subheader("Newest pictures", anchor=False)
+        st.subheader("Newest images", anchor=False)
         found = [_as_hit(info, collection) for info in newest]
-        hits.pictures(found, place="new", scores=False)
+        hits.images(found, place="new", scores=False)
 
 
 def _as_hit(info: Any, collection: str) -> Hit:

@@ -1,4 +1,4 @@
-"""The page Studio: pictures from words, guides and conditions; what was made, and kept."""
+"""The page Studio: images from words, guides and conditions; what was made, and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ragcore.library import DEFAULT_COLLECTION, ImagineRequest, MadePicture, as_png
+from ragcore.library import DEFAULT_COLLECTION, GeneratedImage, ImagineRequest, as_png
 
 from ..components import actions, collections
 from ..components.compare import compare
@@ -19,7 +19,7 @@ from . import studio_codes, studio_controls, studio_form, studio_grid, studio_le
 from .studio_work import Making
 
 _WORK, _HISTORY, _GRID = "_studio_work", "_studio_history", "_studio_grid"
-_KEPT = 60  # pictures of the history
+_KEPT = 60  # images of the history
 _EVERY = 0.4  # seconds between two looks at what is being made
 
 
@@ -29,7 +29,7 @@ def show() -> None:
         _take_sent()
     with errors_as_sentences():
         model = library().diffusion.model
-        st.caption(f"Pictures by {plain(model.name)}, {model.size} pixels a side.")
+        st.caption(f"Images by {plain(model.name)}, {model.size} pixels a side.")
         st.session_state.setdefault("studio-view", "Make")
         view = st.segmented_control(
             "View", ["Make", "Codes", "How it works"], required=True, key="studio-view",
@@ -39,7 +39,7 @@ def show() -> None:
             studio_lessons.show()
             return
         if view == "Codes":
-            studio_codes.show([picture.png for picture in _made()[:2]])
+            studio_codes.show([image.png for image in _made()[:2]])
             return
         left, right = st.columns([2, 3], gap="large")
         with left:
@@ -53,11 +53,11 @@ def show() -> None:
 
 
 def _take_sent() -> None:
-    """A picture that *Use as control* sent here from another page."""
+    """An image that *Use as control* sent here from another page."""
     sent = st.session_state.pop(actions.FOLLOW, None)
     if sent is not None:
         studio_controls.follow_image(int(sent))
-        say_later("The next picture follows it: choose what of it, and say what to make.")
+        say_later("The next image follows it: choose what of it, and say what to make.")
         st.rerun()
 
 
@@ -133,7 +133,7 @@ def _progress() -> None:
 
 
 def _preview(pixels: Any) -> None:
-    """Pictures on their way, in the page itself: a file would be gone before it is fetched."""
+    """Images on their way, in the page itself: a file would be gone before it is fetched."""
     addresses = [base64.b64encode(as_png(one)).decode() for one in pixels]
     shown = "".join(
         f'<img alt="What is becoming of it" width="160" src="data:image/png;base64,{one}">'
@@ -144,15 +144,15 @@ def _preview(pixels: Any) -> None:
 
 def _take(work: Making) -> None:
     """Put what was made in front of the history, and into this browser's gallery."""
-    made = [picture for result in work.results for picture in result.pictures]
+    made = [image for result in work.results for image in result.images]
     st.session_state[_HISTORY] = [*reversed(made), *_made()][:_KEPT]
     library().diffusion.gallery(owner()).add(made)
 
 
-def _made() -> list[MadePicture]:
+def _made() -> list[GeneratedImage]:
     """The history, newest first: at first what this browser made before."""
     if _HISTORY not in st.session_state:
-        st.session_state[_HISTORY] = library().diffusion.gallery(owner()).pictures()[:_KEPT]
+        st.session_state[_HISTORY] = library().diffusion.gallery(owner()).images()[:_KEPT]
     return list(st.session_state[_HISTORY])
 
 
@@ -163,48 +163,46 @@ def _grid(work: Making) -> None:
         for place, (label, made) in zip(
             st.columns(columns), cells[start : start + columns], strict=False
         ):
-            place.image(io.BytesIO(made.pictures[0].png), caption=label, width="stretch")
+            place.image(io.BytesIO(made.images[0].png), caption=label, width="stretch")
 
 
 def _newest(work: Making) -> None:
     for result in work.results:
-        for number, picture in enumerate(result.pictures):
-            st.image(io.BytesIO(picture.png), width=256)
-            st.caption(f"Seed {picture.seed} · {result.steps} steps · {result.seconds:.1f} s")
-            _actions(picture, f"new-{number}")
+        for number, image in enumerate(result.images):
+            st.image(io.BytesIO(image.png), width=256)
+            st.caption(f"Seed {image.seed} · {result.steps} steps · {result.seconds:.1f} s")
+            _actions(image, f"new-{number}")
         if result.conditions:
             st.image([io.BytesIO(png) for png in result.conditions], width=96)
 
 
-def _actions(picture: MadePicture, key: str) -> None:
+def _actions(image: GeneratedImage, key: str) -> None:
     with st.container(horizontal=True, gap="small"):
         st.download_button(
-            "Save", picture.png, f"picture-{picture.seed}.png", "image/png",
+            "Save", image.png, f"image-{image.seed}.png", "image/png",
             key=f"studio-save-{key}", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
         if st.button("Keep in collection", key=f"studio-keep-{key}", icon=":material/library_add:"):
             with errors_as_sentences():
-                keep(picture)
+                keep(image)
         if st.button("Settings", key=f"studio-again-{key}", icon=":material/tune:"):
             with errors_as_sentences():
-                studio_form.restored(*library().diffusion.recipe(picture.png))
+                studio_form.restored(*library().diffusion.recipe(image.png))
                 st.rerun()
         if st.button("Use as control", key=f"studio-follow-{key}", icon=":material/draw:"):
             with errors_as_sentences():
-                studio_controls.follow_picture(f"picture-{picture.seed}.png", picture.png)
+                studio_controls.follow_image_file(f"image-{image.seed}.png", image.png)
                 st.rerun()
         if st.button("Start from it", key=f"studio-start-{key}", icon=":material/start:"):
-            studio_form.start_from(f"picture-{picture.seed}.png", picture.png)
+            studio_form.start_from(f"image-{image.seed}.png", image.png)
             st.rerun()
 
 
-def keep(picture: MadePicture) -> None:
-    """Put a picture into the collection at hand, where a search finds it at once."""
+def keep(image: GeneratedImage) -> None:
+    """Put an image into the collection at hand, where a search finds it at once."""
     name = st.session_state.get(collections.KEY) or DEFAULT_COLLECTION
-    words = "".join(c if c.isalnum() else "-" for c in str(picture.recipe["prompt"]))[:60].strip(
-        "-"
-    )
-    file = (f"{words or 'picture'}-{picture.seed}.png", io.BytesIO(picture.png))
+    words = "".join(c if c.isalnum() else "-" for c in str(image.recipe["prompt"]))[:60].strip("-")
+    file = (f"{words or 'image'}-{image.seed}.png", io.BytesIO(image.png))
     library().jobs.start_upload([file], collection=name)
     say_later(f"Kept in {plain(name)}.")
     st.rerun()
@@ -225,36 +223,36 @@ def _history() -> None:
         with st.expander("Compare two"):
             _compare(made)
     grid = st.grid(min_column_width=96, gap="small")
-    for number, picture in enumerate(made):
+    for number, image in enumerate(made):
         with grid.cell():
-            st.image(io.BytesIO(picture.png), width="stretch")
+            st.image(io.BytesIO(image.png), width="stretch")
             label = str(len(made) - number)
             if st.button(label, key=f"studio-open-{label}", type="tertiary", width="stretch"):
-                st.session_state["_studio_opened"] = picture
+                st.session_state["_studio_opened"] = image
                 _window()
 
 
-@st.dialog("Picture")
+@st.dialog("Image")
 def _window() -> None:
-    picture: MadePicture = st.session_state["_studio_opened"]
-    st.image(io.BytesIO(picture.png), width=256)
-    _actions(picture, "opened")
-    st.json(_shown(picture), expanded=True)
+    image: GeneratedImage = st.session_state["_studio_opened"]
+    st.image(io.BytesIO(image.png), width=256)
+    _actions(image, "opened")
+    st.json(_shown(image), expanded=True)
 
 
-def _shown(picture: MadePicture) -> dict[str, Any]:
-    """The recipe without the pictures in it."""
-    recipe = {k: v for k, v in picture.recipe.items() if k != "start_picture"}
+def _shown(image: GeneratedImage) -> dict[str, Any]:
+    """The recipe without the images in it."""
+    recipe = {k: v for k, v in image.recipe.items() if k != "start_image"}
     controls = [
         {k: v for k, v in control.items() if k != "condition"} for control in recipe["controls"]
     ]
     return {**recipe, "controls": controls}
 
 
-def _compare(made: list[MadePicture]) -> None:
+def _compare(made: list[GeneratedImage]) -> None:
     numbers = list(range(len(made), 0, -1))
     one, two = st.columns(2)
     left = int(one.selectbox("Left", numbers, key="studio-left", index=min(1, len(made) - 1)))
     right = int(two.selectbox("Right", numbers, key="studio-right", index=0))
-    pictures = [made[len(made) - number].png for number in (left, right)]
-    compare("studio-compare", *pictures, (f"Picture {left}", f"Picture {right}"))
+    images = [made[len(made) - number].png for number in (left, right)]
+    compare("studio-compare", *images, (f"Image {left}", f"Image {right}"))

@@ -1,4 +1,4 @@
-"""Studio, "Codes": a picture's code read by probes and moved along them; two codes mixed."""
+"""Studio, "Codes": an image's code read by probes and moved along them; two codes mixed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..components.text import plain
 from ..state import errors_as_sentences, library
 from .studio_lessons import enlarged
 
-_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+_IMAGES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
 _REACH = 3.0  # standard deviations that a slider goes to either side
 _SHOWN = {
     "x": "Place, left to right",
@@ -25,7 +25,7 @@ _SHOWN = {
 
 
 def show(made: list[bytes]) -> None:
-    """`made` are pictures of this page, newest first, offered where none is dropped."""
+    """`made` are images of this page, newest first, offered where none is dropped."""
     with errors_as_sentences():
         _edit(made)
     with errors_as_sentences():
@@ -35,9 +35,9 @@ def show(made: list[bytes]) -> None:
 def _edit(made: list[bytes]) -> None:
     st.subheader("Move a code along a probe", anchor=False)
     st.markdown(
-        "The autoencoder turns a picture into a code of a twelfth as many numbers. A *probe* is a "
+        "The autoencoder turns an image into a code of a twelfth as many numbers. A *probe* is a "
         "linear function that reads an attribute off it; moving the code along its direction "
-        "changes the picture. *R²* says how much of the attribute the probe reads on pictures "
+        "changes the image. *R²* says how much of the attribute the probe reads on images "
         "it was not fitted on: near 1, the code holds it in plain sight."
     )
     probes = library().diffusion.probes
@@ -47,8 +47,8 @@ def _edit(made: list[bytes]) -> None:
             "being the model's."
         )
         return
-    picture = _picture("A picture", "codes-picture", made, 0)
-    if picture is None:
+    image = _image("An image", "codes-image", made, 0)
+    if image is None:
         return
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -61,8 +61,8 @@ def _edit(made: list[bytes]) -> None:
             for name, probe in probes.items()
         }  # fmt: skip
     with right:
-        same, read = library().diffusion.edit_latents(picture, {})
-        edited, _ = library().diffusion.edit_latents(picture, changes)
+        same, read = library().diffusion.edit_latents(image, {})
+        edited, _ = library().diffusion.edit_latents(image, changes)
         before, after = st.columns(2)
         before.image(io.BytesIO(enlarged(same)), caption="Decoded as it is", width="stretch")
         after.image(io.BytesIO(enlarged(edited)), caption="Decoded after moving", width="stretch")
@@ -76,20 +76,20 @@ def _mix(made: list[bytes]) -> None:
     st.subheader("Between two codes", anchor=False)
     left, right = st.columns(2)
     with left:
-        first = _picture("First picture", "codes-first", made, 0)
+        first = _image("First image", "codes-first", made, 0)
     with right:
-        second = _picture("Second picture", "codes-second", made, 1)
+        second = _image("Second image", "codes-second", made, 1)
     if first is None or second is None:
         return
     steps = library().diffusion.interpolate_latents(first, second, steps=8)
     for place, step in zip(st.columns(len(steps)), steps, strict=True):
         place.image(io.BytesIO(enlarged(step)), width="stretch")
-    st.caption("Codes in between are decoded; a picture made of halves is no picture of a half.")
+    st.caption("Codes in between are decoded; an image made of halves is no image of a half.")
 
 
-def _picture(label: str, key: str, made: list[bytes], number: int) -> bytes | None:
+def _image(label: str, key: str, made: list[bytes], number: int) -> bytes | None:
     """What was dropped; else one that was made here, else one of the collection at hand."""
-    dropped = st.file_uploader(label, type=_PICTURES, key=key)
+    dropped = st.file_uploader(label, type=_IMAGES, key=key)
     if dropped is not None:
         return dropped.getvalue()
     if len(made) > number:
@@ -100,5 +100,5 @@ def _picture(label: str, key: str, made: list[bytes], number: int) -> bytes | No
         if len(images) > number:
             st.caption(f"{plain(images[number].document)}, from the collection.")
             return library().images.read(images[number].id)
-    st.caption("Drop a picture here, or make one first.")
+    st.caption("Drop an image here, or make one first.")
     return None

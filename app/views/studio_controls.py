@@ -1,4 +1,4 @@
-"""Studio: the pictures that are followed: from a file, from a collection, or drawn here."""
+"""Studio: the images that are followed: from a file, from a collection, or drawn here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..state import errors_as_sentences, library, set_later
 
 PLACES = 3  # for controls on the page
 _FILE, _COLLECTION, _DRAW, _GIVEN = "A file", "The collection", "Draw it", "From the recipe"
-_NEWEST = 60  # pictures of a collection that are offered
-# Pixels that a line is wide at first, on a picture 64 pixels wide.
+_NEWEST = 60  # images of a collection that are offered
+# Pixels that a line is wide at first, on an image 64 pixels wide.
 _PENS = {"scribble": 3, "canny": 1, "hough": 1, "lineart": 1, "pose": 2}
 
 
@@ -34,18 +34,18 @@ def show() -> None:
 
 
 def requests() -> list[ControlRequest]:
-    """What the places say. Raises UsageError where a picture is missing."""
+    """What the places say. Raises UsageError where an image is missing."""
     found = []
     for number in range(PLACES):
         kind = _kind(number)
         if kind == "none":
             continue
-        picture, ready = _picture(number)
-        if picture is None:
-            raise UsageError(f"give the picture for {_title(kind).lower()}")
+        image, ready = _image(number)
+        if image is None:
+            raise UsageError(f"give the image for {_title(kind).lower()}")
         start, end = st.session_state[f"studio-span-{number}"]
         weight = st.session_state[f"studio-weight-{number}"]
-        found.append(ControlRequest(kind, picture, weight, start, end, ready))
+        found.append(ControlRequest(kind, image, weight, start, end, ready))
     return found
 
 
@@ -60,8 +60,8 @@ def restore(controls: Sequence[ControlRequest]) -> list[str]:
         set_later(**{f"studio-control-{number}": control.kind if control else "none"})
         if control is None:
             continue
-        assert isinstance(control.picture, bytes)  # a recipe has its conditions in it
-        st.session_state[_given_key(number)] = control.picture
+        assert isinstance(control.image, bytes)  # a recipe has its conditions in it
+        st.session_state[_given_key(number)] = control.image
         set_later(
             **{
                 f"studio-source-{number}": _GIVEN,
@@ -73,23 +73,23 @@ def restore(controls: Sequence[ControlRequest]) -> list[str]:
 
 
 def follow_image(image_id: int) -> None:
-    """At the next run, have the first free place follow a picture of a collection.
+    """At the next run, have the first free place follow an image of a collection.
 
-    The other settings stay as they are. Raises UsageError if the model follows no pictures.
+    The other settings stay as they are. Raises UsageError if the model follows no images.
     """
     _follow({"studio-source-{}": _COLLECTION, "studio-like-{}": image_id})
 
 
-def follow_picture(name: str, picture: bytes) -> None:
-    """The same for any picture, as if its file had been dropped."""
+def follow_image_file(name: str, image: bytes) -> None:
+    """The same for any image, as if its file had been dropped."""
     number = _follow({"studio-source-{}": _FILE})
-    upload.put(f"studio-picture-{number}", name, picture)
+    upload.put(f"studio-image-{number}", name, image)
 
 
 def _follow(values: dict[str, Any]) -> int:
     kinds = library().diffusion.model.control_kinds
     if not kinds:
-        raise UsageError("this model has no ControlNet, and follows no pictures")
+        raise UsageError("this model has no ControlNet, and follows no images")
     free = [number for number in range(PLACES) if _kind(number) == "none"]
     number = free[0] if free else PLACES - 1
     taken = {_kind(other) for other in range(PLACES) if other != number}
@@ -122,7 +122,7 @@ def _given_key(number: int) -> str:
 
 
 def _place(number: int, kinds: list[str]) -> None:
-    """One control: its kind, its picture, what is taken from it, when and how much it counts."""
+    """One control: its kind, its image, what is taken from it, when and how much it counts."""
     kind = st.selectbox(
         "And" if number else "Condition", ["none", *kinds], key=f"studio-control-{number}",
         format_func=lambda one: "none" if one == "none" else _title(one),
@@ -136,10 +136,10 @@ def _place(number: int, kinds: list[str]) -> None:
     if st.session_state.get(key) not in sources:
         st.session_state[key] = _FILE
     source = st.segmented_control(
-        "Picture from", sources, key=key, required=True, persist_state="session"
+        "Image from", sources, key=key, required=True, persist_state="session"
     )
     if source == _FILE:
-        upload.picture("Picture", f"studio-picture-{number}", hidden=True)
+        upload.image("Image", f"studio-image-{number}", hidden=True)
         st.checkbox(
             "It is a condition already", key=f"studio-ready-{number}", persist_state="session"
         )
@@ -148,9 +148,9 @@ def _place(number: int, kinds: list[str]) -> None:
     elif source == _DRAW:
         sketch(_sketch_key(number), **_how(kind))
     _strength(number)
-    picture, ready = _picture(number)
-    if picture is not None and source != _DRAW:
-        shown = picture if ready else library().diffusion.condition(kind, picture)
+    image, ready = _image(number)
+    if image is not None and source != _DRAW:
+        shown = image if ready else library().diffusion.condition(kind, image)
         st.image(io.BytesIO(shown), width=160, caption="What is followed")
 
 
@@ -184,30 +184,30 @@ def _sketch_key(number: int) -> str:
 
 
 def _from_collection(number: int) -> None:
-    """Choose among the newest pictures of the collection at hand, and one that was sent here."""
+    """Choose among the newest images of the collection at hand, and one that was sent here."""
     known, name = collections.names(), st.session_state.get(collections.KEY)
     if not known:
         st.caption("There is no collection yet.")
         return
     chosen = name if name in known else known[0]
-    pictures = {info.id: info.document for info in library().images.list(chosen, limit=_NEWEST)}
+    images = {info.id: info.document for info in library().images.list(chosen, limit=_NEWEST)}
     key = f"studio-like-{number}"
     sent = st.session_state.get(key)
-    if sent and sent not in pictures:
+    if sent and sent not in images:
         try:
-            pictures = {sent: library().images.get(sent).document, **pictures}
+            images = {sent: library().images.get(sent).document, **images}
         except RagcoreError:  # it was deleted
             st.session_state[key] = 0
     st.selectbox(
-        f"Picture of {chosen}", [0, *pictures], key=key, persist_state="session",
-        format_func=lambda id_: shorten(pictures.get(id_, "none"), 60),
-        help="Or search, and choose *Use as control* under a picture.",
+        f"Image of {chosen}", [0, *images], key=key, persist_state="session",
+        format_func=lambda id_: shorten(images.get(id_, "none"), 60),
+        help="Or search, and choose *Use as control* under an image.",
     )  # fmt: skip
     if like := st.session_state.get(key):
-        st.image(library().images.thumbnail(like), width=96, caption=plain(pictures.get(like, "")))
+        st.image(library().images.thumbnail(like), width=96, caption=plain(images.get(like, "")))
 
 
-def _picture(number: int) -> tuple[bytes | None, bool]:
+def _image(number: int) -> tuple[bytes | None, bool]:
     """(what a place has, whether it is a condition already)."""
     source = st.session_state.get(f"studio-source-{number}", _FILE)
     if source == _DRAW:
@@ -218,13 +218,13 @@ def _picture(number: int) -> tuple[bytes | None, bool]:
         like = st.session_state.get(f"studio-like-{number}")
         return (library().images.read(like) if like else None), False
     ready = bool(st.session_state.get(f"studio-ready-{number}"))
-    return upload.held(f"studio-picture-{number}"), ready
+    return upload.held(f"studio-image-{number}"), ready
 
 
 def _where_conditions_come_from(kinds: list[str]) -> None:
     makers = library().diffusion.model.condition_models
     words = {
-        "here": "made here from a picture, or drawn",
+        "here": "made here from an image, or drawn",
         "hub": "a model that the profile names, drawn, or your own file",
     }
     rows = [

@@ -1,4 +1,4 @@
-"""The left side of the page Studio: everything that a picture is asked by."""
+"""The left side of the page Studio: everything that an image is asked by."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def form() -> Any:
         st.selectbox("Style", ["any", *styles], key="studio-style", **_KEPT)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.number_input(
-        "Seed", 0, _MOST_SEED, key="studio-seed", help="The same seed makes the same picture.",
+        "Seed", 0, _MOST_SEED, key="studio-seed", help="The same seed makes the same image.",
         **_KEPT,
     )  # fmt: skip
     right.checkbox("Keep it", key="studio-lock", help="Otherwise a new one is drawn.", **_KEPT)
@@ -68,15 +68,15 @@ def form() -> Any:
     with st.expander("Guides"):
         _guides()
     if library().diffusion.model.control_kinds:
-        with st.expander("Follow a picture (ControlNet)", expanded=studio_controls.in_use()):
+        with st.expander("Follow an image (ControlNet)", expanded=studio_controls.in_use()):
             studio_controls.show()
     studio_loras.show()
-    with st.expander("Start from a picture"):
-        upload.picture("Picture", _START)
+    with st.expander("Start from an image"):
+        upload.image("Image", _START)
         st.slider(
             "How much is made anew", 0.0, 1.0, step=0.05, key="studio-strength", **_KEPT
         )  # fmt: skip
-    with st.expander("Settings of a picture made here"), errors_as_sentences():
+    with st.expander("Settings of an image made here"), errors_as_sentences():
         _recipe()
     return start
 
@@ -90,7 +90,7 @@ def request(seed: int, **changes: Any) -> ImagineRequest:
         "negative": (state.get("studio-negative") or "").strip(),
         "style": "" if style == "any" else style,
         "seed": seed,
-        "start_picture": upload.held(_START),
+        "start_image": upload.held(_START),
         "guides": _guide_requests(),
         "controls": studio_controls.requests(),
         "loras": studio_loras.requests(),
@@ -128,18 +128,18 @@ def restore(found: ImagineRequest) -> list[str]:
         values["studio-words-scale"] = min(guide.scale, MOST_GUIDE)
     values["studio-scale"] = min(found.scale, MOST_SCALE)
     upload.forget(_START)
-    if isinstance(found.start_picture, bytes):
-        upload.put(_START, "the start picture of the recipe", found.start_picture)
+    if isinstance(found.start_image, bytes):
+        upload.put(_START, "the start image of the recipe", found.start_image)
     missing += studio_controls.restore(found.controls)
     missing += studio_loras.restore(found.loras)
     set_later(**values)
     return missing
 
 
-def start_from(name: str, picture: bytes) -> None:
-    """Have the next picture start from this one."""
-    upload.put(_START, name, picture)
-    say_later("The next picture starts from it: see Start from a picture.")
+def start_from(name: str, image: bytes) -> None:
+    """Have the next image start from this one."""
+    upload.put(_START, name, image)
+    say_later("The next image starts from it: see Start from an image.")
 
 
 def _recipe() -> None:
@@ -160,7 +160,7 @@ def _recipe() -> None:
 def restored(found: ImagineRequest, model: str) -> None:
     """`restore`, and say what came of it."""
     missing = restore(found)
-    say_later(f"Settings restored; the picture was made with {plain(model)}.")
+    say_later(f"Settings restored; the image was made with {plain(model)}.")
     if missing:
         said = plain(", ".join(missing))
         say_later(f"Without what has no place here: {said}.", ":material/info:")
@@ -189,7 +189,7 @@ def _details() -> None:
     st.text_input("But not", key="studio-negative", max_chars=2000, **_KEPT)
     left, right = st.columns(2)
     left.number_input("Steps", 1, MOST_STEPS, key="studio-steps", **_KEPT)
-    right.number_input("Pictures", 1, MOST_COUNT, key="studio-count", **_KEPT)
+    right.number_input("Images", 1, MOST_COUNT, key="studio-count", **_KEPT)
     st.slider(
         "Weight of the words", 0.0, MOST_SCALE, step=0.5, key="studio-scale",
         help="0 ignores them, 1 takes them as they are; more is closer, and less varied.",
@@ -219,7 +219,7 @@ def _guides() -> None:
         st.caption("This model has no classifier that can read noise, so no class guide.")
     st.text_input(
         "Towards words", key="studio-words", max_chars=500,
-        help="An image-text model looks at what is becoming of the picture at every step. Slow.",
+        help="An image-text model looks at what is becoming of the image at every step. Slow.",
         **_KEPT,
     )  # fmt: skip
     st.number_input("How strongly", 0.0, MOST_GUIDE, step=0.5, key="studio-words-scale", **_KEPT)

@@ -1,4 +1,4 @@
-"""Studio: a grid of pictures over any two settings."""
+"""Studio: a grid of images over any two settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _control(number: int, name: str) -> Change:
     def change(request: ImagineRequest, text: str) -> ImagineRequest:
         controls = list(request.controls)
         if number >= len(controls):
-            raise UsageError(f"give the picture of control {number + 1} first: the grid varies it")
+            raise UsageError(f"give the image of control {number + 1} first: the grid varies it")
         controls[number] = replace(controls[number], **{name: float(text)})
         return replace(request, controls=controls)
 
@@ -111,7 +111,7 @@ def requests(base: ImagineRequest) -> tuple[list[ImagineRequest], list[str], int
     """
     across, down = _values("x"), _values("y")
     if len(across) * len(down) > CELLS:
-        raise UsageError(f"a grid has at most {CELLS} pictures: give fewer values")
+        raise UsageError(f"a grid has at most {CELLS} images: give fewer values")
     base = replace(base, count=1)
     found, labels = [], []
     for y, x in itertools.product(down, across):

@@ -10,22 +10,22 @@ from ..components import collections
 from ..components.text import plain
 from ..state import errors_as_sentences, library
 
-_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+_IMAGES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
 _WAYS = {
     "pixels": (
         "Descend on the pixels",
         "Change the pixels themselves, step by step, so that a classifier is surer of the class. "
-        "It becomes quite sure, and the picture is noise: the classifier was never asked what "
-        "pictures look like.",
+        "It becomes quite sure, and the image is noise: the classifier was never asked what "
+        "images look like.",
     ),
     "latent": (
         "Descend on a latent",
-        "The same in the space of an autoencoder. What comes out is made of picture-like "
+        "The same in the space of an autoencoder. What comes out is made of image-like "
         "pieces, and still shows nothing.",
     ),
     "interleaved": (
         "Descend between denoising steps",
-        "Denoising keeps the picture a picture; the gradient pushes it towards the class. But "
+        "Denoising keeps the image an image; the gradient pushes it towards the class. But "
         "this classifier has never seen noise, and early on its gradient means little.",
     ),
 }
@@ -40,20 +40,20 @@ def show() -> None:
 
 def _canny() -> None:
     st.subheader("Canny edges in five stages", anchor=False)
-    uploaded = st.file_uploader("A picture", type=_PICTURES, key="lesson-picture")
-    picture = uploaded.getvalue() if uploaded else _newest()
-    if picture is None:
-        st.caption("Drop a picture here to see its edges being found.")
+    uploaded = st.file_uploader("An image", type=_IMAGES, key="lesson-image")
+    image = uploaded.getvalue() if uploaded else _newest()
+    if image is None:
+        st.caption("Drop an image here to see its edges being found.")
         return
-    stages = library().diffusion.canny_stages(picture)
+    stages = library().diffusion.canny_stages(image)
     for place, stage in zip(st.columns(len(stages)), stages, strict=True):
-        place.image(stage.picture, width="stretch")
+        place.image(stage.image, width="stretch")
         place.markdown(f"**{stage.title}**")
         place.caption(stage.about)
 
 
 def _newest() -> bytes | None:
-    """The newest picture of the collection at hand."""
+    """The newest image of the collection at hand."""
     name = st.session_state.get(collections.KEY)
     if name not in collections.names():
         return None
@@ -65,7 +65,7 @@ def _straw_men() -> None:
     st.subheader("Three ways that lead nowhere", anchor=False)
     st.markdown(
         "A classifier of photographs knows *chocolate syrup*. Can one simply ask it for a "
-        "picture? The way out is a classifier that has learned on noise (*Guides*, on the page "
+        "image? The way out is a classifier that has learned on noise (*Guides*, on the page "
         "*Make*)."
     )
     name = st.text_input("A class of ImageNet", "chocolate syrup", key="lesson-class")
@@ -80,17 +80,17 @@ def _straw_men() -> None:
             shown = st.session_state.get(f"_lesson-{way}")
             if shown:
                 wanted, made = shown
-                st.image(io.BytesIO(enlarged(made.picture)), width="stretch")
+                st.image(io.BytesIO(enlarged(made.image)), width="stretch")
                 st.caption(f"How sure the classifier is of {plain(wanted)}, step by step:")
                 st.line_chart(list(made.probabilities), height=140)
 
 
-def enlarged(picture: object) -> bytes:
-    """PNG of a small picture (pixels, or an encoded one), each pixel a square."""
+def enlarged(image: object) -> bytes:
+    """PNG of a small image (pixels, or an encoded one), each pixel a square."""
     from PIL import Image
 
-    encoded = isinstance(picture, bytes)
-    opened = Image.open(io.BytesIO(picture)) if encoded else Image.fromarray(picture)  # type: ignore[arg-type]
+    encoded = isinstance(image, bytes)
+    opened = Image.open(io.BytesIO(image)) if encoded else Image.fromarray(image)  # type: ignore[arg-type]
     file = io.BytesIO()
     opened.resize((256, 256), Image.Resampling.NEAREST).save(file, "PNG")
     return file.getvalue()

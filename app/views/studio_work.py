@@ -1,4 +1,4 @@
-"""A picture being made in the background of the page Studio: looked at, cancelled, taken."""
+"""An image being made in the background of the page Studio: looked at, cancelled, taken."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ragcore.library import Imagined, ImagineRequest, ImagineStep, Library
 from ragcore.types import CancelToken
 
 log = logging.getLogger("ragcore.app")
-_PREVIEWS = 12  # of one picture at most
+_PREVIEWS = 12  # of one image at most
 
 
 @dataclass
 class Making:
-    """One run of the picture maker over several requests, in a thread of its own.
+    """One run of the image maker over several requests, in a thread of its own.
 
     Read from the page's thread: each attribute is replaced as a whole, never changed in place.
     """
@@ -67,8 +67,8 @@ class Making:
         except RagcoreError as error:
             self.error = str(error)
         except Exception:
-            log.exception("a picture could not be made")
-            self.error = "the picture could not be made; the server's log says why"
+            log.exception("an image could not be made")
+            self.error = "the image could not be made; the server's log says why"
         finally:
             self.seconds = time.monotonic() - began
 

@@ -17,7 +17,7 @@ from ..state import errors_as_sentences, library, say_later, set_later
 from . import teach_label, teach_results, teach_train
 
 _VIEWS = ("Label", "Train", "Results", "Use")
-_KINDS: dict[str, HitKind] = {"Pictures": "image", "Passages": "passage"}
+_KINDS: dict[str, HitKind] = {"Images": "image", "Passages": "passage"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def show(lesson: Lesson) -> None:
         _nothing(str(source))
         return
     if lesson.kind == "image":
-        _pictures(lesson, ids, given, active)
+        _images(lesson, ids, given, active)
     else:
         _passages(lesson, ids, given, active)
     _more(lesson, str(source), ids, given)
@@ -163,7 +163,7 @@ def _more(lesson: Lesson, source: str, ids: Sequence[int], given: dict[int, str]
                 st.rerun()
 
 
-def _pictures(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
+def _images(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
     thumbnails = library().images.thumbnails(ids)
     grid = st.grid(min_column_width=130, gap="small")
     for item in ids:

@@ -59,7 +59,7 @@ def use(lesson: Lesson) -> None:
     if not lesson.trained:
         st.caption("Train it first: then it can label everything here.")
         return
-    what = "pictures" if lesson.kind == "image" else "passages"
+    what = "images" if lesson.kind == "image" else "passages"
     counts = library().labels.counts(lesson.collection, classifier=lesson.name)
     job = newest(lesson, "classify")
     if st.button(
@@ -86,9 +86,7 @@ def use(lesson: Lesson) -> None:
         with st.container(horizontal=True, gap="small"):
             for label, count in list(counts.items())[:60]:
                 if st.button(f"{plain(label)} · {count:,}", key=f"teach-open-{label}"):
-                    set_later(
-                        label=label, kind="Pictures" if lesson.kind == "image" else "Passages"
-                    )
+                    set_later(label=label, kind="Images" if lesson.kind == "image" else "Passages")
                     st.session_state["_go"] = "search"
                     st.rerun()
     _remove(lesson)

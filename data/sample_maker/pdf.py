@@ -93,7 +93,7 @@ def handbook(source: Path, target: Path) -> None:
     )
 
 
-def paper(source: Path, target: Path, pictures: Mapping[str, Image.Image]) -> None:
+def paper(source: Path, target: Path, images: Mapping[str, Image.Image]) -> None:
     """A title across the page, then two columns."""
     content = blocks(source)
     column = (_WIDTH - 40 * mm - 7 * mm) / 2
@@ -108,8 +108,8 @@ def paper(source: Path, target: Path, pictures: Mapping[str, Image.Image]) -> No
         elif block.kind == "table":
             cell = ParagraphStyle("paper-cell", _PAPER, fontSize=8.5, leading=10, alignment=0)
             story += [_table(block, cell, column), Spacer(1, 6)]
-        elif block.kind == "picture":
-            story.append(_picture(pictures[block.text], column))
+        elif block.kind == "image":
+            story.append(_image(images[block.text], column))
         else:
             story.append(Paragraph(block.text, _PAPER))
     top = _HEIGHT - 20 * mm
@@ -169,7 +169,7 @@ def _table(block: Block, style: ParagraphStyle, width: float) -> Table:
     return table
 
 
-def _picture(image: Image.Image, width: float) -> PdfImage:
+def _image(image: Image.Image, width: float) -> PdfImage:
     data = BytesIO()
     image.save(data, "PNG")
     data.seek(0)

@@ -1,4 +1,4 @@
-"""The little markup of data/sources: headings, paragraphs, tables, pictures."""
+"""The little markup of data/sources: headings, paragraphs, tables, images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`kind` is h1, h2, text, table or picture; a table's `rows` are cells, first row headings."""
+    """`kind` is h1, h2, text, table or image; a table's `rows` are cells, first row headings."""
 
     kind: str
     text: str = ""
@@ -30,8 +30,8 @@ def blocks(path: Path) -> list[Block]:
             result.append(
                 Block("table", rows=tuple(tuple(cell.strip() for cell in row) for row in rows))
             )
-        elif picture := re.fullmatch(r"!\[.*\]\((.+)\)", part):
-            result.append(Block("picture", picture[1]))
+        elif image := re.fullmatch(r"!\[.*\]\((.+)\)", part):
+            result.append(Block("image", image[1]))
         else:
             result.append(Block("text", " ".join(part.split())))
     return result

@@ -29,7 +29,7 @@ MAX_QUESTION = 4000  # characters
 THRESHOLD = 0.5
 NEAREST = 3  # passages that an abstention shows
 _STAGES = ("rewrite", "compose", "search", "read", "generate")
-PICTURES = 2  # that are read beside the passages: by their captions, or the text in them
+IMAGES = 2  # that are read beside the passages: by their captions, or the text in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,18 +327,18 @@ def _names_several(text: str) -> bool:
 
 
 def readable(hits: Sequence[Hit]) -> list[Hit]:
-    """Passages with text, then pictures with words of their own that no passage holds already."""
+    """Passages with text, then images with words of their own that no passage holds already."""
     passages = [h for h in hits if h.kind == "passage" and h.text.strip()]
     read = [" ".join(h.text.split()) for h in passages]
-    pictures = []
+    images = []
     for hit in hits:
         words = " ".join(hit.text.split())
         if hit.kind == "image" and words and not any(words in text for text in read):
-            pictures.append(hit)
+            images.append(hit)
             read.append(words)
-    return [*passages, *pictures[:PICTURES]]
+    return [*passages, *images[:IMAGES]]
 
 
 def _source(hit: Hit, question: str) -> Source:
-    title = f"{hit.document}, picture" if hit.kind == "image" else hit.document
+    title = f"{hit.document}, image" if hit.kind == "image" else hit.document
     return Source(spoken(hit.text, question), title, hit.page)

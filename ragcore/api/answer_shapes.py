@@ -51,7 +51,7 @@ class AskForm(AskRequest):
 
 
 class CitationShape(BaseModel):
-    """`quote` stands word for word in the passage, or in the words of the picture `image_id`;
+    """`quote` stands word for word in the passage, or in the words of the image `image_id`;
     it begins on `page` and ends on `page_end`; `span` counts in the document's text."""
 
     n: int

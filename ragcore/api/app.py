@@ -14,9 +14,9 @@ from ragcore.api import problems
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.description import describe
 from ragcore.api.door import Door, Outermost
+from ragcore.api.image_jobs import ImageJobs
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
-from ragcore.api.picture_jobs import PictureJobs
 from ragcore.api.routes import (
     classifiers,
     collections,
@@ -26,7 +26,7 @@ from ragcore.api.routes import (
     jobs,
     models,
     openai,
-    pictures,
+    openai_images,
     search,
     seeing,
     system,
@@ -36,8 +36,8 @@ from ragcore.library import Library
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
-    collections, documents, images, jobs, search, seeing, classifiers, models, openai, pictures,
-    imagine, system,
+    collections, documents, images, jobs, search, seeing, classifiers, models, openai,
+    openai_images, imagine, system,
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def create_app(
     )
     app.state.library, app.state.work, app.state.metrics = library, work, metrics
     app.state.settings = settings
-    app.state.pictures = PictureJobs(work, watch, most_cost=settings.max_image_cost)
+    app.state.images = ImageJobs(work, watch, most_cost=settings.max_image_cost)
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router)

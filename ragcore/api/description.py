@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from ragcore.api.access import OPEN_PATHS
 from ragcore.api.problems import KINDS, MEDIA_TYPE, ProblemDocument
 
-ABOUT = """Search, ask and look through collections of documents and pictures.
+ABOUT = """Search, ask and look through collections of documents and images.
 
 Keys are made by `ragcore keys create` and given as `Authorization: Bearer rc_…`; a server that
 listens to its own computer only needs none. Errors are problem documents (RFC 9457). Every

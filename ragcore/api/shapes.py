@@ -6,10 +6,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ragcore.api.coverage_shapes import CoverageShape
 from ragcore.library import ImageInfo, JobInfo, Statistics, filters
+from ragcore.renamed import with_current_names
 from ragcore.serialize import hit_json
 from ragcore.types import (
     AnswerStyle,
@@ -22,6 +23,7 @@ from ragcore.types import (
 )
 
 MAX_TEXT = 20_000
+_DEPRECATED = {"same_picture": "same_image"}  # earlier names of fields
 
 
 class Given(BaseModel):
@@ -182,7 +184,7 @@ class PageShape(BaseModel):
 
 
 class ImageShape(BaseModel):
-    """A picture file (`page` null), or a picture found inside a document."""
+    """An image file (`page` null), or an image found inside a document."""
 
     id: int
     document_id: int
@@ -282,11 +284,11 @@ CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of 
 
 
 class SearchRequest(Given):
-    """By words, by a picture, or by both; `minus` are words to move away from."""
+    """By words, by an image, or by both; `minus` are words to move away from."""
 
     text: str = Field(default="", max_length=MAX_TEXT, examples=["notice period"])
     minus: str = Field(default="", max_length=MAX_TEXT)
-    image: str | None = Field(default=None, description="A picture file in base64.")
+    image: str | None = Field(default=None, description="An image file in base64.")
     kind: Literal["passages", "images", "all"] = "all"
     limit: int = Field(default=10, ge=1, le=100)
     cursor: str | None = CURSOR
@@ -295,8 +297,13 @@ class SearchRequest(Given):
     text_weight: float = Field(default=1.0, ge=0, le=10)
     image_weight: float = Field(default=1.0, ge=0, le=10)
     minus_weight: float = Field(default=0.5, ge=0, le=10)
-    same_picture: bool = Field(default=False, description="Find copies of this very picture.")
+    same_image: bool = Field(default=False, description="Find copies of this very image.")
     rerank: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        return with_current_names(values, _DEPRECATED, "the field")
 
 
 class HitShape(BaseModel):
@@ -324,12 +331,12 @@ class HitShape(BaseModel):
 
 
 class LabelRequest(Given):
-    """Names to choose between for every picture of the collection."""
+    """Names to choose between for every image of the collection."""
 
     labels: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
         min_length=2, max_length=500, examples=[["dog", "cat", "car"]]
     )
-    top: int = Field(default=3, ge=1, le=20, description="Labels told of each picture.")
+    top: int = Field(default=3, ge=1, le=20, description="Labels told of each image.")
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = CURSOR
     where: Where = Field(default={})
@@ -343,7 +350,7 @@ class LabelShape(BaseModel):
 
 
 class LabelledShape(BaseModel):
-    """A picture with the labels that fit it best, best first."""
+    """An image with the labels that fit it best, best first."""
 
     image: HitShape
     labels: list[LabelShape]
@@ -360,7 +367,7 @@ class LabelledShape(BaseModel):
 
 
 class LabelAnswer(BaseModel):
-    """Pictures, the surest ones first."""
+    """Images, the surest ones first."""
 
     images: list[LabelledShape]
     total: int

@@ -15,7 +15,7 @@ SMALLEST = 64  # pixels; an icon or a rule says too little to be described
 
 @dataclass(frozen=True, slots=True)
 class Uncaptioned:
-    """A picture without a caption and where it is: `media`, or else the file at `path`."""
+    """An image without a caption and where it is: `media`, or else the file at `path`."""
 
     id: int
     media: str
@@ -23,14 +23,14 @@ class Uncaptioned:
 
 
 def count_uncaptioned(session: Session, collection_id: int) -> int:
-    """How many pictures of a collection wait for a caption."""
+    """How many images of a collection wait for a caption."""
     return int(session.scalar(select(func.count(Image.id)).where(*_waiting(collection_id))) or 0)
 
 
 def uncaptioned(
     session: Session, collection_id: int, *, after: int = 0, limit: int = 100
 ) -> Sequence[Uncaptioned]:
-    """Pictures without a caption whose id is above `after`, by id."""
+    """Images without a caption whose id is above `after`, by id."""
     query = (
         select(Image.id, Image.media, Document.path)
         .join(Document, Document.id == Image.document_id)
@@ -41,7 +41,7 @@ def uncaptioned(
 
 
 def write_captions(session: Session, captions: Mapping[int, str], model: str) -> int:
-    """Enter what `model` says of pictures by id; return how many were entered.
+    """Enter what `model` says of images by id; return how many were entered.
 
     One that has a caption by now, or has gone, is left as it is.
     """

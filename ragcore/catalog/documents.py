@@ -1,4 +1,4 @@
-"""Storing and removing documents: each a unit of work with its text, pictures and vectors."""
+"""Storing and removing documents: each a unit of work with its text, images and vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ragcore.catalog.embeddings import add_embeddings, remove_embeddings
 from ragcore.catalog.image_metadata import write_metadata
 from ragcore.catalog.labels import give_again, keep_given
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage, SpaceRow, Thumbnail, now
-from ragcore.types import FileState, PassageDraft, Picture, ReadDocument
+from ragcore.types import FileState, PassageDraft, ReadDocument, ReadImage
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray
@@ -43,7 +43,7 @@ class NewDocument:
     """A document that is ready to be stored: read, split and embedded.
 
     `passage_vectors` and `image_vectors` map a space id to unit vectors [n, d] in the order of
-    `passages` and `document.pictures`. `media` names the stored file of each embedded picture
+    `passages` and `document.images`. `media` names the stored file of each embedded image
     ("" for a file's own). `passage_size` is the name of the size that the passages were cut to.
     """
 
@@ -192,7 +192,7 @@ def _document_values(new: NewDocument) -> dict[str, object]:
         "page_count": len(read.pages),
         "passage_count": len(new.passages),
         "passage_size": new.passage_size,
-        "image_count": len(read.pictures),
+        "image_count": len(read.images),
         "details": dict(read.metadata),
         "warnings": list(read.warnings),
         "coverage": coverage_values(read.coverage) if read.coverage else None,
@@ -259,47 +259,47 @@ def _store_passages(
 
 
 def _store_images(session: Session, collection_id: int, document_id: int, new: NewDocument) -> None:
-    pictures = new.document.pictures
-    if not pictures:
+    images = new.document.images
+    if not images:
         return
-    media = new.media or [""] * len(pictures)
+    media = new.media or [""] * len(images)
     rows = [
         {
             "document_id": document_id,
             "collection_id": collection_id,
             "ordinal": ordinal,
             "media": stored,
-            **_image_values(picture, new.file.name if picture.page is None else ""),
+            **_image_values(image, new.file.name if image.page is None else ""),
         }
-        for ordinal, (picture, stored) in enumerate(zip(pictures, media, strict=True))
+        for ordinal, (image, stored) in enumerate(zip(images, media, strict=True))
     ]
     statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
     ids = session.scalars(statement, rows).all()
     thumbnails = [
-        {"image_id": image_id, "data": picture.thumbnail}
-        for image_id, picture in zip(ids, pictures, strict=True)
+        {"image_id": image_id, "data": image.thumbnail}
+        for image_id, image in zip(ids, images, strict=True)
     ]
     session.execute(insert(Thumbnail), thumbnails)
     metadata = {
-        image_id: picture.metadata
-        for image_id, picture in zip(ids, pictures, strict=True)
-        if picture.metadata is not None
+        image_id: image.metadata
+        for image_id, image in zip(ids, images, strict=True)
+        if image.metadata is not None
     }
     write_metadata(session, collection_id, metadata)
     for space_id, vectors in new.image_vectors.items():
         add_embeddings(session, collection_id, space_id, ids, vectors)
 
 
-def _image_values(picture: Picture, name: str) -> dict[str, object]:
+def _image_values(image: ReadImage, name: str) -> dict[str, object]:
     return {
-        "page": picture.page,
-        "width": picture.width,
-        "height": picture.height,
-        "pixels_sha256": picture.pixels_sha256,
-        "phash": picture.phash,
+        "page": image.page,
+        "width": image.width,
+        "height": image.height,
+        "pixels_sha256": image.pixels_sha256,
+        "phash": image.phash,
         "name": name,
-        "caption": picture.caption,
-        "text": picture.text,
+        "caption": image.caption,
+        "text": image.text,
     }
 
 

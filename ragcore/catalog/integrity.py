@@ -33,7 +33,7 @@ _YOUNG = 3600.0  # seconds: a younger file may belong to an ingest that has not 
 _COUNTED = (
     (DocumentPage, Document.page_count, "pages"),
     (Passage, Document.passage_count, "passages"),
-    (Image, Document.image_count, "pictures"),
+    (Image, Document.image_count, "images"),
 )
 
 
@@ -74,7 +74,7 @@ def mend_lexical(catalog: Catalog) -> None:
 
 
 def check_rows(catalog: Catalog) -> list[str]:
-    """Counts kept with the documents, vectors without their items, pictures without thumbnails."""
+    """Counts kept with the documents, vectors without their items, images without thumbnails."""
     problems = []
     with catalog.read() as session:
         for table, column, what in _COUNTED:
@@ -95,7 +95,7 @@ def check_rows(catalog: Catalog) -> list[str]:
                 problems.append(f"{count} vectors in {space.name} belong to nothing or are damaged")
         bare = session.scalar(select(func.count()).select_from(Image).where(~_has_thumbnail()))
         if bare:
-            problems.append(f"{bare} pictures have no thumbnail; their files are read again")
+            problems.append(f"{bare} images have no thumbnail; their files are read again")
         behind = tables_behind(session.connection())
         if behind:
             names = ", ".join(table.name for table in behind)
@@ -122,15 +122,15 @@ def mend_rows(catalog: Catalog) -> None:
 
 
 def check_media(catalog: Catalog, media: Path) -> list[str]:
-    """Files of pictures that were found inside documents: lost ones, and ones nobody needs."""
+    """Files of images that were found inside documents: lost ones, and ones nobody needs."""
     with catalog.read() as session:
         lost = len(_lost_media(session, media))
     unneeded = len(_unneeded_media(catalog, media))
     problems = []
     if lost:
-        problems.append(f"{lost} pictures have lost their file; their documents are read again")
+        problems.append(f"{lost} images have lost their file; their documents are read again")
     if unneeded:
-        problems.append(f"{unneeded} files that no picture needs")
+        problems.append(f"{unneeded} files that no image needs")
     return problems
 
 
@@ -143,7 +143,7 @@ def mend_media(catalog: Catalog, media: Path) -> None:
 
 
 def count_items(catalog: Catalog, modality: str, collection_id: int) -> int:
-    """Number of passages ("text") or pictures ("image") of a collection."""
+    """Number of passages ("text") or images ("image") of a collection."""
     table: type[Passage] | type[Image] = Passage if modality == "text" else Image
     query = select(func.count()).select_from(table).where(table.collection_id == collection_id)
     with catalog.read() as session:
@@ -151,7 +151,7 @@ def count_items(catalog: Catalog, modality: str, collection_id: int) -> int:
 
 
 def count_missing(catalog: Catalog, modality: str, collection_id: int, space_id: int) -> int:
-    """Number of passages ("text") or pictures ("image") that have no vector in a space."""
+    """Number of passages ("text") or images ("image") that have no vector in a space."""
     table: type[Passage] | type[Image] = Passage if modality == "text" else Image
     has = exists().where(Embedding.space_id == space_id, Embedding.item_id == table.id)
     query = (

@@ -150,7 +150,7 @@ class Passage(Base):
 
 
 class Image(Base):
-    """A picture: a file's own (`page` is None) or one found inside a document."""
+    """An image: a file's own (`page` is None) or one found inside a document."""
 
     __tablename__ = "images"
     __table_args__ = (
@@ -342,7 +342,7 @@ class Turn(Base):
 
 
 class DuplicateDecision(Base):
-    """What a person decided of two like pictures: `duplicate` or `different`."""
+    """What a person decided of two like images: `duplicate` or `different`."""
 
     __tablename__ = "duplicate_decisions"
 

@@ -1,6 +1,6 @@
 """A whole catalog from one database to another, SQLite or PostgreSQL, without embedding again.
 
-Rows keep their ids and the log of changes its numbers, so that vector indexes, files of pictures
+Rows keep their ids and the log of changes its numbers, so that vector indexes, files of images
 and uploads beside the catalog stay right. The lexical index is made by the target's own
 triggers.
 """

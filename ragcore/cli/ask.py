@@ -64,7 +64,7 @@ def style_options(command: F) -> F:
     help="Only this document: title, file name, a part of one, or number. May be repeated.",
 )
 @click.option("-k", "k", type=int, default=4, show_default=True, help="Passages to read.")
-@click.option("--image", help="A picture: the question is about it, not about the documents.")
+@click.option("--image", help="An image: the question is about it, not about the documents.")
 @click.option("--model", default="", help="With --image: another model, by name or folder.")
 @click.option("--schema", help="A JSON Schema file: each field is answered, as JSON.")
 @where_option
@@ -102,7 +102,7 @@ def command(
 ) -> None:
     """Answer a question from the documents, with citations; say so when they do not tell."""
     if image is not None:
-        _ask_picture(image, question, model, as_json)
+        _ask_image(image, question, model, as_json)
         return
     if model:
         raise UsageError("--model goes with --image")
@@ -168,7 +168,7 @@ def evidence_lines(answer: Answer) -> list[str]:
 
 def _place(citation: Citation) -> str:
     page = f", page {citation.page}" if citation.page is not None else ""
-    return f"{citation.document}{page}{', picture' if citation.image_id else ''}"
+    return f"{citation.document}{page}{', image' if citation.image_id else ''}"
 
 
 def _numbers(numbers: list[int]) -> str:
@@ -182,7 +182,7 @@ def _numbers(numbers: list[int]) -> str:
     return ", ".join(f"[{r[0]}]" if len(r) == 1 else f"[{r[0]}]-[{r[-1]}]" for r in runs)
 
 
-def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:
+def _ask_image(image: str, question: str, model: str, as_json: bool) -> None:
     """The answer as it is written, then by which model."""
     with Library() as library:
         for piece in library.images.ask_stream(Path(image).expanduser(), question, model=model):
@@ -193,4 +193,4 @@ def _ask_picture(image: str, question: str, model: str, as_json: bool) -> None:
     if as_json:
         print_json({"answer": answer.text, "model": answer.model, "seconds": answer.seconds})
         return
-    echo(f"\n  by {answer.model}, from the picture alone")
+    echo(f"\n  by {answer.model}, from the image alone")

@@ -14,7 +14,7 @@ from ragcore.library import DEFAULT_COLLECTION, Library
 @click.option("--model", default="", help="Another model than the profile's: a name or a folder.")
 @as_json_option
 def command(collection: str, model: str, as_json: bool) -> None:
-    """Write captions for the pictures of a collection that have none.
+    """Write captions for the images of a collection that have none.
 
     They are found by words from then on and shown as written by the model. Captions of people
     are left as they are. Ctrl-C stops after the batch at hand, and a second run goes on from

@@ -29,7 +29,7 @@ def list_(as_json: bool) -> None:
         print_json({"classifiers": [dataclasses.asdict(card) for card in cards]})
         return
     for card in cards:
-        what = "pictures" if card.modality == "image" else "texts"
+        what = "images" if card.modality == "image" else "texts"
         scores = card.scores
         echo(
             f"{card.name}: {len(card.labels):,} classes of {what}, {card.way}, accuracy "
@@ -62,7 +62,7 @@ def inspect(name: str, as_json: bool) -> None:
             f"look again: {one['name']} is labelled {one['label']!r}, looks like "
             f"{one['proposed']!r} ({one['probability']:.2f})"
         )
-    echo(f"pictures of the results: {results['folder']}")
+    echo(f"images of the results: {results['folder']}")
 
 
 @command.command("remove")

@@ -140,7 +140,7 @@ def _list(as_json: bool) -> None:
         failed += f", {row['incomplete']} incomplete" if row["incomplete"] else ""
         echo(
             f"{row['name']}: {row['documents']} documents{failed}, {row['passages']} passages, "
-            f"{row['images']} pictures"
+            f"{row['images']} images"
         )
     if not rows:
         echo("no collections yet: `ragcore ingest FOLDER` makes one")

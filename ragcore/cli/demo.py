@@ -98,13 +98,13 @@ def _package_folder(package: str) -> Path:
     raise RagcoreError(f"the package {package} is missing: install ragcore again")
 
 
-def altered(picture: Image) -> Image:
+def altered(image: Image) -> Image:
     """The image as somebody else might have it: mirrored, cropped, smaller, pale."""
     from PIL import Image, ImageEnhance, ImageOps
 
-    width, height = picture.size
+    width, height = image.size
     box = (width // 12, height // 14, width - width // 10, height - height // 16)
-    changed = ImageOps.mirror(picture.convert("RGB")).crop(box)
+    changed = ImageOps.mirror(image.convert("RGB")).crop(box)
     changed = changed.resize(
         (changed.width * 2 // 3, changed.height * 2 // 3), Image.Resampling.LANCZOS
     )
@@ -141,10 +141,10 @@ def show(collection: Collection, folder: Path) -> None:
     _show_images(collection, SearchQuery(text=WORDS, kind="images", k=3))
     original = photographs[1]
     copy = folder / "altered-copy.jpg"
-    with Image.open(original) as picture:
-        altered(picture).save(copy, quality=70)
+    with Image.open(original) as image:
+        altered(image).save(copy, quality=70)
     echo(f"4. Find {original.name} by an altered copy of it ({copy})")
-    _show_images(collection, SearchQuery(image=copy, kind="images", k=1, same_picture=True))
+    _show_images(collection, SearchQuery(image=copy, kind="images", k=1, same_image=True))
 
 
 def _show_images(collection: Collection, query: SearchQuery) -> None:

@@ -41,7 +41,7 @@ def list_(collection: str, as_json: bool, **how: Any) -> None:
         print_json({"documents": [_values(row) for row in rows], "total": total})
         return
     for row in rows:
-        held = f"{row.pages} pages, {row.passages} passages, {row.images} pictures"
+        held = f"{row.pages} pages, {row.passages} passages, {row.images} images"
         state = "" if row.state == "ready" else f"  {row.state}: {row.error}"
         missing = "  incomplete" if row.incomplete else ""
         echo(f"{row.id:>6}  {row.path}  ({held}){state}{missing}")

@@ -11,6 +11,7 @@ import click
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
+from ragcore.renamed import warn_renamed
 
 _SHOWN = 300  # characters of an answer on its line
 
@@ -48,7 +49,7 @@ def retrieval(beir_dir: str, rerank_queries: int, as_json: bool) -> None:
 @click.argument("directory", metavar="DIR")
 @as_json_option
 def images(directory: str, as_json: bool) -> None:
-    """Picture search on a folder of pictures with captions, labels or altered copies.
+    """Image search on a folder of images with captions, labels or altered copies.
 
     What the folder holds is seen from its files: captions (*.jsonl beside *.zip), labels.jsonl,
     or gallery.jsonl with queries.jsonl.
@@ -82,7 +83,7 @@ def images(directory: str, as_json: bool) -> None:
 @click.option("--threshold", type=click.FloatRange(0, 1), help="As of `ragcore ask`.")
 @click.option("--details", type=click.Path(dir_okay=False), help="Write every answer as JSONL.")
 @click.option(
-    "--plot", type=click.Path(dir_okay=False), help="Write the reliability diagram as a picture."
+    "--plot", type=click.Path(dir_okay=False), help="Write the reliability diagram as an image."
 )
 @as_json_option
 def qa(
@@ -238,16 +239,16 @@ def structured(directory: str, details: str | None, as_json: bool) -> None:
 @command.command("captions")
 @click.argument("directory", metavar="DIR")
 @click.option("--model", default="", help="Another model than the profile's: a name or a folder.")
-@click.option("--limit", type=click.IntRange(2), help="Only the first pictures.")
+@click.option("--limit", type=click.IntRange(2), help="Only the first images.")
 @click.option("--details", type=click.Path(dir_okay=False), help="Write every caption as JSONL.")
 @as_json_option
 def captions(
     directory: str, model: str, limit: int | None, details: str | None, as_json: bool
 ) -> None:
-    """Captions by a model on a folder of pictures with people's captions.
+    """Captions by a model on a folder of images with people's captions.
 
     DIR has NAME.jsonl with NAME.zip (dev, test or val are measured) and perhaps train.jsonl, for
-    the nearest training picture's caption as a comparison.
+    the nearest training image's caption as a comparison.
     """
     folder = _there(directory, "folder")
     with Library() as library:
@@ -275,14 +276,14 @@ def captions(
     type=click.IntRange(8, 2000),
     default=96,
     show_default=True,
-    help="Pictures for each scale of the class guide.",
+    help="Images for each scale of the class guide.",
 )
 @click.option(
     "--controlled",
     type=click.IntRange(0, 2000),
     default=48,
     show_default=True,
-    help="Pictures with and without edges to follow; 0: none.",
+    help="Images with and without edges to follow; 0: none.",
 )
 @click.option(
     "--steps", type=click.IntRange(1, 1000), default=25, show_default=True, help="Denoising steps."
@@ -294,19 +295,27 @@ def captions(
     show_default=True,
     help="Weight of the prompt.",
 )
-@click.option("--pictures", type=click.Path(file_okay=False), help="Keep sheets of what was made.")
+@click.option("--images", type=click.Path(file_okay=False), help="Keep sheets of what was made.")
+@click.option(
+    "--pictures", "deprecated", type=click.Path(file_okay=False), hidden=True, help="See --images."
+)
 @as_json_option
-def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -> None:
-    """Picture making on the icons that the model was trained on.
+def diffusion(
+    directory: str, images: str | None, deprecated: str | None, as_json: bool, **how: Any
+) -> None:
+    """Image making on the icons that the model was trained on.
 
     DIR has STYLE.npz and STYLE.jsonl. An independent judge, made from an ImageNet network and
-    the real icons, says whether a picture shows what was asked for.
+    the real icons, says whether an image shows what was asked for.
     """
     folder = _there(directory, "folder")
+    if deprecated:
+        warn_renamed("the option", "--pictures", "--images")  # deprecated
+    sheets = images or deprecated
     with Library() as library:
         result = library.evals.diffusion(
             folder,
-            pictures=Path(pictures) if pictures else None,
+            images=Path(sheets) if sheets else None,
             progress=progress_line(),
             **how,
         )
@@ -326,10 +335,10 @@ def diffusion(directory: str, pictures: str | None, as_json: bool, **how: Any) -
 @click.option("--save", type=click.Path(file_okay=False), help="Keep the probes for Studio here.")
 @as_json_option
 def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool) -> None:
-    """What can be read off a picture's code by a linear model.
+    """What can be read off an image's code by a linear model.
 
     DIR has STYLE.npz and STYLE.jsonl. R2 by attribute (place, size, color, symmetry) and
-    accuracy (group, style) of probes on the picture maker's latents, on the image encoder's
+    accuracy (group, style) of probes on the image maker's latents, on the image encoder's
     embedding and on raw pixels, all on icons not fitted on; a probe that was fitted on shuffled
     labels shows what chance does.
     """

@@ -20,7 +20,7 @@ from ragcore.types import Progress
 @click.option("--style", default="", help="One of the model's styles.")
 @click.option(
     "--control", "controls", multiple=True, metavar="KIND:FILE[:WEIGHT[:START-END]]",
-    help="Follow a condition taken from a picture; may be repeated.",
+    help="Follow a condition taken from an image; may be repeated.",
 )  # fmt: skip
 @click.option("--ready", is_flag=True, help="The control files are conditions already.")
 @click.option(
@@ -32,13 +32,13 @@ from ragcore.types import Progress
     help="Put low-rank weights on (Stable Diffusion); may be repeated.",
 )  # fmt: skip
 @click.option("--guess", is_flag=True, help="Let the controls work without a prompt.")
-@click.option("--from", "start", metavar="FILE", help="Start from this picture (see --strength).")
+@click.option("--from", "start", metavar="FILE", help="Start from this image (see --strength).")
 @click.option("--strength", type=float, default=0.6, show_default=True, help="0 keeps the start.")
 @click.option("--scale", type=float, default=3.0, show_default=True, help="Weight of the prompt.")
-@click.option("--seed", type=int, help="The same seed makes the same picture.")
+@click.option("--seed", type=int, help="The same seed makes the same image.")
 @click.option("--steps", type=int, default=25, show_default=True, help="Denoising steps.")
 @click.option("--size", type=int, default=0, help="Pixels a side; 0: the model's own.")
-@click.option("--count", type=int, default=1, show_default=True, help="Pictures, seed by seed.")
+@click.option("--count", type=int, default=1, show_default=True, help="Images, seed by seed.")
 @click.option("--sampler", default="dpm++", show_default=True, help="dpm++, ddim or euler.")
 @click.option("--recipe", metavar="FILE", help="Make a PNG of ours again; other options are void.")
 @click.option("-o", "--output", default="imagined.png", show_default=True, help="PNG to write.")
@@ -54,7 +54,7 @@ def command(
     as_json: bool,
     **plain: Any,
 ) -> None:
-    """Make a picture from words, and steer it by guides and conditions.
+    """Make an image from words, and steer it by guides and conditions.
 
     The PNG carries everything that is needed to make it again.
     """
@@ -67,17 +67,17 @@ def command(
         else:
             request = ImagineRequest(
                 **plain,
-                start_picture=start,
+                start_image=start,
                 controls=[ControlRequest.parse(text, ready=ready) for text in controls],
                 loras=[LoraRequest.parse(text) for text in loras],
                 guides=[GuideRequest.parse(text) for text in guides],
             )
         made = library.imagine(request, on_step=_shown())
     files = []
-    for number, picture in enumerate(made.pictures, 1):
-        path = target if len(made.pictures) == 1 else target.with_stem(f"{target.stem}-{number}")
-        _write(path, picture.png)
-        files.append({"path": str(path), "seed": picture.seed})
+    for number, image in enumerate(made.images, 1):
+        path = target if len(made.images) == 1 else target.with_stem(f"{target.stem}-{number}")
+        _write(path, image.png)
+        files.append({"path": str(path), "seed": image.seed})
     if as_json:
         shown = {"files": files, "model": made.model, "steps": made.steps}
         print_json(shown | {"notes": list(made.notes), "seconds": made.seconds})

@@ -23,7 +23,7 @@ _MOST_SKIPPED = 20  # lines about files that a source passed over
 @click.option(
     "--captions/--no-captions",
     default=None,
-    help="Have a model caption pictures that have none.  [default: the setting captions]",
+    help="Have a model caption images that have none.  [default: the setting captions]",
 )
 @click.option(
     "--engine",
@@ -92,7 +92,7 @@ def command(
         echo(
             f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
             f"{report.renamed} renamed, {report.removed} removed, {len(report.failed)} failed: "
-            f"{report.passages} passages and {report.images} pictures in {report.seconds:.1f} s"
+            f"{report.passages} passages and {report.images} images in {report.seconds:.1f} s"
         )
         if report.incomplete:
             count = len(report.incomplete)

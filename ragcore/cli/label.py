@@ -22,9 +22,9 @@ from ragcore.types import Label
     "--image",
     "images",
     multiple=True,
-    help="A picture file instead of a collection; may be repeated.",
+    help="An image file instead of a collection; may be repeated.",
 )
-@click.option("--top", type=int, default=3, show_default=True, help="Labels told of each picture.")
+@click.option("--top", type=int, default=3, show_default=True, help="Labels told of each image.")
 @click.option("--least", type=float, default=0.0, help="Leave out what is less sure, 0 to 1.")
 @where_option
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
@@ -39,7 +39,7 @@ def command(
     collection: str,
     as_json: bool,
 ) -> None:
-    """Choose among LABELS, any names, for every picture: nothing is trained.
+    """Choose among LABELS, any names, for every image: nothing is trained.
 
     For example: ragcore label dog cat "sports car" --collection photos
     """
@@ -50,10 +50,8 @@ def command(
         if images:
             found, failed = _label_files(library, images, names, top)
         else:
-            pictures = library.label(
-                names, collection=collection, where=parse_where(where), top=top
-            )
-            found, failed = [_stored(one.hit, one.labels) for one in pictures], []
+            labeled = library.label(names, collection=collection, where=parse_where(where), top=top)
+            found, failed = [_stored(one.hit, one.labels) for one in labeled], []
     found = [one for one in found if one["labels"][0]["probability"] >= least]
     if as_json:
         print_json({"images": found, "failed": failed})
@@ -112,4 +110,4 @@ def _show(found: list[dict[str, Any]], failed: list[dict[str, str]]) -> None:
     for bad in failed:
         echo(bad["error"], err=True)
     if not found and not failed:
-        echo("no picture to label")
+        echo("no image to label")

@@ -16,12 +16,12 @@ from ragcore.storage import storage_error
 COMMANDS = {
     "demo": "Show what ragcore does, on sample files that come with it.",
     "ingest": "Add files and folders to a collection.",
-    "search": "Find passages and pictures by words, a picture or both.",
+    "search": "Find passages and images by words, an image or both.",
     "ask": "Answer a question from the documents, with citations.",
-    "caption": "Write captions for pictures that have none.",
+    "caption": "Write captions for images that have none.",
     "refresh-metadata": "Read dates, places, ratings and keywords of image files again.",
-    "imagine": "Make a picture from words, guides and conditions.",
-    "label": "Choose among labels of your own for every picture.",
+    "imagine": "Make an image from words, guides and conditions.",
+    "label": "Choose among labels of your own for every image.",
     "classify": "Label a collection by a classifier of your own.",
     "classifiers": "List, inspect and remove classifiers.",
     "collections": "List, make, rename and delete collections.",
@@ -76,7 +76,7 @@ def _plug_ins() -> dict[str, str]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ragcore")
 def cli() -> None:
-    """One library for your documents and pictures: search them, ask them, stay private."""
+    """One library for your documents and images: search them, ask them, stay private."""
     from ragcore import logs
     from ragcore.settings import Settings
 

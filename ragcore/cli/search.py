@@ -45,7 +45,7 @@ class _WithFilters(click.Command):
 
 @click.command("search", cls=_WithFilters)
 @click.argument("text", required=False, default="")
-@click.option("--image", help="A picture to search by, alone or with words.")
+@click.option("--image", help="An image to search by, alone or with words.")
 @click.option("--minus", default="", help="Words to move away from.")
 @click.option(
     "--kind", type=click.Choice(["passages", "images", "all"]), default="all", show_default=True
@@ -54,7 +54,7 @@ class _WithFilters(click.Command):
 @where_option
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 @click.option("--cutoff", type=float, help="Least score shown, 0 to 1; 0 shows everything.")
-@click.option("--same", is_flag=True, help="With --image: find copies of this very picture.")
+@click.option("--same", is_flag=True, help="With --image: find copies of this very image.")
 @click.option("--rerank/--no-rerank", default=None, help="Override the profile's choice.")
 @as_json_option
 def command(
@@ -70,7 +70,7 @@ def command(
     rerank: bool | None,
     as_json: bool,
 ) -> None:
-    """Find passages and pictures by words, a picture or both.
+    """Find passages and images by words, an image or both.
 
     For example: ragcore search "wing flutter" --where type=pdf --where "modified>=2024-01-01"
     """
@@ -83,7 +83,7 @@ def command(
         where=parse_where(where),
         collection=collection,
         cutoff=cutoff,
-        same_picture=same,
+        same_image=same,
         rerank=rerank,
     )
     with Library() as library:

@@ -34,7 +34,7 @@ def command() -> None:
 @_fresh
 @as_json_option
 def clip(recipe: str, fresh: bool, as_json: bool) -> None:
-    """Tune an image-text model on pictures with captions."""
+    """Tune an image-text model on images with captions."""
     path = _recipe_file(recipe)
     with Library() as library:
         report = library.training.clip(path, progress=progress_line(), resume=not fresh)
@@ -90,7 +90,7 @@ def calibration(questions: str, adapter: str | None, limit: int | None, as_json:
 def diffusion(
     recipe: str, stages: tuple[Any, ...], max_minutes: float | None, fresh: bool, as_json: bool
 ) -> None:
-    """Train a latent diffusion model of small pictures from scratch."""
+    """Train a latent diffusion model of small images from scratch."""
     path = _recipe_file(recipe)
     with Library() as library:
         report = library.training.diffusion(
@@ -127,7 +127,7 @@ def controlnet(recipe: str, max_minutes: float | None, fresh: bool, as_json: boo
 @_fresh
 @as_json_option
 def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -> None:
-    """Teach categories of your own from labelled pictures or texts."""
+    """Teach categories of your own from labelled images or texts."""
     path = _recipe_file(recipe)
     from ragcore.cli.classifiers import show_table
 
@@ -153,7 +153,7 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
 @_fresh
 @as_json_option
 def projector(recipe: str, fresh: bool, as_json: bool) -> None:
-    """Teach a language model to answer about pictures."""
+    """Teach a language model to answer about images."""
     path = _recipe_file(recipe)
     with Library() as library:
         report = library.training.projector(path, progress=progress_line(), resume=not fresh)

@@ -1,9 +1,9 @@
-"""Pictures from words under control: latent diffusion, guides and ControlNets."""
+"""Images from words under control: latent diffusion, guides and ControlNets."""
 
 from ragcore.diffusion.conditions import CONDITIONS, Condition, condition_error, edge_f1, extract
 from ragcore.diffusion.gallery import Gallery
-from ragcore.diffusion.imaginer import Imagined, Imaginer, ImagineStep, MadePicture
-from ragcore.diffusion.pictures import read_recipe
+from ragcore.diffusion.images import read_recipe
+from ragcore.diffusion.imaginer import GeneratedImage, Imagined, Imaginer, ImagineStep
 from ragcore.diffusion.request import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
 
 __all__ = [
@@ -11,13 +11,13 @@ __all__ = [
     "Condition",
     "ControlRequest",
     "Gallery",
+    "GeneratedImage",
     "GuideRequest",
     "ImagineRequest",
     "ImagineStep",
     "Imagined",
     "Imaginer",
     "LoraRequest",
-    "MadePicture",
     "condition_error",
     "edge_f1",
     "extract",

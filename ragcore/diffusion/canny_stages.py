@@ -1,4 +1,4 @@
-"""Canny's edge detector taken apart: each of its five stages as a picture, for teaching.
+"""Canny's edge detector taken apart: each of its five stages as an image, for teaching.
 
 The work is done by OpenCV (`ragcore.diffusion.conditions.canny`); this is the same algorithm in
 plain array operations, so that every step can be looked at (Canny 1986, "A Computational
@@ -22,17 +22,17 @@ WEAK, STRONG = 110, 255  # how the double threshold is drawn
 
 @dataclass(frozen=True, slots=True)
 class CannyStage:
-    """`picture` is uint8 [h, w]; `about` one sentence on what was done."""
+    """`image` is uint8 [h, w]; `about` one sentence on what was done."""
 
     title: str
     about: str
-    picture: Pixels
+    image: Pixels
 
 
 def canny_stages(
     pixels: Pixels, *, low: float = 60, high: float = 140, blur: float = 0.8
 ) -> list[CannyStage]:
-    """The five stages of an RGB picture uint8 [h, w, 3]."""
+    """The five stages of an RGB image uint8 [h, w, 3]."""
     import cv2
     import numpy as np
 

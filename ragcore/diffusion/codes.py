@@ -1,8 +1,8 @@
-"""Codes: what a picture is to the autoencoder. Two can be mixed, and one moved along a probe.
+"""Codes: what an image is to the autoencoder. Two can be mixed, and one moved along a probe.
 
 A probe reads an attribute off a code by a linear function; moving a code along the direction in
 which codes differ when the attribute does (Haufe et al. 2014, doi:10.1016/j.neuroimage.2013.10.067)
-edits the picture. `ragcore eval probe --save` makes the probes of a model.
+edits the image. `ragcore eval probe --save` makes the probes of a model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST = 10.0  # standard deviations that an attribute may be moved
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One attribute: `codes @ weight + bias` reads it; `direction` is how codes change with one
-    standard deviation `deviation` of it. `r2` was measured on pictures not fitted on."""
+    standard deviation `deviation` of it. `r2` was measured on images not fitted on."""
 
     name: str
     weight: Codes  # [d]
@@ -105,7 +105,7 @@ def encode(model: LatentModel, pixels: Pixels) -> Codes:
 
 
 def decode(model: LatentModel, codes: Codes) -> Pixels:
-    """Pictures RGB uint8 [n, s, s, 3] of codes [n, d], `s` being the model's size."""
+    """Images RGB uint8 [n, s, s, 3] of codes [n, d], `s` being the model's size."""
     import torch
 
     from ragcore.diffusion.networks import as_pixels
@@ -117,7 +117,7 @@ def decode(model: LatentModel, codes: Codes) -> Pixels:
 
 
 def interpolate(model: LatentModel, first: Pixels, second: Pixels, steps: int) -> Pixels:
-    """`steps` pictures [steps, s, s, 3] on the straight line between two codes, ends included.
+    """`steps` images [steps, s, s, 3] on the straight line between two codes, ends included.
 
     Raises UsageError outside 2 to 64 steps.
     """
@@ -131,9 +131,9 @@ def interpolate(model: LatentModel, first: Pixels, second: Pixels, steps: int) -
 
 
 def edit(
-    model: LatentModel, picture: Pixels, changes: Mapping[str, float]
+    model: LatentModel, image: Pixels, changes: Mapping[str, float]
 ) -> tuple[Pixels, dict[str, float]]:
-    """The picture [s, s, 3] after moving attributes by so many standard deviations, and what the
+    """The image [s, s, 3] after moving attributes by so many standard deviations, and what the
     probes read off it before.
 
     Raises UsageError for an attribute without a probe, or a change beyond `MOST`.
@@ -147,7 +147,7 @@ def edit(
             raise UsageError(f"no probe {name!r}: the model has {known}")
         if not abs(change) <= MOST:
             raise UsageError(f"{name} can be moved by {MOST:g} standard deviations at most")
-    code = encode(model, picture[None])
+    code = encode(model, image[None])
     read = {name: float(probe.read(code)[0]) for name, probe in probes.items()}
     moved = code + sum((change * probes[name].direction for name, change in changes.items()), 0.0)
     return decode(model, moved.astype(np.float32))[0], read

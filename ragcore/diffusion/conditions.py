@@ -1,4 +1,4 @@
-"""Conditions: what a ControlNet follows, taken from a picture.
+"""Conditions: what a ControlNet follows, taken from an image.
 
 `CONDITIONS` says for each kind where it comes from: OpenCV ("here"), a model of the hub
 through transformers that the profile names ("hub"). Any of them can also be drawn or given.
@@ -35,7 +35,7 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
     {
         "canny": Condition("Canny edges", "here", "thin edges of everything"),
         "hough": Condition("Straight lines", "here", "Hough line segments: rooms and buildings"),
-        "scribble": Condition("Scribble", "here", "thick strokes, drawn or made from a picture"),
+        "scribble": Condition("Scribble", "here", "thick strokes, drawn or made from an image"),
         "lineart": Condition("Line drawing", "here", "soft pencil lines"),
         "segmentation": Condition("Color regions", "here", "flat regions with their colors"),
         "depth": Condition("Depth", "hub", "near is bright"),
@@ -46,7 +46,7 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
 
 
 def extract(kind: str, pixels: Pixels) -> Pixels:
-    """The condition of a picture: RGB uint8 [h, w, 3] both.
+    """The condition of an image: RGB uint8 [h, w, 3] both.
 
     Raises UsageError for an unknown kind, or one that is not made here.
     """
@@ -61,7 +61,7 @@ def extract(kind: str, pixels: Pixels) -> Pixels:
         raise UsageError(f"unknown condition {kind!r}: use one of {', '.join(CONDITIONS)}")
     if kind not in makers:
         raise UsageError(
-            f"{CONDITIONS[kind].title.lower()} cannot be made from a picture here: give the "
+            f"{CONDITIONS[kind].title.lower()} cannot be made from an image here: give the "
             f"condition itself, or name a model in the profile ([conditions.{kind}])"
         )
     return makers[kind](pixels)
@@ -78,7 +78,7 @@ def canny(pixels: Pixels, *, low: float = 60, high: float = 140, blur: float = 0
 def hough(pixels: Pixels, *, votes: int = 12, shortest: float = 0.1) -> Pixels:
     """White line segments on black: the probabilistic Hough transform over Canny edges.
 
-    `shortest` is a fraction of the picture's side.
+    `shortest` is a fraction of the image's side.
     """
     import cv2
     import numpy as np
@@ -139,7 +139,7 @@ def segmentation(pixels: Pixels, *, regions: int = 6) -> Pixels:
 
 
 def normals_of_depth(depth: Pixels, *, strength: float = 4.0) -> Pixels:
-    """Surface normals, (x, y, z) in [-1, 1] as RGB, of a depth picture where near is bright."""
+    """Surface normals, (x, y, z) in [-1, 1] as RGB, of a depth image where near is bright."""
     import cv2
     import numpy as np
 
@@ -160,7 +160,7 @@ def edge_f1(wanted: Pixels, found: Pixels, *, tolerance: int = 1) -> float:
     import cv2
     import numpy as np
 
-    one, two = (picture.max(axis=2) > 127 for picture in (wanted, found))
+    one, two = (image.max(axis=2) > 127 for image in (wanted, found))
     if not one.any() or not two.any():
         return float(one.any() == two.any())
     around = np.ones((2 * tolerance + 1, 2 * tolerance + 1), np.uint8)
@@ -169,11 +169,11 @@ def edge_f1(wanted: Pixels, found: Pixels, *, tolerance: int = 1) -> float:
     return float(2 * precision * recall / max(1e-9, precision + recall))
 
 
-def condition_error(kind: str, condition: Pixels, picture: Pixels) -> float:
-    """How far a picture is from its condition, 0 to 1: 1 - edge F1, or mean color difference."""
+def condition_error(kind: str, condition: Pixels, image: Pixels) -> float:
+    """How far an image is from its condition, 0 to 1: 1 - edge F1, or mean color difference."""
     import numpy as np
 
-    found = extract(kind, picture)
+    found = extract(kind, image)
     if kind == "segmentation":
         return float(np.abs(condition.astype(int) - found.astype(int)).mean() / 255)
     return 1 - edge_f1(condition, found)

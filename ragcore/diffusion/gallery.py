@@ -1,4 +1,4 @@
-"""Pictures that were made, kept for whoever made them until newer ones take their place."""
+"""Images that were made, kept for whoever made them until newer ones take their place."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ragcore.diffusion.imaginer import MadePicture
-from ragcore.diffusion.pictures import recipe_values
+from ragcore.diffusion.images import recipe_values
+from ragcore.diffusion.imaginer import GeneratedImage
 from ragcore.errors import RagcoreError
 from ragcore.private_files import private_folder, write_private
 
 
 class Gallery:
-    """The newest `most` pictures of an owner, as PNGs with their recipes in a folder."""
+    """The newest `most` images of an owner, as PNGs with their recipes in a folder."""
 
     def __init__(self, root: Path, owner: str, *, most: int = 60) -> None:
         # Any name is an owner's; its digest is a folder's name on every system.
         self._folder = root / hashlib.sha256(owner.encode()).hexdigest()[:32]
         self._most = most
 
-    def add(self, pictures: Sequence[MadePicture]) -> None:
+    def add(self, images: Sequence[GeneratedImage]) -> None:
         """Keep these, the last as the newest. Raises RagcoreError if the disk refuses."""
         try:
             private_folder(self._folder)
-            for picture in pictures:
-                path = self._folder / f"{time.time_ns():020}-{picture.seed}.png"
+            for image in images:
+                path = self._folder / f"{time.time_ns():020}-{image.seed}.png"
                 part = path.with_suffix(".part")
-                write_private(part, picture.png)
+                write_private(part, image.png)
                 part.replace(path)
             for path in self._files()[self._most :]:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise RagcoreError(f"the picture cannot be kept: {error.strerror}") from error
+            raise RagcoreError(f"the image cannot be kept: {error.strerror}") from error
 
-    def pictures(self) -> list[MadePicture]:
+    def images(self) -> list[GeneratedImage]:
         """Newest first. A file that cannot be read, or carries no recipe, is passed over."""
         found = []
         for path in self._files()[: self._most]:
             with suppress(OSError, RagcoreError, KeyError, TypeError, ValueError):
                 png = path.read_bytes()
                 recipe = recipe_values(png)
-                found.append(MadePicture(png, int(recipe["seed"]), recipe))
+                found.append(GeneratedImage(png, int(recipe["seed"]), recipe))
         return found
 
     def clear(self) -> None:

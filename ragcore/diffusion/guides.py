@@ -19,7 +19,7 @@ class ClassGuide:
     """Classifier guidance (Dhariwal and Nichol 2021, arXiv:2105.05233).
 
     The classifier has learned on noisy latents, so that its gradient means something at every
-    step; `rows` are the leaves that are wanted, one list for all pictures or one for each.
+    step; `rows` are the leaves that are wanted, one list for all images or one for each.
     """
 
     def __init__(self, classifier: NoisyClassifier, rows: list[list[int]], scale: float) -> None:
@@ -40,7 +40,7 @@ class ClassGuide:
 
 
 class TextGuide:
-    """CLIP guidance on the predicted clean picture, seen through augmented crops.
+    """CLIP guidance on the predicted clean image, seen through augmented crops.
 
     One view lets the gradient draw what only CLIP sees; several crops at random places and
     sizes have less in common than the thing itself. The gradient is taken at the clean latent,
@@ -100,8 +100,8 @@ class ClipView:
         self.mean = torch.tensor(mean).view(1, 3, 1, 1)
         self.deviation = torch.tensor(deviation).view(1, 3, 1, 1)
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Unit vectors [n, d] of pictures [n, 3, h, w] in [0, 1]."""
-        pixels = (pictures - self.mean.to(pictures)) / self.deviation.to(pictures)
+    def __call__(self, images: Tensor) -> Tensor:
+        """Unit vectors [n, d] of images [n, 3, h, w] in [0, 1]."""
+        pixels = (images - self.mean.to(images)) / self.deviation.to(images)
         weights = next(self.model.parameters(), pixels)
         return functional.normalize(self.model.encode_image(pixels.to(weights)).float(), dim=-1)

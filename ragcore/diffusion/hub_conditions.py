@@ -26,7 +26,7 @@ MAKES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 class ConditionModel(Protocol):
-    """Takes conditions from pictures, RGB uint8 [h, w, 3] both."""
+    """Takes conditions from images, RGB uint8 [h, w, 3] both."""
 
     def condition(self, kind: str, pixels: Pixels) -> Pixels: ...
 
@@ -79,7 +79,7 @@ class PoseModel:
     """Key points of people by a ViTPose model, drawn as ControlNets for poses have seen them.
 
     `detector` is the folder of an object detection model that finds the people. Without it, or
-    where it finds nobody, one person is looked for in the whole picture. Raises ModelUnavailable.
+    where it finds nobody, one person is looked for in the whole image. Raises ModelUnavailable.
     """
 
     def __init__(self, folder: Path, *, detector: Path | None = None, device: str = "cpu") -> None:
@@ -114,9 +114,9 @@ class PoseModel:
         import torch
         from PIL import Image
 
-        picture = Image.fromarray(pixels)
-        boxes = self._boxes(picture)
-        inputs = self._processor(images=picture, boxes=[boxes], return_tensors="pt")
+        image = Image.fromarray(pixels)
+        boxes = self._boxes(image)
+        inputs = self._processor(images=image, boxes=[boxes], return_tensors="pt")
         experts = getattr(self._model.config.backbone_config, "num_experts", 1)
         more = {"dataset_index": torch.zeros(len(boxes), dtype=torch.long)} if experts > 1 else {}
         with torch.no_grad():
@@ -130,18 +130,18 @@ class PoseModel:
             for one in people
         ]
 
-    def _boxes(self, picture: Any) -> list[list[float]]:
-        """Where people are, as (left, top, width, height); the whole picture if nobody is found."""
+    def _boxes(self, image: Any) -> list[list[float]]:
+        """Where people are, as (left, top, width, height); the whole image if nobody is found."""
         import torch
 
-        whole = [[0.0, 0.0, float(picture.width), float(picture.height)]]
+        whole = [[0.0, 0.0, float(image.width), float(image.height)]]
         if self._finder is None:
             return whole
         processor, model = self._finder
         with torch.no_grad():
-            found = model(**processor(images=picture, return_tensors="pt").to(self._device))
+            found = model(**processor(images=image, return_tensors="pt").to(self._device))
         (told,) = processor.post_process_object_detection(
-            found, threshold=0.5, target_sizes=[(picture.height, picture.width)]
+            found, threshold=0.5, target_sizes=[(image.height, image.width)]
         )
         names = {number: str(name).lower() for number, name in model.config.id2label.items()}
         boxes = [
@@ -178,7 +178,7 @@ class ConditionModels:
         return {kind: weights.name for kind, weights in self._models.items()}
 
     def extract(self, kind: str, pixels: Pixels) -> Pixels:
-        """The condition of a picture, by a model or by OpenCV. Errors as of `conditions.extract`.
+        """The condition of an image, by a model or by OpenCV. Errors as of `conditions.extract`.
 
         Raises ModelUnavailable where the model cannot be had.
         """

@@ -1,4 +1,4 @@
-"""The picture maker: a request in, progress with previews, pictures with their recipe out."""
+"""The image maker: a request in, progress with previews, images with their recipe out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.diffusion import request as asked
 from ragcore.diffusion.base import Diffuser, LoraDiffuser
 from ragcore.diffusion.hub_conditions import ConditionModels
-from ragcore.diffusion.pictures import as_png, recipe_of, square
+from ragcore.diffusion.images import as_png, recipe_of, square
 from ragcore.diffusion.request import GuideRequest, ImagineRequest
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import CancelToken
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 NO_CLIP = "text guides need an image-text encoder, and the profile has none"
 NO_LORA = "{} takes no LoRA: Stable Diffusion does"
-_LOOK_EVERY = 0.2  # seconds between two looks at a token while another picture is made
-_LARGEST = 4  # times the side of the training pictures
+_LOOK_EVERY = 0.2  # seconds between two looks at a token while another image is made
+_LARGEST = 4  # times the side of the training images
 ClipSource = Callable[[], "AbstractContextManager[tuple[ClipView, Callable[[str], Tensor]]]"]
 
 
@@ -44,7 +44,7 @@ class ImagineStep:
 
 
 @dataclass(frozen=True, slots=True)
-class MadePicture:
+class GeneratedImage:
     """A PNG with its recipe as a text chunk; `recipe` is the same as plain values."""
 
     png: bytes = field(repr=False)
@@ -56,7 +56,7 @@ class MadePicture:
 class Imagined:
     """What came out. `notes` say what was cut to a limit; `conditions` are PNGs, as used."""
 
-    pictures: tuple[MadePicture, ...]
+    images: tuple[GeneratedImage, ...]
     model: str
     seconds: float
     steps: int
@@ -65,10 +65,10 @@ class Imagined:
 
 
 class Imaginer:
-    """Makes pictures with a `Diffuser`. Safe to use from several threads at once.
+    """Makes images with a `Diffuser`. Safe to use from several threads at once.
 
     `clip` leases the image tower and the text encoder of CLIP guidance while they are needed;
-    without it text guides are refused. `conditions` are models that take conditions from pictures.
+    without it text guides are refused. `conditions` are models that take conditions from images.
 
     Example:
         >>> imaginer = Imaginer(model)                                   # doctest: +SKIP
@@ -119,13 +119,13 @@ class Imaginer:
         preview_every: int = 0,
         cancel: CancelToken | None = None,
     ) -> Imagined:
-        """Make the request's pictures. Errors as for `stream`."""
+        """Make the request's images. Errors as for `stream`."""
         for event in self.stream(request, preview_every=preview_every, cancel=cancel):
             if isinstance(event, Imagined):
                 return event
             if on_step is not None:
                 on_step(event)
-        raise RagcoreError("no picture was made")  # never: the stream ends with one
+        raise RagcoreError("no image was made")  # never: the stream ends with one
 
     def stream(
         self,
@@ -134,10 +134,10 @@ class Imaginer:
         preview_every: int = 0,
         cancel: CancelToken | None = None,
     ) -> Iterator[ImagineStep | Imagined]:
-        """Every step as it is done, at last the pictures.
+        """Every step as it is done, at last the images.
 
         Raises UsageError for a wrong size, style, class or control, UnreadableFile for a broken
-        picture, ModelUnavailable where a network is missing, Cancelled between two steps.
+        image, ModelUnavailable where a network is missing, Cancelled between two steps.
         """
         began = time.monotonic()
         with self.model.in_use(), ExitStack() as leases:
@@ -155,7 +155,7 @@ def loras_on(
     """Within the block the model has the request's LoRA weights on, and nobody else's.
 
     Raises UsageError for a model that takes none, or a file that does not fit, Cancelled while
-    another picture has the model.
+    another image has the model.
     """
     if not isinstance(model, LoraDiffuser):
         if request.loras:
@@ -192,8 +192,8 @@ class _Job:
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         self.request = replace(request, seed=seed, style=self.style)
         self.seeds = [(seed + number) % (asked.MOST_SEED + 1) for number in range(request.count)]
-        start = request.start_picture
-        self.start = None if start is None else square(start, self.size, "start picture")
+        start = request.start_image
+        self.start = None if start is None else square(start, self.size, "start image")
         self.conditions = [self._condition(control) for control in request.controls]
         self.scale = asked.limited(request.scale, asked.MOST_SCALE, "scale", self.notes)
         self.latents: Tensor | None = None
@@ -222,7 +222,7 @@ class _Job:
         assert self.latents is not None
         pixels = self._decoded(self.latents)
         made = []
-        for seed, picture in zip(self.seeds, pixels, strict=True):
+        for seed, image in zip(self.seeds, pixels, strict=True):
             recipe = recipe_of(
                 self.request,
                 seed=seed,
@@ -231,9 +231,9 @@ class _Job:
                 start=self.start,
                 conditions=self.conditions,
             )
-            made.append(MadePicture(as_png(picture, recipe), seed, recipe))
+            made.append(GeneratedImage(as_png(image, recipe), seed, recipe))
         return Imagined(
-            pictures=tuple(made),
+            images=tuple(made),
             model=self.model.card.name,
             seconds=round(time.monotonic() - began, 3),
             steps=self.request.steps,
@@ -258,7 +258,7 @@ class _Job:
         )
 
     def _begin(self, scheduler: Any) -> tuple[Tensor, Any]:
-        """Noise (each picture's from its own seed), or the noised start picture; timesteps."""
+        """Noise (each image's from its own seed), or the noised start image; timesteps."""
         import torch
 
         from ragcore.diffusion.networks import as_tensor
@@ -278,7 +278,7 @@ class _Job:
         skipped = len(timesteps) - round(len(timesteps) * self.request.strength)
         timesteps = timesteps[skipped * getattr(scheduler, "order", 1) :]
         if not len(timesteps):
-            self.notes.append("a strength this low leaves the start picture as it is")
+            self.notes.append("a strength this low leaves the start image as it is")
             return clean, timesteps
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(skipped)
@@ -308,7 +308,7 @@ class _Job:
     def _condition(self, control: asked.ControlRequest) -> Pixels:
         if control.kind not in self.model.control_kinds:
             self.model.controlnet(control.kind)  # raises, naming those there are
-        pixels = square(control.picture, self.size, f"control {control.kind}")
+        pixels = square(control.image, self.size, f"control {control.kind}")
         return pixels if control.ready else self._extract(control.kind, pixels)
 
     def _controls(self) -> list[ControlInput]:
@@ -342,7 +342,7 @@ def _checked_size(model: Diffuser, size: int) -> int:
     step, most = model.size_step, _LARGEST * model.card.size
     if size % step or not 2 * step <= size <= most:
         raise UsageError(
-            f"{model.card.name} makes pictures of {2 * step} to {most} pixels a side in steps of "
+            f"{model.card.name} makes images of {2 * step} to {most} pixels a side in steps of "
             f"{step} (best {model.card.size}), not {size}"
         )
     return size

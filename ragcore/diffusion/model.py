@@ -29,7 +29,7 @@ CARD = "model.json"
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """`size` is the side of the training pictures in pixels; `styles` are words for prompts.
+    """`size` is the side of the training images in pixels; `styles` are words for prompts.
 
     `data` says which part of a data set was trained on, so that an evaluation knows what the
     model has never seen: the recipe's `data` without its folder, and its `seed`.
@@ -152,7 +152,7 @@ class LatentModel:
 
     @property
     def size_step(self) -> int:
-        """Sides of pictures are multiples of this: every network halves them so often."""
+        """Sides of images are multiples of this: every network halves them so often."""
         levels = len(self.denoiser.config.block_out_channels) - 1
         return int(self.autoencoder.factor * 2**levels)
 

@@ -29,7 +29,7 @@ class PixelAutoencoder(nn.Module):
 
     A block of `stem` x `stem` pixels becomes one position with 3 x stem x stem channels, so that
     no convolution runs at full resolution (Shi et al. 2016, arXiv:1609.05158, turned round).
-    Latents are standardised by channel: mean 0, standard deviation 1 over the training pictures.
+    Latents are standardised by channel: mean 0, standard deviation 1 over the training images.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -47,17 +47,17 @@ class PixelAutoencoder(nn.Module):
         return self.stem * int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     def posterior(self, pixels: Tensor) -> Any:
-        """The diagonal Gaussian over raw latents of pictures [n, 3, h, w] in [-1, 1]."""
+        """The diagonal Gaussian over raw latents of images [n, 3, h, w] in [-1, 1]."""
         return self.vae.encode(functional.pixel_unshuffle(pixels, self.stem)).latent_dist
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Standardised latents [n, c, h / factor, w / factor] of pictures in [-1, 1]."""
+        """Standardised latents [n, c, h / factor, w / factor] of images in [-1, 1]."""
         mean, deviation = self._statistics(pixels)
         latents: Tensor = (self.posterior(pixels).mode() - mean) / deviation
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [n, 3, h, w], about [-1, 1], of standardised latents."""
+        """Images [n, 3, h, w], about [-1, 1], of standardised latents."""
         mean, deviation = self._statistics(latents)
         return self.raw_decode(latents * deviation + mean)
 
@@ -66,7 +66,7 @@ class PixelAutoencoder(nn.Module):
         return functional.pixel_shuffle(decoded, self.stem)
 
     def forward(self, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """What training needs: (pictures decoded from a sample, mean divergence of a number).
+        """What training needs: (images decoded from a sample, mean divergence of a number).
 
         `noise` is standard normal, of the latents' shape.
         """
@@ -150,9 +150,9 @@ def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def as_pixels(pictures: Tensor) -> NDArray[np.uint8]:
+def as_pixels(images: Tensor) -> NDArray[np.uint8]:
     """The way back, values outside [-1, 1] clipped."""
-    scaled = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round()
+    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
     array: NDArray[np.uint8] = scaled.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
 

@@ -1,4 +1,4 @@
-"""What can be asked of the picture maker: plain data, checked before any model is loaded."""
+"""What can be asked of the image maker: plain data, checked before any model is loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ragcore.diffusion.conditions import CONDITIONS
 from ragcore.errors import UsageError
 
-Picture = str | Path | bytes
+ImageInput = str | Path | bytes
 
 SAMPLERS = ("dpm++", "ddim", "euler")
 MOST_STEPS = 1000
@@ -54,15 +54,15 @@ class GuideRequest:
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """A picture that a ControlNet follows.
+    """An image that a ControlNet follows.
 
-    The condition of that `kind` is taken from the picture, unless `ready` says that it is one
+    The condition of that `kind` is taken from the image, unless `ready` says that it is one
     already. `weight` multiplies the ControlNet's outputs; it works from `start` to `end`,
     fractions of the steps.
     """
 
     kind: str
-    picture: Picture = field(repr=False)
+    image: ImageInput = field(repr=False)
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -129,9 +129,9 @@ class LoraRequest:
 class ImagineRequest:
     """What to make. Only what differs from the model's usual needs to be given.
 
-    `style` is one of the model's. `seed` None draws one; picture number i of `count` has the
+    `style` is one of the model's. `seed` None draws one; image number i of `count` has the
     seed `seed + i`. `size` is pixels a side, 0 the model's own. `scale` is that of
-    classifier-free guidance: 0 ignores the prompt, 1 takes it as it is. With `start_picture`
+    classifier-free guidance: 0 ignores the prompt, 1 takes it as it is. With `start_image`
     sampling starts from it, noised by `strength` (0 keeps it, 1 forgets it). `guess` lets the
     controls work without a prompt. `loras` go with models of the Stable Diffusion family.
 
@@ -147,7 +147,7 @@ class ImagineRequest:
     count: int = 1
     scale: float = 3.0
     sampler: str = "dpm++"
-    start_picture: Picture | None = field(default=None, repr=False)
+    start_image: ImageInput | None = field(default=None, repr=False)
     strength: float = 0.6
     guides: Sequence[GuideRequest] = ()
     controls: Sequence[ControlRequest] = ()

@@ -78,7 +78,7 @@ class ControlInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one run of the loop does. `prompt` and `empty` have one row for each picture.
+    """What one run of the loop does. `prompt` and `empty` have one row for each image.
 
     `scale` is that of classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598): 1 takes
     the prompt as it is, 0 ignores it. With `guess` the controls work on the prompted half alone

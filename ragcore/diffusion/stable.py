@@ -210,7 +210,7 @@ class StableModel:
     def set_loras(self, wanted: Sequence[tuple[Path, float]]) -> None:
         """Put these LoRA files on with their weights, and take all others off.
 
-        Hold `exclusive` from here to the end of the picture. Raises UsageError for a file that
+        Hold `exclusive` from here to the end of the image. Raises UsageError for a file that
         does not fit.
         """
         pipeline = self.pipeline
@@ -272,14 +272,14 @@ class StableAutoencoder:
         return int(self.vae.config.latent_channels)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Latents [n, c, h / factor, w / factor] of pictures [n, 3, h, w] in [-1, 1]."""
+        """Latents [n, c, h / factor, w / factor] of images [n, 3, h, w] in [-1, 1]."""
         scaled: Tensor = self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor
         return scaled
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [n, 3, h, w], about [-1, 1]."""
-        pictures: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        return pictures
+        """Images [n, 3, h, w], about [-1, 1]."""
+        images: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return images
 
 
 def _pipeline_bytes(pipeline: Any) -> int:

@@ -2,8 +2,8 @@
 
 Plain gradient descent on pixels or on a latent towards a class of a real ImageNet classifier
 finds what fools the classifier, not what shows the class: the loss goes to nothing and the
-picture is noise (Szegedy et al. 2013, arXiv:1312.6199). Interleaving the same gradient with
-denoising steps keeps the picture a picture, but the classifier has never seen noise, so that
+image is noise (Szegedy et al. 2013, arXiv:1312.6199). Interleaving the same gradient with
+denoising steps keeps the image an image, but the classifier has never seen noise, so that
 its gradient means little until the end; `ragcore.diffusion.guides.ClassGuide` is the way out.
 """
 
@@ -34,7 +34,7 @@ _SIDE = 128  # what the classifier sees; more costs time and changes nothing her
 class StrawMan:
     """What came of it: RGB uint8 [h, w, 3], and the class's probability after every step."""
 
-    picture: NDArray[np.uint8] = field(repr=False)
+    image: NDArray[np.uint8] = field(repr=False)
     probabilities: tuple[float, ...]
 
 
@@ -70,9 +70,9 @@ class ImageNetClassifier:
         hint = f": perhaps {', '.join(like)}" if like else " among ImageNet's 1,000"
         raise UsageError(f"there is no class {name!r}{hint}")
 
-    def logs(self, pictures: Tensor) -> Tensor:
-        """log p(class | picture) [n, 1000] of pictures [n, 3, h, w] in [-1, 1]."""
-        scaled = functional.interpolate(pictures, size=(_SIDE, _SIDE), mode="bilinear")
+    def logs(self, images: Tensor) -> Tensor:
+        """log p(class | image) [n, 1000] of images [n, 3, h, w] in [-1, 1]."""
+        scaled = functional.interpolate(images, size=(_SIDE, _SIDE), mode="bilinear")
         return functional.log_softmax(self._network(scaled), dim=1)
 
 
@@ -130,7 +130,7 @@ def interleave(
 ) -> StrawMan:
     """Denoising steps without a prompt, and after each one a step down the same gradient.
 
-    The classifier sees the clean picture predicted so far; the gradient's length is made the
+    The classifier sees the clean image predicted so far; the gradient's length is made the
     same at every step, `rate` times that of the noise.
     """
     from ragcore.diffusion.sampling import Plan, denoise

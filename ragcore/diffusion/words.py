@@ -18,7 +18,7 @@ TOKENS = 24  # of every text: shorter ones are filled up, longer ones cut
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a denoiser is told, one row for each picture.
+    """What a denoiser is told, one row for each image.
 
     `states` are token states [n, tokens, width]; `means` [n, width] goes in beside the time;
     `added` are Stable Diffusion XL's further inputs, by name.

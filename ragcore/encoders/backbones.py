@@ -1,4 +1,4 @@
-"""Towers that a classifier stands on: pictures or texts to unit vectors, frozen or to be trained.
+"""Towers that a classifier stands on: images or texts to unit vectors, frozen or to be trained.
 
 A backbone is the profile's own encoder ("profile": its vectors are those of the catalog), or
 any open_clip, timm, transformers or sentence-transformers model by name or folder.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 Modality = Literal["image", "text"]
 PROFILE = "profile"
-_TEXTS, _PICTURES = 64, 16  # items of one step without gradients on a CPU
+_TEXTS, _IMAGES = 64, 16  # items of one step without gradients on a CPU
 
 
 @dataclass(frozen=True, slots=True)
 class Tower:
     """A model of one's own copy, in float32, whose weights may be changed.
 
-    `prepare` makes a batch of pictures (PIL, RGB) or texts into inputs on the CPU; `forward`
+    `prepare` makes a batch of images (PIL, RGB) or texts into inputs on the CPU; `forward`
     gives unit vectors [n, d] of inputs on the module's device, with gradients.
     """
 
@@ -48,7 +48,7 @@ class Tower:
         import torch
 
         self.module.eval()
-        step = _PICTURES if items and not isinstance(items[0], str) else _TEXTS
+        step = _IMAGES if items and not isinstance(items[0], str) else _TEXTS
         parts = [np.zeros((0, self.dimension), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(items), step):
@@ -87,7 +87,7 @@ class Backbone:
         return self._frozen.dimension
 
     def encode(self, items: Sequence[Any]) -> FloatArray:
-        """Unit vectors float32 [n, d] of pictures (PIL, RGB) or texts, by the model as it is."""
+        """Unit vectors float32 [n, d] of images (PIL, RGB) or texts, by the model as it is."""
         if self.name != PROFILE:
             return self._frozen.encode(items, self.device)
         encoder = self._encoder
@@ -165,7 +165,7 @@ class Backbone:
         else:
             kind, has = _kind_of(self._folder)
         if has != self.modality:
-            wanted = "pictures" if self.modality == "image" else "texts"
+            wanted = "images" if self.modality == "image" else "texts"
             raise UsageError(f"backbone {self.name!r} is a model of {kind} that takes no {wanted}")
         return kind
 
@@ -203,8 +203,8 @@ def _clip_tower(name: str, settings: Settings) -> Tower:
     visual: Any = loaded.model.visual
     dimension = find_clip(name, settings=settings).dimension
 
-    def prepare(pictures: Sequence[Any]) -> Tensor:
-        return _channels_last(torch.stack([loaded.preprocess(picture) for picture in pictures]))
+    def prepare(images: Sequence[Any]) -> Tensor:
+        return _channels_last(torch.stack([loaded.preprocess(image) for image in images]))
 
     visual.float().to(memory_format=torch.channels_last)
     return Tower(visual, prepare, lambda pixels: _unit(visual(pixels)), dimension)
@@ -224,8 +224,8 @@ def _timm_tower(folder: Path) -> Tower:
         **timm.data.resolve_model_data_config(model), is_training=False
     )
 
-    def prepare(pictures: Sequence[Any]) -> Tensor:
-        return _channels_last(torch.stack([transform(picture) for picture in pictures]))
+    def prepare(images: Sequence[Any]) -> Tensor:
+        return _channels_last(torch.stack([transform(image) for image in images]))
 
     model.float().to(memory_format=torch.channels_last)
     return Tower(model, prepare, lambda x: _unit(model(x)), int(model.num_features))
@@ -251,8 +251,8 @@ def _transformers_tower(folder: Path) -> Tower:
         ) from error
     model = getattr(model, "vision_model", model)
 
-    def prepare(pictures: Sequence[Any]) -> Tensor:
-        pixels: Tensor = processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+    def prepare(images: Sequence[Any]) -> Tensor:
+        pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
         return pixels
 
     def forward(pixels: Tensor) -> Tensor:

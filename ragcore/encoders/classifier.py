@@ -1,4 +1,4 @@
-"""Trained classifiers: a folder of weights and a card; from pictures, texts or their vectors."""
+"""Trained classifiers: a folder of weights and a card; from images, texts or their vectors."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Classifier:
         return np.concatenate(parts)
 
     def from_items(self, items: Sequence[Any]) -> FloatArray:
-        """Probabilities float32 [n, classes] of pictures (PIL, RGB) or texts."""
+        """Probabilities float32 [n, classes] of images (PIL, RGB) or texts."""
         if self.card.way == "features":
             self._check_space()
             return self.from_vectors(self.backbone.encode(items))

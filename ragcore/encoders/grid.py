@@ -1,6 +1,6 @@
 """What an image tower sees where: its last feature map, pooled to a few cells.
 
-A language model that answers about a picture reads these cells; the pooled vector of
+A language model that answers about an image reads these cells; the pooled vector of
 `encode_images` alone would not say what is where. The tower is starter-clip's, as its package
 has it, so one download serves search and questions.
 """
@@ -27,7 +27,7 @@ TOWER = "efficientnet-lite0"  # the registry's name of the weights
 CHANNELS = 1280  # of the tower's last feature map, which has SIDE x SIDE places
 SIDE = 7
 _BYTES = 14 << 20  # of the tower in float32
-PICTURE = 224  # pixels a side that the tower takes; other shapes are squashed to it
+INPUT_SIDE = 224  # pixels a side that the tower takes; other shapes are squashed to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _Tower:
 
 
 class GridEncoder:
-    """Pictures to cells: float32 [n, side * side + 1, 1280].
+    """Images to cells: float32 [n, side * side + 1, 1280].
 
     The first `side` * `side` cells are means over parts of the 7 x 7 feature map, row by row
     from the upper left; the last one is the mean over all of it. On a CPU the tower runs
@@ -62,7 +62,7 @@ class GridEncoder:
         self._settings = settings or Settings()
         self.weights: Weights[_Tower] = (memory or ModelMemory()).weights(
             self._load,
-            part="picture_llm",
+            part="vision_llm",
             name=TOWER,
             device=lambda: pick_device(self._settings),
             precision="float32",
@@ -75,7 +75,7 @@ class GridEncoder:
         return self.side**2 + 1
 
     def encode(self, images: Sequence[Image], *, mirrored: bool = False) -> FloatArray:
-        """Cells of pictures, or of their mirror images. Other modes than RGB are converted."""
+        """Cells of images, or of their mirror images. Other modes than RGB are converted."""
         import numpy as np
         import torch
 
@@ -110,7 +110,7 @@ class GridEncoder:
         from open_clip import image_transform
 
         preprocess = image_transform(
-            PICTURE,
+            INPUT_SIDE,
             is_train=False,
             mean=PREPROCESS["image_mean"],
             std=PREPROCESS["image_std"],
@@ -123,7 +123,7 @@ class GridEncoder:
 
             fast = compile_image_tower(
                 _flat(trunk),
-                size=(PICTURE, PICTURE),
+                size=(INPUT_SIDE, INPUT_SIDE),
                 settings=self._settings,
                 name=f"{TOWER}-grid",
             )
@@ -156,7 +156,7 @@ def _trunk(settings: Settings) -> Any:
 
 
 def _flat(trunk: Any) -> Any:
-    """The tower with its feature map laid out as one vector a picture, as OpenVINO's wrapper
+    """The tower with its feature map laid out as one vector an image, as OpenVINO's wrapper
     takes it."""
     import torch
 

@@ -1,4 +1,4 @@
-"""Pictures and texts into one space with any open_clip model."""
+"""Images and texts into one space with any open_clip model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OpenClipEncoder:
     `model` is a name as `ragcore.encoders.clip_models.find_clip` takes it. On a GPU the model
     runs in half precision (bfloat16 or float16) and channels-last; on a CPU in float32, its
     image tower through OpenVINO where that is installed (`backend="auto"`), which gives the
-    same vectors several times faster. Pictures are resized in threads while the model works
+    same vectors several times faster. Images are resized in threads while the model works
     on the batch before. One object may be used from several threads.
 
     >>> encoder = OpenClipEncoder("starter-clip")            # doctest: +SKIP
@@ -79,7 +79,7 @@ class OpenClipEncoder:
 
     @property
     def batch_size(self) -> int:
-        """Pictures a step; on a CPU small batches keep the activations in its caches."""
+        """Images a step; on a CPU small batches keep the activations in its caches."""
         return self._batch_size or (16 if self._device() == "cpu" else 256)
 
     @property
@@ -126,7 +126,7 @@ class OpenClipEncoder:
         return _normalized(np.concatenate(vectors))
 
     def prepare(self, images: Sequence[Image]) -> list[torch.Tensor]:
-        """The model's input batches [b, 3, h, w] for pictures, as `encode_prepared` takes them."""
+        """The model's input batches [b, 3, h, w] for images, as `encode_prepared` takes them."""
         with self.weights.lease() as parts:
             return list(self._batches(images, parts.loaded.preprocess))
 

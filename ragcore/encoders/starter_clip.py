@@ -169,7 +169,7 @@ def closed_form(loaded: LoadedClip) -> None:
 
     Classes: a text is told to the nearest names of ImageNet's classes and of groups of them
     (`class_groups`). Semantic: ridge regression from the names' word vectors to the classifier's
-    weights, on the main axes of the names. What is usual in a picture is taken from the last
+    weights, on the main axes of the names. What is usual in an image is taken from the last
     batch normalization of the image tower.
     """
     import torch

@@ -2,7 +2,7 @@
 
 - learned: several small heads trained on captions, side by side (an ensemble), then turned onto
   fewer dimensions;
-- classes: which of ImageNet's 1,000 classes a picture shows, and which of them a text means;
+- classes: which of ImageNet's 1,000 classes an image shows, and which of them a text means;
 - semantic: a linear map from features to word vectors (Romera-Paredes and Torr 2015, "An
   Embarrassingly Simple Approach to Zero-Shot Learning").
 
@@ -19,7 +19,7 @@ FEATURES, WORDS = 1280, 384  # what the towers give
 MEMBERS, HIDDEN, WIDTH = 3, 1024, 512  # of the learned part
 LEARNED, CLASSES, SEMANTIC = 256, 1000, 64
 DIMENSION = LEARNED + CLASSES + SEMANTIC
-SEMANTIC_LENGTH = 0.45  # of that part in pictures and in texts, beside 1 for the others
+SEMANTIC_LENGTH = 0.45  # of that part in images and in texts, beside 1 for the others
 
 # A class counts from this logit on (chance is about 0, a sure class 8 and more), and softly
 # below it; a share goes to the classes that win outright.
@@ -137,7 +137,7 @@ def turn_together(
 
 
 def center(image_head: ImageHead, features: Tensor, *, share: float = 0.7) -> None:
-    """Take what is usual in pictures from their features [n, 1280], in place.
+    """Take what is usual in images from their features [n, 1280], in place.
 
     `share` of the mean features is taken off before the semantic map.
     """

@@ -1,4 +1,4 @@
-"""Zero-shot classification: any list of labels over any pictures, with calibrated scores."""
+"""Zero-shot classification: any list of labels over any images, with calibrated scores."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def classify(
     templates: Sequence[str] = TEMPLATES,
     calibration: Calibration | None = None,
 ) -> FloatArray:
-    """The probability of each label for each picture, float32 [n, c]; rows sum to 1.
+    """The probability of each label for each image, float32 [n, c]; rows sum to 1.
 
     `calibration` is the encoder's own (`encoder.calibration`, else its trained temperature)
     unless given. Raises UsageError as `classify_vectors`.
@@ -89,7 +89,7 @@ def classify_vectors(
     templates: Sequence[str] = TEMPLATES,
     calibration: Calibration | None = None,
 ) -> FloatArray:
-    """As `classify`, for pictures already encoded: unit vectors [n, d] of this encoder's space.
+    """As `classify`, for images already encoded: unit vectors [n, d] of this encoder's space.
 
     Raises UsageError for no labels, an empty label, the same label twice, or a template
     without {}.
@@ -100,7 +100,7 @@ def classify_vectors(
 
 
 def probabilities(vectors: FloatArray, labels: FloatArray, calibration: Calibration) -> FloatArray:
-    """[n, c] for pictures [n, d] and labels [c, d] as `label_vectors` makes them."""
+    """[n, c] for images [n, d] and labels [c, d] as `label_vectors` makes them."""
     import numpy as np
 
     logits = vectors @ labels.T / calibration.temperature

@@ -1,4 +1,4 @@
-"""Captions of a model against those of people: BLEU-4, beside what needs no picture."""
+"""Captions of a model against those of people: BLEU-4, beside what needs no image."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ragcore.types import CancelToken, Progress, ProgressCallback
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.llm.picture_llm import ProjectedLLM
+    from ragcore.llm.vision_llm import ProjectedLLM
     from ragcore.settings import Settings
 
-_STEP = 16  # pictures at a time
-_ASKED = 300  # pictures that are asked about: enough for a share to 2 points, and quick
+_STEP = 16  # images at a time
+_ASKED = 300  # images that are asked about: enough for a share to 2 points, and quick
 
 
 def evaluate_captions(
@@ -38,20 +38,20 @@ def evaluate_captions(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
-    """Measure a model's captions on a folder of pictures with several captions each.
+    """Measure a model's captions on a folder of images with several captions each.
 
     `bleu4` is sacrebleu's corpus BLEU in [0, 1]. Beside it: `bleu4_nearest`, the first caption of
-    the training picture that the profile's image-text model finds nearest (where the folder has
+    the training image that the profile's image-text model finds nearest (where the folder has
     train.jsonl besides); and, for a projector of ours, `bleu4_no_picture`, the same prompt with
-    nothing in the picture's place, `bleu4_other_picture`, each picture captioned from another
+    nothing in the image's place, `bleu4_other_picture`, each image captioned from another
     one's features, `yes_no` with `yes_no_other_picture`: shares of made questions ("Is there a
-    dog?") about the first 300 pictures answered right, with the picture and with another. What is
+    dog?") about the first 300 images answered right, with the image and with another. What is
     not measured is None. `details` takes every caption as JSON Lines. `models` defaults to those
     of the settings.
 
     Raises UsageError for a wrong folder, ModelUnavailable, Cancelled.
     """
-    from ragcore.llm.picture_llm import BEAMS, ProjectedLLM
+    from ragcore.llm.vision_llm import BEAMS, ProjectedLLM
 
     require_extra("train", "caption scores")
     layout, listing = detect(directory)
@@ -59,7 +59,7 @@ def evaluate_captions(
         raise UsageError(f"{directory} holds no captions: expected NAME.jsonl with NAME.zip")
     items = read_captioned(listing)[:limit]
     if len(items) < 2:
-        raise UsageError(f"{listing} holds one picture: at least two are needed")
+        raise UsageError(f"{listing} holds one image: at least two are needed")
     models = models or Models(settings)
     llm = models.vision_llm(model)
     run = _Run(items, progress, cancel)
@@ -83,7 +83,7 @@ def evaluate_captions(
         near = _nearest(items, read_captioned(training), models, run.tell)
         result["bleu4_nearest"] = run.bleu(near)
     if isinstance(llm, ProjectedLLM) and cells is not None:
-        others = run.captions_of_cells(llm, cells.roll(1, 0), "another picture")
+        others = run.captions_of_cells(llm, cells.roll(1, 0), "another image")
         result["bleu4_other_picture"] = run.bleu(others)
         (alone,) = llm.captions_of(cells[:1, :0])
         result["bleu4_no_picture"] = run.bleu([alone] * len(items))
@@ -96,7 +96,7 @@ def evaluate_captions(
 
 
 class _Run:
-    """Pictures with what is made of them."""
+    """Images with what is made of them."""
 
     def __init__(
         self,
@@ -116,21 +116,21 @@ class _Run:
             self.progress(Progress(stage, done, total))
 
     def captions(self, llm: VisionLLM) -> tuple[list[str], torch.Tensor | None]:
-        """Captions of all pictures and, for a projector of ours, the cells they were made from."""
+        """Captions of all images and, for a projector of ours, the cells they were made from."""
         import torch
 
-        from ragcore.llm.picture_llm import ProjectedLLM
+        from ragcore.llm.vision_llm import ProjectedLLM
 
         said: list[str] = []
         cells: list[torch.Tensor] = []
         for start in range(0, len(self.items), _STEP):
             self.tell("captions", start, len(self.items))
-            pictures = [item.open() for item in self.items[start : start + _STEP]]
+            images = [item.open() for item in self.items[start : start + _STEP]]
             if isinstance(llm, ProjectedLLM):
-                cells.append(llm.cells(pictures))
+                cells.append(llm.cells(images))
                 said += llm.captions_of(cells[-1], cancel=self.cancel)
             else:
-                said += llm.captions(pictures, cancel=self.cancel)
+                said += llm.captions(images, cancel=self.cancel)
         return said, torch.cat(cells) if cells else None
 
     def captions_of_cells(self, llm: ProjectedLLM, cells: torch.Tensor, stage: str) -> list[str]:
@@ -159,7 +159,7 @@ def _nearest(
     models: Models,
     tell: Callable[[str, int, int], None],
 ) -> list[str]:
-    """The first caption of the training picture nearest to each, by the profile's model."""
+    """The first caption of the training image nearest to each, by the profile's model."""
     import numpy as np
 
     encoder = models.image_text_encoder()
@@ -169,8 +169,8 @@ def _nearest(
             tell(stage, start, len(several))
             yield encoder.encode_images([item.open() for item in several[start : start + 64]])
 
-    known = np.concatenate(list(vectors(training, "training pictures")))
-    asked = np.concatenate(list(vectors(items, "pictures")))
+    known = np.concatenate(list(vectors(training, "training images")))
+    asked = np.concatenate(list(vectors(items, "images")))
     return [training[int(at)].captions[0] for at in (asked @ known.T).argmax(1)]
 
 

@@ -1,4 +1,4 @@
-"""How well a picture maker does what it is told, on icons with known names.
+"""How well an image maker does what it is told, on icons with known names.
 
 Seen names, unseen name/style pairs and unseen names by an independent judge; class guidance by
 scale; edges with and without a ControlNet; time against the bare denoiser.
@@ -49,31 +49,31 @@ def evaluate_diffusion(
     steps: int = 25,
     scale: float = 3.0,
     seed: int = 0,
-    pictures: Path | None = None,
+    images: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Metrics by name. `folder` holds the icons that the model was trained on.
 
-    `pictures` is a folder for sheets of what was made, each seen name beside its nearest
-    training picture. `models` defaults to those of the settings. Raises UsageError if the model
+    `images` is a folder for sheets of what was made, each seen name beside its nearest
+    training image. `models` defaults to those of the settings. Raises UsageError if the model
     does not know what it was trained on.
     """
     imaginer = imaginer or imaginer_of(models or Models(settings))
     test = _Test(folder, imaginer, settings, steps, scale, seed, progress)
     result: dict[str, Any] = {"model": test.imaginer.model.card.name, "steps": steps}
     result |= {"scale": scale, **test.judged()}
-    result |= test.names(prompts, pictures)
-    result["guidance"] = test.guidance(guided, pictures)
+    result |= test.names(prompts, images)
+    result["guidance"] = test.guidance(guided, images)
     if controlled and "canny" in test.imaginer.model.control_kinds:
-        result["edge_f1"] = test.edges(controlled, pictures)
+        result["edge_f1"] = test.edges(controlled, images)
     if controlled and set(_BOTH) <= set(test.imaginer.model.control_kinds):
-        result["control_error"] = test.two_controls(controlled, pictures)
+        result["control_error"] = test.two_controls(controlled, images)
     return result | test.speed()
 
 
 @dataclass
 class _Test:
-    """Data, judge and picture maker of one evaluation."""
+    """Data, judge and image maker of one evaluation."""
 
     folder: Path
     imaginer: Imaginer
@@ -108,11 +108,11 @@ class _Test:
 
     @property
     def _known_rows(self) -> list[int]:
-        """Pictures that the judge may know: all but the name/style pairs that are held out."""
+        """Images that the judge may know: all but the name/style pairs that are held out."""
         return [*self.parts["train"], *self.parts["unseen_names"]]
 
     def judged(self) -> dict[str, Any]:
-        """Two ceilings: real pictures that the judge has never seen, and the same rebuilt."""
+        """Two ceilings: real images that the judge has never seen, and the same rebuilt."""
         rows = self.parts["unseen_pairs"][:500]
         if not rows:
             return {}
@@ -123,7 +123,7 @@ class _Test:
             "autoencoder": {key: self._hits(self.features(again), rows)},
         }
 
-    def names(self, count: int, pictures: Path | None) -> dict[str, Any]:
+    def names(self, count: int, images: Path | None) -> dict[str, Any]:
         """Whether what was asked for by name and style is among the nearest names."""
         result: dict[str, Any] = {}
         for part, key in (
@@ -137,11 +137,11 @@ class _Test:
             made = self._make(f"names {part}", self._prompts(rows), scale=self.scale)
             features = self.features(made)
             result[key] = self._hits(features, rows)
-            if pictures is not None:
-                self._sheet(pictures / f"names-{part}.png", made[:48], rows[:48], features[:48])
+            if images is not None:
+                self._sheet(images / f"names-{part}.png", made[:48], rows[:48], features[:48])
         return result
 
-    def guidance(self, count: int, pictures: Path | None) -> dict[str, dict[str, float]]:
+    def guidance(self, count: int, images: Path | None) -> dict[str, dict[str, float]]:
         """By scale of the class guide, with an empty prompt: accuracy, Fréchet, diversity.
 
         Classes are asked for in turn: first the groups of icons, then the fine classes.
@@ -151,7 +151,7 @@ class _Test:
         groups, fine = self._classes("group"), self._classes("subgroup")
         table: dict[str, dict[str, float]] = {"real": {}}
         for key, classes in (("class_accuracy", groups), ("fine_class_accuracy", fine)):
-            if (accuracy := classes.on_real_pictures()) is not None:
+            if (accuracy := classes.on_real_images()) is not None:
                 table["real"][key] = accuracy
         sheets = []
         for scale in SCALES:
@@ -167,8 +167,8 @@ class _Test:
                 "diversity": diversity(features),
             }
             sheets.append(made[:16])
-        if pictures is not None:
-            save_sheet(pictures / "guidance.png", np.concatenate(sheets), 16)
+        if images is not None:
+            save_sheet(images / "guidance.png", np.concatenate(sheets), 16)
         return table
 
     def _guided(self, stage: str, wanted: Sequence[str], scale: float) -> Pixels:
@@ -185,7 +185,7 @@ class _Test:
             return self._classes("group")
         return _Classes(self.real, named, rows, held_out)
 
-    def edges(self, count: int, pictures: Path | None) -> dict[str, float]:
+    def edges(self, count: int, images: Path | None) -> dict[str, float]:
         """Edge F1 between condition and result, on icons whose names were never seen.
 
         "autoencoder" is that of the icons themselves, rebuilt: what the latents can show at most.
@@ -209,12 +209,12 @@ class _Test:
                 )
                 result[name] = 1 - _mean_error("canny", np.stack(conditions), made)
                 sheets.append(made)
-        if pictures is not None:
+        if images is not None:
             shown = [sheet[:16] for sheet in sheets]
-            save_sheet(pictures / "edges.png", np.concatenate(shown), 16)
+            save_sheet(images / "edges.png", np.concatenate(shown), 16)
         return result
 
-    def two_controls(self, count: int, pictures: Path | None) -> dict[str, dict[str, float]]:
+    def two_controls(self, count: int, images: Path | None) -> dict[str, dict[str, float]]:
         """Errors to both conditions under one control, the other, both and none; no prompt."""
         import numpy as np
 
@@ -228,12 +228,12 @@ class _Test:
             made = self._make(f"control {name}", [""] * len(rows), scale=1.0, conditions=on)
             table[name] = {kind: _mean_error(kind, conditions[kind], made) for kind in _BOTH}
             sheets.append(made)
-        if pictures is not None:
-            save_sheet(pictures / "controls.png", np.concatenate([s[:16] for s in sheets]), 16)
+        if images is not None:
+            save_sheet(images / "controls.png", np.concatenate([s[:16] for s in sheets]), 16)
         return table
 
     def speed(self) -> dict[str, float]:
-        """Seconds for one picture, and the same against the bare denoiser calls in it."""
+        """Seconds for one image, and the same against the bare denoiser calls in it."""
         import torch
 
         model = self.model
@@ -272,7 +272,7 @@ class _Test:
         return hits / len(rows)
 
     def _prompts(self, rows: Sequence[int]) -> list[str]:
-        """Name and style, as the picture maker joins them."""
+        """Name and style, as the image maker joins them."""
         icons = (self.icons.icons[row] for row in rows)
         return [f"{icon.name}, {style_words(icon.style)}" for icon in icons]
 
@@ -294,14 +294,14 @@ class _Test:
         classes: tuple[Sequence[str], float] | None = None,
         conditions: Mapping[str, Pixels] | None = None,
     ) -> Pixels:
-        """One picture for each prompt in batches, seeds counted up, as the picture maker would."""
+        """One image for each prompt in batches, seeds counted up, as the image maker would."""
         import numpy as np
 
-        pictures, size = [], _BATCH.get(self.model.device, _BATCH["cpu"])
+        images, size = [], _BATCH.get(self.model.device, _BATCH["cpu"])
         for start in range(0, len(prompts), size):
             self._say(stage, start, len(prompts))
             part = slice(start, start + size)
-            pictures.append(
+            images.append(
                 sample_batch(
                     self.model,
                     prompts[part],
@@ -312,10 +312,10 @@ class _Test:
                     conditions={k: rows[part] for k, rows in (conditions or {}).items()},
                 )
             )
-        return np.concatenate(pictures)
+        return np.concatenate(images)
 
     def _sheet(self, path: Path, made: Pixels, rows: Sequence[int], features: Any) -> None:
-        """Made, asked for, nearest picture of the training set: three lines for each sixteen."""
+        """Made, asked for, nearest image of the training set: three lines for each sixteen."""
         import numpy as np
 
         train = self.parts["train"]
@@ -334,7 +334,7 @@ class _Test:
 
 
 class _Classes:
-    """Classes at one level with their judge, who has learned them on the training pictures."""
+    """Classes at one level with their judge, who has learned them on the training images."""
 
     def __init__(
         self, real: Any, named: Sequence[str], rows: Sequence[int], held_out: Sequence[int]
@@ -347,7 +347,7 @@ class _Classes:
         """The classes one after the other, again and again."""
         return [self.names[number % len(self.names)] for number in range(count)]
 
-    def on_real_pictures(self) -> float | None:
+    def on_real_images(self) -> float | None:
         """The judge's accuracy on real icons of unseen names."""
         features, wanted = self._held_out
         return self.judge.accuracy(features, wanted) if wanted else None

@@ -1,4 +1,4 @@
-"""Many pictures of different prompts at once, as the picture maker would make each alone."""
+"""Many images of different prompts at once, as the image maker would make each alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sample_batch(
 ) -> Pixels:
     """RGB uint8 [n, h, w, 3] of different prompts at once; number i has the seed `seed + i`.
 
-    `classes` are a class for each picture with the guide's scale, `conditions` by kind.
+    `classes` are a class for each image with the guide's scale, `conditions` by kind.
     """
     import torch
 
@@ -42,8 +42,8 @@ def sample_batch(
         rows = [model.classifier.class_rows(name) for name in classes[0]]
         guides.append(ClassGuide(model.classifier, rows, classes[1]))
     controls = []
-    for kind, pictures in (conditions or {}).items():
-        condition = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    for kind, images in (conditions or {}).items():
+        condition = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         controls.append(ControlInput(model.controlnet(kind), condition.to(model.device)))
     plan = Plan(
         prompt=model.words(prompts),
@@ -62,30 +62,30 @@ def sample_batch(
 
 
 def latent_shape(model: LatentModel) -> tuple[int, int, int]:
-    """Channels, height and width of the latents of one picture."""
+    """Channels, height and width of the latents of one image."""
     side = model.card.size // model.autoencoder.factor
     return model.autoencoder.channels, side, side
 
 
-def rebuilt(model: LatentModel, pictures: Pixels) -> Pixels:
-    """Pictures through the autoencoder and back: the best that its latents can show."""
+def rebuilt(model: LatentModel, images: Pixels) -> Pixels:
+    """Images through the autoencoder and back: the best that its latents can show."""
     import torch
 
     from ragcore.diffusion.networks import as_pixels, as_tensor
 
     with torch.no_grad():
-        latents = model.autoencoder.encode(as_tensor(pictures).to(model.device))
+        latents = model.autoencoder.encode(as_tensor(images).to(model.device))
         return as_pixels(model.autoencoder.decode(latents))
 
 
-def save_sheet(path: Path, pictures: Pixels, columns: int) -> None:
-    """A sheet of pictures [n, h, w, 3], `columns` in a line."""
+def save_sheet(path: Path, images: Pixels, columns: int) -> None:
+    """A sheet of images [n, h, w, 3], `columns` in a line."""
     import numpy as np
     from PIL import Image
 
-    count = -len(pictures) % columns
-    blank = np.full((count, *pictures.shape[1:]), 255, np.uint8)
-    cells = np.pad(np.concatenate([pictures, blank]), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    count = -len(images) % columns
+    blank = np.full((count, *images.shape[1:]), 255, np.uint8)
+    cells = np.pad(np.concatenate([images, blank]), ((0, 0), (1, 1), (1, 1), (0, 0)))
     lines = [
         np.concatenate(list(cells[at : at + columns]), 1) for at in range(0, len(cells), columns)
     ]

@@ -1,6 +1,6 @@
 """An independent judge of icons: features of an ImageNet network, and what is solved over them.
 
-Nothing of the picture maker goes into it: EfficientNet-Lite0 as its package has it, linear
+Nothing of the image maker goes into it: EfficientNet-Lite0 as its package has it, linear
 discriminants over real icons by name, and a logistic regression over real icons by class.
 """
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
     Features = NDArray[np.float32]
 
-_SIDE, _BATCH = 96, 64  # icons have 64 pixels: a larger picture would hold no more
+_SIDE, _BATCH = 96, 64  # icons have 64 pixels: a larger image would hold no more
 _SHRINK = 0.3  # of the within-name covariance towards its mean variance
 _FRECHET_AXES = 64
 
 
 class FeatureMaker:
-    """Pooled features [n, 1280] of pictures by EfficientNet-Lite0 (timm)."""
+    """Pooled features [n, 1280] of images by EfficientNet-Lite0 (timm)."""
 
     def __init__(self, settings: Settings) -> None:
         import timm
@@ -116,7 +116,7 @@ class ClassJudge:
         self._model.fit(features, list(classes))
 
     def accuracy(self, features: Features, wanted: Sequence[str]) -> float:
-        """Part of the pictures that are taken for what is wanted."""
+        """Part of the images that are taken for what is wanted."""
         return float(self._model.score(features, list(wanted)))
 
 
@@ -124,7 +124,7 @@ def frechet(real: Features, made: Features) -> float:
     """Fréchet distance of two Gaussians over the main axes of the real features.
 
     The measure of FID (Heusel et al. 2017, arXiv:1706.08500) in this judge's features, on so
-    few axes that some hundred pictures fill the covariance: compare it only with itself.
+    few axes that some hundred images fill the covariance: compare it only with itself.
     """
     import numpy as np
     from scipy.linalg import sqrtm

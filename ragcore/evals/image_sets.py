@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.errors import UsageError
-from ragcore.image_sets import Captioned, PictureSource, json_rows, pictures_of, read_captioned
+from ragcore.image_sets import Captioned, ImageSource, images_of, json_rows, read_captioned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,12 +19,12 @@ _SPLITS = ("test", "dev", "val", "captions", "train")  # in this order, one of t
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Pictures with one label each; `names` are the labels as words, `labels` index them."""
+    """Images with one label each; `names` are the labels as words, `labels` index them."""
 
     files: tuple[str, ...]
     labels: tuple[int, ...]
     names: tuple[str, ...]
-    source: PictureSource
+    source: ImageSource
 
     def images(self) -> Iterator[Image]:
         return (self.source.open(file) for file in self.files)
@@ -32,13 +32,13 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class AlteredCopies:
-    """A gallery and altered copies of some of its pictures; `originals` index the gallery."""
+    """A gallery and altered copies of some of its images; `originals` index the gallery."""
 
-    gallery: tuple[tuple[PictureSource, str], ...]
+    gallery: tuple[tuple[ImageSource, str], ...]
     queries: tuple[str, ...]
     variants: tuple[str, ...]
     originals: tuple[int, ...]
-    source: PictureSource
+    source: ImageSource
 
 
 def detect(directory: Path) -> tuple[Layout, Path]:
@@ -63,16 +63,16 @@ def detect(directory: Path) -> tuple[Layout, Path]:
 
 
 def read_captions(listing: Path) -> list[Captioned]:
-    """Raises UsageError for a wrong file, or fewer than two pictures."""
+    """Raises UsageError for a wrong file, or fewer than two images."""
     items = read_captioned(listing)
     if len(items) < 2:
-        raise UsageError(f"{listing} holds one picture: recall needs at least two to choose from")
+        raise UsageError(f"{listing} holds one image: recall needs at least two to choose from")
     return items
 
 
 def read_labels(listing: Path) -> Labelled:
-    """Raises UsageError for a wrong file, a missing picture, or fewer than two labels."""
-    source = pictures_of(listing)
+    """Raises UsageError for a wrong file, a missing image, or fewer than two labels."""
+    source = images_of(listing)
     files, given = [], []
     for number, row in json_rows(listing):
         file, name = row.get("file"), row.get("name", row.get("label"))
@@ -82,7 +82,7 @@ def read_labels(listing: Path) -> Labelled:
         if not name:
             raise UsageError(f"{listing.name}, line {number}: {file} has an empty label")
         if file not in source:
-            raise UsageError(f"{listing.name}, line {number}: no picture {file!r} in {source.root}")
+            raise UsageError(f"{listing.name}, line {number}: no image {file!r} in {source.root}")
         files.append(file)
         given.append(name.replace("_", " "))
     names = tuple(sorted(set(given)))
@@ -93,9 +93,9 @@ def read_labels(listing: Path) -> Labelled:
 
 
 def read_copies(directory: Path) -> AlteredCopies:
-    """Raises UsageError for wrong files, missing pictures, or an original not in the gallery."""
+    """Raises UsageError for wrong files, missing images, or an original not in the gallery."""
     gallery, places = _gallery(directory)
-    source = pictures_of(directory / "queries.jsonl")
+    source = images_of(directory / "queries.jsonl")
     queries, variants, originals = [], [], []
     for number, row in json_rows(directory / "queries.jsonl"):
         shown = f"queries.jsonl, line {number}"
@@ -107,7 +107,7 @@ def read_copies(directory: Path) -> AlteredCopies:
             raise UsageError(f"{shown}: the original {key[1]!r} is not in gallery.jsonl")
         file = str(row.get("file", ""))
         if file not in source:
-            raise UsageError(f"{shown}: no picture {file!r} in {source.root}")
+            raise UsageError(f"{shown}: no image {file!r} in {source.root}")
         queries.append(file)
         variants.append(str(row.get("variant", "copy")))
         originals.append(places[key])
@@ -118,28 +118,28 @@ def read_copies(directory: Path) -> AlteredCopies:
 
 def _gallery(
     directory: Path,
-) -> tuple[tuple[tuple[PictureSource, str], ...], dict[tuple[str, str], int]]:
-    """Pictures of gallery.jsonl; archives are relative to the folder or to its parent."""
-    sources: dict[str, PictureSource] = {}
-    pictures: list[tuple[PictureSource, str]] = []
+) -> tuple[tuple[tuple[ImageSource, str], ...], dict[tuple[str, str], int]]:
+    """Images of gallery.jsonl; archives are relative to the folder or to its parent."""
+    sources: dict[str, ImageSource] = {}
+    images: list[tuple[ImageSource, str]] = []
     places: dict[tuple[str, str], int] = {}
     for number, row in json_rows(directory / "gallery.jsonl"):
         archive, file = str(row.get("archive", "")), str(row.get("file", ""))
         if archive not in sources:
             sources[archive] = _archive(directory, archive, number)
         if file not in sources[archive]:
-            raise UsageError(f"gallery.jsonl, line {number}: no picture {file!r} in {archive!r}")
-        places[archive, file] = len(pictures)
-        pictures.append((sources[archive], file))
-    if len(pictures) < 2:
-        raise UsageError(f"{directory / 'gallery.jsonl'} needs at least two pictures")
-    return tuple(pictures), places
+            raise UsageError(f"gallery.jsonl, line {number}: no image {file!r} in {archive!r}")
+        places[archive, file] = len(images)
+        images.append((sources[archive], file))
+    if len(images) < 2:
+        raise UsageError(f"{directory / 'gallery.jsonl'} needs at least two images")
+    return tuple(images), places
 
 
-def _archive(directory: Path, archive: str, number: int) -> PictureSource:
+def _archive(directory: Path, archive: str, number: int) -> ImageSource:
     bases: Sequence[Path] = (directory, directory.parent)
     for base in bases:
         path = base / archive if archive else base / "gallery.zip"
         if path.is_file() or (archive and path.is_dir()):
-            return PictureSource(path)
+            return ImageSource(path)
     raise UsageError(f"gallery.jsonl, line {number}: no archive {archive!r} beside {directory}")

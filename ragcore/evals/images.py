@@ -1,4 +1,4 @@
-"""`ragcore eval images`: picture search measured on folders with known answers."""
+"""`ragcore eval images`: image search measured on folders with known answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def evaluate_images(
 ) -> dict[str, Any]:
     """Measure on a folder; its files say what:
 
-    - captions (NAME.jsonl with `captions`, pictures in NAME.zip or images.zip): t2i@1/5/10 and
+    - captions (NAME.jsonl with `captions`, images in NAME.zip or images.zip): t2i@1/5/10 and
       i2t@1/5/10;
     - labels.jsonl (`file`, `name` or `label`): zeroshot@1/5 and class_recall@1/5/10;
     - gallery.jsonl with queries.jsonl: near_duplicate@1 of all queries, and by variant in
@@ -93,9 +93,9 @@ def _copies(
     """As the search engine does it: candidates by vectors, verified on thumbnails."""
     import numpy as np
 
-    from ragcore.ingest.pictures import phash, thumbnail, turned
+    from ragcore.ingest.images import phash, thumbnail, turned
     from ragcore.search.images import orientations
-    from ragcore.search.near_duplicates import Candidate, SamePicture, alike_by_hash
+    from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash
 
     stored: list[tuple[bytes, bytes]] = []
 
@@ -106,7 +106,7 @@ def _copies(
             yield image
 
     gallery = _encoded(remembered(), len(data.gallery), encoder, progress)
-    same = SamePicture()
+    same = SameImage()
     found: dict[str, list[bool]] = {}
     verified, false_alarms = 0, 0
     for number, (file, variant, original) in enumerate(
@@ -144,7 +144,7 @@ def _encoded(
     encoder: ImageTextEncoder,
     progress: ProgressCallback | None,
 ) -> FloatArray:
-    """Vectors of all pictures, holding only a chunk of them in memory."""
+    """Vectors of all images, holding only a chunk of them in memory."""
     import numpy as np
 
     rest = iter(images)

@@ -1,4 +1,4 @@
-"""What stands in a code in plain sight: linear probes from codes to attributes of pictures.
+"""What stands in a code in plain sight: linear probes from codes to attributes of images.
 
 A probe is a linear model fitted on some icons and tested on others (Alain and Bengio 2016,
 arXiv:1610.01644). Beside each stand the same probe on raw pixels, and one fitted on shuffled
@@ -49,7 +49,7 @@ def evaluate_probe(
     """R² (numbers) and accuracy (classes) on icons not fitted on, by attribute and kind of code.
 
     `folder` holds icons in the layout of `ragcore tune diffusion`. With `save` the probes of the
-    latents are written there for Studio. Raises UsageError for too few icons, or a picture maker
+    latents are written there for Studio. Raises UsageError for too few icons, or an image maker
     without an autoencoder of ours.
     """
     tell = progress or (lambda _: None)
@@ -196,7 +196,7 @@ def _held_out(concepts: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _axes(pixels: NDArray[np.uint8], fit: NDArray[np.bool_]) -> Table:
-    """Raw pixels on their principal axes, found on the pictures that are fitted on."""
+    """Raw pixels on their principal axes, found on the images that are fitted on."""
     import numpy as np
     from sklearn.decomposition import PCA
 

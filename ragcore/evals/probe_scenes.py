@@ -1,4 +1,4 @@
-"""Icons set down somewhere on an empty picture, with what is true of each: where, how large, …"""
+"""Icons set down somewhere on an empty image, with what is true of each: where, how large, …"""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _INK = 12  # difference from the white ground, of 255, from which a pixel belongs to the icon
-_SCALES = (0.4, 0.9)  # side of the icon over the side of the picture
+_SCALES = (0.4, 0.9)  # side of the icon over the side of the image
 
 
 @dataclass(frozen=True, slots=True)
 class Scenes:
-    """Pictures uint8 [n, s, s, 3]; `numbers` float32 [n] and `classes` [n] by attribute;
+    """Images uint8 [n, s, s, 3]; `numbers` float32 [n] and `classes` [n] by attribute;
     `concepts` [n] says which icon it is, the same in every style."""
 
     pixels: NDArray[np.uint8]
@@ -33,12 +33,12 @@ def make_scenes(icons: IconSet, count: int, *, seed: int) -> Scenes:
     `x`, `y` are the middle of the ink and `size` the root of its area, as shares of the side;
     `lightness`, `red` (against green) and `yellow` (against blue) are the mean colour of the ink
     in CIELAB; `symmetry` is the correlation of the icon with its mirror image.
-    Raises UsageError for pictures that are not square.
+    Raises UsageError for images that are not square.
     """
     import numpy as np
 
     if icons.pixels.shape[1] != icons.pixels.shape[2]:
-        raise UsageError(f"probes need square pictures, not {icons.pixels.shape[1:3]}")
+        raise UsageError(f"probes need square images, not {icons.pixels.shape[1:3]}")
     dice = np.random.default_rng(seed)
     rows = dice.permutation(len(icons.icons))
     scenes: list[NDArray[np.uint8]] = []

@@ -80,7 +80,7 @@ def evaluate_qa(
     goes through search and all (`ask` may replace that). `limit` takes the first ones.
     Questions of given passages are answered `batch` at once (1: one after another, as a person
     asks). `adapter` and `threshold` are those of `Answerer.stream`. `details` is written as JSONL,
-    one outcome a line; `plot` is a picture of how far confidences come true. `models` defaults to
+    one outcome a line; `plot` is an image of how far confidences come true. `models` defaults to
     those of the settings.
 
     Returns means by name: em, f1 over answerable questions; contains (an accepted answer stands

@@ -35,7 +35,7 @@ def calibration_error(pairs: Sequence[tuple[float, bool]], *, count: int = 10) -
 
 
 def draw_reliability(pairs: Sequence[tuple[float, bool]], path: Path) -> Path:
-    """The reliability diagram as a picture file: share that came true over confidence."""
+    """The reliability diagram as an image file: share that came true over confidence."""
     from matplotlib.figure import Figure
 
     found = bins(pairs)

@@ -1,4 +1,4 @@
-"""Captions by a model for pictures that have none, so that words find them.
+"""Captions by a model for images that have none, so that words find them.
 
 Every batch is committed, so that a second run goes on where the first ended. A caption that a
 person wrote (in the document, or meanwhile) is never replaced.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ragcore.catalog import Catalog
 from ragcore.catalog.captions import Uncaptioned, count_uncaptioned, uncaptioned, write_captions
 from ragcore.errors import Cancelled, UnreadableFile
-from ragcore.ingest.pictures import load_picture
+from ragcore.ingest.images import load_image
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _BATCH = 8  # written and committed at a time
 
 @dataclass(slots=True)
 class CaptionReport:
-    """`captioned` pictures got a caption by `model`; `unreadable` ones were passed over."""
+    """`captioned` images got a caption by `model`; `unreadable` ones were passed over."""
 
     model: str
     captioned: int = 0
@@ -46,7 +46,7 @@ def caption_collection(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> CaptionReport:
-    """Caption all pictures of a collection that have no caption.
+    """Caption all images of a collection that have no caption.
 
     Raises Cancelled; the captions written by then are kept.
     """
@@ -61,14 +61,14 @@ def caption_collection(
         if not batch:
             break
         last = batch[-1].id
-        pictures: dict[int, Image] = {}
+        images: dict[int, Image] = {}
         for one in batch:
             try:
-                pictures[one.id] = _open(one, settings)
+                images[one.id] = _open(one, settings)
             except UnreadableFile:
                 report.unreadable += 1
-        said = model.captions(list(pictures.values()), cancel=cancel)
-        captions = dict(zip(pictures, said, strict=True))
+        said = model.captions(list(images.values()), cancel=cancel)
+        captions = dict(zip(images, said, strict=True))
         report.captioned += catalog.commit(
             partial(write_captions, captions=captions, model=model.name)
         )
@@ -80,7 +80,7 @@ def caption_collection(
 
 def _open(one: Uncaptioned, settings: Settings) -> Image:
     path = settings.media / one.media if one.media else Path(one.path)
-    return load_picture(path, max_megapixels=settings.max_megapixels, at_least=320)
+    return load_image(path, max_megapixels=settings.max_megapixels, at_least=320)
 
 
 def _tell(report: CaptionReport, total: int, progress: ProgressCallback | None) -> None:

@@ -132,8 +132,8 @@ def with_coverage(document: ReadDocument) -> ReadDocument:
     builder = CoverageBuilder()
     for page in document.pages:
         builder.read("page", ocr=int(page.ocr))
-    for picture in document.pictures:
-        builder.read("image", ocr=int(bool(picture.text)))
+    for image in document.images:
+        builder.read("image", ocr=int(bool(image.text)))
     for warning in document.warnings:
         builder.skip("text", warning, partial=True)
     return replace(document, coverage=builder.done())

@@ -1,4 +1,4 @@
-"""Third stage: vectors for the passages and pictures of many documents at once."""
+"""Third stage: vectors for the passages and images of many documents at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SpaceIds:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Of one document, float32 [passages, d] and [pictures, d]; None where it has none."""
+    """Of one document, float32 [passages, d] and [images, d]; None where it has none."""
 
     passages: FloatArray | None
     images: FloatArray | None
@@ -46,7 +46,7 @@ class Embedder:
     image: ImageTextEncoder
 
     def embed(self, results: Sequence[ReadResult]) -> list[Vectors]:
-        """Encode all passages of `results` in one call, and all pictures in another.
+        """Encode all passages of `results` in one call, and all images in another.
 
         Every result has a `document`. The encoder itself sorts by length and makes batches.
         """
@@ -55,13 +55,13 @@ class Embedder:
             for result in results
             for passage in result.passages
         ]
-        pixels = [picture.pixels for result in results for picture in _pictures(result)]
+        pixels = [image.pixels for result in results for image in _images(result)]
         text_vectors = self.text.encode(texts, kind="passage") if texts else None
         image_vectors = self._encode_images(pixels) if pixels else None
         found, text_at, image_at = [], 0, 0
         for result in results:
             text_end = text_at + len(result.passages)
-            image_end = image_at + len(_pictures(result))
+            image_end = image_at + len(_images(result))
             found.append(
                 Vectors(
                     _rows(text_vectors, text_at, text_end),
@@ -77,7 +77,7 @@ class Embedder:
         images = []
         for array in pixels:
             if array is None:
-                raise ValueError("a reader returned a picture without its pixels")
+                raise ValueError("a reader returned an image without its pixels")
             images.append(Image.fromarray(array))
         return self.image.encode_images(images)
 
@@ -113,7 +113,7 @@ class Batch:
     def add(self, result: ReadResult) -> None:
         self.results.append(result)
         self.passages += len(result.passages)
-        self.images += len(_pictures(result))
+        self.images += len(_images(result))
 
     @property
     def full(self) -> bool:
@@ -124,8 +124,8 @@ class Batch:
         )
 
 
-def _pictures(result: ReadResult) -> Sequence:  # type: ignore[type-arg]
-    return result.document.pictures if result.document is not None else ()
+def _images(result: ReadResult) -> Sequence:  # type: ignore[type-arg]
+    return result.document.images if result.document is not None else ()
 
 
 def _rows(vectors: FloatArray | None, start: int, end: int) -> FloatArray | None:

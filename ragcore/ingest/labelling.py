@@ -1,7 +1,7 @@
 """Labels by trained classifiers for what a collection holds.
 
 Where the classifier stands on the collection's own model its vectors are taken from the catalog,
-which takes seconds; else pictures and passages are gone through once more. What a person labelled
+which takes seconds; else images and passages are gone through once more. What a person labelled
 keeps that label. Every batch is committed, so that a second run goes on where the first ended.
 """
 
@@ -126,7 +126,7 @@ class _Run:
         size = _PASSAGES if self._kind == "passage" else _IMAGES
         for start in range(0, len(left), size):
             part = [int(item) for item in left[start : start + size]]
-            items = self._passages(part) if self._kind == "passage" else self._pictures(part)
+            items = self._passages(part) if self._kind == "passage" else self._images(part)
             self._report.from_catalog = False
             chances = self._classifier.from_items(list(items.values()))
             yield list(items), chances, len(part) - len(items)
@@ -137,9 +137,9 @@ class _Run:
             rows = session.execute(query).all()
         return {item: passage_input(text, heading) for item, text, heading in rows}
 
-    def _pictures(self, ids: Sequence[int]) -> dict[int, Any]:
+    def _images(self, ids: Sequence[int]) -> dict[int, Any]:
         """Opened from their files, or their thumbnails where a file has gone or changed."""
-        from ragcore.ingest.pictures import load_picture
+        from ragcore.ingest.images import load_image
 
         query = (
             select(Image.id, Image.media, Document.path, Thumbnail.data)
@@ -155,11 +155,11 @@ class _Run:
             file = self._settings.media / media if media else Path(path)
             try:
                 data = file.read_bytes()
-                opened[item] = load_picture(data, max_megapixels=limit, at_least=448)
+                opened[item] = load_image(data, max_megapixels=limit, at_least=448)
             except (OSError, UnreadableFile):
                 try:
                     small = BytesIO(thumbnail or b"").getvalue()
-                    opened[item] = load_picture(small, max_megapixels=limit, at_least=448)
+                    opened[item] = load_image(small, max_megapixels=limit, at_least=448)
                 except UnreadableFile:
                     continue
         return opened

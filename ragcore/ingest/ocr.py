@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from ragcore.ingest.readers.options import ReadOptions
 
 _PAGE_SIDE = 1280  # pixels of the longer side at which a page is searched for lines
-_PICTURE_SIDE = 640
+_IMAGE_SIDE = 640
 _MIN_SCORE = 0.6
-_PICTURE_SCORE = 0.75  # textures give low-scored letters; writing scores above 0.9
+_IMAGE_SCORE = 0.75  # textures give low-scored letters; writing scores above 0.9
 _LARGEST = 2400  # longer side from which letters are cut out: more adds nothing
 _SMALLEST = 480
 _lock = threading.RLock()
@@ -87,7 +87,7 @@ def recognize(
     min_score: float = _MIN_SCORE,
     search_side: int = _PAGE_SIDE,
 ) -> list[Recognized]:
-    """The lines of text in an RGB picture, in no particular order.
+    """The lines of text in an RGB image, in no particular order.
 
     Lines are searched for at `search_side` pixels of the longer side, and read at full size.
     Raises `OcrUnavailable`.
@@ -163,8 +163,8 @@ def mark_breaks(text: str) -> str:
     return re.sub(r"(?<=[^\W\d_])-[ \n](?=[^\W\d_])", "\ufffe", text)
 
 
-def text_in_picture(image: Image, *, options: ReadOptions) -> str:
-    """The text in a picture, "" where there is none or `options.ocr` is "off".
+def text_in_image(image: Image, *, options: ReadOptions) -> str:
+    """The text in an image, "" where there is none or `options.ocr` is "off".
 
     Most photographs hold no text and recognition is slow: with "auto" a small network
     (`ragcore.ingest.text_gate`) decides first whether there is anything like writing.
@@ -172,7 +172,7 @@ def text_in_picture(image: Image, *, options: ReadOptions) -> str:
     """
     if options.ocr == "off" or min(image.size) < 16 or max(image.size) < 48:
         return ""
-    side = _PICTURE_SIDE
+    side = _IMAGE_SIDE
     if options.ocr == "auto":
         from ragcore.ingest.text_gate import text_share
 
@@ -185,12 +185,12 @@ def text_in_picture(image: Image, *, options: ReadOptions) -> str:
         side = _PAGE_SIDE
     # Enlarging more than twice shows the detector nothing new.
     side = min(side, max(320, 2 * max(image.size)))
-    found = recognize(image, threads=options.threads, min_score=_PICTURE_SCORE, search_side=side)
+    found = recognize(image, threads=options.threads, min_score=_IMAGE_SCORE, search_side=side)
     found = [line for line in found if _is_writing(line)]
     return blocks_text(page_blocks(found))
 
 
 def _is_writing(line: Recognized) -> bool:
-    """Single letters are mostly something round or upright in the picture."""
+    """Single letters are mostly something round or upright in the image."""
     letters = sum(c.isalnum() for c in line.text)
     return letters >= 2 or (letters == 1 and line.score > 0.95 and line.text.strip().isdigit())

@@ -1,4 +1,4 @@
-"""Pages as pictures, with quotes marked: PDF pages, scans, pictures, and plain text."""
+"""Pages as images, with quotes marked: PDF pages, scans, images, and plain text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PageLike(Protocol):
     def text(self) -> str: ...
 
 
-def page_picture(
+def page_image(
     document: DocumentLike,
     page: PageLike | None,
     *,
@@ -56,23 +56,23 @@ def page_picture(
 ) -> bytes:
     """A page of an ingested document as PNG, `width` pixels wide, the part of `span` on it marked.
 
-    `span` is in the document's text. PDF pages and pictures are shown as they look; other
+    `span` is in the document's text. PDF pages and images are shown as they look; other
     documents as their text. Raises `UnreadableFile` where the file has gone or is locked.
     """
     if not 50 <= width <= _MAX_WIDTH:
         raise UsageError(f"width must be from 50 to {_MAX_WIDTH} pixels")
     path = Path(document.path)
     if document.media_type.startswith("image/"):
-        return draw_boxes(_picture_png(path, width), _boxes(document, page, span, password))
+        return draw_boxes(_image_png(path, width), _boxes(document, page, span, password))
     if document.media_type == "application/pdf":
         boxes = _boxes(document, page, span, password)
         number = 1 if page is None else page.number
         return render_page(path, number, password=password, width=width, boxes=boxes)
-    from ragcore.ingest.text_view import text_picture
+    from ragcore.ingest.text_view import text_image
 
     text = "" if page is None else page.text
     local = None if page is None or span is None else _local(page, span)
-    return text_picture(text, span=local, width=width)
+    return text_image(text, span=local, width=width)
 
 
 def page_boxes(
@@ -82,7 +82,7 @@ def page_boxes(
     *,
     password: str | None = None,
 ) -> list[Box]:
-    """Where the part of `span` (in the document's text) stands on a PDF's or picture's page.
+    """Where the part of `span` (in the document's text) stands on a PDF's or image's page.
 
     One box a line; empty for other types and where the words are not found.
     """
@@ -104,7 +104,7 @@ def _boxes(
     if document.media_type == "application/pdf":
         return find_boxes(path, page.number, quote, password=password, near=before, ocr=page.ocr)
     if document.media_type.startswith("image/"):
-        return _boxes_in_lines(_picture_lines(path, _stamp(path)), quote, before)
+        return _boxes_in_lines(_image_lines(path, _stamp(path)), quote, before)
     return []
 
 
@@ -139,7 +139,7 @@ def render_page(
 
 
 def draw_boxes(png: bytes, boxes: Sequence[Box]) -> bytes:
-    """The picture `png` with `boxes` marked as with a highlighter; PNG."""
+    """The image `png` with `boxes` marked as with a highlighter; PNG."""
     from PIL import Image
 
     if not boxes:
@@ -183,12 +183,12 @@ def _png(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-def _picture_png(path: Path, width: int) -> bytes:
+def _image_png(path: Path, width: int) -> bytes:
     from PIL import Image as Pillow
 
-    from ragcore.ingest.pictures import load_picture
+    from ragcore.ingest.images import load_image
 
-    image = load_picture(path, at_least=width)
+    image = load_image(path, at_least=width)
     if image.width > width or image.width * image.height > _MAX_PIXELS:
         scale = min(width / image.width, (_MAX_PIXELS / (image.width * image.height)) ** 0.5)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -395,8 +395,8 @@ def _scan_lines(path: Path, stamp: int, page: int, password: str | None) -> _Lin
 
 
 @lru_cache(maxsize=16)
-def _picture_lines(path: Path, stamp: int) -> _Lines:
-    from ragcore.ingest.pictures import load_for_index
+def _image_lines(path: Path, stamp: int) -> _Lines:
+    from ragcore.ingest.images import load_for_index
 
     return _recognized_lines(load_for_index(path).image)
 

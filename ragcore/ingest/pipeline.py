@@ -3,7 +3,7 @@
 An engine reads, splits and embeds (`ragcore.ingest.engines`): in processes of this machine, or
 on the nodes of a Ray cluster. A thread gathers what was read into batches; storing has a
 thread of this process, whatever the engine. A document is
-committed whole (text, lexical entry, pictures and vectors in one transaction), so a crash at
+committed whole (text, lexical entry, images and vectors in one transaction), so a crash at
 any instant leaves the catalog consistent and a second run goes on where the first one ended.
 """
 

@@ -1,6 +1,6 @@
 """Embed a collection anew, into another model's space, while the old one still answers.
 
-Works from what the catalog holds: no file is read again but pictures, and those whose file
+Works from what the catalog holds: no file is read again but images, and those whose file
 has changed or gone are taken from their thumbnails. What is embedded is committed batch by
 batch, so that a second run goes on where the first one ended; the new space becomes the active
 one in the same transaction that finds nothing missing in it.
@@ -27,7 +27,7 @@ from ragcore.ingest.embed import passage_input
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PilImage
 
     from ragcore.models import ImageTextEncoder, Space, TextEncoder
     from ragcore.settings import Settings
@@ -41,7 +41,7 @@ _IMAGES = 64
 class ReembedReport:
     """`embedded` counts new vectors by modality, `spaces` names the spaces now active.
 
-    `from_thumbnails` counts pictures whose file could not be used, `other_sizes` documents whose
+    `from_thumbnails` counts images whose file could not be used, `other_sizes` documents whose
     passages have another size than the model's.
     """
 
@@ -130,7 +130,7 @@ class Reembedding:
             texts = [passage_input(row.text, row.heading) for row in rows]
             vectors = encoder.encode(texts, kind="passage")
         else:
-            vectors = encoder.encode_images(self._pictures(rows))
+            vectors = encoder.encode_images(self._images(rows))
         return vectors
 
     def _store(
@@ -177,7 +177,7 @@ class Reembedding:
 
         return self._catalog.commit(activate)
 
-    def _pictures(self, rows: Sequence[Image]) -> list[Picture]:
+    def _images(self, rows: Sequence[Image]) -> list[PilImage]:
         ids = [row.id for row in rows]
         query = (
             select(Image.id, Document.path, Document.sha256, Thumbnail.data)
@@ -187,18 +187,18 @@ class Reembedding:
         )
         with self._catalog.read() as session:
             found = {row[0]: row[1:] for row in session.execute(query)}
-        return [self._picture(row, *found.get(row.id, ("", "", b""))) for row in rows]
+        return [self._image(row, *found.get(row.id, ("", "", b""))) for row in rows]
 
-    def _picture(self, row: Image, path: str, sha256: str, thumbnail: bytes) -> Picture:
+    def _image(self, row: Image, path: str, sha256: str, thumbnail: bytes) -> PilImage:
         from PIL import Image as Pillow
 
-        from ragcore.ingest.pictures import load_picture
+        from ragcore.ingest.images import load_image
 
         source = self._settings.media / row.media if row.media else Path(path)
         try:
             data = source.read_bytes()
             if row.media or hashlib.sha256(data).hexdigest() == sha256:
-                return load_picture(data, max_megapixels=self._settings.max_megapixels)
+                return load_image(data, max_megapixels=self._settings.max_megapixels)
         except (OSError, UnreadableFile):
             pass
         self._report.from_thumbnails += 1

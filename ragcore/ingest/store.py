@@ -18,7 +18,7 @@ from ragcore.catalog.documents import store_document, store_failure
 from ragcore.ingest.coverage import add_to_report
 from ragcore.ingest.places import with_place
 from ragcore.private_files import replace_private
-from ragcore.types import IngestReport, Picture, ReadDocument
+from ragcore.types import IngestReport, ReadDocument, ReadImage
 
 _WAITING = 2  # batches that may wait to be stored
 _AT_ONCE = 64  # documents in one transaction
@@ -88,13 +88,13 @@ class Storer:
         for at in range(0, len(documents), _AT_ONCE):
             part = documents[at : at + _AT_ONCE]
             for new in part:
-                new.media = [self._keep_picture(picture) for picture in new.document.pictures]
+                new.media = [self._keep_image(image) for image in new.document.images]
                 new.document = _with_places(new.document)
             is_new = self._catalog.commit(partial(self._store_all, part))
             self._report.added += sum(is_new)
             self._report.updated += len(part) - sum(is_new)
             self._report.passages += sum(len(new.passages) for new in part)
-            self._report.images += sum(len(new.document.pictures) for new in part)
+            self._report.images += sum(len(new.document.images) for new in part)
             for new in part:
                 if new.document.coverage is not None:
                     add_to_report(self._report, new.file.path, new.document.coverage)
@@ -109,24 +109,22 @@ class Storer:
         )
         self._stored(file.path)
 
-    def _keep_picture(self, picture: Picture) -> str:
-        """Store an embedded picture under its content's hash; return its name there."""
-        if picture.data is None:
+    def _keep_image(self, image: ReadImage) -> str:
+        """Store an embedded image under its content's hash; return its name there."""
+        if image.data is None:
             return ""
-        digest = hashlib.sha256(picture.data).hexdigest()
+        digest = hashlib.sha256(image.data).hexdigest()
         name = f"{digest[:2]}/{digest}"
         target = self._media / name
         if not target.exists():
-            replace_private(target, picture.data)
+            replace_private(target, image.data)
         return name
 
 
 def _with_places(document: ReadDocument) -> ReadDocument:
     """The document with names for the positions of its images."""
-    pictures = tuple(
-        picture
-        if picture.metadata is None
-        else replace(picture, metadata=with_place(picture.metadata))
-        for picture in document.pictures
+    images = tuple(
+        image if image.metadata is None else replace(image, metadata=with_place(image.metadata))
+        for image in document.images
     )
-    return replace(document, pictures=pictures)
+    return replace(document, images=images)

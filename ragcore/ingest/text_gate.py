@@ -1,4 +1,4 @@
-"""Does a picture hold writing at all? A small network asks before text recognition is started.
+"""Does an image hold writing at all? A small network asks before text recognition is started.
 
 12,000 weights (depthwise separable convolutions, one output for each 8 x 8 pixels), trained on
 photographs with and without drawn-in text; see `recipes/text_gate.py`. It costs a few
@@ -24,9 +24,9 @@ _lock = threading.Lock()
 
 
 def text_share(image: Image) -> float:
-    """The share of the picture's area that looks like writing, 0.0 where none does.
+    """The share of the image's area that looks like writing, 0.0 where none does.
 
-    Letters need some 8 pixels of height once the picture is 320 pixels long. Long strips are
+    Letters need some 8 pixels of height once the image is 320 pixels long. Long strips are
     looked at piece by piece.
     """
     import numpy as np
@@ -49,7 +49,7 @@ def text_share(image: Image) -> float:
 
 
 def _tiles(gray: Image) -> list[Image]:
-    """The picture, or, if it is far longer than wide, at most eight pieces of it."""
+    """The image, or, if it is far longer than wide, at most eight pieces of it."""
     long, short = max(gray.size), min(gray.size)
     count = min(8, max(1, round(long / (4 * short))))
     if count == 1:

@@ -1,4 +1,4 @@
-"""The text of a page as a picture, with a quote marked: for documents that have no pages of
+"""The text of a page as an image, with a quote marked: for documents that have no pages of
 their own to show. Nothing of the document but its text is drawn."""
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _MAX_LINES = 70
 _BEFORE = 12  # lines shown above the quote
 _MARGIN = 40
 _MARK = (255, 236, 140)
-_LOOK = 40_000  # characters around the quote that can come into the picture
+_LOOK = 40_000  # characters around the quote that can come into the image
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of the picture: [start, end) of the text."""
+    """One line of the image: [start, end) of the text."""
 
     start: int
     end: int
 
 
-def text_picture(text: str, *, span: tuple[int, int] | None = None, width: int = 1000) -> bytes:
+def text_image(text: str, *, span: tuple[int, int] | None = None, width: int = 1000) -> bytes:
     """PNG, `width` pixels wide, of at most 70 lines of `text` around `span`, which is marked."""
     from PIL import Image, ImageDraw
 

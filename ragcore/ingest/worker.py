@@ -29,8 +29,8 @@ from ragcore.types import (
     ImageMetadata,
     PassageDraft,
     PassageSize,
-    Picture,
     ReadDocument,
+    ReadImage,
 )
 
 if TYPE_CHECKING:
@@ -112,22 +112,22 @@ def _read(request: ReadRequest) -> ReadResult:
     file = request.file
     document = read(request.place, options=request.options)
     if is_remote(file.path):
-        document = _with_own_picture(document, request.place)
-    pictures = [_dated(picture, file) for picture in document.pictures]
+        document = _with_own_image(document, request.place)
+    images = [_dated(image, file) for image in document.images]
     return ReadResult(
         file,
-        document=replace(document, pictures=tuple(pictures)),
+        document=replace(document, images=tuple(images)),
         passages=split(document, request.size),
         size=request.size,
     )
 
 
-def _dated(picture: Picture, file: FileState) -> Picture:
+def _dated(image: ReadImage, file: FileState) -> ReadImage:
     from ragcore.ingest.metadata import with_file_date
 
-    if picture.metadata is None:
-        return picture
-    return replace(picture, metadata=with_file_date(picture.metadata, file.name, file.mtime_ns))
+    if image.metadata is None:
+        return image
+    return replace(image, metadata=with_file_date(image.metadata, file.name, file.mtime_ns))
 
 
 def _read_metadata(request: ReadRequest) -> ReadResult:
@@ -157,15 +157,15 @@ def _guarded(request: ReadRequest, work: Callable[[ReadRequest], ReadResult]) ->
         return ReadResult(file, error=f"cannot be read ({reason})")
 
 
-def _with_own_picture(document: ReadDocument, path: Path) -> ReadDocument:
-    """A document whose picture is the file itself, with its bytes: the file is a passing copy."""
-    pictures = [
-        replace(picture, data=path.read_bytes())
-        if picture.page is None and picture.data is None
-        else picture
-        for picture in document.pictures
+def _with_own_image(document: ReadDocument, path: Path) -> ReadDocument:
+    """A document whose image is the file itself, with its bytes: the file is a passing copy."""
+    images = [
+        replace(image, data=path.read_bytes())
+        if image.page is None and image.data is None
+        else image
+        for image in document.images
     ]
-    return replace(document, pictures=tuple(pictures))
+    return replace(document, images=tuple(images))
 
 
 def _one_line(text: str) -> str:

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from ragcore.diffusion import (
         CONDITIONS,
         ControlRequest,
+        GeneratedImage,
         GuideRequest,
         Imagined,
         ImagineRequest,
         ImagineStep,
         LoraRequest,
-        MadePicture,
     )
-    from ragcore.diffusion.pictures import as_png, open_picture
+    from ragcore.diffusion.images import as_png, open_image
     from ragcore.diffusion.request import (
         MOST_COUNT,
         MOST_GUIDE,
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ragcore.ingest.jobs import JobInfo
     from ragcore.library.adapters import BARE, PROFILES_OWN
     from ragcore.llm.adapters import AdapterInfo
-    from ragcore.llm.picture_llm import PictureAnswer
-    from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
+    from ragcore.llm.vision_llm import ImageAnswer
+    from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
     from ragcore.search.projection import CollectionMap, MapPoint
     from ragcore.weights import Profile
 
@@ -74,10 +74,13 @@ __all__ = [
     "ControlRequest",
     "ConversationInfo",
     "Decision",
+    "DuplicateGroup",
     "FileGroup",
     "Filter",
     "FilterField",
+    "GeneratedImage",
     "GuideRequest",
+    "ImageAnswer",
     "ImageGroup",
     "ImageInfo",
     "ImagineRequest",
@@ -88,10 +91,7 @@ __all__ = [
     "Keys",
     "Library",
     "LoraRequest",
-    "MadePicture",
     "MapPoint",
-    "PictureAnswer",
-    "PictureGroup",
     "Principal",
     "Profile",
     "Reply",
@@ -102,7 +102,7 @@ __all__ = [
     "check_name",
     "filters",
     "hit_from",
-    "open_picture",
+    "open_image",
     "principal_of",
 ]
 
@@ -126,9 +126,9 @@ _HOME_OF = {
             "ImagineStep",
             "Imagined",
             "LoraRequest",
-            "MadePicture",
+            "GeneratedImage",
         ],
-        "ragcore.diffusion.pictures": ["as_png", "open_picture"],
+        "ragcore.diffusion.images": ["as_png", "open_image"],
         "ragcore.diffusion.request": [
             "MOST_COUNT",
             "MOST_GUIDE",
@@ -140,8 +140,8 @@ _HOME_OF = {
         "ragcore.ingest.jobs": ["JobInfo"],
         "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
         "ragcore.llm.adapters": ["AdapterInfo"],
-        "ragcore.llm.picture_llm": ["PictureAnswer"],
-        "ragcore.search.duplicates": ["Decision", "FileGroup", "PictureGroup"],
+        "ragcore.llm.vision_llm": ["ImageAnswer"],
+        "ragcore.search.duplicates": ["Decision", "FileGroup", "DuplicateGroup"],
         "ragcore.search.projection": ["CollectionMap", "MapPoint"],
         "ragcore.weights": ["Profile"],
     }.items()

@@ -98,7 +98,7 @@ class Diffusion:
         """
         from ragcore.diffusion.factories import condition_model
         from ragcore.diffusion.hub_conditions import MAKES
-        from ragcore.diffusion.pictures import as_png, square
+        from ragcore.diffusion.images import as_png, square
         from ragcore.weights import ModelRef
 
         imaginer = imaginer_of(self._core)
@@ -116,9 +116,9 @@ class Diffusion:
     def canny_stages(self, image: ImageInput, *, size: int = 256) -> list[CannyStage]:
         """The five stages of Canny's edge detector on an image. Raises UnreadableFile."""
         from ragcore.diffusion.canny_stages import canny_stages
-        from ragcore.diffusion.pictures import square
+        from ragcore.diffusion.images import square
 
-        return canny_stages(square(image, size, "picture"))
+        return canny_stages(square(image, size, "image"))
 
     def negative_example(
         self, way: Literal["pixels", "latent", "interleaved"], name: str, *, seed: int = 0
@@ -156,10 +156,10 @@ class Diffusion:
         Raises UsageError for an attribute without a probe, UnreadableFile.
         """
         from ragcore.diffusion import codes
-        from ragcore.diffusion.pictures import as_png, square
+        from ragcore.diffusion.images import as_png, square
 
         model = self._latent_model()
-        edited, read = codes.edit(model, square(image, model.card.size, "picture"), changes)
+        edited, read = codes.edit(model, square(image, model.card.size, "image"), changes)
         return as_png(edited), read
 
     def interpolate_latents(
@@ -170,10 +170,10 @@ class Diffusion:
         Raises UsageError for fewer than 2 steps or more than 64, UnreadableFile.
         """
         from ragcore.diffusion import codes
-        from ragcore.diffusion.pictures import as_png, square
+        from ragcore.diffusion.images import as_png, square
 
         model = self._latent_model()
-        ends = [square(one, model.card.size, "picture") for one in (first, second)]
+        ends = [square(one, model.card.size, "image") for one in (first, second)]
         return [as_png(one) for one in codes.interpolate(model, ends[0], ends[1], steps)]
 
     def _latent_model(self) -> LatentModel:

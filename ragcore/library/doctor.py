@@ -2,7 +2,7 @@
 
 The catalog is the source of truth. What follows from it (lexical index, vector indexes,
 missing embeddings) can be made again; what hangs in the air (vectors of things that are gone,
-pictures that nothing refers to) can be removed: `repair` does both.
+images that nothing refers to) can be removed: `repair` does both.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _server_of(core: Core, part: str, name: str) -> Finding:
         "image_text_encoder": models.image_text_encoder,
         "reranker": models.reranker,
         "llm": models.llm,
-        "picture_llm": models.vision_llm,
+        "vision_llm": models.vision_llm,
         "diffusion": models.diffuser,
     }
     try:
@@ -259,12 +259,12 @@ def _collection(core: Core, collection_id: int, name: str, repair: bool) -> Iter
     from ragcore.catalog import integrity
 
     counts = Documents(core).statistics(name)
-    held = f"{counts.documents} documents, {counts.passages} passages, {counts.images} pictures"
+    held = f"{counts.documents} documents, {counts.passages} passages, {counts.images} images"
     subject = f"collection {name}"
     before = "ok"
     for modality in ("text", "image"):
         space = core.catalog.active_space(collection_id, modality)
-        of = f"{subject}, {'passages' if modality == 'text' else 'pictures'}"
+        of = f"{subject}, {'passages' if modality == 'text' else 'images'}"
         if space is None:
             missing = integrity.count_items(core.catalog, modality, collection_id)
             if missing:

@@ -108,12 +108,12 @@ class Documents:
         password: str | None = None,
     ) -> bytes:
         """A page as PNG, with the part of `span` (in the document's text) on it marked."""
-        from ragcore.ingest.page_view import page_picture
+        from ragcore.ingest.page_view import page_image
 
         document = self._row(document_id)
         page = self._page_row(document_id, number) if document.page_count else None
         with self._placed(document) as placed:
-            return page_picture(placed, page, span=span, width=width, password=password)
+            return page_image(placed, page, span=span, width=width, password=password)
 
     def page_boxes(
         self, document_id: int, number: int, span: tuple[int, int], *, password: str | None = None

@@ -12,7 +12,7 @@ from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 
 if TYPE_CHECKING:
-    from ragcore.search.duplicates import Decision, FileGroup, PictureGroup
+    from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
 
 
 @scoped
@@ -23,13 +23,15 @@ class Duplicates:
     def __init__(self, core: Core, permit: Permit | None = None) -> None:
         self._core, self._permit = core, permit
 
-    def images(self, collection: str, *, max_distance: int | None = None) -> Sequence[PictureGroup]:
+    def images(
+        self, collection: str, *, max_distance: int | None = None
+    ) -> Sequence[DuplicateGroup]:
         """Groups still to be decided, identical ones first, then by distance: bits in which
         their perceptual hashes differ, at most `max_distance`."""
         from ragcore.search.duplicates import MAX_DISTANCE
 
         most = MAX_DISTANCE if max_distance is None else max_distance
-        return self._core.duplicates.pictures(collection, max_distance=most)
+        return self._core.duplicates.images(collection, max_distance=most)
 
     def files(self, collection: str) -> Sequence[FileGroup]:
         """Documents with equal files, images aside, that were not kept on purpose."""

@@ -208,10 +208,10 @@ class Evals:
         controlled: int = 48,
         steps: int = 25,
         scale: float = 3.0,
-        pictures: Path | None = None,
+        images: Path | None = None,
         progress: ProgressCallback | None = None,
     ) -> dict[str, Any]:
-        """Generated images on the icons that the model was trained on; sheets go to `pictures`."""
+        """Generated images on the icons that the model was trained on; sheets go to `images`."""
         from ragcore.evals.diffusion import evaluate_diffusion
 
         return evaluate_diffusion(
@@ -223,7 +223,7 @@ class Evals:
             controlled=controlled,
             steps=steps,
             scale=scale,
-            pictures=pictures,
+            images=images,
             progress=progress,
         )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ragcore.ingest.captioning import CaptionReport
     from ragcore.ingest.refresh import MetadataReport
-    from ragcore.llm.picture_llm import PictureAnswer
+    from ragcore.llm.vision_llm import ImageAnswer
     from ragcore.models import Sampling
 
 log = logging.getLogger(__name__)
@@ -85,11 +85,11 @@ class Images:
 
     def view(self, image_id: int, *, side: int = 1600) -> bytes:
         """An image as WebP that any browser shows, at most `side` pixels a side."""
-        from ragcore.ingest.pictures import load_picture, thumbnail
+        from ragcore.ingest.images import load_image, thumbnail
 
         data = self.read(image_id)
         limit = self._core.settings.max_megapixels
-        return thumbnail(load_picture(data, max_megapixels=limit, at_least=side), side=side)
+        return thumbnail(load_image(data, max_megapixels=limit, at_least=side), side=side)
 
     def thumbnail(self, image_id: int) -> bytes:
         """WebP, at most 320 pixels a side."""
@@ -149,7 +149,7 @@ class Images:
         self, images: Sequence[ImageInput], labels: Sequence[str], *, top: int = 3
     ) -> Sequence[tuple[Label, ...]]:
         """As `Library.label`, for images that are no collection's."""
-        return self._core.engine.label_pictures(images, labels, top=top)
+        return self._core.engine.label_images(images, labels, top=top)
 
     def ask(
         self,
@@ -159,7 +159,7 @@ class Images:
         model: str = "",
         sampling: Sampling | None = None,
         cancel: CancelToken | None = None,
-    ) -> PictureAnswer:
+    ) -> ImageAnswer:
         """Answer a question about one image.
 
         `model` names another than the profile's: a name of the weights registry,
@@ -177,9 +177,9 @@ class Images:
         model: str = "",
         sampling: Sampling | None = None,
         cancel: CancelToken | None = None,
-    ) -> Iterator[str | PictureAnswer]:
+    ) -> Iterator[str | ImageAnswer]:
         """As `ask`, in pieces of text and at last the whole answer."""
-        from ragcore.llm.picture_llm import PictureAnswer, check_question
+        from ragcore.llm.vision_llm import ImageAnswer, check_question
         from ragcore.models import Sampling
 
         check_question(question)
@@ -190,18 +190,18 @@ class Images:
         for piece in llm.stream_image(opened, question, how, cancel=cancel):
             pieces.append(piece)
             yield piece
-        yield PictureAnswer("".join(pieces).strip(), llm.name, time.monotonic() - began)
+        yield ImageAnswer("".join(pieces).strip(), llm.name, time.monotonic() - began)
 
     def caption(
         self, image: ImageInput, *, model: str = "", cancel: CancelToken | None = None
-    ) -> PictureAnswer:
+    ) -> ImageAnswer:
         """One sentence about an image. Errors as `ask`."""
-        from ragcore.llm.picture_llm import PictureAnswer
+        from ragcore.llm.vision_llm import ImageAnswer
 
         opened, began = self._open(image), time.monotonic()
         llm = self._core.models.vision_llm(model)
         (text,) = llm.captions([opened], cancel=cancel)
-        return PictureAnswer(text, llm.name, time.monotonic() - began)
+        return ImageAnswer(text, llm.name, time.monotonic() - began)
 
     def caption_collection(
         self,
@@ -233,10 +233,10 @@ class Images:
             return browse.get_image(session, image_id)
 
     def _open(self, image: ImageInput) -> Image:
-        from ragcore.ingest.pictures import load_picture
+        from ragcore.ingest.images import load_image
 
         limit = self._core.settings.max_megapixels
-        return load_picture(image, max_megapixels=limit, at_least=320)
+        return load_image(image, max_megapixels=limit, at_least=320)
 
 
 def caption_new(
@@ -249,7 +249,7 @@ def caption_new(
     try:
         Images(core).caption_collection(collection, progress=progress, cancel=cancel)
     except RagcoreError as error:
-        log.warning("new pictures of %s are not all captioned: %s", collection, error)
+        log.warning("new images of %s are not all captioned: %s", collection, error)
 
 
 def _shown(info: browse.ImageInfo) -> browse.ImageInfo:

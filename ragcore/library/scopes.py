@@ -236,8 +236,8 @@ def _check_arguments(permit: Permit, given: Mapping[str, Any]) -> None:
     for value in given.values():
         if isinstance(value, SearchQuery):
             files.append(value.image)
-        elif hasattr(value, "start_picture"):  # an ImagineRequest, whose module loads NumPy
-            files += [value.start_picture, *(control.picture for control in value.controls)]
+        elif hasattr(value, "start_image"):  # an ImagineRequest, whose module loads NumPy
+            files += [value.start_image, *(control.image for control in value.controls)]
     for value in files:
         one_only = value is None or isinstance(value, str | bytes | Path)
         several = [value] if one_only else [*value]

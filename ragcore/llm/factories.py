@@ -80,14 +80,14 @@ def openai(reference: ModelRef, options: Mapping[str, Any], context: ModelContex
 def projector(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> VisionLLM:
     """A language model that reads images through a projector of ours."""
     from ragcore.encoders.grid import TOWER, GridEncoder
-    from ragcore.llm.picture_llm import ProjectedLLM
     from ragcore.llm.projector import read_config
+    from ragcore.llm.vision_llm import ProjectedLLM
 
     _no_options(reference, options)
     folder = context.folder(reference.name)
     config, name = read_config(folder), _shown(reference.name)
     if config.tower != TOWER:
-        raise ModelUnavailable(f"{name} reads pictures by {config.tower}; ragcore has {TOWER}")
+        raise ModelUnavailable(f"{name} reads images by {config.tower}; ragcore has {TOWER}")
     memory = context.memory
     encoder = GridEncoder(config.side, settings=context.settings, memory=memory)
     llm = _base_of(config.base, context)

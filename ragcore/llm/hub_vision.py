@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable
 from ragcore.llm.logits import check
-from ragcore.llm.picture_llm import CAPTION_TOKENS, check_question
+from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
 from ragcore.models import ModelMemory, Sampling, Weights, folder_bytes, module_bytes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class HubVisionLLM:
         self._lock = threading.RLock()
         self.weights: Weights[tuple[Any, Any]] = (memory or ModelMemory()).weights(
             self._load,
-            part="picture_llm",
+            part="vision_llm",
             name=name,
             device=placement.device,
             precision=placement.precision,
@@ -83,7 +83,7 @@ class HubVisionLLM:
                 finally:
                     pieces.end()
 
-            writer = threading.Thread(target=write, name="ragcore-picture", daemon=True)
+            writer = threading.Thread(target=write, name="ragcore-image", daemon=True)
             writer.start()
             try:
                 yield from (piece for piece in pieces if piece)
@@ -121,12 +121,12 @@ class HubVisionLLM:
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ModelUnavailable(f"{self.name} cannot be loaded: {_reason(error)}") from error
         if not hasattr(processor, "tokenizer"):
-            raise ModelUnavailable(f"{self.name} has no processor for pictures and words")
+            raise ModelUnavailable(f"{self.name} has no processor for images and words")
         return model.to(self._placement.device).eval(), processor
 
-    def _inputs(self, processor: Any, picture: Image, question: str) -> Any:
+    def _inputs(self, processor: Any, image: Image, question: str) -> Any:
         """The processor's tensors of one question, by the model's chat form if it has one."""
-        image = picture.convert("RGB")
+        image = image.convert("RGB")
         if getattr(processor, "chat_template", None):
             parts = [{"type": "image"}, {"type": "text", "text": question}]
             text = processor.apply_chat_template(

@@ -28,7 +28,7 @@ class ProjectorConfig:
 
     base: str
     tower: str
-    side: int  # cells a side of the grid; one more cell is the whole picture
+    side: int  # cells a side of the grid; one more cell is the whole image
     channels: int
     hidden: int
     width: int  # of the language model's input embeddings

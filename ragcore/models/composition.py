@@ -204,15 +204,14 @@ class Models:
         projector of ours, or a vision-language model in the hub's layout. A profile without such
         a part uses its LLM if that is a VisionLLM. Errors as for `text_encoder`.
         """
-        reference = self._named_vision_llm(name) if name else self.profile.picture_llm
+        reference = self._named_vision_llm(name) if name else self.profile.vision_llm
         if reference is None:
             if self.profile.llm is not None and isinstance(llm := self.llm(), VisionLLM):
                 return llm
             raise UsageError(
-                f"profile {self.settings.profile} has no model for questions about pictures; "
-                "name one"
+                f"profile {self.settings.profile} has no model for questions about images; name one"
             )
-        vision: VisionLLM = self._make("llms", reference, part="picture_llm")
+        vision: VisionLLM = self._make("llms", reference, part="vision_llm")
         return vision
 
     def diffuser(self) -> Any:
@@ -223,7 +222,7 @@ class Models:
         reference = self.profile.diffusion
         if reference is None:
             raise UsageError(
-                f"profile {self.settings.profile} makes no pictures: choose one with a diffusion "
+                f"profile {self.settings.profile} makes no images: choose one with a diffusion "
                 "model"
             )
         return self._make("diffusers", reference, part="diffusion")
@@ -239,7 +238,7 @@ class Models:
             extension = extensions.find(group, reference.kind)
             context = ModelContext(self.settings, self, part)
             made = extension.load()(reference, reference.options, context)
-            contract = VisionLLM if part == "picture_llm" else _CONTRACTS.get(group)
+            contract = VisionLLM if part == "vision_llm" else _CONTRACTS.get(group)
             if contract is not None and (missing := _missing(made, contract)):
                 raise UsageError(
                     f"{group} {reference.kind!r} of {extension.package} made a "

@@ -1,4 +1,4 @@
-"""Finding passages and pictures: dense and lexical evidence, filters, a relevance cut-off."""
+"""Finding passages and images: dense and lexical evidence, filters, a relevance cut-off."""
 
 from ragcore.search.engine import SearchEngine
 from ragcore.search.stores import Stores

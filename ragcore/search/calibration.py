@@ -9,13 +9,13 @@ passages lie above it, 3.1 % of the foreign ones. The fitted slope (23) would ca
 everything 0 or 1; `PASSAGE_SLOPE` is gentler, so that a cut-off can be moved with some feeling,
 and leaves the border at 0.5.
 
-Pictures by words. A cosine between words and a picture means something else in each model, and
-some pictures are close to any words. So it is compared with the cosines that `BACKGROUND`, words
-for all sorts of things, have with the same pictures, and counted in their standard deviations.
-With the starter model and 200 pictures of Flickr8k dev, the border of 3.5 lets the best picture
+Images by words. A cosine between words and an image means something else in each model, and
+some images are close to any words. So it is compared with the cosines that `BACKGROUND`, words
+for all sorts of things, have with the same images, and counted in their standard deviations.
+With the starter model and 200 images of Flickr8k dev, the border of 3.5 lets the best image
 through for 95 % of 300 captions, and for 9 % of 90 queries of Cranfield and MED; names of
-things that are in none of the pictures ("a submarine") still pass in a quarter of the cases.
-Two pictures: of Caltech-101's pairs of one class 78 % lie above the border, of other pairs 1 %.
+things that are in none of the images ("a submarine") still pass in a quarter of the cases.
+Two images: of Caltech-101's pairs of one class 78 % lie above the border, of other pairs 1 %.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PASSAGE_BORDER = 0.50
 PASSAGE_SLOPE = 8.0
 CUTOFF = 0.5  # the default: the border of the fits
 
-WORDS_BORDER = 3.5  # standard deviations above what other words get from the same picture
+WORDS_BORDER = 3.5  # standard deviations above what other words get from the same image
 WORDS_SLOPE = 2.0
-WRITTEN_BORDER = 0.30  # coverage of the query by the text in and around a picture
+WRITTEN_BORDER = 0.30  # coverage of the query by the text in and around an image
 WRITTEN_SLOPE = 12.0
-PICTURE_BORDER = 0.40  # cosine of two pictures that show the same kind of thing
-PICTURE_SLOPE = 12.0
+IMAGE_BORDER = 0.40  # cosine of two images that show the same kind of thing
+IMAGE_SLOPE = 12.0
 RERANK_SLOPE = 1.0  # a cross-encoder gives logits already
 
 
@@ -58,9 +58,9 @@ def written_relevance(coverage: FloatArray) -> FloatArray:
     return _logistic(WRITTEN_SLOPE * (coverage - WRITTEN_BORDER))
 
 
-def picture_relevance(cosines: FloatArray) -> FloatArray:
-    """Relevance of pictures to a picture."""
-    return _logistic(PICTURE_SLOPE * (cosines - PICTURE_BORDER))
+def image_relevance(cosines: FloatArray) -> FloatArray:
+    """Relevance of images to an image."""
+    return _logistic(IMAGE_SLOPE * (cosines - IMAGE_BORDER))
 
 
 BACKGROUND = tuple(

@@ -1,8 +1,8 @@
-"""Groups of pictures (and files) that are the same, for a person to review.
+"""Groups of images (and files) that are the same, for a person to review.
 
-Pictures are compared by perceptual hash (`ragcore.ingest.pictures.phash`): equal pixels are
+Images are compared by perceptual hash (`ragcore.ingest.images.phash`): equal pixels are
 "identical", hashes within a few bits of 63, mirrored or not, "similar". What a person decides of
-two pictures is remembered, and such a pair does not come back.
+two images is remembered, and such a pair does not come back.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Decision = Literal["duplicate", "different"]
-MAX_DISTANCE = 6  # unrelated pictures differ in about 32 bits
+MAX_DISTANCE = 6  # unrelated images differ in about 32 bits
 _FEW_BITS = 6  # a hash with fewer set bits is of a plain surface and says nothing
 _BLOCK = 2048
 _KEPT_FILES = "kept_copies"  # key of the collection's settings: hashes of files kept on purpose
 
 
 @dataclass(frozen=True, slots=True)
-class PictureGroup:
-    """Two or more pictures; `identical` if all have the same pixels. `distance` in hash bits."""
+class DuplicateGroup:
+    """Two or more images; `identical` if all have the same pixels. `distance` in hash bits."""
 
     image_ids: tuple[int, ...]
     identical: bool
@@ -54,9 +54,9 @@ class Duplicates:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def pictures(
+    def images(
         self, collection: str, *, max_distance: int = MAX_DISTANCE
-    ) -> Sequence[PictureGroup]:
+    ) -> Sequence[DuplicateGroup]:
         """Groups that are still to be decided, identical ones first, then by distance."""
         import numpy as np
 
@@ -89,15 +89,15 @@ class Duplicates:
                 continue
             distance = max((open_links[pair] for pair in pairs if pair in open_links), default=0)
             same = len({pixels[member] for member in members}) == 1
-            groups.append(PictureGroup(tuple(members), same, distance))
+            groups.append(DuplicateGroup(tuple(members), same, distance))
         return sorted(groups, key=lambda g: (not g.identical, g.distance, g.image_ids))
 
     def decide(self, image_ids: Sequence[int], decision: Decision) -> None:
-        """Remember a decision on every two of these pictures. Raises UsageError below two."""
+        """Remember a decision on every two of these images. Raises UsageError below two."""
         if decision not in ("duplicate", "different"):
             raise UsageError(f"a decision is 'duplicate' or 'different', not {decision!r}")
         if len(set(image_ids)) < 2:
-            raise UsageError("a decision needs at least two pictures")
+            raise UsageError("a decision needs at least two images")
         with self._catalog.write() as session:
             here = (Image.id.in_(image_ids), permits.visible(Image.collection_id))
             known = set(session.scalars(select(Image.id).where(*here)))
@@ -124,7 +124,7 @@ class Duplicates:
         return len(rows) + len(kept)
 
     def files(self, collection: str) -> Sequence[FileGroup]:
-        """Documents with equal files, pictures aside, that were not kept on purpose."""
+        """Documents with equal files, images aside, that were not kept on purpose."""
         row = self._catalog.collection(collection)
         kept = row.settings.get(_KEPT_FILES, [])
         here = (

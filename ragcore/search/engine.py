@@ -1,4 +1,4 @@
-"""One search, whatever it is by: words, a picture, both, with something taken away."""
+"""One search, whatever it is by: words, an image, both, with something taken away."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class SearchEngine:
 
         Of each kind at most `k`; both lists go by falling score. Raises UsageError for an empty
         or too long query, k or a cut-off out of range, an unknown collection or filter;
-        UnreadableFile if the picture cannot be read.
+        UnreadableFile if the image cannot be read.
         """
         start = time.perf_counter()
         check_query(query)
         chosen = filters.Filter.of(query.where)
         names = dict.fromkeys(query.collections or (query.collection,))
         scopes = [find_scope(self._catalog, name) for name in names]
-        picture = self._picture(query)
+        image = self._image(query)
         seconds = Seconds()
         hits: list[Hit] = []
         below: list[Hit] = []
@@ -83,7 +83,7 @@ class SearchEngine:
             rest: list[Hit] = []
             for collection in scopes:
                 cutoff = _cutoff(query, collection)
-                for hit in self._of_kind(kind, query, picture, collection, chosen, seconds):
+                for hit in self._of_kind(kind, query, image, collection, chosen, seconds):
                     (good if hit.score >= cutoff else rest).append(hit)
             for found in (good, rest):
                 found.sort(key=lambda hit: -hit.score)
@@ -103,9 +103,9 @@ class SearchEngine:
         where: Mapping[str, str] | None = None,
         top: int = 3,
     ) -> list[Labelled]:
-        """Every picture of a collection with its `top` labels, the surest ones first.
+        """Every image of a collection with its `top` labels, the surest ones first.
 
-        From the vectors that are kept: no picture is read. Raises UsageError for labels that
+        From the vectors that are kept: no image is read. Raises UsageError for labels that
         are no choice, top < 1, an unknown collection or filter.
         """
         names = _names(labels, top)
@@ -123,15 +123,15 @@ class SearchEngine:
             hits = image_hits(connection, scored, collection=scope.name)
         return [Labelled(hit, found[hit.id]) for hit in hits]
 
-    def label_pictures(
-        self, pictures: Sequence[str | Path | bytes], labels: Sequence[str], *, top: int = 3
+    def label_images(
+        self, images: Sequence[str | Path | bytes], labels: Sequence[str], *, top: int = 3
     ) -> list[tuple[Label, ...]]:
-        """The `top` labels of each picture, a path or encoded bytes, best first.
+        """The `top` labels of each image, a path or encoded bytes, best first.
 
-        Raises UsageError as `label`, UnreadableFile for a picture that cannot be read.
+        Raises UsageError as `label`, UnreadableFile for an image that cannot be read.
         """
         names = _names(labels, top)
-        opened = [self._open(picture) for picture in pictures]
+        opened = [self._open(image) for image in images]
         return self._labeller(names).best(self._image_text_encoder.encode_images(opened), top)
 
     def documents(
@@ -162,7 +162,7 @@ class SearchEngine:
         self,
         kind: HitKind,
         query: SearchQuery,
-        picture: Image | None,
+        image: Image | None,
         collection: Scope,
         chosen: filters.Filter,
         seconds: Seconds,
@@ -185,13 +185,13 @@ class SearchEngine:
                     connection, scored, collection=collection.name, words=words.words
                 )
         store = self._store(collection, "image")
-        if query.same_picture and picture is not None:
-            scored = self._same_picture(picture, store, query, collection.id, allowed, seconds)
+        if query.same_image and image is not None:
+            scored = self._same_image(image, store, query, collection.id, allowed, seconds)
             matched: tuple[str, ...] = ()
         else:
             scored, found_words = self.images.search(
                 query,
-                picture,
+                image,
                 store,
                 seconds,
                 collection_id=collection.id,
@@ -201,23 +201,23 @@ class SearchEngine:
         with self._catalog.search_engine.connect() as connection:
             return image_hits(connection, scored, collection=collection.name, words=matched)
 
-    def _same_picture(
+    def _same_image(
         self,
-        picture: Image,
+        image: Image,
         store: VectorStore | None,
         query: SearchQuery,
         collection_id: int,
         allowed: IdArray | None,
         seconds: Seconds,
     ) -> list[Scored]:
-        from ragcore.search.same_picture import find_same
+        from ragcore.search.same_image import find_same
 
         wanted = max(query.k, 20)
         near = {}
         if store is not None:
-            near = self.images.nearest(picture, store, wanted, allowed, seconds)
+            near = self.images.nearest(image, store, wanted, allowed, seconds)
         start = time.perf_counter()
-        found = find_same(self._catalog, collection_id, picture, near, allowed=allowed)
+        found = find_same(self._catalog, collection_id, image, near, allowed=allowed)
         seconds.rerank += time.perf_counter() - start
         return found[: 2 * query.k]
 
@@ -268,23 +268,23 @@ class SearchEngine:
             )
         return found
 
-    def _picture(self, query: SearchQuery) -> Image | None:
+    def _image(self, query: SearchQuery) -> Image | None:
         return None if query.image is None else self._open(query.image)
 
-    def _open(self, picture: str | Path | bytes) -> Image:
-        from ragcore.ingest.pictures import load_picture
+    def _open(self, image: str | Path | bytes) -> Image:
+        from ragcore.ingest.images import load_image
 
         try:
-            return load_picture(picture, max_megapixels=self._settings.max_megapixels, at_least=512)
+            return load_image(image, max_megapixels=self._settings.max_megapixels, at_least=512)
         except UnreadableFile as error:
-            name = "the picture" if isinstance(picture, bytes) else str(picture)
+            name = "the image" if isinstance(image, bytes) else str(image)
             raise UnreadableFile(f"{name}: {error}") from None
 
 
 def check_query(query: SearchQuery) -> None:
     """Raises UsageError, one line that says what to change, for a query that cannot be run."""
     if not query.text.strip() and query.image is None and not query.minus.strip():
-        raise UsageError("the query is empty: give words, a picture or both")
+        raise UsageError("the query is empty: give words, an image or both")
     for text in (query.text, query.minus):
         if len(text) > MAX_QUERY:
             raise UsageError(
@@ -301,21 +301,21 @@ def check_query(query: SearchQuery) -> None:
         if not 0 <= getattr(query, name) <= 10:
             raise UsageError(f"{name} is a number from 0 to 10, not {getattr(query, name)}")
     if isinstance(query.image, str | Path) and not Path(query.image).is_file():
-        raise UsageError(f"no such picture: {query.image}")
+        raise UsageError(f"no such image: {query.image}")
     if query.kind == "passages" and not query.text.strip():
         raise UsageError("passages are found by words: give some, or search for images")
-    if query.same_picture and query.image is None:
-        raise UsageError("to find copies of a picture, give the picture")
+    if query.same_image and query.image is None:
+        raise UsageError("to find copies of an image, give the image")
 
 
 def _names(labels: Sequence[str], top: int) -> tuple[str, ...]:
     if top < 1:
-        raise UsageError(f"at least one label is told of each picture, not {top}")
+        raise UsageError(f"at least one label is told of each image, not {top}")
     return check_labels(labels)
 
 
 def _kinds(query: SearchQuery) -> Sequence[HitKind]:
-    if query.same_picture:
+    if query.same_image:
         return ("image",)
     if query.kind == "all":
         return ("passage", "image") if query.text.strip() else ("image",)

@@ -1,4 +1,4 @@
-"""Images by words, by a picture, by both, and by the words in and around them."""
+"""Images by words, by an image, by both, and by the words in and around them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEPTH = 200
 
 
 class ImageSearch:
-    """Nearest pictures in the joint space of words and pictures, and text in pictures."""
+    """Nearest images in the joint space of words and images, and text in images."""
 
     def __init__(self, lexical: LexicalSearch, encoder: Callable[[], ImageTextEncoder]) -> None:
         self._lexical = lexical
@@ -38,7 +38,7 @@ class ImageSearch:
     def search(
         self,
         query: SearchQuery,
-        picture: Image | None,
+        image: Image | None,
         store: VectorStore | None,
         seconds: Seconds,
         *,
@@ -48,9 +48,9 @@ class ImageSearch:
         """The 2 k best images, best first, whatever their relevance."""
         words = query_words(query.text)
         wanted = max(2 * query.k, DEPTH)
-        ids, relevance, cosines = self._dense(query, picture, store, seconds, wanted, allowed)
+        ids, relevance, cosines = self._dense(query, image, store, seconds, wanted, allowed)
         lexical = NO_HITS
-        if picture is None:
+        if image is None:
             start = time.perf_counter()
             lexical = self._lexical.search(
                 "images", words, collection_id=collection_id, limit=wanted, allowed=allowed
@@ -63,15 +63,15 @@ class ImageSearch:
 
     def nearest(
         self,
-        picture: Image,
+        image: Image,
         store: VectorStore,
         k: int,
         allowed: IdArray | None,
         seconds: Seconds,
     ) -> dict[int, float]:
-        """Ids of the k pictures most like this one in any of its eight orientations: cosines."""
+        """Ids of the k images most like this one in any of its eight orientations: cosines."""
         start = time.perf_counter()
-        vectors = self._encoder().encode_images(orientations(picture))
+        vectors = self._encoder().encode_images(orientations(image))
         seconds.encode += time.perf_counter() - start
         start = time.perf_counter()
         scores, ids = store.search(vectors, k, allowed=allowed)
@@ -85,7 +85,7 @@ class ImageSearch:
     def _dense(
         self,
         query: SearchQuery,
-        picture: Image | None,
+        image: Image | None,
         store: VectorStore | None,
         seconds: Seconds,
         wanted: int,
@@ -95,7 +95,7 @@ class ImageSearch:
         if store is None or not store.count():
             return np.empty(0, np.int64), none, none
         start = time.perf_counter()
-        parts = self._parts(query, picture)
+        parts = self._parts(query, image)
         seconds.encode += time.perf_counter() - start
         start = time.perf_counter()
         vector = np.stack([weight * part for _, weight, part in parts]).sum(axis=0)
@@ -109,19 +109,19 @@ class ImageSearch:
         return ids, relevance, cosines
 
     def _parts(
-        self, query: SearchQuery, picture: Image | None
+        self, query: SearchQuery, image: Image | None
     ) -> list[tuple[str, float, FloatArray]]:
         """(kind, weight, unit vector) of everything that the query is composed of.
 
-        Words lie in another part of the space than pictures do. Where both are given, each is
-        taken from the middle of its kind, so that what the words *say* is added to the picture.
+        Words lie in another part of the space than images do. Where both are given, each is
+        taken from the middle of its kind, so that what the words *say* is added to the image.
         """
         encoder = self._encoder()
-        composed = picture is not None and bool(query.text or query.minus)
+        composed = image is not None and bool(query.text or query.minus)
         background = self._background_of(encoder) if composed or query.minus else None
         parts: list[tuple[str, float, FloatArray]] = []
-        if picture is not None:
-            parts.append(("picture", query.image_weight, encoder.encode_images([picture])[0]))
+        if image is not None:
+            parts.append(("image", query.image_weight, encoder.encode_images([image])[0]))
         for text, weight in ((query.text, query.text_weight), (query.minus, -query.minus_weight)):
             if text:
                 vector = self._encoded(encoder, text)
@@ -136,8 +136,8 @@ class ImageSearch:
         vectors: FloatArray,
         cosines: FloatArray,
     ) -> FloatArray:
-        if any(kind == "picture" for kind, _, _ in parts):
-            return calibration.picture_relevance(cosines)
+        if any(kind == "image" for kind, _, _ in parts):
+            return calibration.image_relevance(cosines)
         background = self._background_of(self._encoder())
         return background.relevance(vectors, cosines)
 
@@ -157,8 +157,8 @@ class ImageSearch:
         return vector
 
 
-def orientations(picture: Image) -> list[Image]:
-    """The picture in its four quarter turns, plain and mirrored."""
+def orientations(image: Image) -> list[Image]:
+    """The image in its four quarter turns, plain and mirrored."""
     from PIL import Image as Pillow
 
     turns = (
@@ -171,13 +171,13 @@ def orientations(picture: Image) -> list[Image]:
         Pillow.Transpose.TRANSPOSE,
         Pillow.Transpose.TRANSVERSE,
     )
-    return [picture if turn is None else picture.transpose(turn) for turn in turns]
+    return [image if turn is None else image.transpose(turn) for turn in turns]
 
 
 def _joined(
     ids: IdArray, relevance: FloatArray, cosines: FloatArray, lexical: LexicalHits
 ) -> list[Scored]:
-    """What the picture shows or what is written on it: either makes it relevant (noisy or)."""
+    """What the image shows or what is written on it: either makes it relevant (noisy or)."""
     bm25 = lexical.score_of()
     written = dict(
         zip(

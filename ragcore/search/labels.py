@@ -1,4 +1,4 @@
-"""Labels for pictures, zero-shot: any list of names, no training."""
+"""Labels for images, zero-shot: any list of names, no training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ragcore.vectors import VectorStore
 
 MAX_LABELS = 2_000
-_ROWS = 8_192  # pictures whose probabilities are held in memory at once
+_ROWS = 8_192  # images whose probabilities are held in memory at once
 
 
 class Labeller:
-    """Chooses among `labels` for pictures of one encoder's space.
+    """Chooses among `labels` for images of one encoder's space.
 
     Raises UsageError for fewer than two labels, too many, an empty one, or one given twice.
     """
@@ -32,7 +32,7 @@ class Labeller:
         self._columns = label_vectors(encoder, self.labels, calibration=self._rule)
 
     def best(self, vectors: FloatArray, top: int) -> list[tuple[Label, ...]]:
-        """The `top` labels of each picture [n, d], best first."""
+        """The `top` labels of each image [n, d], best first."""
         chances = probabilities(vectors, self._columns, self._rule)
         order = np.argsort(-chances, axis=1, kind="stable")[:, :top]
         return [
@@ -43,7 +43,7 @@ class Labeller:
     def best_stored(
         self, store: VectorStore, ids: IdArray, top: int
     ) -> Iterator[tuple[int, tuple[Label, ...]]]:
-        """(id, labels) of those pictures that the store has."""
+        """(id, labels) of those images that the store has."""
         present = store.present(ids)
         for at in range(0, len(present), _ROWS):
             part = present[at : at + _ROWS]

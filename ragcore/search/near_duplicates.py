@@ -1,9 +1,9 @@
-"""The same picture again: cropped, turned, mirrored, re-colored, written over, re-encoded.
+"""The same image again: cropped, turned, mirrored, re-colored, written over, re-encoded.
 
-Vectors and hashes only suggest candidates; whether two pictures show the very same shot is
+Vectors and hashes only suggest candidates; whether two images show the very same shot is
 decided by geometry. SIFT key points of both (Lowe 2004, "Distinctive Image Features from
 Scale-Invariant Keypoints") are matched, and a similarity transform that many matches agree on
-is looked for with RANSAC. Unrelated pictures hardly ever have more than a handful.
+is looked for with RANSAC. Unrelated images hardly ever have more than a handful.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SIDE = 320  # longer side at which key points are found: that of stored thumbnai
 KEY_POINTS = 400
 RATIO = 0.8  # Lowe's test: the best match must be this much nearer than the second best
 TOLERANCE = 4.0  # pixels that a match may be off the common transform
-# Agreeing matches from which a pair counts as the same picture, and their share of all matches.
+# Agreeing matches from which a pair counts as the same image, and their share of all matches.
 # 64 altered copies of photographs had 16 or more, 192 unrelated pairs 4 at most; a low share is
 # texture that repeats.
 ENOUGH, ENOUGH_SHARE = 9, 0.25
 SURE = 25  # from here on nothing else is needed
-HASH_SAME = 6  # bits that differ at most between copies; unrelated pictures are near 32
+HASH_SAME = 6  # bits that differ at most between copies; unrelated images are near 32
 HASH_COSINE = 0.9  # of the vectors, without which a like hash says nothing
 HASH_NEAR = 14  # up to here a hash makes a candidate promising
 BY_HASH = 20  # candidates that only their hash suggests, at most
@@ -41,10 +41,10 @@ _THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A stored picture that might be the same.
+    """A stored image that might be the same.
 
     `score` is the cosine of the vectors; `thumbnail` encoded bytes (any format Pillow reads);
-    `phash` as `ragcore.types.Picture` has it, b"" if unknown.
+    `phash` as `ragcore.types.ReadImage` has it, b"" if unknown.
     """
 
     id: int
@@ -54,17 +54,17 @@ class Candidate:
 
 
 class Match(NamedTuple):
-    """`score` in [0, 1]: above 0.5 exactly where `verified`, the pictures being the same."""
+    """`score` in [0, 1]: above 0.5 exactly where `verified`, the images being the same."""
 
     id: int
     score: float
     verified: bool
 
 
-class SamePicture:
-    """Ranks candidates by how surely they show the very picture of the query.
+class SameImage:
+    """Ranks candidates by how surely they show the very image of the query.
 
-    >>> SamePicture().rank(photo, candidates)[0]          # doctest: +SKIP
+    >>> SameImage().rank(photo, candidates)[0]          # doctest: +SKIP
     Match(id=17, score=0.98, verified=True)
     """
 
@@ -82,7 +82,7 @@ class SamePicture:
         """All candidates, best first. The most promising ones are verified geometrically.
 
         `phash` is the query's perceptual hash, or `hashes` those of its quarter turns (as
-        `ragcore.ingest.pictures.turned` gives them); with them a copy is also recognized where
+        `ragcore.ingest.images.turned` gives them); with them a copy is also recognized where
         it has no texture.
         """
         if not candidates:
@@ -98,7 +98,7 @@ class SamePicture:
 def hash_distance(query: bytes, stored: bytes) -> int:
     """Differing bits (0-64) of two perceptual hashes, the least over mirror images.
 
-    Hashes are 8 bytes for the picture, then 8 for its mirror image. 64 if one is empty.
+    Hashes are 8 bytes for the image, then 8 for its mirror image. 64 if one is empty.
     """
     if len(query) < 8 or len(stored) < 8 or not any(query) or not any(stored):
         return 64

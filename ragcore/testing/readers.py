@@ -67,11 +67,11 @@ class ReaderConformance:
         assert document.media_type.count("/") == 1
         assert isinstance(document.title, str)
         assert isinstance(document.pages, tuple)
-        assert isinstance(document.pictures, tuple)
+        assert isinstance(document.images, tuple)
         assert all(isinstance(warning, str) for warning in document.warnings)
         text = "\n".join(page.text for page in document.pages)
         assert [word for word in self.words if word not in text] == []
-        assert text.strip() or document.pictures, "there is nothing in the document"
+        assert text.strip() or document.images, "there is nothing in the document"
         assert sample.read_bytes() == before, "a reader leaves the file as it is"
 
     def test_the_same_file_is_read_the_same(self, reader: Reader, sample: Path) -> None:

@@ -1,6 +1,6 @@
-"""Simple questions with sure answers, made from a picture's captions.
+"""Simple questions with sure answers, made from an image's captions.
 
-Several people described each picture, so what two of them say is taken as seen, and what none
+Several people described each image, so what two of them say is taken as seen, and what none
 of them (nor a word for the same kind of thing) mentions as absent. Only captions are read: a
 question is as right as they are.
 """
@@ -67,7 +67,7 @@ _WORD = re.compile(r"[a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a picture with its answer; `kind` is what, count, colour or is-there."""
+    """A question about an image with its answer; `kind` is what, count, colour or is-there."""
 
     kind: str
     text: str
@@ -80,7 +80,7 @@ def words_of(caption: str) -> list[str]:
 
 
 def make_questions(captions: Sequence[str], dice: random.Random) -> list[Question]:
-    """All sure questions about one picture, at most one each of what, count and colour, and
+    """All sure questions about one image, at most one each of what, count and colour, and
     one is-there answered yes and one answered no."""
     told = [words_of(caption) for caption in captions]
     need = 2 if len(captions) > 1 else 1

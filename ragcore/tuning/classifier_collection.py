@@ -50,23 +50,23 @@ def ticked_examples(
     """What people labelled in a collection for a classifier, with the vectors that the catalog
     has of it where the backbone is the collection's own model.
 
-    Raises UsageError for an unknown collection, no labels, or labels of pictures and passages.
+    Raises UsageError for an unknown collection, no labels, or labels of images and passages.
     """
     catalog = Catalog(settings.catalog_url)
     try:
         row = catalog.collection(collection)
         with catalog.read() as session:
             given = given_labels(session, row.id, classifier)
-        wanted = {"pictures": "image", "texts": "passage"}.get(kind)
+        wanted = {"images": "image", "texts": "passage"}.get(kind)
         given = [one for one in given if wanted in (None, one.kind)]
         if not given:
             raise UsageError(
                 f"nothing is labelled for {classifier!r} in collection {collection!r}: tick some "
-                "pictures or passages on the page Teach first"
+                "images or passages on the page Teach first"
             )
         if len({one.kind for one in given}) > 1:
             raise UsageError(
-                f"{classifier!r} has labels of pictures and of passages: set kind to one of them"
+                f"{classifier!r} has labels of images and of passages: set kind to one of them"
             )
         of = {one.item_id: one.label for one in given}
         vectors = _vectors(catalog, models, row.id, given[0].kind, list(of), backbone)
@@ -108,7 +108,7 @@ def _images(session: Session, settings: Settings, ids: Sequence[int]) -> Iterato
     query = select(Image, Document.path).join(Document, Document.id == Image.document_id)
     for item, path in session.execute(query.where(Image.id.in_(ids)).order_by(Image.id)):
         file = settings.media / item.media if item.media else Path(path)
-        name = path if item.page is None else f"{path}, picture {item.ordinal + 1}"
+        name = path if item.page is None else f"{path}, image {item.ordinal + 1}"
         yield Example(name, "", source=file, item=item.id)
 
 

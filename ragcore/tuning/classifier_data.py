@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.catalog.labels import check_label
 from ragcore.encoders.backbones import Modality
 from ragcore.errors import UnreadableFile, UsageError
-from ragcore.image_sets import PICTURE_SUFFIXES, PictureSource, json_rows, pictures_of
+from ragcore.image_sets import IMAGE_SUFFIXES, ImageSource, images_of, json_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ragcore.types import FloatArray, IdArray
 
 TEXT_SUFFIXES = {".txt", ".md"}
-SUFFIXES = PICTURE_SUFFIXES | {".heic", ".avif"}
+SUFFIXES = IMAGE_SUFFIXES | {".heic", ".avif"}
 MAX_CLASSES = 2_000
 MAX_TEXT = 100_000  # characters; a longer text's end is never seen by an encoder
 _LABEL_KEYS, _FILE_KEYS = ("label", "class", "category"), ("file", "path", "image", "file_name")
@@ -30,20 +30,20 @@ _LABEL_KEYS, _FILE_KEYS = ("label", "class", "category"), ("file", "path", "imag
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture or text with its label. `group`: examples that belong together (a document)."""
+    """One image or text with its label. `group`: examples that belong together (a document)."""
 
     name: str
     label: str
     text: str = ""
-    source: PictureSource | Path | None = field(default=None, repr=False)
+    source: ImageSource | Path | None = field(default=None, repr=False)
     group: str = ""
     vector: FloatArray | None = field(default=None, repr=False)
     item: int = 0  # a catalog's id
     held: bool = False  # of a test set that was given apart
 
     def read(self) -> bytes:
-        """The picture's bytes. Raises UnreadableFile."""
-        if isinstance(self.source, PictureSource):
+        """The image's bytes. Raises UnreadableFile."""
+        if isinstance(self.source, ImageSource):
             return self.source.read(self.name)
         try:
             return Path(self.source or self.name).read_bytes()
@@ -51,10 +51,10 @@ class Example:
             raise UnreadableFile(f"{self.name} cannot be read: {error.strerror}") from error
 
     def open(self, max_megapixels: int = 100) -> Image:
-        """The picture, upright, as RGB. Raises UnreadableFile."""
-        from ragcore.ingest.pictures import load_picture
+        """The image, upright, as RGB. Raises UnreadableFile."""
+        from ragcore.ingest.images import load_image
 
-        return load_picture(self.read(), max_megapixels=max_megapixels, at_least=448)
+        return load_image(self.read(), max_megapixels=max_megapixels, at_least=448)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ class Split:
 def read_examples(source: str | Path, kind: str = "auto") -> list[Example]:
     """Examples from files.
 
-    - a folder with one sub-folder a class, of pictures or of .txt and .md files;
+    - a folder with one sub-folder a class, of images or of .txt and .md files;
     - a folder with labels.jsonl and images.zip (or the files beside it);
-    - a .jsonl or .csv of `label` with `file` (pictures, as above) or `text`; rows may have a
+    - a .jsonl or .csv of `label` with `file` (images, as above) or `text`; rows may have a
       `group`, whose examples are never on both sides of a split.
 
-    `kind` is auto, pictures or texts. Raises UsageError that names the first wrong line or what
+    `kind` is auto, images or texts. Raises UsageError that names the first wrong line or what
     is missing.
     """
     path = Path(source).expanduser()
@@ -127,7 +127,7 @@ def gather(found: Sequence[Example], shown: str) -> Examples:
         raise UsageError(f"{shown} holds no labelled examples")
     kinds = {bool(example.text) for example in found}
     if len(kinds) > 1:
-        raise UsageError(f"{shown} holds pictures and texts: set kind to one of them")
+        raise UsageError(f"{shown} holds images and texts: set kind to one of them")
     notes: list[str] = []
     named = _merged(found, notes)
     kept = _distinct(named, notes)
@@ -290,7 +290,7 @@ def _from_folders(root: Path, kind: str) -> Iterator[Example]:
             shown = path.relative_to(root).as_posix()
             if suffix in SUFFIXES and kind != "texts":
                 yield Example(shown, folder.name, source=path)
-            elif suffix in TEXT_SUFFIXES and kind != "pictures":
+            elif suffix in TEXT_SUFFIXES and kind != "images":
                 with path.open(encoding="utf-8", errors="replace") as file:
                     text = file.read(MAX_TEXT).strip()
                 if text:
@@ -300,7 +300,7 @@ def _from_folders(root: Path, kind: str) -> Iterator[Example]:
 def _from_rows(
     path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], kind: str
 ) -> Iterator[Example]:
-    pictures: PictureSource | None = None
+    images: ImageSource | None = None
     for number, row in rows:
         label = next((row[key] for key in _LABEL_KEYS if row.get(key) not in (None, "")), None)
         if label is None or not str(label).strip():
@@ -308,12 +308,10 @@ def _from_rows(
         file = next((row[key] for key in _FILE_KEYS if row.get(key)), None)
         text, group = row.get("text"), str(row.get("group") or "")
         if file is not None and kind != "texts":
-            pictures = pictures or pictures_of(path)
-            if str(file) not in pictures:
-                raise UsageError(
-                    f"{path.name}, line {number}: no picture {file!r} in {pictures.root}"
-                )
-            yield Example(str(file), str(label), source=pictures, group=group)
+            images = images or images_of(path)
+            if str(file) not in images:
+                raise UsageError(f"{path.name}, line {number}: no image {file!r} in {images.root}")
+            yield Example(str(file), str(label), source=images, group=group)
         elif isinstance(text, str) and text.strip():
             yield Example(f"line {number}", str(label), text=text.strip()[:MAX_TEXT], group=group)
         else:

@@ -19,7 +19,7 @@ from ragcore.encoders.classifier import (
     save_classifier,
     softmax,
 )
-from ragcore.tuning import classifier_pictures as pictures
+from ragcore.tuning import classifier_plots as plots
 from ragcore.tuning.classifier_collection import owner_of
 from ragcore.tuning.classifier_head import fit_head
 from ragcore.tuning.classifier_review import proposals
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ragcore.tuning.classifier import _Run
 
 RESULTS, CONFUSION, SUSPICIOUS = "results.json", "confusion.json", "suspicious.json"
-PICTURES = ("confusion.png", "mistakes.png", "calibration.png", "curve.png")
+PLOTS = ("confusion.png", "mistakes.png", "calibration.png", "curve.png")
 _MISTAKES = 24
 _EXCERPT = 300  # characters of a text
 
@@ -64,7 +64,7 @@ def keep(run: _Run) -> Kept:
     _write(run.folder.path / RESULTS, results)
     _write(run.folder.path / SUSPICIOUS, doubtful)
     target = classifiers_folder(run.settings) / run.recipe.name
-    beside = (*PICTURES, RESULTS, CONFUSION, SUSPICIOUS)
+    beside = (*PLOTS, RESULTS, CONFUSION, SUSPICIOUS)
     save_classifier(
         target,
         _card(run, way, whole),
@@ -181,11 +181,11 @@ def _draw(run: _Run, way: str, temperature: float) -> None:
     logits, labels = run.logits(way)[1], examples.labels[run.split.test]
     told = confusion(logits, labels, examples.classes)
     _write(folder / CONFUSION, told)
-    pictures.draw_confusion(told, folder / "confusion.png")
-    plain = pictures.pairs(softmax(logits), labels)
-    warm = pictures.pairs(softmax(logits / temperature), labels)
-    pictures.draw_calibration(plain, warm, folder / "calibration.png")
-    pictures.draw_curve(run.state.rows, folder / "curve.png")
+    plots.draw_confusion(told, folder / "confusion.png")
+    plain = plots.pairs(softmax(logits), labels)
+    warm = plots.pairs(softmax(logits / temperature), labels)
+    plots.draw_calibration(plain, warm, folder / "calibration.png")
+    plots.draw_curve(run.state.rows, folder / "curve.png")
     wrong = worst_mistakes(logits, labels, temperature)[:_MISTAKES].tolist()
     chances = softmax(logits / temperature)
     (folder / "mistakes.png").unlink(missing_ok=True)
@@ -196,7 +196,7 @@ def _draw(run: _Run, way: str, temperature: float) -> None:
             chosen = examples.classes[int(chances[at].argmax())]
             sheet.append((item, item.label, chosen, float(chances[at].max())))
         limit = run.settings.max_megapixels
-        pictures.draw_mistakes(sheet, folder / "mistakes.png", max_megapixels=limit)
+        plots.draw_mistakes(sheet, folder / "mistakes.png", max_megapixels=limit)
 
 
 def _write(path: Path, value: Any) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ragcore.encoders.backbones import PROFILE
 from ragcore.encoders.classifier import Way, check_classifier_name
 from ragcore.errors import UsageError
+from ragcore.renamed import warn_renamed
 from ragcore.tuning.recipe import Recipe
 
 
@@ -18,11 +19,11 @@ class _Part(BaseModel):
 
 
 class ClassifierData(_Part):
-    """Labelled pictures or texts: a folder, a .csv or .jsonl, or collection:NAME."""
+    """Labelled images or texts: a folder, a .csv or .jsonl, or collection:NAME."""
 
     train: str = ""
     test: str = Field(default="", description="empty: a part of train is held out")
-    kind: Literal["auto", "pictures", "texts"] = "auto"
+    kind: Literal["auto", "images", "texts"] = "auto"
     test_fraction: float = Field(default=0.25, gt=0, lt=0.9)
     dev_fraction: float = Field(
         default=0.15, ge=0, lt=0.9, description="held out to choose by, and for the temperature"
@@ -30,6 +31,14 @@ class ClassifierData(_Part):
     flipped: float = Field(
         default=0.0, ge=0, le=0.5, description="an experiment: measure this share of wrong labels"
     )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _earlier_kind(cls, kind: Any) -> Any:
+        if kind != "pictures":  # deprecated
+            return kind
+        warn_renamed("the recipe's kind", kind, "images")
+        return "images"
 
 
 class TowerTraining(_Part):
@@ -43,7 +52,7 @@ class TowerTraining(_Part):
     head_learning_rate: float = Field(default=1e-2, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int = Field(default=5, ge=0)
-    crop: float = Field(default=0.7, gt=0, le=1, description="least part of a picture seen")
+    crop: float = Field(default=0.7, gt=0, le=1, description="least part of an image seen")
     flip: float = Field(default=0.5, ge=0, le=1)
 
 

@@ -182,7 +182,7 @@ class _Loop:
         dice = random.Random(f"{self.of.recipe.seed} {self.step}")
         items = [_item(examples, row, self.of.max_megapixels) for row in rows]
         if examples.modality == "image":
-            items = [varied(picture, dice, plan.crop, plan.flip) for picture in items]
+            items = [varied(image, dice, plan.crop, plan.flip) for image in items]
         inputs = to_device(self.tower.prepare(items), self.device)
         wanted = torch.from_numpy(examples.labels[rows]).to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
@@ -236,18 +236,18 @@ class _Loop:
         return tower, plan.head_learning_rate
 
 
-def varied(picture: Any, dice: random.Random, crop: float, flip: float) -> Any:
-    """A part of a picture, at least `crop` of its area, mirrored with probability `flip`."""
+def varied(image: Any, dice: random.Random, crop: float, flip: float) -> Any:
+    """A part of an image, at least `crop` of its area, mirrored with probability `flip`."""
     from PIL import Image
 
     share = math.sqrt(dice.uniform(crop, 1.0))
-    width = max(1, round(picture.width * share))
-    height = max(1, round(picture.height * share))
-    left, top = dice.randint(0, picture.width - width), dice.randint(0, picture.height - height)
-    picture = picture.crop((left, top, left + width, top + height))
+    width = max(1, round(image.width * share))
+    height = max(1, round(image.height * share))
+    left, top = dice.randint(0, image.width - width), dice.randint(0, image.height - height)
+    image = image.crop((left, top, left + width, top + height))
     if dice.random() < flip:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return picture
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image
 
 
 def _linear(head: Head) -> Any:
@@ -261,7 +261,7 @@ def _linear(head: Head) -> Any:
 
 
 def _item(examples: Examples, row: int, max_megapixels: int) -> Any:
-    """The text, or the opened picture, of one example."""
+    """The text, or the opened image, of one example."""
     example = examples.items[int(row)]
     if examples.modality == "text":
         return example.text

@@ -17,7 +17,7 @@ from ragcore.errors import Cancelled, UsageError
 from ragcore.image_metrics import caption_recall
 from ragcore.image_sets import Captioned
 from ragcore.tuning import clip_batches, clip_losses, clip_start, clip_towers
-from ragcore.tuning.clip_data import Pairs, training_pictures
+from ragcore.tuning.clip_data import Pairs, training_images
 from ragcore.tuning.clip_recipe import ClipRecipe
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
@@ -57,7 +57,7 @@ def tune_clip(
 ) -> ClipReport:
     """Train as the recipe says; write the log, curves, checkpoint and model into its `output`.
 
-    `pairs` of (picture's path or bytes, caption or captions) take the place of the recipe's
+    `pairs` of (image's path or bytes, caption or captions) take the place of the recipe's
     training data, for example those of a collection. The kept weights are those of the best
     evaluation on dev (mean of all six recalls). A run that was stopped goes on from its last
     finished epoch unless `resume` is False.
@@ -101,7 +101,7 @@ class _Run:
         self.recipe, self.settings = recipe, settings
         self.progress, self.cancel = progress, cancel
         self.folder = RunFolder(recipe.path(recipe.output))
-        self.train_items, self.dev_items = training_pictures(recipe, settings, pairs)
+        self.train_items, self.dev_items = training_images(recipe, settings, pairs)
         self.device = place(settings, "convolution").device
         self.loaded = clip_start.load_start(recipe, settings)
         self.model: Any = self.loaded.model

@@ -1,4 +1,4 @@
-"""Batches of matching pictures and captions: from pixels, or from cached tower features."""
+"""Batches of matching images and captions: from pixels, or from cached tower features."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Inputs(Protocol):
 
 
 def augment(image: Image, size: tuple[int, int], how: Augmentation, dice: random.Random) -> Image:
-    """One random version of a picture, `size` (height, width) pixels, RGB."""
+    """One random version of an image, `size` (height, width) pixels, RGB."""
     from PIL import Image as Images
     from PIL import ImageEnhance, ImageOps
 
@@ -117,9 +117,9 @@ class PixelInputs:
 
 @dataclass(slots=True)
 class CachedInputs:
-    """Features of frozen towers: pictures [views, n, f] in half precision, captions [m, w].
+    """Features of frozen towers: images [views, n, f] in half precision, captions [m, w].
 
-    View 0 is the picture as it is. `first` is the first caption's row of each picture.
+    View 0 is the image as it is. `first` is the first caption's row of each image.
     """
 
     views: torch.Tensor
@@ -212,7 +212,7 @@ class FeatureCache:
         features, step = [], 16
         with ThreadPoolExecutor(self.workers) as pool:
             for start in range(0, len(items), step):
-                self._report(f"{name} pictures, view {view}", start, len(items))
+                self._report(f"{name} images, view {view}", start, len(items))
                 rows = range(start, min(start + step, len(items)))
                 features.append(run(torch.stack(list(pool.map(one, rows)))).half())
         return torch.cat(features)

@@ -1,4 +1,4 @@
-"""The pictures with captions that an image-text model is trained on, and those it is judged by."""
+"""The images with captions that an image-text model is trained on, and those it is judged by."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COLLECTION = "collection:"
 Pairs = Iterable[tuple[Any, Captions]]
 
 
-def training_pictures(
+def training_images(
     recipe: ClipRecipe, settings: Settings, pairs: Pairs | None
 ) -> tuple[list[Captioned], list[Captioned]]:
-    """(training, dev) pictures. Raises UsageError if one of them would be too small."""
+    """(training, dev) images. Raises UsageError if one of them would be too small."""
     if pairs is None and not recipe.data.train:
         raise UsageError("the recipe names no training data: set train in its [data] table")
     items = _read(recipe, settings, recipe.data.train) if pairs is None else read_captioned(pairs)
@@ -34,7 +34,7 @@ def training_pictures(
         dev, items = shuffled[:held], shuffled[held:]
     if len(items) < 2 or len(dev) < 2:
         raise UsageError(
-            f"contrastive training needs at least 2 pictures to train on and 2 to measure on: "
+            f"contrastive training needs at least 2 images to train on and 2 to measure on: "
             f"got {len(items)} and {len(dev)}"
         )
     return items, dev
@@ -47,9 +47,9 @@ def _read(recipe: ClipRecipe, settings: Settings, source: str) -> list[Captioned
 
 
 def of_collection(settings: Settings, name: str) -> list[Captioned]:
-    """A collection's pictures that people captioned and whose file is there.
+    """A collection's images that people captioned and whose file is there.
 
-    Raises UsageError for an unknown collection, or one without such pictures.
+    Raises UsageError for an unknown collection, or one without such images.
     """
     from ragcore.catalog import Catalog, browse
 
@@ -67,7 +67,7 @@ def of_collection(settings: Settings, name: str) -> list[Captioned]:
             found.append(Captioned(str(path), (info.caption,), data=path))
     if not found:
         raise UsageError(
-            f"no picture of the collection {name!r} has a caption by people: "
+            f"no image of the collection {name!r} has a caption by people: "
             "give captions in a file instead"
         )
     return found

@@ -1,4 +1,4 @@
-"""Contrastive losses over matching rows of picture and text vectors, and gradient caching."""
+"""Contrastive losses over matching rows of image and text vectors, and gradient caching."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clip_loss(images: Tensor, texts: Tensor, scale: Tensor, *, smoothing: float 
 
 
 def siglip_loss(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """A sigmoid for each pair on its own, summed over the batch, mean over its pictures.
+    """A sigmoid for each pair on its own, summed over the batch, mean over its images.
 
     Shapes as for `clip_loss`. Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training",
     algorithm 1.

@@ -15,8 +15,8 @@ class _Part(BaseModel):
 
 
 class ClipData(_Part):
-    """Captioned pictures; each path as `ragcore.image_sets.read_captioned` takes it, or
-    collection:NAME for the captioned pictures of a collection."""
+    """Captioned images; each path as `ragcore.image_sets.read_captioned` takes it, or
+    collection:NAME for the captioned images of a collection."""
 
     train: str = ""
     dev: str = Field(default="", description="empty: a part of train is held out")
@@ -24,7 +24,7 @@ class ClipData(_Part):
 
 
 class Augmentation(_Part):
-    """What is done to a training picture, each time anew. Probabilities and fractions."""
+    """What is done to a training image, each time anew. Probabilities and fractions."""
 
     crop_scale: tuple[float, float] = (0.4, 1.0)
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -52,7 +52,7 @@ class Start(_Part):
 
 
 class ClipRecipe(Recipe):
-    """Contrastive training of an open_clip model. Sizes are pictures, rates per step."""
+    """Contrastive training of an open_clip model. Sizes are images, rates per step."""
 
     model: str = "starter-clip"
     output: str = "runs/clip"
@@ -79,7 +79,7 @@ class ClipRecipe(Recipe):
         default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: off"
     )
     cache_features: bool = Field(False, description="mode heads: run the frozen towers only once")
-    cache_views: int = Field(default=4, gt=0, description="versions kept of each picture")
+    cache_views: int = Field(default=4, gt=0, description="versions kept of each image")
     eval_every: int = Field(default=1, gt=0, description="epochs")
     patience: int = Field(default=0, ge=0, description="evaluations without gain to stop at")
     seed: int = 0

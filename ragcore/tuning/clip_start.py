@@ -61,10 +61,10 @@ def set_apart(loaded: LoadedClip, recipe: ClipRecipe, apart: bool) -> None:
             head.apart = apart
 
 
-def finish_starter(loaded: LoadedClip, data: Inputs, pictures: int) -> None:
-    """After training: the members onto fewer dimensions, and what is usual in a picture.
+def finish_starter(loaded: LoadedClip, data: Inputs, count: int) -> None:
+    """After training: the members onto fewer dimensions, and what is usual in an image.
 
-    Both are taken from the first `pictures` of the training data.
+    Both are taken from the first `count` pairs of the training data.
     """
     import torch
 
@@ -74,8 +74,8 @@ def finish_starter(loaded: LoadedClip, data: Inputs, pictures: int) -> None:
     loaded.model.eval()
     features, images, texts = [], [], []
     with torch.inference_mode():
-        for start in range(0, pictures, 500):
-            rows = range(start, min(start + 500, pictures))
+        for start in range(0, count, 500):
+            rows = range(start, min(start + 500, count))
             features.append(data.features(rows).cpu())
             images.append(data.images(rows, False).cpu())
             texts.append(data.texts(rows, [0] * len(rows)).cpu())

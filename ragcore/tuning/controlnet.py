@@ -72,7 +72,7 @@ def tune_controlnet(
     read = read_recipe(recipe, ControlNetRecipe)
     if read.kind not in CONDITIONS or CONDITIONS[read.kind].source != "here":
         known = ", ".join(kind for kind, about in CONDITIONS.items() if about.source == "here")
-        raise UsageError(f"no condition {read.kind!r} can be taken from pictures: use {known}")
+        raise UsageError(f"no condition {read.kind!r} can be taken from images: use {known}")
     if not read.data.folder:
         raise UsageError("recipe: data.folder must name the folder of the icons")
     from ragcore.diffusion import networks
@@ -137,7 +137,7 @@ class _Controlled:
     """Latents with their conditions, uint8 [n, h, w, 3] and on the device [n, 3, h, w]."""
 
     latents: Latents
-    pictures: Pixels
+    images: Pixels
     conditions: Tensor
 
     def condition(self, rows: Tensor) -> Tensor:
@@ -175,8 +175,8 @@ class _Training:
 
     def _controlled(self, icons: IconSet) -> _Controlled:
         latents = latents_of(self.base.autoencoder, icons, self.where, self.recipe.seed)
-        pictures = conditions_of(self.recipe.kind, icons.pixels, self.threads)
-        return _Controlled(latents, pictures, self.where.pixels(pictures))
+        images = conditions_of(self.recipe.kind, icons.pixels, self.threads)
+        return _Controlled(latents, images, self.where.pixels(images))
 
     def _new_network(self) -> Any:
         import torch
@@ -197,7 +197,7 @@ class _Training:
             network=self.network,
             loss=self._loss_of(),
             evaluate=self.evaluate,
-            picture=self.picture,
+            image=self.image,
             forward=_joined(self.network, self.base.denoiser),
         )
 
@@ -226,17 +226,17 @@ class _Training:
         errors = {}
         for name, prompted in (("control_error", False), ("control_error_prompted", True)):
             made = self._made[name] = self._sample(prompted)
-            pairs = zip(self.shown.pictures, made, strict=True)
+            pairs = zip(self.shown.images, made, strict=True)
             found = [condition_error(self.recipe.kind, a, b) for a, b in pairs]
             errors[name] = round(sum(found) / len(found), 4)
         return errors
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """The icons, their conditions, and what the last evaluation made of them."""
         from ragcore.diffusion.networks import as_pixels
 
         real = as_pixels(self.base.autoencoder.decode(self.shown.latents.latents))
-        return strip(real, self.shown.pictures, *self._made.values())
+        return strip(real, self.shown.images, *self._made.values())
 
     def _sample(self, prompted: bool) -> Pixels:
         import torch

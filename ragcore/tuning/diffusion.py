@@ -35,11 +35,11 @@ STAGES: tuple[StageName, ...] = get_args(StageName)
 
 @dataclass(frozen=True, slots=True)
 class DiffusionReport:
-    """What a run did, stage by stage. `pictures` counts icons by part of the data."""
+    """What a run did, stage by stage. `images` counts icons by part of the data."""
 
     name: str
     output: str
-    pictures: dict[str, int]
+    images: dict[str, int]
     autoencoder: StageReport | None
     denoiser: StageReport | None
     classifier: StageReport | None
@@ -134,7 +134,7 @@ class _Run:
         return DiffusionReport(
             name=recipe.name,
             output=str(self.model),
-            pictures={part: len(rows) for part, rows in self.parts.items()},
+            images={part: len(rows) for part, rows in self.parts.items()},
             autoencoder=reports.get("autoencoder"),
             denoiser=reports.get("denoiser"),
             classifier=reports.get("classifier"),

@@ -23,7 +23,7 @@ _SHOWN = 12
 
 
 def strip(*rows: NDArray[np.uint8]) -> Image:
-    """Pictures uint8 [n, h, w, 3] side by side, one line for each argument."""
+    """Images uint8 [n, h, w, 3] side by side, one line for each argument."""
     import numpy as np
     from PIL import Image
 
@@ -72,9 +72,9 @@ def autoencoder_work(
         psnr = -10 * torch.cat(errors).clamp_min(1e-10).log10()
         return {"psnr": round(float(psnr.mean()), 3)}
 
-    def picture() -> Image:
+    def image() -> Image:
         every = max(1, len(held_out) // _SHOWN)
         chosen = tests[::every][:_SHOWN]
         return strip(held_out[::every][:_SHOWN], as_pixels(rebuilt(as_input(chosen))))
 
-    return Work(name="autoencoder", network=network, loss=loss, evaluate=evaluate, picture=picture)
+    return Work(name="autoencoder", network=network, loss=loss, evaluate=evaluate, image=image)

@@ -22,7 +22,7 @@ Part = Literal["train", "unseen_names", "unseen_pairs"]
 
 @dataclass(frozen=True, slots=True)
 class Icon:
-    """One picture's description. `concept` is its code points: the same in every style."""
+    """One image's description. `concept` is its code points: the same in every style."""
 
     concept: str
     name: str
@@ -34,7 +34,7 @@ class Icon:
 
 @dataclass(frozen=True, slots=True)
 class IconSet:
-    """Icons and their pictures uint8 [n, h, w, 3], in the same order."""
+    """Icons and their images uint8 [n, h, w, 3], in the same order."""
 
     icons: tuple[Icon, ...]
     pixels: NDArray[np.uint8]
@@ -53,7 +53,7 @@ def read_icons(
     """All icons of the styles (every one in the folder if none is named).
 
     `leave_out` names groups that are not wanted. Raises UsageError for a missing or broken file,
-    an unknown style or group, or pictures of different sizes.
+    an unknown style or group, or images of different sizes.
     """
     import numpy as np
 
@@ -70,7 +70,7 @@ def read_icons(
         icons += [listed[row] for row in kept]
         arrays.append(pixels[kept])
     if len({array.shape[1:] for array in arrays}) > 1:
-        raise UsageError(f"the styles in {folder} have pictures of different sizes")
+        raise UsageError(f"the styles in {folder} have images of different sizes")
     if not icons:
         raise UsageError(f"no icon is left in {folder} without {', '.join(leave_out)}")
     return IconSet(tuple(icons), np.concatenate(arrays))
@@ -90,7 +90,7 @@ def _read_style(folder: Path, style: str) -> tuple[list[Icon], NDArray[np.uint8]
     listing = path.with_suffix(".jsonl")
     icons = [_icon(listing, number, row, style) for number, row in json_rows(listing)]
     if len(icons) != len(pixels):
-        raise UsageError(f"{listing.name} has {len(icons)} rows for {len(pixels)} pictures")
+        raise UsageError(f"{listing.name} has {len(icons)} rows for {len(pixels)} images")
     return icons, pixels
 
 

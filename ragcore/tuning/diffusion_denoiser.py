@@ -56,7 +56,7 @@ def denoiser_work(
         network=network,
         loss=loss,
         evaluate=evaluate,
-        picture=_pictures(network, plan, sets, texts, autoencoder),
+        image=_images(network, plan, sets, texts, autoencoder),
     )
 
 
@@ -73,7 +73,7 @@ def _loss(network: Any, batch: Batch, words: Words) -> Tensor:
     return loss
 
 
-def _pictures(
+def _images(
     network: Any,
     plan: DenoiserStage,
     sets: tuple[Latents, Latents],
@@ -90,7 +90,7 @@ def _pictures(
     shown = [(data, row * (len(data.icons) // half)) for data in sets for row in range(half)]
     names = [full for data in sets for full in data.full_texts()[:: len(data.icons) // half][:half]]
 
-    def picture() -> Image:
+    def image() -> Image:
         scheduler = new_scheduler("dpm++", prediction=plan.prediction, schedule=plan.schedule)
         scheduler.set_timesteps(_SHOWN_STEPS)
         real = torch.stack([data.latents[row] for data, row in shown])
@@ -105,4 +105,4 @@ def _pictures(
             made = step.latents
         return strip(as_pixels(autoencoder.decode(real)), as_pixels(autoencoder.decode(made)))
 
-    return picture
+    return image

@@ -40,11 +40,11 @@ class Hardware:
 
         return torch.Generator(self.device).manual_seed(seed)
 
-    def pixels(self, pictures: Pixels) -> Tensor:
+    def pixels(self, images: Pixels) -> Tensor:
         """uint8 [n, h, w, 3] to uint8 [n, 3, h, w] on the device."""
         import torch
 
-        return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().to(self.device)
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(self.device)
 
 
 def hardware(settings: Settings) -> Hardware:
@@ -61,9 +61,9 @@ def hardware(settings: Settings) -> Hardware:
     return Hardware(placed.device, placed.device == "cuda" and placed.precision == "bfloat16")
 
 
-def conditions_of(kind: str, pictures: Pixels, threads: int = 0) -> Pixels:
-    """Conditions uint8 [n, h, w, 3] of pictures, on several cores: OpenCV lets go of the lock."""
+def conditions_of(kind: str, images: Pixels, threads: int = 0) -> Pixels:
+    """Conditions uint8 [n, h, w, 3] of images, on several cores: OpenCV lets go of the lock."""
     import numpy as np
 
     with ThreadPoolExecutor(threads or None) as pool:
-        return np.stack(list(pool.map(lambda picture: extract(kind, picture), pictures)))
+        return np.stack(list(pool.map(lambda image: extract(kind, image), images)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ragcore.tuning.diffusion_recipe import DenoiserStage
 
 _TEXT_BATCH = 256
-_PICTURE_BATCH = 256
+_IMAGE_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Latents:
 
 
 def encode_all(autoencoder: PixelAutoencoder, pixels: Tensor) -> Tensor:
-    """Raw latents [n, c, h, w] of pictures uint8 [n, 3, h, w]: their posteriors' modes."""
+    """Raw latents [n, c, h, w] of images uint8 [n, 3, h, w]: their posteriors' modes."""
     import torch
 
     with torch.no_grad():
         parts = [
             autoencoder.posterior(as_input(part)).mode()
-            for part in torch.split(pixels, _PICTURE_BATCH)
+            for part in torch.split(pixels, _IMAGE_BATCH)
         ]
     return torch.cat(parts)
 

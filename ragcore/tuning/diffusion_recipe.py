@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ragcore.renamed import with_current_names
 from ragcore.tuning.recipe import Recipe
+
+_DEPRECATED = {"picture_every": "image_every"}  # earlier names of keys
 
 
 class _Part(BaseModel):
@@ -43,11 +47,20 @@ class Stage(_Part):
     average: float = Field(default=0.999, ge=0, lt=1, description="decay of the moving average")
     log_every: int = Field(default=50, gt=0)
     save_every: int = Field(default=500, gt=0)
-    picture_every: int = Field(default=500, gt=0, description="steps between picture strips")
+    image_every: int = Field(default=500, gt=0, description="steps between image strips")
     compile: bool = Field(default=False, description="by torch.compile, where there is a GPU")
     cpu: dict[str, Any] = Field(
         default={}, description="keys of this stage that are different where there is no GPU"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        current = with_current_names(values, _DEPRECATED, "the recipe's key")
+        if isinstance(current, Mapping) and "cpu" in current:
+            cpu = with_current_names(current["cpu"], _DEPRECATED, "the recipe's key")
+            current = {**current, "cpu": cpu}
+        return current
 
     @model_validator(mode="after")
     def _cpu_is_a_stage(self) -> Self:
@@ -84,7 +97,7 @@ class DenoiserStage(Stage):
 
 class ClassifierStage(Stage):
     channels: tuple[int, ...] = Field(default=(96, 160), min_length=1)
-    smallest_class: int = Field(default=60, gt=0, description="pictures a class needs")
+    smallest_class: int = Field(default=60, gt=0, description="images a class needs")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     shift: int = Field(default=0, ge=0, description="latent positions that icons are moved by")
     mirror: bool = Field(default=False, description="learn from mirror images too")
@@ -110,7 +123,7 @@ class DiffusionRecipe(Recipe):
 
 
 # What may change in a run that goes on.
-_FREE = {"steps", "max_minutes", "cooldown", "log_every", "save_every", "picture_every", "compile"}
+_FREE = {"steps", "max_minutes", "cooldown", "log_every", "save_every", "image_every", "compile"}
 
 
 def stage_key(*parts: BaseModel | str | int) -> str:

@@ -1,4 +1,4 @@
-"""One network's training: steps, moving average, log, picture strips, checkpoints, resume."""
+"""One network's training: steps, moving average, log, image strips, checkpoints, resume."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Work:
 
     `loss` gets `forward` (the network itself if None), compiled where the recipe says so, and
     draws its batch with a generator that depends on seed and step only: a resumed run therefore
-    sees the same batches. Its values stay on the device. `evaluate` and `picture` see the
+    sees the same batches. Its values stay on the device. `evaluate` and `image` see the
     averaged weights. With `best`, the name of a metric, the stage ends with the averaged weights
     that had most of it.
     """
@@ -51,7 +51,7 @@ class Work:
     network: Any
     loss: Loss
     evaluate: Callable[[], Mapping[str, float]]
-    picture: Callable[[], Image] | None = None
+    image: Callable[[], Image] | None = None
     forward: Any = None
     best: str = ""
 
@@ -192,14 +192,14 @@ class StageRun:
 
     def _now_and_then(self) -> None:
         last = self._done()
-        if last or self.step % self.plan.picture_every == 0:
+        if last or self.step % self.plan.image_every == 0:
             with self.averaged():
                 metrics = self._evaluate()
                 self.folder.log(step=self.step, **metrics)
                 if self.work.best:
                     self._keep_best(metrics[self.work.best])
-                if self.work.picture is not None:
-                    strip = self.work.picture()
+                if self.work.image is not None:
+                    strip = self.work.image()
                     strip.save(self.folder.path / f"strip-{self.step:06d}.png")
             self._draw()
         if last or self.step % self.plan.save_every == 0:

@@ -1,4 +1,4 @@
-"""Pictures of a LoRA run."""
+"""Images of a LoRA run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ragcore tune projector`: questions about pictures for a frozen language model.
+"""`ragcore tune projector`: questions about images for a frozen language model.
 
 A projector turns what a frozen image tower sees into input embeddings of the language model
 (LLaVA; Liu et al. 2023), in two stages: captions, with the projector alone; then captions and
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.tuning import projector_data
+from ragcore.tuning.image_packing import TreeMaker, to_batch
 from ragcore.tuning.lora_base import fingerprint, load_base
-from ragcore.tuning.picture_packing import TreeMaker, to_batch
 from ragcore.tuning.projector_recipe import ProjectorRecipe
-from ragcore.tuning.projector_scores import score_pictures, tree_logits
+from ragcore.tuning.projector_scores import score_images, tree_logits
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.types import CancelToken, Progress, ProgressCallback
@@ -42,7 +42,7 @@ class ProjectorReport:
     base: str
     output: str
     steps: int
-    pictures: int
+    images: int
     tokens: int
     seconds: float
     loss: float
@@ -65,7 +65,7 @@ def tune_projector(
     """Train as the recipe says; write log, curves, checkpoint and model into its `output`.
 
     The model folder holds the projector and the adapter in float16, as a profile or
-    `ragcore.llm.picture_llm` takes them. A run that was stopped goes on from its last
+    `ragcore.llm.vision_llm` takes them. A run that was stopped goes on from its last
     checkpoint unless `resume` is False.
 
     Raises UsageError for a wrong recipe or data, or a checkpoint of another recipe;
@@ -105,7 +105,7 @@ class _Run:
         self.progress, self.cancel = progress, cancel
         self.folder = RunFolder(recipe.path(recipe.output))
         self.state = _State()
-        self.train_items, self.dev_items = projector_data.read_pictures(recipe, settings)
+        self.train_items, self.dev_items = projector_data.read_images(recipe, settings)
         self.dev_items = self.dev_items[: recipe.dev_limit]
         self.encoder = GridEncoder(recipe.side, settings=settings)
         base = recipe.base
@@ -279,8 +279,8 @@ class _Run:
         t = to_batch(trees, device=self.device, dtype=self.model.dtype)
         self.model.train()
         with self._autocast():
-            picture = self.projector(torch.from_numpy(cells).to(self.device))
-            logits = tree_logits(self.model, t, picture)
+            image = self.projector(torch.from_numpy(cells).to(self.device))
+            logits = tree_logits(self.model, t, image)
         loss = cross_entropy(logits.float(), t.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.weights, self.recipe.clip_norm)
@@ -306,7 +306,7 @@ class _Run:
         self.model.eval()
         with torch.inference_mode():
             seen = torch.from_numpy(self.dev_cells.astype("float32")).to(self.device)
-            scores = score_pictures(
+            scores = score_images(
                 self.model,
                 self.maker,
                 self.dev_items,
@@ -382,7 +382,7 @@ class _Run:
             base=r.base,
             output=str(export(self, self.folder.path / "model")),
             steps=state.step,
-            pictures=state.step * r.batch_size,
+            images=state.step * r.batch_size,
             tokens=state.tokens,
             seconds=round(state.seconds, 1),
             loss=round(sum(state.losses) / max(len(state.losses), 1), 4),

@@ -1,4 +1,4 @@
-"""What a projector is trained on: cells of pictures, kept on disk, and what is asked of each."""
+"""What a projector is trained on: cells of images, kept on disk, and what is asked of each."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 Asked = list[tuple[str, list[str]]]  # questions, each with the answers to learn
 
 
-def read_pictures(
+def read_images(
     recipe: ProjectorRecipe, settings: Settings
 ) -> tuple[list[Captioned], list[Captioned]]:
-    """(training, dev) pictures. Raises UsageError if one of them would be too small."""
+    """(training, dev) images. Raises UsageError if one of them would be too small."""
     if not recipe.data.train:
         raise UsageError("the recipe names no training data: set train in its [data] table")
 
@@ -45,7 +45,7 @@ def read_pictures(
         dev, items = items[:held], items[held:]
     if len(items) < 2 or not dev:
         raise UsageError(
-            f"a projector needs at least 2 pictures to train on and 1 to measure on: "
+            f"a projector needs at least 2 images to train on and 1 to measure on: "
             f"got {len(items)} and {len(dev)}"
         )
     return items, dev
@@ -59,7 +59,7 @@ def tidy(caption: str) -> str:
 
 
 def asked_of(item: Captioned, recipe: ProjectorRecipe, dice: random.Random, *, more: bool) -> Asked:
-    """What one turn asks of a picture: its captions and, if `more`, made questions."""
+    """What one turn asks of an image: its captions and, if `more`, made questions."""
     count = min(recipe.captions_per_turn, len(item.captions))
     captions = [tidy(caption) for caption in dice.sample(item.captions, count)]
     asked: Asked = [(recipe.caption_question, captions)]
@@ -79,7 +79,7 @@ def cached_cells(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> np.ndarray[Any, Any]:
-    """Cells of all pictures as float16 [n, cells, channels], mapped from `path`.
+    """Cells of all images as float16 [n, cells, channels], mapped from `path`.
 
     Made now unless the file is there and whole. Raises Cancelled; nothing is then kept.
     """
@@ -99,9 +99,9 @@ def cached_cells(
     for start in range(0, len(items), step):
         if cancel is not None and cancel.cancelled:
             part.unlink(missing_ok=True)
-            raise Cancelled("cancelled while pictures were being read: nothing of them is kept")
+            raise Cancelled("cancelled while images were being read: nothing of them is kept")
         if progress is not None:
-            progress(Progress("pictures", start, len(items)))
+            progress(Progress("images", start, len(items)))
         images = [item.open() for item in items[start : start + step]]
         cells[start : start + step] = encoder.encode(images, mirrored=mirrored)
     cells.flush()
@@ -110,7 +110,7 @@ def cached_cells(
 
 
 class Turns:
-    """Pictures in a shuffled order, pass after pass, the same for the same seed.
+    """Images in a shuffled order, pass after pass, the same for the same seed.
 
     A batch is known by its number alone, so that a resumed run goes on as if never stopped.
     """
@@ -125,7 +125,7 @@ class Turns:
         self._order: tuple[int, list[int]] = (-1, [])
 
     def batch(self, number: int, *, more: bool) -> tuple[np.ndarray[Any, Any], list[Asked]]:
-        """Cells [b, cells, channels] float32 and what is asked of each picture."""
+        """Cells [b, cells, channels] float32 and what is asked of each image."""
         import numpy as np
 
         size, total = self.recipe.batch_size, len(self.items)

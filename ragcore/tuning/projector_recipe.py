@@ -6,7 +6,7 @@ import hashlib
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ragcore.llm.picture_prompt import CAPTION_QUESTION
+from ragcore.llm.image_prompt import CAPTION_QUESTION
 from ragcore.tuning.recipe import Recipe
 
 
@@ -15,8 +15,8 @@ class _Part(BaseModel):
 
 
 class ProjectorData(_Part):
-    """Captioned pictures, as `ragcore.image_sets.read_captioned` takes them, or
-    collection:NAME for the captioned pictures of a collection."""
+    """Captioned images, as `ragcore.image_sets.read_captioned` takes them, or
+    collection:NAME for the captioned images of a collection."""
 
     train: str = ""
     dev: str = Field(default="", description="empty: a part of train is held out")
@@ -42,7 +42,7 @@ class QuestionStage(_Part):
     targets: str | list[str] = Field(
         default="all-linear", description="Layers of the language model that are adapted."
     )
-    questions: int = Field(default=2, ge=0, description="made from captions, each picture's turn")
+    questions: int = Field(default=2, ge=0, description="made from captions, each image's turn")
 
 
 class ProjectorRecipe(Recipe):
@@ -54,12 +54,12 @@ class ProjectorRecipe(Recipe):
     captions: CaptionStage = CaptionStage()
     questions: QuestionStage = QuestionStage()
 
-    side: int = Field(default=4, ge=1, le=7, description="cells a side that are read of a picture")
+    side: int = Field(default=4, ge=1, le=7, description="cells a side that are read of an image")
     hidden: int = Field(default=768, ge=8, description="of the projector; words it starts from")
     caption_question: str = Field(default=CAPTION_QUESTION, min_length=1)
     mirror: bool = Field(default=True, description="half of the turns see the mirror image")
     captions_per_turn: int = Field(default=5, ge=1)
-    batch_size: int = Field(default=8, ge=1, description="pictures")
+    batch_size: int = Field(default=8, ge=1, description="images")
     max_minutes: float | None = Field(
         default=None, gt=0, description="Of training; the learning rate then ends with it."
     )
@@ -71,7 +71,7 @@ class ProjectorRecipe(Recipe):
     clip_norm: float = Field(default=1.0, gt=0)
     checkpoint_minutes: float = Field(default=4.0, gt=0)
     dev_every: int = Field(default=200, ge=1, description="Steps between dev scores.")
-    dev_limit: int = Field(default=60, ge=1, description="Dev pictures scored each time.")
+    dev_limit: int = Field(default=60, ge=1, description="Dev images scored each time.")
     log_every: int = Field(default=10, ge=1)
     seed: int = 0
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.image_metrics import caption_bleu
 from ragcore.image_sets import Captioned
-from ragcore.llm.picture_batch import answer_batch, embed_prompt
+from ragcore.llm.image_batch import answer_batch, embed_prompt
 from ragcore.tuning.caption_questions import Question, make_questions
-from ragcore.tuning.picture_packing import TreeBatch, TreeMaker, to_batch
+from ragcore.tuning.image_packing import TreeBatch, TreeMaker, to_batch
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ragcore.types import CancelToken
 
 
-def score_pictures(
+def score_images(
     model: Any,
     maker: TreeMaker,
     items: Sequence[Captioned],
@@ -28,7 +28,7 @@ def score_pictures(
     cancel: CancelToken | None = None,
 ) -> dict[str, float]:
     """bleu4 of greedy captions; yes_no, count, color and what: shares of made questions whose
-    answer is the likeliest; other_yes_no: the same with the next picture's cells. In [0, 1].
+    answer is the likeliest; other_yes_no: the same with the next image's cells. In [0, 1].
 
     `cells` [n, cells, width] are projected. Only kinds with a question are there.
     """

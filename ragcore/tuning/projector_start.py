@@ -1,7 +1,7 @@
-"""What a projector starts from, in closed form and a minute: words that the picture suggests.
+"""What a projector starts from, in closed form and a minute: words that the image suggests.
 
 Its inner layer begins as detectors of the captions' most usual words (logistic regression on
-the whole picture's cell), its outer layer as those words' input embeddings, its straight part
+the whole image's cell), its outer layer as those words' input embeddings, its straight part
 as the ridge regression from the cell to the mean embedding of the captions' words. The
 language model so reads, from the first step, embeddings near to those of fitting words.
 """
@@ -34,7 +34,7 @@ _EMPTY = frozenset(
 
 
 def usual_words(captions: Sequence[Sequence[str]], count: int) -> list[str]:
-    """The `count` words that most pictures' captions use (fewer if there are not so many)."""
+    """The `count` words that most images' captions use (fewer if there are not so many)."""
     seen: Counter[str] = Counter()
     for several in captions:
         seen.update({w for c in several for w in words_of(c)} - _EMPTY)

@@ -1,4 +1,4 @@
-"""A training run's folder: recipe, log as JSON Lines, curves as a picture, checkpoints."""
+"""A training run's folder: recipe, log as JSON Lines, curves as an image, checkpoints."""
 
 from __future__ import annotations
 

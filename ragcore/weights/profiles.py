@@ -24,10 +24,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ragcore import extensions
 from ragcore.errors import UsageError
+from ragcore.renamed import with_current_names
 from ragcore.weights.registry import find_entry
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "reranker": "rerankers",
         "span_reader": "span_readers",
         "llm": "llms",
-        "picture_llm": "llms",
+        "vision_llm": "llms",
         "diffusion": "diffusers",
     }
 )
+_DEPRECATED = {"picture_llm": "vision_llm"}  # earlier names of tables
 # Kinds of what a diffusion model uses.
 _HELPERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"controlnet": ("diffusers",), "condition": ("depth-estimation", "pose-estimation")}
@@ -97,7 +99,7 @@ class Profile:
     reranker: ModelRef | None = None
     span_reader: ModelRef | None = None
     llm: ModelRef | None = None
-    picture_llm: ModelRef | None = None
+    vision_llm: ModelRef | None = None
     diffusion: ModelRef | None = None
     controlnets: Mapping[str, ModelRef] = field(default_factory=dict)  # by condition
     conditions: Mapping[str, ModelRef] = field(default_factory=dict)  # what takes them, likewise
@@ -139,10 +141,15 @@ class _File(BaseModel):
     reranker: _Model | None = None
     span_reader: _Model | None = None
     llm: _LLM | None = None
-    picture_llm: _Model | None = None
+    vision_llm: _Model | None = None
     diffusion: _Model | None = None
     controlnets: dict[str, _Model] = {}
     conditions: dict[str, _Model] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        return with_current_names(values, _DEPRECATED, "the profile's table")
 
 
 def profile_names() -> list[str]:
@@ -195,7 +202,7 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
         reranker=reference("reranker", file.reranker),
         span_reader=reference("span_reader", file.span_reader),
         llm=reference("llm", file.llm),
-        picture_llm=reference("picture_llm", file.picture_llm),
+        vision_llm=reference("vision_llm", file.vision_llm),
         diffusion=reference("diffusion", file.diffusion),
         controlnets=by_condition("controlnet", file.controlnets),
         conditions=by_condition("condition", file.conditions),

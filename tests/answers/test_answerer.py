@@ -116,28 +116,26 @@ def test_events_come_in_order_and_the_prompt_can_be_seen(llm: LLM, rules: Hit, l
 
 @pytest.mark.full
 @pytest.mark.starter_models
-def test_a_picture_is_cited_by_its_caption(
-    starter_llm: LLM, leave: Hit, make_hit: Callable
-) -> None:
+def test_an_image_is_cited_by_its_caption(starter_llm: LLM, leave: Hit, make_hit: Callable) -> None:
     said = "A grey heron stands in shallow water beside a red boat."
-    picture = replace(make_hit(3, said, document="heron.jpg"), kind="image", page=None, span=None)
-    answer = answerer(starter_llm, leave, picture).ask("Where does the grey heron stand?")
+    image = replace(make_hit(3, said, document="heron.jpg"), kind="image", page=None, span=None)
+    answer = answerer(starter_llm, leave, image).ask("Where does the grey heron stand?")
     assert re.search("water|boat", answer.text)
     assert [(c.image_id, c.passage_id, c.document) for c in answer.citations] == [
         (3, 0, "heron.jpg")
     ]
     assert answer.citations[0].quote in said
-    assert "(heron.jpg, picture):" in answer.prompt
+    assert "(heron.jpg, image):" in answer.prompt
 
 
-def test_pictures_are_read_after_passages_and_only_for_words_of_their_own(
+def test_images_are_read_after_passages_and_only_for_words_of_their_own(
     rules: Hit, make_hit: Callable
 ) -> None:
-    def picture(number: int, text: str) -> Hit:
+    def image(number: int, text: str) -> Hit:
         return replace(make_hit(number, text), kind="image")
 
-    told = picture(3, "The games room is\non the second floor.")
-    silent, first, second, third = (picture(n, t) for n, t in enumerate(("", "A", "B", "C"), 4))
+    told = image(3, "The games room is\non the second floor.")
+    silent, first, second, third = (image(n, t) for n, t in enumerate(("", "A", "B", "C"), 4))
     same = replace(first, id=9)
     hits = [told, silent, first, rules, same, second, third]
     assert readable(hits) == [rules, first, second]

@@ -80,9 +80,9 @@ def api_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     for name in ("staff-handbook.pdf", "river-gauge-faq.md", "visitor-guide.html"):
         shutil.copy(SAMPLE / name, folder)
-    picture = Image.new("RGB", (320, 240), "navy")
-    ImageDraw.Draw(picture).ellipse((80, 40, 240, 200), fill="gold")
-    picture.save(folder / "sun.png")
+    image = Image.new("RGB", (320, 240), "navy")
+    ImageDraw.Draw(image).ellipse((80, 40, 240, 200), fill="gold")
+    image.save(folder / "sun.png")
     return folder
 
 

@@ -39,11 +39,16 @@ NEEDED: dict[tuple[str, str], str] = {
     ("delete", f"{C}/documents/{{document_id}}"): "write",
     ("get", f"{C}/documents/{{document_id}}/file"): "read",
     ("get", f"{C}/documents/{{document_id}}/pages/{{number}}"): "read",
-    ("get", f"{C}/documents/{{document_id}}/pages/{{number}}/picture"): "read",
+    ("get", f"{C}/documents/{{document_id}}/pages/{{number}}/image"): "read",
     ("get", f"{C}/images"): "read",
     ("get", f"{C}/images/{{image_id}}"): "read",
     ("get", f"{C}/images/{{image_id}}/thumbnail"): "read",
-    ("get", f"{C}/images/{{image_id}}/picture"): "read",
+    ("get", f"{C}/images/{{image_id}}/view"): "read",
+    ("get", f"{C}/images/{{image_id}}/picture"): "read",  # deprecated
+    ("get", f"{C}/documents/{{document_id}}/pages/{{number}}/picture"): "read",  # deprecated
+    ("post", f"{C}/search/picture"): "read",  # deprecated
+    ("post", "/api/v1/pictures/ask"): "read",  # deprecated
+    ("get", "/api/v1/imagine/{job_id}/pictures/{number}"): "read",  # deprecated
     ("post", f"{C}/uploads"): "write",
     ("post", f"{C}/ingests"): "admin",
     ("get", f"{C}/jobs"): "read",
@@ -52,7 +57,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("post", f"{C}/jobs/{{job_id}}/resume"): "write",
     ("get", f"{C}/jobs/{{job_id}}/events"): "read",
     ("post", f"{C}/search"): "read",
-    ("post", f"{C}/search/picture"): "read",
+    ("post", f"{C}/search/image"): "read",
     ("post", f"{C}/label"): "read",
     ("post", f"{C}/images/{{image_id}}/ask"): "read",
     ("post", f"{C}/captions"): "write",
@@ -63,14 +68,14 @@ NEEDED: dict[tuple[str, str], str] = {
     ("get", "/api/v1/models"): "read",
     ("get", "/api/v1/classifiers"): "read",
     ("get", "/api/v1/classifiers/{name}"): "read",
-    ("post", "/api/v1/pictures/ask"): "read",
+    ("post", "/api/v1/images/ask"): "read",
     ("get", "/api/v1/adapters"): "read",
     ("post", "/api/v1/imagine"): "read",
     ("get", "/api/v1/imagine"): "read",
     ("get", "/api/v1/imagine/{job_id}"): "read",
     ("delete", "/api/v1/imagine/{job_id}"): "read",
     ("get", "/api/v1/imagine/{job_id}/events"): "read",
-    ("get", "/api/v1/imagine/{job_id}/pictures/{number}"): "read",
+    ("get", "/api/v1/imagine/{job_id}/images/{number}"): "read",
     ("get", "/api/v1/imagine/{job_id}/conditions/{number}"): "read",
     ("post", "/api/v1/imagine/{job_id}/cancel"): "read",
     ("get", "/v1/models"): "read",
@@ -112,8 +117,10 @@ def request(
         how["json"] = {"text": "safe number", "cutoff": 0}
     elif path.endswith("/classify"):
         how["json"] = {"classifier": "nowhere"}
-    elif path.endswith(("/search/picture", "/pictures/ask")):
-        how["files"] = {"image": ("x.png", b"no picture")}
+    elif path.endswith(("/search/image", "/images/ask")) or path.endswith(
+        ("/search/picture", "/pictures/ask")  # deprecated
+    ):
+        how["files"] = {"image": ("x.png", b"no image")}
     elif path.endswith("/label"):
         how["json"] = {"labels": ["sun", "moon"]}
     elif "/ask" in path:

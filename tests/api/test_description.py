@@ -29,7 +29,7 @@ CHECKS = [
 ]
 # What this answers is what it says: not ready in this test.
 KNOWN = {("GET", "/readyz"): 503}
-# Events end when their job does; pictures take long, and have tests of their own.
+# Events end when their job does; images take long, and have tests of their own.
 LEFT_OUT = "/events$|/images/generations$|/imagine(/|$)"
 
 

@@ -1,4 +1,4 @@
-"""Pictures as jobs over HTTP: progress, previews, cancel, the PNG; a small picture maker."""
+"""Images as jobs over HTTP: progress, previews, cancel, the PNG; a small image maker."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ URL = "/api/v1/imagine"
 
 def png_of(color: str) -> bytes:
     file = io.BytesIO()
-    picture = Image.new("RGB", (48, 48), "white")
-    picture.paste(color, (12, 12, 36, 36))
-    picture.save(file, "PNG")
+    image = Image.new("RGB", (48, 48), "white")
+    image.paste(color, (12, 12, 36, 36))
+    image.save(file, "PNG")
     return file.getvalue()
 
 
@@ -82,13 +82,13 @@ def finished(client: httpx.Client, location: str) -> dict[str, Any]:
     return wait_until(ended, "the job's end", every=0.05)
 
 
-def test_progress_previews_and_the_picture(ann: httpx.Client, library: Library) -> None:
+def test_progress_previews_and_the_image(ann: httpx.Client, library: Library) -> None:
     image = library.images.list("open", limit=1)[0].id
     body = {
         "steps": 12, "count": 2, "style": "flat", "scale": 1e6, "guides": ["class:circles:2"],
         "preview_every": 2, "controls": [
             {"kind": "canny", "image_id": image, "weight": 0.5, "end": 0.8},
-            {"kind": "scribble", "picture": base64.b64encode(png_of("red")).decode()},
+            {"kind": "scribble", "image": base64.b64encode(png_of("red")).decode()},
         ],
     }  # fmt: skip
     location = start(ann, **body)
@@ -100,11 +100,11 @@ def test_progress_previews_and_the_picture(ann: httpx.Client, library: Library) 
     assert (name, end["state"], end["step"], end["total"]) == ("end", "done", 12, 12)
     previews = [data for name, data in events if name == "preview"]
     for preview in previews:
-        shown = [Image.open(io.BytesIO(base64.b64decode(one))) for one in preview["pictures"]]
+        shown = [Image.open(io.BytesIO(base64.b64decode(one))) for one in preview["images"]]
         assert [one.size for one in shown] == [(SIZE, SIZE)] * 2
     assert "was cut to 30" in end["notes"][0]
-    assert [one["seed"] for one in end["pictures"]] == [5, 6]
-    png = ann.get(end["pictures"][1]["location"])
+    assert [one["seed"] for one in end["images"]] == [5, 6]
+    png = ann.get(end["images"][1]["location"])
     assert png.headers["content-type"] == "image/png"
     made, model = read_recipe(png.content)
     assert (model, made.seed, made.style) == ("tiny", 6, "flat style")
@@ -113,7 +113,7 @@ def test_progress_previews_and_the_picture(ann: httpx.Client, library: Library) 
     ]  # fmt: skip
     assert len(end["conditions"]) == 2
     assert ann.get(end["conditions"][0]).content.startswith(b"\x89PNG")
-    assert ann.get(f"{location}/pictures/3").status_code == 404
+    assert ann.get(f"{location}/images/3").status_code == 404
     assert location.endswith(ann.get(URL).json()["items"][0]["id"])
 
 
@@ -124,8 +124,8 @@ def test_cancel_in_mid_run_and_forget(ann: httpx.Client) -> None:
     job = finished(ann, location)
     assert job["state"] == "cancelled"
     assert 2 <= job["step"] < 1000
-    assert job["pictures"] == []
-    assert ann.get(f"{location}/pictures/1").status_code == 404
+    assert job["images"] == []
+    assert ann.get(f"{location}/images/1").status_code == 404
     assert ann.delete(location).status_code == 204
     assert ann.get(location).status_code == 404
 
@@ -134,15 +134,15 @@ def test_two_people_at_once_see_their_own(clients: dict[str, httpx.Client]) -> N
     def make(name: str) -> tuple[str, bytes]:
         location = start(clients[name], seed=1 if name == "ann" else 2, steps=8)
         job = finished(clients[name], location)
-        return location, clients[name].get(job["pictures"][0]["location"]).content
+        return location, clients[name].get(job["images"][0]["location"]).content
 
     with ThreadPoolExecutor() as pool:
         (hers, one), (his, two) = pool.map(make, ["ann", "ben"])
     assert one != two
     again = finished(clients["ann"], start(clients["ann"], seed=1, steps=8))
-    assert clients["ann"].get(again["pictures"][0]["location"]).content == one
+    assert clients["ann"].get(again["images"][0]["location"]).content == one
     for client, location in ((clients["ben"], hers), (clients["ann"], his)):
-        for path in ("", "/events", "/pictures/1", "/conditions/1"):
+        for path in ("", "/events", "/images/1", "/conditions/1"):
             assert client.get(location + path).status_code == 404
         assert client.post(f"{location}/cancel").status_code == 404
         assert client.delete(location).status_code == 404
@@ -157,12 +157,12 @@ WRONG = [
     ({"style": "cubist"}, 400, "flat, round"),
     ({"guides": ["class:unicorns:1"]}, 400, "unknown class 'unicorns'"),
     ({"guides": ["class:circles"]}, 400, "class:NAME:SCALE"),
-    ({"controls": [{"kind": "canny", "picture": BROKEN}]}, 422, "not a readable picture"),
-    ({"controls": [{"kind": "canny", "picture": "?"}]}, 400, "base64"),
-    ({"controls": [{"kind": "canny"}]}, 400, "either a picture or an image_id"),
-    ({"controls": [{"kind": "pose", "picture": BROKEN}]}, 400, "no ControlNet for 'pose'"),
+    ({"controls": [{"kind": "canny", "image": BROKEN}]}, 422, "not a readable image"),
+    ({"controls": [{"kind": "canny", "image": "?"}]}, 400, "base64"),
+    ({"controls": [{"kind": "canny"}]}, 400, "either an image or an image_id"),
+    ({"controls": [{"kind": "pose", "image": BROKEN}]}, 400, "no ControlNet for 'pose'"),
     ({"controls": [{"kind": "canny", "image_id": 999}]}, 404, "999"),
-    ({"start_picture": BROKEN}, 422, "start picture"),
+    ({"start_image": BROKEN}, 422, "start image"),
     ({"loras": [{"name": "../../etc/passwd"}]}, 400, "no LoRA"),
     ({"strength": 2}, 422, "strength"),
     ({"colour": "red"}, 422, "colour"),

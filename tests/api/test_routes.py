@@ -84,20 +84,20 @@ def test_filters_and_minus(reader: httpx.Client) -> None:
     assert "unknown filter" in wrong.json()["detail"]
 
 
-def test_search_by_picture(reader: httpx.Client, api_files: Path) -> None:
+def test_search_by_image(reader: httpx.Client, api_files: Path) -> None:
     data = (api_files / "sun.png").read_bytes()
     by_form = reader.post(
-        f"{OWN}/search/picture", files={"image": ("sun.png", data)}, data={"same_picture": "true"}
+        f"{OWN}/search/image", files={"image": ("sun.png", data)}, data={"same_image": "true"}
     ).json()
     assert Path(by_form["hits"][0]["path"]).name == "sun.png"
     body = {"image": base64.b64encode(data).decode(), "kind": "images", "text": "gold", "cutoff": 0}
     composed = reader.post(f"{OWN}/search", json=body).json()
     assert composed["hits"][0]["kind"] == "image"
-    bad = reader.post(f"{OWN}/search/picture", files={"image": ("x.png", b"no picture")})
+    bad = reader.post(f"{OWN}/search/image", files={"image": ("x.png", b"no image")})
     assert bad.status_code == 422
 
 
-def test_pictures_are_labelled_page_by_page(reader: httpx.Client) -> None:
+def test_images_are_labelled_page_by_page(reader: httpx.Client) -> None:
     body = {"labels": ["a yellow sun", "a bicycle"], "top": 1, "limit": 1}
     told = reader.post(f"{OWN}/label", json=body).json()
     assert told["total"] >= 1
@@ -127,11 +127,11 @@ def test_ask_answers_with_a_citation_that_can_be_looked_at(asker: httpx.Client) 
     text = asker.get(page).json()
     assert text["text"][start - text["start"] : end - text["start"]] == citation["quote"]
     params = {"start": start, "end": end, "width": 600}
-    marked = asker.get(f"{page}/picture", params=params)
-    plain = asker.get(f"{page}/picture", params={"width": 600})
+    marked = asker.get(f"{page}/image", params=params)
+    plain = asker.get(f"{page}/image", params={"width": 600})
     assert marked.headers["content-type"] == "image/png"
-    with Image.open(io.BytesIO(marked.content)) as picture:
-        assert picture.width == 600
+    with Image.open(io.BytesIO(marked.content)) as image:
+        assert image.width == 600
     assert marked.content != plain.content
 
 
@@ -152,11 +152,11 @@ def test_a_page_is_drawn_with_a_part_of_it_marked(reader: httpx.Client) -> None:
     page = f"{OWN}/documents/{hit['document_id']}/pages/{hit['page']}"
     start = reader.get(page).json()["start"]
     params = {"start": start + 10, "end": start + 60, "width": 600}
-    marked = reader.get(f"{page}/picture", params=params)
-    plain = reader.get(f"{page}/picture", params={"width": 600})
+    marked = reader.get(f"{page}/image", params=params)
+    plain = reader.get(f"{page}/image", params={"width": 600})
     assert marked.headers["content-type"] == "image/png"
-    with Image.open(io.BytesIO(marked.content)) as picture:
-        assert picture.width == 600
+    with Image.open(io.BytesIO(marked.content)) as image:
+        assert image.width == 600
     assert marked.content != plain.content
 
 
@@ -256,29 +256,29 @@ def test_documents_pages_files(reader: httpx.Client, api_files: Path) -> None:
     assert sorted(names) == sorted(ids)
 
 
-def test_pictures(reader: httpx.Client) -> None:
+def test_images(reader: httpx.Client) -> None:
     images = reader.get(f"{OWN}/images").json()["items"]
     sun = next(one for one in images if one["path"].endswith("sun.png"))
-    for part, side in (("thumbnail", 320), ("picture", 320)):
+    for part, side in (("thumbnail", 320), ("view", 320)):
         data = reader.get(f"{OWN}/images/{sun['id']}/{part}")
         assert data.headers["content-type"] == "image/webp"
-        with Image.open(io.BytesIO(data.content)) as picture:
-            assert max(picture.size) == side
+        with Image.open(io.BytesIO(data.content)) as image:
+            assert max(image.size) == side
 
 
-def test_a_question_about_a_picture(reader: httpx.Client, api_files: Path) -> None:
+def test_a_question_about_an_image(reader: httpx.Client, api_files: Path) -> None:
     file = {"image": ("sun.png", (api_files / "sun.png").read_bytes())}
     told = reader.post(
-        "/api/v1/pictures/ask", files=file, data={"question": "What shape is in the picture?"}
+        "/api/v1/images/ask", files=file, data={"question": "What shape is in the image?"}
     ).json()
     assert told["answer"]
     images = reader.get(f"{OWN}/images").json()["items"]
     sun = next(one for one in images if one["path"].endswith("sun.png"))
-    body = {"question": "What shape is in the picture?"}
+    body = {"question": "What shape is in the image?"}
     assert (
         reader.post(f"{OWN}/images/{sun['id']}/ask", json=body).json()["answer"] == told["answer"]
     )
-    broken = reader.post("/api/v1/pictures/ask", files={"image": ("x.png", b"no picture")})
+    broken = reader.post("/api/v1/images/ask", files={"image": ("x.png", b"no image")})
     assert broken.status_code == 422
     assert broken.json()["detail"]
 

@@ -105,7 +105,7 @@ def test_the_journey_of_the_docs_and_the_end(tmp_path: Path, starter_weights: We
         assert "table games" in told["found"]["hits"][0]["text"]
         assert told["done"].choices[0].message.content.startswith("No")
         assert told["done"].model_extra["ragcore"]["citations"][0]["page"] == 4
-        assert told["picture"].startswith(b"\x89PNG")
+        assert told["image"].startswith(b"\x89PNG")
 
         # An open stream of events does not hold the end up.
         httpx.post(f"{url}/api/v1/collections", json={"name": "last"})

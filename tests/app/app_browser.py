@@ -1,4 +1,4 @@
-"""A real server and a real browser for the journeys; pictures to look for."""
+"""A real server and a real browser for the journeys; images to look for."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ def choose(page: Any, label: str, option: str) -> None:
     settle(page)
 
 
-def draw_pictures(folder: Path) -> None:
-    """Three pictures of plain shapes, and a smaller copy of one of them."""
+def draw_images(folder: Path) -> None:
+    """Three images of plain shapes, and a smaller copy of one of them."""
     folder.mkdir(parents=True, exist_ok=True)
     shapes = {"red-circle": "#c02020", "blue-square": "#2040c0", "green-bars": "#208040"}
     for name, color in shapes.items():

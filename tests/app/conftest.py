@@ -19,7 +19,7 @@ from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
 from ..shared_models import models_of
-from .app_browser import DESKTOP, PASSWORD, WAIT, Server, Watched, chromium, draw_pictures, settle
+from .app_browser import DESKTOP, PASSWORD, WAIT, Server, Watched, chromium, draw_images, settle
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 # What the main script does around a page, without the frame that tests do not need.
@@ -37,10 +37,10 @@ with errors_as_sentences():
 
 
 def fill(root: Path, profile: str) -> Path:
-    """A home with the collection "sample": the sample documents and four drawn pictures."""
+    """A home with the collection "sample": the sample documents and four drawn images."""
     files = root / "files"
     shutil.copytree(SAMPLE, files / "documents")
-    draw_pictures(files / "pictures")
+    draw_images(files / "images")
     with Library(Settings(home=root / "home", profile=profile)) as library:
         report = library.ingest([files], collection="sample")
         assert not report.failed

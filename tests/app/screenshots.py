@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/screenshots: the real pages with the sample collection.
+"""Makes the images of docs/screenshots: the real pages with the sample collection.
 
     python -m tests.app.screenshots
 
@@ -30,7 +30,7 @@ COLORS = 128
 
 
 def draw_scenes(folder: Path) -> None:
-    """Simple drawings of things that have names: a collection needs pictures to show."""
+    """Simple drawings of things that have names: a collection needs images to show."""
     folder.mkdir(parents=True)
     for name, colors in {
         "sailing boat": ("#bfe3f2", "#2f6f9f", "#f4f4ef", "#a33a2c"),
@@ -70,7 +70,7 @@ def _draw_scene(pen: ImageDraw.ImageDraw, name: str, colors: tuple[str, ...]) ->
 
 
 def begin_teaching(library: Library, collection: str) -> None:
-    """Name two classes, and label a picture of each."""
+    """Name two classes, and label an image of each."""
     library.labels.set_classes(
         "scenes", "image", ["water", "building", "other"], collection=collection
     )
@@ -123,10 +123,10 @@ def add(page: Any, server: Server) -> None:
 
 
 def draw(page: Any, server: Server) -> None:
-    """Draw a scribble on the page Studio and have two pictures follow it."""
+    """Draw a scribble on the page Studio and have two images follow it."""
     page.goto(f"{server.url}/studio")
     settle(page)
-    page.get_by_text("Follow a picture").click()
+    page.get_by_text("Follow an image").click()
     choose(page, "Condition", "Scribble")
     page.get_by_role("radio", name="Draw it").click()
     settle(page)
@@ -161,7 +161,7 @@ def take(browser: Any, server: Server) -> None:
     watched = Watched(page, server.url)
     views = {
         "search": f"/?q={SENTENCE}",
-        "pictures": "/?q=a+boat+on+the+water&kind=Pictures&cut=0.10",
+        "search-images": "/?q=a+boat+on+the+water&kind=Images&cut=0.10",
         "library": "/library",
         "map": "/library?view=Map",
         "teach": "/teach",
@@ -189,7 +189,7 @@ def take(browser: Any, server: Server) -> None:
     desktop.close()
     for scheme, name, path in (
         ("dark", "search-phone-dark", views["search"]),
-        ("light", "pictures-phone", views["pictures"]),
+        ("light", "search-images-phone", views["search-images"]),
     ):
         phone = browser.new_context(viewport=PHONE, color_scheme=scheme, has_touch=True)
         page = phone.new_page()
@@ -207,7 +207,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made, sync_playwright() as driver:
         files = Path(made) / "Brightwater"
         shutil.copytree(ROOT / "data" / "sample", files / "papers")
-        draw_scenes(files / "pictures")
+        draw_scenes(files / "images")
         with Library(Settings(home=Path(made) / "home")) as library:
             library.ingest([files], collection="brightwater")
             begin_teaching(library, "brightwater")

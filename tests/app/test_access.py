@@ -54,7 +54,7 @@ def client(
         return HTMLResponse("<html><head><title>x</title></head></html>")
 
     async def media(_request: Request) -> PlainTextResponse:
-        return PlainTextResponse("picture")
+        return PlainTextResponse("image")
 
     async def live(socket: WebSocket) -> None:
         await socket.accept()
@@ -121,11 +121,11 @@ def test_logging_in_opens_and_logging_out_closes(login: Login) -> None:
     answer = safe.post("/login", data={"name": "Ann", "password": PASSWORD})
     assert answer.headers["set-cookie"].endswith("; Secure")
     assert browser.get("/", headers=PAGE).status_code == 200
-    assert browser.get("/media/a.png").text == "picture"
+    assert browser.get("/media/a.png").text == "image"
     with browser.websocket_connect("/_stcore/stream") as socket:
         assert socket.receive_text() == "hello"
     kept = browser.cookies[SESSION_COOKIE]
-    assert browser.get("/logout").status_code == 405, "a link or picture elsewhere cannot log out"
+    assert browser.get("/logout").status_code == 405, "a link or image elsewhere cannot log out"
     assert browser.get("/media/a.png").status_code == 200
     assert browser.post("/logout").status_code == 303
     assert browser.get("/media/a.png").status_code == 401

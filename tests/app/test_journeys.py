@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from .app_browser import DESKTOP, PASSWORD, PHONE, WAIT, Server, chromium, draw_pictures, settle
+from .app_browser import DESKTOP, PASSWORD, PHONE, WAIT, Server, chromium, draw_images, settle
 
 pytestmark = [
     pytest.mark.browser,
@@ -70,10 +70,10 @@ def test_two_people(server: Server, person: Callable[..., Any]) -> None:
     assert bob.url.endswith("/login")
 
 
-def test_upload_progress_search_by_words_and_picture(
+def test_upload_progress_search_by_words_and_image(
     server: Server, person: Callable[..., Any], tmp_path: Path
 ) -> None:
-    draw_pictures(tmp_path)
+    draw_images(tmp_path)
     note = tmp_path / "heron.txt"
     note.write_text("The heron waits at the weir until the evening. <script>alert(1)</script>\n")
     page = person()
@@ -96,7 +96,7 @@ def test_upload_progress_search_by_words_and_picture(
 
     page.goto(server.url)
     settle(page)
-    page.get_by_role("button", name="Picture", exact=True).click()
+    page.get_by_role("button", name="Image", exact=True).click()
     page.locator("input[type=file]").first.set_input_files(tmp_path / "red-circle.png")
     first = page.locator("[class*=st-key-pic-hit-]").first
     expect(first).to_contain_text("red-circle", timeout=WAIT)

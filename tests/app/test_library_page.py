@@ -69,7 +69,7 @@ def test_the_copy_is_found_among_the_duplicates(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_pictures_get_the_labels_that_were_typed(page: Page) -> None:
+def test_images_get_the_labels_that_were_typed(page: Page) -> None:
     test = page("library", view="Labels").run()
     assert "Type at least two" in texts(test)
     test.slider(key="label-least").set_value(0.0)

@@ -66,6 +66,6 @@ def test_names() -> None:
     assert count_name(1, "passage") == "1 passage"
     assert count_name(2000, "passage") == "2,000 passages"
     assert type_name("application/pdf") == "PDF"
-    assert type_name("image/png") == "Picture (PNG)"
+    assert type_name("image/png") == "Image (PNG)"
     assert shorten("a  b\nc", 10) == "a b c"
     assert len(shorten("x" * 50, 10)) == 10

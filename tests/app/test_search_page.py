@@ -120,8 +120,8 @@ def test_a_hit_opens_with_its_page(page: Page) -> None:
     assert "The rule applies to everybody on the premises" in html(test)
 
 
-def test_pictures_by_words_and_more_like_this(page: Page, home: Path) -> None:
-    test = page("search", q="green stripes", kind="Pictures", cut="0.00").run()
+def test_images_by_words_and_more_like_this(page: Page, home: Path) -> None:
+    test = page("search", q="green stripes", kind="Images", cut="0.00").run()
     assert not test.error
     openers = [b for b in test.button if b.key and b.key.startswith("open-hit-image-")]
     assert len(openers) >= 4

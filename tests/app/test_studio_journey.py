@@ -1,4 +1,4 @@
-"""Studio in a real browser: draw with the mouse, follow a picture that was found, cancel."""
+"""Studio in a real browser: draw with the mouse, follow an image that was found, cancel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from ragcore.diffusion import edge_f1, extract, read_recipe
-from ragcore.diffusion.pictures import square
+from ragcore.diffusion.images import square
 from tests.waiting import wait_until
 
 from .app_browser import PHONE, Server, choose, chromium, settle
@@ -47,7 +47,7 @@ def stroke(page: Any, field: Any, points: list[tuple[float, float]]) -> None:
 
 
 def keep_seed(page: Any, seed: int) -> None:
-    """Have every picture made from this seed."""
+    """Have every image made from this seed."""
     page.get_by_label("Seed", exact=True).fill(str(seed))
     page.get_by_label("Seed", exact=True).press("Enter")
     settle(page)
@@ -68,7 +68,7 @@ def make(page: Any) -> bytes:
 def controls(png: bytes) -> list[tuple[str, np.ndarray]]:
     found = read_recipe(png)[0].controls
     return [
-        (one.kind, np.asarray(Image.open(io.BytesIO(one.picture)).convert("RGB")))  # type: ignore[arg-type]
+        (one.kind, np.asarray(Image.open(io.BytesIO(one.image)).convert("RGB")))  # type: ignore[arg-type]
         for one in found
     ]
 
@@ -77,7 +77,7 @@ def controls(png: bytes) -> list[tuple[str, np.ndarray]]:
 @pytest.mark.starter_models
 def test_a_drawn_scribble_is_followed(server: Server, person: Callable[..., Any]) -> None:
     page = person()
-    opened(page, f"{server.url}/studio", "Follow a picture")
+    opened(page, f"{server.url}/studio", "Follow an image")
     choose(page, "Condition", "Scribble")
     page.get_by_role("radio", name="Draw it").click()
     settle(page)
@@ -98,7 +98,7 @@ def test_a_drawn_scribble_is_followed(server: Server, person: Callable[..., Any]
     radius = np.hypot(rows - side / 2 + 0.5, columns - side / 2 + 0.5) / side
     assert np.abs(radius - 0.32).max() < 0.08, "the ring that was drawn, and nothing else"
     assert len(rows) > 1.5 * side
-    # The picture has edges where the strokes are, more than where they would be if moved.
+    # The image has edges where the strokes are, more than where they would be if moved.
     made = extract("canny", square(png, side, "made"))
     wide = np.where(drawn > 0, 255, 0).astype(np.uint8)
     moved = np.roll(wide, (side // 4, side // 4), axis=(0, 1))
@@ -119,7 +119,7 @@ def test_a_drawn_scribble_is_followed(server: Server, person: Callable[..., Any]
 
 def test_color_regions_are_drawn_with_fill(server: Server, person: Callable[..., Any]) -> None:
     page = person(viewport=PHONE, color_scheme="dark")
-    opened(page, f"{server.url}/studio", "Follow a picture")
+    opened(page, f"{server.url}/studio", "Follow an image")
     choose(page, "Condition", "Color regions")
     page.get_by_role("radio", name="Draw it").click()
     settle(page)
@@ -142,7 +142,7 @@ def test_color_regions_are_drawn_with_fill(server: Server, person: Callable[...,
 
 @pytest.mark.full
 @pytest.mark.starter_models
-def test_a_found_picture_is_followed_kept_and_found(
+def test_a_found_image_is_followed_kept_and_found(
     server: Server, person: Callable[..., Any]
 ) -> None:
     page = person()
@@ -156,8 +156,8 @@ def test_a_found_picture_is_followed_kept_and_found(
     page.get_by_label("Search", exact=True).fill("green bars")
     page.keyboard.press("Enter")
     settle(page)
-    picture = page.locator("[class*=st-key-pic-hit-]", has_text="green-bars.png").first
-    picture.get_by_role("button", name="More").click()
+    image = page.locator("[class*=st-key-pic-hit-]", has_text="green-bars.png").first
+    image.get_by_role("button", name="More").click()
     page.get_by_text("Use as control").click()
     page.get_by_text("What is followed").wait_for()
     assert page.get_by_label("What to make").input_value() == "green ladder"
@@ -168,10 +168,10 @@ def test_a_found_picture_is_followed_kept_and_found(
     page.get_by_role("button", name="Keep in collection").first.click()
     page.get_by_text("Kept in").wait_for()
     seed = read_recipe(png)[0].seed
-    # `sample` has the words of the picture's recipe to search by as soon as it is stored.
+    # `sample` has the words of the image's recipe to search by as soon as it is stored.
 
     def stored() -> int:
-        page.goto(f"{server.url}/?q=green+ladder&kind=Pictures")
+        page.goto(f"{server.url}/?q=green+ladder&kind=Images")
         settle(page)
         return int(page.get_by_text(f"green-ladder-{seed}").count())
 
@@ -202,7 +202,7 @@ def test_preview_cancel_and_settings_from_a_file(
     settle(page)
     (tmp_path / "made.png").write_bytes(png)
     page.get_by_label("What to make").fill("moon")
-    page.get_by_text("Settings of a picture made here").click()
+    page.get_by_text("Settings of an image made here").click()
     page.locator("input[type=file]").last.set_input_files(tmp_path / "made.png")
     page.get_by_text("Settings restored").wait_for()
     settle(page)
@@ -212,7 +212,7 @@ def test_preview_cancel_and_settings_from_a_file(
     one, two = (np.asarray(Image.open(io.BytesIO(data))).astype(int) for data in (png, again))
     assert np.abs(one - two).max() <= 2
     page.get_by_text("Compare two").click()
-    border = page.get_by_label("Border between the two pictures")
+    border = page.get_by_label("Border between the two images")
     border.fill("20")
     width = page.locator(".compare").evaluate("node => node.style.getPropertyValue('--border')")
     assert width == "20%"

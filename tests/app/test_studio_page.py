@@ -38,13 +38,13 @@ def profile(tiny_profile: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def with_diffusion(profile: Path, model: Path, kind: str, folder: Path) -> Path:
     """The profile with another image generator, in `folder`."""
     others, mark, _ = profile.read_text("utf-8").partition("[diffusion]\n")
-    path = folder / "pictures.toml"
+    path = folder / "images.toml"
     path.write_text(f'{others}{mark}weights = "local:{model}"\nkind = "{kind}"\n', "utf-8")
     return path
 
 
 @pytest.fixture(autouse=True)
-def _with_pictures(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _with_images(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAGCORE_PROFILE", str(profile))
 
 
@@ -79,15 +79,15 @@ def _widget(test: AppTest, key: str) -> Any:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_picture_is_made_and_its_settings_come_back(page: Page) -> None:
+def test_an_image_is_made_and_its_settings_come_back(page: Page) -> None:
     test = made(
         page("studio"), studio_prompt="red apple", studio_style="flat", studio_seed=7,
         studio_lock=True, studio_steps=3, studio_class="circles",
     )  # fmt: skip
     assert not test.error
-    (picture,) = test.session_state["_studio_history"]
-    assert picture.seed == 7
-    assert picture.recipe["guides"] == ["class:circles:3"]
+    (image,) = test.session_state["_studio_history"]
+    assert image.seed == 7
+    assert image.recipe["guides"] == ["class:circles:3"]
     _widget(test, "studio-prompt").set_value("something else")
     _widget(test, "studio-steps").set_value(9)
     test.run()
@@ -97,7 +97,7 @@ def test_a_picture_is_made_and_its_settings_come_back(page: Page) -> None:
     assert _widget(test, "studio-prompt").value == "red apple"
     assert _widget(test, "studio-steps").value == 3
     again = made(test)
-    assert again.session_state["_studio_history"][0].png == picture.png
+    assert again.session_state["_studio_history"][0].png == image.png
 
 
 @pytest.mark.usefixtures("home")
@@ -110,7 +110,7 @@ def test_a_grid_over_two_settings(page: Page) -> None:
     work = finish(test)
     assert len(work.results) == 6
     assert work.labels[-1] == "steps 2, weight of the words 8"
-    assert len({result.pictures[0].png for result in work.results}) > 3
+    assert len({result.images[0].png for result in work.results}) > 3
     assert len(test.session_state["_studio_history"]) == 6
 
 
@@ -124,11 +124,11 @@ def test_wrong_values_are_one_sentence(page: Page) -> None:
     _widget(test, "studio-control-0").set_value("canny")
     test.run()
     test.button(key="studio-go").click().run()
-    assert "Give the picture for canny edges" in test.error[0].value
+    assert "Give the image for canny edges" in test.error[0].value
 
 
 @pytest.mark.usefixtures("home")
-def test_a_picture_of_the_collection_is_followed(page: Page) -> None:
+def test_an_image_of_the_collection_is_followed(page: Page) -> None:
     test = page("studio").run()
     _widget(test, "studio-control-0").set_value("canny")
     test.run()
@@ -140,7 +140,7 @@ def test_a_picture_of_the_collection_is_followed(page: Page) -> None:
     test.button(key="studio-go").click().run()
     work = finish(test)
     assert not work.error
-    assert [control["kind"] for control in work.results[0].pictures[0].recipe["controls"]] == [
+    assert [control["kind"] for control in work.results[0].images[0].recipe["controls"]] == [
         "canny"
     ]
 
@@ -193,7 +193,7 @@ def test_codes_are_read_moved_and_mixed(page: Page, profile: Path) -> None:
     test.segmented_control(key="studio-view").set_value("Codes").run()
     assert not test.exception
     assert any("has no probes" in text.value for text in test.caption)
-    assert len(test.get("image")) == 8  # between two pictures of the collection
+    assert len(test.get("image")) == 8  # between two images of the collection
     folder = profile.parent / "model"
     flat = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
     codes.save_probes({"red": codes.Probe("red", flat[0], flat[1], 0.5, 1.0, 0.8)},
@@ -225,13 +225,13 @@ def test_a_grid_over_guides_and_controls(page: Page) -> None:
     test.run()
     test.button(key="studio-grid-go").click().run()
     work = finish(test)
-    guides = [made.pictures[0].recipe["guides"] for made in work.results]
+    guides = [made.images[0].recipe["guides"] for made in work.results]
     assert guides == [["class:bars:0"], ["class:bars:1e+06"]]
     assert any("was cut to 1000" in text.value.replace("\\", "") for text in test.caption)
     _widget(test, "studio-x").set_value("weight of control 1")
     test.run()
     test.button(key="studio-grid-go").click().run()
-    assert "Give the picture of control 1 first" in test.error[0].value
+    assert "Give the image of control 1 first" in test.error[0].value
 
 
 @pytest.mark.usefixtures("home")
@@ -253,7 +253,7 @@ def test_use_as_control_keeps_the_rest(page: Page) -> None:
     test = made(test)
     controls = test.session_state["_studio_history"][0].recipe["controls"]
     assert [control["kind"] for control in controls] == kinds
-    test.button(key="studio-follow-new-0").click().run()  # the last place takes a made picture
+    test.button(key="studio-follow-new-0").click().run()  # the last place takes a made image
     test.run()
     assert not test.exception
     assert not test.error
@@ -268,9 +268,9 @@ def test_settings_that_have_no_place_here_are_said(page: Page) -> None:
     request = ImagineRequest(
         prompt="sun", steps=2, seed=2**60, size=48, scale=30, count=2,
         guides=[GuideRequest("class", "Bars", 500), GuideRequest("class", "circles", 1)],
-        controls=[control] * 4, start_picture=drawn.getvalue(), strength=0.85,
+        controls=[control] * 4, start_image=drawn.getvalue(), strength=0.85,
     )  # fmt: skip
-    (png, *_) = [one.png for one in library().imagine(request).pictures]
+    (png, *_) = [one.png for one in library().imagine(request).images]
     test = page("studio").run()
     test.file_uploader(key="studio-drop-0").set_value(("made.png", png, "image/png")).run()
     assert not test.exception
@@ -287,16 +287,16 @@ def test_settings_that_have_no_place_here_are_said(page: Page) -> None:
     test = made(test)
     recipe = test.session_state["_studio_history"][0].recipe
     assert len(recipe["controls"]) == 3
-    assert "start_picture" in recipe
+    assert "start_image" in recipe
 
 
 @pytest.mark.usefixtures("own_home")
 def test_the_history_outlives_the_page(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ragcore_app.views.studio.owner", lambda: "somebody")
     first = made(page("studio"), studio_steps=2, studio_count=2)
-    pictures = [picture.png for picture in first.session_state["_studio_history"]]
+    images = [image.png for image in first.session_state["_studio_history"]]
     again = page("studio").run()
-    assert [picture.png for picture in again.session_state["_studio_history"]] == pictures
+    assert [image.png for image in again.session_state["_studio_history"]] == images
     monkeypatch.setattr("ragcore_app.views.studio.owner", lambda: "another")
     assert page("studio").run().session_state["_studio_history"] == []
     monkeypatch.setattr("ragcore_app.views.studio.owner", lambda: "somebody")
@@ -312,7 +312,7 @@ def test_a_drawing_must_be_a_png_of_ours(page: Page) -> None:
     test.segmented_control(key="studio-source-0").set_value("Draw it").run()
     assert not test.exception
     test.button(key="studio-go").click().run()
-    assert "Give the picture for scribble" in test.error[0].value
+    assert "Give the image for scribble" in test.error[0].value
     for address in ("data:text/html;base64,PGI+", "data:image/png;base64,!", "http://elsewhere/x"):
         test.session_state["_studio-sketch-0-lines"] = address
         test.run()

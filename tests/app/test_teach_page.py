@@ -80,7 +80,7 @@ def test_from_names_to_a_labelled_collection(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("own_home")
-def test_pictures_are_found_by_words_and_doubtful_labels_are_changed(page: Page) -> None:
+def test_images_are_found_by_words_and_doubtful_labels_are_changed(page: Page) -> None:
     library().labels.set_classes("shapes", "image", ["round", "angular"], collection="sample")
     test = page("teach", collection="sample").run()
     test.segmented_control(key="teach-source").set_value("Search").run()
@@ -110,13 +110,13 @@ def test_pictures_are_found_by_words_and_doubtful_labels_are_changed(page: Page)
 @pytest.mark.usefixtures("own_home")
 def test_what_cannot_be_is_one_sentence(page: Page) -> None:
     test = page("teach", collection="sample").run()
-    begin(test, "pets", "cat", "Pictures")
+    begin(test, "pets", "cat", "Images")
     assert "Give two classes or more" in test.error[0].value
-    begin(test, "../pets", "cat, dog", "Pictures")
+    begin(test, "../pets", "cat, dog", "Images")
     assert "cannot name a classifier" in test.error[0].value.replace("\\", "")
-    begin(test, "pets", "cat, Cat", "Pictures")
+    begin(test, "pets", "cat, Cat", "Images")
     assert "There is already a class" in test.error[0].value
-    begin(test, "pets", "cat, dog", "Pictures")
+    begin(test, "pets", "cat, dog", "Images")
     assert not test.error
     for view, told in (
         ("Train", "Label examples of two classes"), ("Results", "There are no results yet"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ragcore.catalog import Catalog, FileState, NewDocument
-from ragcore.types import Page, PassageDraft, Picture, ReadDocument
+from ragcore.types import Page, PassageDraft, ReadDocument, ReadImage
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray
@@ -28,7 +28,7 @@ def make_document(
     path: str,
     texts: Sequence[str],
     *,
-    pictures: int = 0,
+    images: int = 0,
     text_space: int | None = None,
     image_space: int | None = None,
     seed: int = 0,
@@ -40,7 +40,7 @@ def make_document(
         passages.append(PassageDraft(text, start, start + len(text), number, number, "Heading"))
         start += len(text) + 1
     found = tuple(
-        Picture(
+        ReadImage(
             width=64,
             height=48,
             pixels_sha256=f"{seed:032x}{n:032x}",
@@ -48,9 +48,9 @@ def make_document(
             phash=b"12345678",
             text=f"sign number {n}",
         )
-        for n in range(pictures)
+        for n in range(images)
     )
-    vectors = unit_vectors(len(texts) + pictures, seed)
+    vectors = unit_vectors(len(texts) + images, seed)
     return NewDocument(
         FileState(
             path, Path(path).name, len("".join(texts)), 1_700_000_000 * 10**9, f"{seed:064x}"
@@ -58,7 +58,7 @@ def make_document(
         ReadDocument("text/plain", "", tuple(pages), found, paged=True, metadata={"author": "Ada"}),
         passages,
         {text_space: vectors[: len(texts)]} if text_space else {},
-        {image_space: vectors[len(texts) :]} if image_space and pictures else {},
+        {image_space: vectors[len(texts) :]} if image_space and images else {},
     )
 
 
@@ -88,7 +88,7 @@ def text_space(catalog: Catalog, collection: int) -> int:
 
 @pytest.fixture
 def image_space(catalog: Catalog, collection: int) -> int:
-    space = catalog.space_id("pictures@1", "image", DIMENSION)
+    space = catalog.space_id("images@1", "image", DIMENSION)
     catalog.use_space(collection, space, "image")
     return space
 

@@ -17,7 +17,7 @@ def stocked(catalog: Catalog, collection: int, text_space: int, image_space: int
     with catalog.write() as session:
         for number, name in enumerate(("b", "a", "c")):
             document = make_document(
-                f"/notes/{name}.txt", ["x"] * (number + 1), pictures=number, seed=number, **spaces
+                f"/notes/{name}.txt", ["x"] * (number + 1), images=number, seed=number, **spaces
             )
             store_document(session, collection, document)
         store_failure(session, collection, FileState("/bad.pdf", "bad.pdf", 7, 8), "broken")
@@ -49,7 +49,7 @@ def test_statistics_count_everything(catalog: Catalog, stocked: int) -> None:
         folders = browse.folders(session, stocked)
     assert (counts.documents, counts.pages, counts.passages, counts.images) == (3, 6, 6, 3)
     assert counts.states == {"ready": 3, "failed": 1}
-    assert counts.spaces == {"words@1": 6, "pictures@1": 3}
+    assert counts.spaces == {"words@1": 6, "images@1": 3}
     assert (facets["type"], facets["incomplete"]) == ({"text/plain": 3}, {"no": 3})
     assert facets["path"] == folders
     assert years == {"2023": 3}

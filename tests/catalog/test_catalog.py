@@ -64,7 +64,7 @@ def test_deleting_a_collection_leaves_nothing_of_it(
             document = make_document(
                 f"/{number}.txt",
                 ["one", "two"],
-                pictures=2,
+                images=2,
                 text_space=text_space,
                 image_space=image_space,
                 seed=number,

@@ -42,12 +42,12 @@ def test_update_keeps_the_documents_id_and_nothing_else(
     spaces = {"text_space": text_space, "image_space": image_space}
     with catalog.write() as session:
         first, _ = store_document(
-            session, collection, make_document("/a.txt", ["x", "y", "z"], pictures=2, **spaces)
+            session, collection, make_document("/a.txt", ["x", "y", "z"], images=2, **spaces)
         )
         old = set(session.scalars(select(Passage.id)))
     with catalog.write() as session:
         again, is_new = store_document(
-            session, collection, make_document("/a.txt", ["new"], pictures=1, seed=5, **spaces)
+            session, collection, make_document("/a.txt", ["new"], images=1, seed=5, **spaces)
         )
     assert (again, is_new) == (first, False)
     with catalog.read() as session:
@@ -89,7 +89,7 @@ def test_removal_is_complete_and_within_the_collection(
             session,
             collection,
             make_document(
-                "/a.txt", ["x"], pictures=1, text_space=text_space, image_space=image_space
+                "/a.txt", ["x"], images=1, text_space=text_space, image_space=image_space
             ),
         )
     with catalog.write() as session:
@@ -136,7 +136,7 @@ def test_failure_of_a_known_file_keeps_its_last_version(
 def test_renamed_file_keeps_its_content(
     catalog: Catalog, collection: int, image_space: int, row_counts: Counter
 ) -> None:
-    new = make_document("/a.txt", ["x"], pictures=1, image_space=image_space)
+    new = make_document("/a.txt", ["x"], images=1, image_space=image_space)
     with catalog.write() as session:
         document, _ = store_document(session, collection, new)
     before = row_counts()

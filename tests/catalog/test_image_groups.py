@@ -31,9 +31,9 @@ def images(catalog: Catalog, collection: int) -> dict[int, str]:
     """Names of the images' files by id."""
     with catalog.write() as session:
         for seed, (path, about) in enumerate(TAKEN.items()):
-            new = make_document(path, ["x"], pictures=1, seed=seed)
-            (picture,) = new.document.pictures
-            new.document = replace(new.document, pictures=(replace(picture, metadata=about),))
+            new = make_document(path, ["x"], images=1, seed=seed)
+            (image,) = new.document.images
+            new.document = replace(new.document, images=(replace(image, metadata=about),))
             store_document(session, collection, new)
     with catalog.write() as session:
         ids = session.scalars(select(Image.id).order_by(Image.id)).all()

@@ -43,12 +43,12 @@ def photos(catalog: Catalog, collection: int, text_space: int, image_space: int)
     ids = {}
     for seed, (name, about) in enumerate(PHOTOS.items()):
         new = make_document(
-            f"/photos/{name}.jpg", [f"written on {name}"], pictures=1, seed=seed,
+            f"/photos/{name}.jpg", [f"written on {name}"], images=1, seed=seed,
             text_space=text_space, image_space=image_space,
         )  # fmt: skip
-        (picture,) = new.document.pictures
-        picture = replace(picture, metadata=about)
-        new.document = replace(new.document, pictures=(picture,), media_type="image/jpeg")
+        (image,) = new.document.images
+        image = replace(image, metadata=about)
+        new.document = replace(new.document, images=(image,), media_type="image/jpeg")
         with catalog.write() as session:
             document_id, _ = store_document(session, collection, new)
             ids[name] = session.scalars(
@@ -140,7 +140,7 @@ def test_facets_count_images(catalog: Catalog, collection: int, photos: dict[str
 def test_metadata_goes_with_its_image(
     catalog: Catalog, collection: int, photos: dict[str, int]
 ) -> None:
-    new = make_document("/photos/bridge.jpg", ["anew"], pictures=1, seed=77)
+    new = make_document("/photos/bridge.jpg", ["anew"], images=1, seed=77)
     with catalog.write() as session:
         store_document(session, collection, new)
     with catalog.read() as session:
@@ -184,7 +184,7 @@ def test_image_files_are_those_without_a_page(
     catalog: Catalog, collection: int, photos: dict[str, int]
 ) -> None:
     with catalog.write() as session:
-        new = make_document("/report.pdf", ["text"], pictures=2, seed=50)
+        new = make_document("/report.pdf", ["text"], images=2, seed=50)
         store_document(session, collection, new)
     with catalog.read() as session:
         files = image_metadata.image_files(session, collection)

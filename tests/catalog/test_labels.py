@@ -12,10 +12,10 @@ from ragcore.errors import UsageError
 from .conftest import make_document
 
 
-def stored(catalog: Catalog, collection_id: int, texts: list[str], pictures: int = 2) -> int:
+def stored(catalog: Catalog, collection_id: int, texts: list[str], images: int = 2) -> int:
     with catalog.write() as session:
-        new = make_document("/papers/a.txt", texts, pictures=pictures)
-        new.media = [""] * pictures
+        new = make_document("/papers/a.txt", texts, images=images)
+        new.media = [""] * images
         return store_document(session, collection_id, new)[0]
 
 
@@ -112,11 +112,11 @@ def test_labels_go_with_their_document_and_collection(catalog: Catalog, here: in
 
 def test_a_new_reading_keeps_labels_of_what_is_as_it_was(catalog: Catalog, here: int) -> None:
     stored(catalog, here, ["one", "two", "three"])
-    before, pictures = ids(catalog, Passage), ids(catalog, Image)
+    before, images = ids(catalog, Passage), ids(catalog, Image)
     with catalog.write() as session:
         for item, label in zip(before, "abc", strict=True):
             labels.give_label(session, here, "tone", "passage", [item], label)
-        labels.give_label(session, here, "shapes", "image", [pictures[1]], "round")
+        labels.give_label(session, here, "shapes", "image", [images[1]], "round")
     stored(catalog, here, ["three", "one", "changed"])
     after = ids(catalog, Passage)
     assert not set(before) & set(after)

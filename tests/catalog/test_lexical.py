@@ -22,7 +22,7 @@ from .conftest import make_document
 def document(catalog: Catalog, collection: int) -> int:
     texts = ["the river gauge drifts slowly", "expenses are claimed within thirty days"]
     with catalog.write() as session:
-        return store_document(session, collection, make_document("/a.txt", texts, pictures=1))[0]
+        return store_document(session, collection, make_document("/a.txt", texts, images=1))[0]
 
 
 def found(catalog: Catalog, collection: int, words: str, table: str = "passages") -> int:
@@ -58,7 +58,7 @@ def test_better_matches_come_first(catalog: Catalog, collection: int, document: 
     assert len(hits) == 2
 
 
-def test_text_in_pictures_is_found(catalog: Catalog, collection: int, document: int) -> None:
+def test_text_in_images_is_found(catalog: Catalog, collection: int, document: int) -> None:
     assert found(catalog, collection, "sign", "images") == 1
     with catalog.write() as session:
         session.execute(update(Image).values(caption="a heron at dawn"))

@@ -27,7 +27,7 @@ def full(catalog: Catalog, collection: int, text_space: int, image_space: int) -
         document = make_document(
             f"/{n}.txt",
             [f"the river gauge number {n}", "Überfälle – ½ 家族"],
-            pictures=2,
+            images=2,
             text_space=text_space,
             image_space=image_space,
             seed=n,
@@ -89,7 +89,7 @@ def test_ids_that_were_given_are_not_given_again(
     full: Catalog, other: Catalog, collection: int
 ) -> None:
     copy_catalog(full, other)
-    new = make_document("/new.txt", ["new"], pictures=1)
+    new = make_document("/new.txt", ["new"], images=1)
     ids = []
     for catalog in (full, other):
         with catalog.write() as session:

@@ -64,13 +64,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope="session")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three notes and a picture. Not to be changed by tests."""
+    """Three notes and an image. Not to be changed by tests."""
     folder = tmp_path_factory.mktemp("notes")
     for name, text in NOTES.items():
         (folder / name).write_text(text)
-    picture = Image.new("RGB", (320, 240), "navy")
-    ImageDraw.Draw(picture).ellipse((80, 40, 240, 200), fill="gold")
-    picture.save(folder / "sun.png")
+    image = Image.new("RGB", (320, 240), "navy")
+    ImageDraw.Draw(image).ellipse((80, 40, 240, 200), fill="gold")
+    image.save(folder / "sun.png")
     return folder
 
 

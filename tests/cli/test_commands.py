@@ -116,10 +116,10 @@ def test_search_for_people(run: Run, stocked: Path) -> None:
     assert "nothing fits" not in shown.out
 
 
-def test_search_by_an_altered_picture(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
+def test_search_by_an_altered_image(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.jpg"
-    with Image.open(notes / "sun.png") as picture:
-        ImageOps.mirror(picture).resize((200, 150)).save(copy, quality=60)
+    with Image.open(notes / "sun.png") as image:
+        ImageOps.mirror(image).resize((200, 150)).save(copy, quality=60)
     arguments = ("search", "--image", str(copy), "--kind", "images", "-c", "notes", "--json")
     assert run(*arguments, "--cutoff", "0").json["hits"][0]["path"] == str(notes / "sun.png")
 
@@ -133,14 +133,14 @@ def test_labels(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("a sun\n\na bicycle\n")
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     files = ("--image", str(bad), "--image", str(notes / "sun.png"))
     mixed = run("label", "--labels-file", str(names), *files, "--top", "1", "--json")
     assert mixed.code == 1
     assert [one["path"] for one in mixed.json["images"]] == [str(notes / "sun.png")]
     assert [one["path"] for one in mixed.json["failed"]] == [str(bad)]
     assert run("label", "a sun", "a bicycle", "-c", "notes", "--least", "1").out == (
-        "no picture to label\n"
+        "no image to label\n"
     )
 
 

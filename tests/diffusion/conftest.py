@@ -1,4 +1,4 @@
-"""Fixtures of the picture maker's tests: one tiny model a session."""
+"""Fixtures of the image maker's tests: one tiny model a session."""
 
 from __future__ import annotations
 

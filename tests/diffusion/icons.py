@@ -16,9 +16,9 @@ def draw_icons(folder: Path, *, styles: tuple[str, ...] = ("flat", "line", "bold
     """Write STYLE.npz and STYLE.jsonl with 16 icons of 32 x 32 each."""
     folder.mkdir(parents=True, exist_ok=True)
     for width, style in enumerate(styles):
-        pictures, lines = [], []
+        images, lines = [], []
         for number, (color, shape) in enumerate((c, s) for c in COLORS for s in SHAPES):
-            pictures.append(_drawn(COLORS[color], shape, width))
+            images.append(_drawn(COLORS[color], shape, width))
             row = {
                 "codepoints": [f"{number:04X}"],
                 "name": f"{color} {shape}",
@@ -28,14 +28,14 @@ def draw_icons(folder: Path, *, styles: tuple[str, ...] = ("flat", "line", "bold
                 "style": style,
             }
             lines.append(json.dumps(row))
-        np.savez(folder / f"{style}.npz", images=np.stack(pictures))
+        np.savez(folder / f"{style}.npz", images=np.stack(images))
         (folder / f"{style}.jsonl").write_text("\n".join(lines), "utf-8")
     return folder
 
 
 def _drawn(color: tuple[int, int, int], shape: str, width: int) -> np.ndarray:
-    picture = Image.new("RGB", (32, 32), "white")
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (32, 32), "white")
+    pen = ImageDraw.Draw(image)
     how = {"fill": color if width != 1 else "white", "outline": color, "width": width + 1}
     if shape == "square":
         pen.rectangle((6, 6, 26, 26), **how)  # type: ignore[arg-type]
@@ -45,4 +45,4 @@ def _drawn(color: tuple[int, int, int], shape: str, width: int) -> np.ndarray:
         pen.rectangle((4, 13, 28, 19), **how)  # type: ignore[arg-type]
     else:
         pen.polygon(((16, 5), (27, 26), (5, 26)), **how)  # type: ignore[arg-type]
-    return np.asarray(picture)
+    return np.asarray(image)

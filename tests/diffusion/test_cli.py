@@ -41,7 +41,7 @@ def run(
     return call
 
 
-def test_pictures_and_json(run: Run, tmp_path: Path) -> None:
+def test_images_and_json(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(
         "red apple", "--style", "flat", "--seed", "5", "--steps", "2", "--count", "2",
         "--guide", "class:circles:2", "-o", "apple.png", "--json",
@@ -59,9 +59,9 @@ def test_pictures_and_json(run: Run, tmp_path: Path) -> None:
 
 
 def test_controls(run: Run, tmp_path: Path) -> None:
-    picture = Image.new("RGB", (32, 32), "white")
-    picture.paste((0, 0, 0), (8, 8, 24, 24))
-    picture.save(tmp_path / "a:b.png")
+    image = Image.new("RGB", (32, 32), "white")
+    image.paste((0, 0, 0), (8, 8, 24, 24))
+    image.save(tmp_path / "a:b.png")
     plain = ["--seed", "1", "--steps", "2", "--json", "-o"]
     assert run("x", *plain, "none.png")[0] == 0
     assert run("x", "--control", "canny:a:b.png:0.8:0-0.5", *plain, "one.png")[0] == 0
@@ -92,7 +92,7 @@ WRONG = [
     (["x", "--strength", "2"], "from 0 to 1"),
     (["x", "--lora", "/no/such.safetensors"], "no such file"),
     (["x", "--lora", "broken.png"], "tiny takes no LoRA"),
-    (["x", "-o", "picture.jpg"], "takes a .png file"),
+    (["x", "-o", "image.jpg"], "takes a .png file"),
     (["x", "-o", "no/such/folder/x.png"], "there is no folder"),
     (["--recipe", "plain.png"], "carries no recipe"),
 ]
@@ -102,7 +102,7 @@ WRONG = [
 def test_wrong_usage_is_one_line(
     run: Run, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     code, out, err = run(*arguments)
     assert code == 2
@@ -112,11 +112,11 @@ def test_wrong_usage_is_one_line(
 
 
 def test_broken_files_are_one_line(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     for arguments in (["--control", "canny:broken.png"], ["--from", "broken.png"]):
         code, _, err = run("x", *arguments)
         assert code == 1
-        assert "not a readable picture" in err
+        assert "not a readable image" in err
         assert len(err.strip().splitlines()) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_recipe_is_said(run: Run, tmp_path: Path) -> None:
         assert "recipe" in err
 
 
-def test_a_profile_without_pictures(
+def test_a_profile_without_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "none.toml"
@@ -142,4 +142,4 @@ def test_a_profile_without_pictures(
     with pytest.raises(SystemExit) as ended:
         main(["imagine", "x"])
     assert ended.value.code == 2
-    assert "makes no pictures" in capsys.readouterr().err
+    assert "makes no images" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Conditions: what is taken from a picture is what it should be."""
+"""Conditions: what is taken from an image is what it should be."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .tiny import make_profile
 @pytest.fixture
 def scene() -> np.ndarray:
     """A red square and a blue disc on white, 96 x 96."""
-    picture = np.full((96, 96, 3), 255, np.uint8)
-    cv2.rectangle(picture, (12, 20), (44, 60), (200, 30, 30), -1)
-    cv2.circle(picture, (68, 60), 18, (30, 40, 200), -1)
-    return picture
+    image = np.full((96, 96, 3), 255, np.uint8)
+    cv2.rectangle(image, (12, 20), (44, 60), (200, 30, 30), -1)
+    cv2.circle(image, (68, 60), 18, (30, 40, 200), -1)
+    return image
 
 
 def test_five_stages_end_where_opencv_does(scene: np.ndarray) -> None:
@@ -36,19 +36,19 @@ def test_five_stages_end_where_opencv_does(scene: np.ndarray) -> None:
         "Gray and blurred", "Gradient", "Non-maximum suppression", "Double threshold",
         "Hysteresis",
     ]  # fmt: skip
-    last = np.repeat(stages[-1].picture[..., None], 3, axis=2)
+    last = np.repeat(stages[-1].image[..., None], 3, axis=2)
     assert edge_f1(canny(scene), last) > 0.97
-    gradient, thin = stages[1].picture, stages[2].picture
+    gradient, thin = stages[1].image, stages[2].image
     assert (thin > 0).sum() < 0.5 * (gradient > 0).sum()
-    assert set(np.unique(stages[3].picture)) <= {0, WEAK, STRONG}
-    assert set(np.unique(stages[4].picture)) == {0, 255}
+    assert set(np.unique(stages[3].image)) <= {0, WEAK, STRONG}
+    assert set(np.unique(stages[4].image)) == {0, 255}
 
 
 def test_hysteresis_keeps_weak_edges_only_beside_strong_ones() -> None:
-    picture = np.full((64, 64, 3), 255, np.uint8)
-    picture[:, 20:24] = 225  # a faint bar alone
-    picture[30:40, 40:60] = 0
-    marked, kept = (stage.picture for stage in canny_stages(picture, low=20, high=200)[3:])
+    image = np.full((64, 64, 3), 255, np.uint8)
+    image[:, 20:24] = 225  # a faint bar alone
+    image[30:40, 40:60] = 0
+    marked, kept = (stage.image for stage in canny_stages(image, low=20, high=200)[3:])
     assert (marked[:, 15:28] == WEAK).any()
     assert not kept[:, 15:28].any()
     assert kept[:, 38:62].any()
@@ -112,7 +112,7 @@ def test_depth_by_a_model_in_a_folder(tmp_path: Path, scene: np.ndarray) -> None
 
 
 def save_pose_model(folder: Path) -> Path:
-    """A ViTPose model with random weights that sees pictures of 64 x 48."""
+    """A ViTPose model with random weights that sees images of 64 x 48."""
     from transformers import VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
     backbone = {
@@ -145,7 +145,7 @@ def test_key_points_by_models_in_folders(tmp_path: Path, scene: np.ndarray) -> N
     from ragcore.diffusion.hub_conditions import PoseModel
 
     pose = save_pose_model(tmp_path / "pose")
-    (person,) = PoseModel(pose).people(scene)  # nobody looks for people: the whole picture
+    (person,) = PoseModel(pose).people(scene)  # nobody looks for people: the whole image
     assert person.shape == (17, 3)
     assert person[:, :2].min() > -80  # the box is widened, and given the model's own form
     assert person[:, :2].max() < 176
@@ -203,8 +203,8 @@ def test_a_profile_names_what_makes_conditions(
 
 
 def test_kinds_that_are_not_made_here() -> None:
-    picture = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(UsageError, match="give the condition itself"):
-        extract("pose", picture)
+        extract("pose", image)
     with pytest.raises(UsageError, match="unknown condition 'smell'"):
-        extract("smell", picture)
+        extract("smell", image)

@@ -1,4 +1,4 @@
-"""The judge of icons, and the evaluation around a picture maker."""
+"""The judge of icons, and the evaluation around an image maker."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_edge_f1() -> None:
     assert 0.5 < edge_f1(one, half) < 0.8
 
 
-def test_batches_are_what_the_picture_maker_makes(tiny_model: LatentModel) -> None:
+def test_batches_are_what_the_image_maker_makes(tiny_model: LatentModel) -> None:
     batch = sample_batch(tiny_model, ["cat", "red apple"], seed=5, steps=4, scale=3.0)
     request = ImagineRequest(prompt="red apple", seed=6, steps=4, scale=3.0)
-    alone = pixels(Imaginer(tiny_model).imagine(request).pictures[0].png)
+    alone = pixels(Imaginer(tiny_model).imagine(request).images[0].png)
     assert np.abs(alone - batch[1].astype(int)).max() <= 2
     edges = canny(np.full((32, 32, 3), 255, np.uint8))
     controlled = sample_batch(
@@ -84,7 +84,7 @@ def test_evaluation_has_every_metric(
         guided=9,
         controlled=2,
         steps=2,
-        pictures=tmp_path / "sheets",
+        images=tmp_path / "sheets",
     )
     assert 0 <= result["name@10of500"] <= 1
     assert set(result["guidance"]) == {"real", "0", "1", "2", "5", "10"}

@@ -46,8 +46,8 @@ def check_gradient(view: ClipView, encode: Encode, tiny_model: LatentModel) -> N
 
     def likeness(latents: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            pictures = (tiny_model.autoencoder.decode(latents).clamp(-1, 1) + 1) / 2
-            sized = torch.nn.functional.interpolate(pictures, size=view.size, mode="bilinear")
+            images = (tiny_model.autoencoder.decode(latents).clamp(-1, 1) + 1) / 2
+            sized = torch.nn.functional.interpolate(images, size=view.size, mode="bilinear")
             return view(sized) @ text
 
     steps = torch.tensor([100, 100])
@@ -66,9 +66,9 @@ def test_text_guide_through_the_profile(models: Models) -> None:
     maker = imaginer_of(models)
     assert imaginer_of(models) is maker
     request = ImagineRequest(seed=1, steps=3, guides=[GuideRequest("text", "a red apple", 5)])
-    one, two = (pixels(maker.imagine(request).pictures[0].png) for _ in range(2))
+    one, two = (pixels(maker.imagine(request).images[0].png) for _ in range(2))
     assert np.abs(one - two).max() <= 1
-    plain = pixels(maker.imagine(ImagineRequest(seed=1, steps=3)).pictures[0].png)
+    plain = pixels(maker.imagine(ImagineRequest(seed=1, steps=3)).images[0].png)
     assert np.abs(one - plain).max() > 0
     (entry,) = [model for model in models.loaded() if model.part == "diffusion"]
     assert (entry.name, entry.bytes > 0) == ("tiny", True)

@@ -1,4 +1,4 @@
-"""The picture maker with a tiny random model: everything but the beauty."""
+"""The image maker with a tiny random model: everything but the beauty."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ragcore.diffusion import (
     ImagineStep,
     read_recipe,
 )
-from ragcore.diffusion.pictures import as_png, recipe_of
+from ragcore.diffusion.images import as_png, recipe_of
 from ragcore.errors import Cancelled, UnreadableFile, UsageError
 from ragcore.types import CancelToken
 
@@ -35,21 +35,21 @@ def pixels(png: bytes) -> np.ndarray:
 
 def made(imaginer: Imaginer, **fields: object) -> np.ndarray:
     request = ImagineRequest(**{**FEW, "prompt": "red apple", **fields})
-    return pixels(imaginer.imagine(request).pictures[0].png)
+    return pixels(imaginer.imagine(request).images[0].png)
 
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Path:
     """A black square on white."""
-    picture = Image.new("RGB", (60, 40), "white")
-    picture.paste((0, 0, 0), (20, 10, 40, 30))
+    image = Image.new("RGB", (60, 40), "white")
+    image.paste((0, 0, 0), (20, 10, 40, 30))
     path = tmp_path / "square: one.png"
-    picture.save(path)
+    image.save(path)
     return path
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpm++", "euler"])
-def test_same_seed_same_picture(imaginer: Imaginer, sampler: str) -> None:
+def test_same_seed_same_image(imaginer: Imaginer, sampler: str) -> None:
     one, two = (made(imaginer, sampler=sampler) for _ in range(2))
     assert one.shape == (SIZE, SIZE, 3)
     assert np.abs(one - two).max() <= 1
@@ -57,11 +57,11 @@ def test_same_seed_same_picture(imaginer: Imaginer, sampler: str) -> None:
     assert np.abs(one - other).mean() > 2
 
 
-def test_each_of_a_batch_is_the_picture_of_its_own_seed(imaginer: Imaginer) -> None:
+def test_each_of_a_batch_is_the_image_of_its_own_seed(imaginer: Imaginer) -> None:
     batch = imaginer.imagine(ImagineRequest(prompt="cat", count=3, **FEW))
-    assert [picture.seed for picture in batch.pictures] == [7, 8, 9]
+    assert [image.seed for image in batch.images] == [7, 8, 9]
     alone = made(imaginer, prompt="cat", seed=9)
-    assert np.abs(pixels(batch.pictures[2].png) - alone).max() <= 2
+    assert np.abs(pixels(batch.images[2].png) - alone).max() <= 2
 
 
 def test_prompt_negative_style_and_scale_count(imaginer: Imaginer) -> None:
@@ -136,15 +136,15 @@ def test_two_at_once_do_not_mix(imaginer: Imaginer) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    for number, picture in enumerate(alone):
-        assert np.abs(picture - together[number]).max() <= 1
+    for number, image in enumerate(alone):
+        assert np.abs(image - together[number]).max() <= 1
 
 
-def test_start_picture_and_strength(imaginer: Imaginer, drawn: Path) -> None:
-    kept = imaginer.imagine(ImagineRequest(start_picture=drawn, strength=0.0, **FEW))
-    assert "leaves the start picture" in kept.notes[0]
-    weak, strong = (made(imaginer, start_picture=drawn, strength=s, scale=1) for s in (0.25, 1.0))
-    own = pixels(kept.pictures[0].png)
+def test_start_image_and_strength(imaginer: Imaginer, drawn: Path) -> None:
+    kept = imaginer.imagine(ImagineRequest(start_image=drawn, strength=0.0, **FEW))
+    assert "leaves the start image" in kept.notes[0]
+    weak, strong = (made(imaginer, start_image=drawn, strength=s, scale=1) for s in (0.25, 1.0))
+    own = pixels(kept.images[0].png)
     assert np.abs(own - weak).mean() < np.abs(own - strong).mean()
 
 
@@ -178,7 +178,7 @@ def test_class_guide_moves_latents_towards_its_class(imaginer: Imaginer) -> None
         assert levels[2] > levels[0] + 0.05, sampler
 
 
-def test_controls_change_the_picture_by_weight_and_time(imaginer: Imaginer, drawn: Path) -> None:
+def test_controls_change_the_image_by_weight_and_time(imaginer: Imaginer, drawn: Path) -> None:
     plain = made(imaginer)
 
     def changed(**how: float) -> float:
@@ -199,35 +199,35 @@ def test_two_controls_add_up(imaginer: Imaginer, drawn: Path) -> None:
     assert np.abs(guessed - made(imaginer, controls=[canny, scribble], prompt="")).max() > 0
 
 
-def test_recipe_in_the_file_makes_the_same_picture(imaginer: Imaginer, drawn: Path) -> None:
+def test_recipe_in_the_file_makes_the_same_image(imaginer: Imaginer, drawn: Path) -> None:
     request = ImagineRequest(
         prompt="naïve 🍎",
         negative="dark",
         style="round",
         controls=[ControlRequest("canny", drawn, 0.7, 0.1, 0.8)],
         guides=[GuideRequest("class", "bars", 3)],
-        start_picture=drawn,
+        start_image=drawn,
         strength=0.8,
         count=2,
         **FEW,
     )
     first = imaginer.imagine(request)
-    again, model = read_recipe(first.pictures[1].png)
+    again, model = read_recipe(first.images[1].png)
     assert model == "tiny"
     assert (again.prompt, again.style, again.seed) == ("naïve 🍎", "round style", 8)
     repeated = imaginer.imagine(again)
-    difference = pixels(repeated.pictures[0].png) - pixels(first.pictures[1].png)
+    difference = pixels(repeated.images[0].png) - pixels(first.images[1].png)
     assert np.abs(difference).max() <= 2
 
 
 def test_a_large_recipe_stays_readable(drawn: Path) -> None:
-    """Readers refuse text above a megabyte, and large pictures do not compress to less."""
+    """Readers refuse text above a megabyte, and large images do not compress to less."""
     dice = np.random.default_rng(0)
     noise = dice.integers(0, 255, (600, 600, 3), np.uint8)
     request = ImagineRequest(
         prompt="x",
         controls=[ControlRequest(kind, b"", 0.5) for kind in ("canny", "scribble")],
-        start_picture=b"",
+        start_image=b"",
         strength=0.4,
     )
     conditions = [noise // 2, noise]
@@ -235,9 +235,9 @@ def test_a_large_recipe_stays_readable(drawn: Path) -> None:
     png = as_png(noise[:64, :64], recipe)
     assert Image.open(io.BytesIO(png)).convert("RGB").size == (64, 64)
     again, _ = read_recipe(png)
-    assert np.array_equal(pixels(again.start_picture), noise)  # type: ignore[arg-type]
+    assert np.array_equal(pixels(again.start_image), noise)  # type: ignore[arg-type]
     for control, condition in zip(again.controls, conditions, strict=True):
-        assert np.array_equal(pixels(control.picture), condition)  # type: ignore[arg-type]
+        assert np.array_equal(pixels(control.image), condition)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -264,11 +264,11 @@ def test_what_cannot_be_made_is_said(
 def test_broken_condition_files(imaginer: Imaginer, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 50)
-    for picture in (broken, b"", b"GIF89a"):
+    for image in (broken, b"", b"GIF89a"):
         with pytest.raises(UnreadableFile, match="control canny"):
-            imaginer.imagine(ImagineRequest(controls=[ControlRequest("canny", picture)], **FEW))
-    with pytest.raises(UnreadableFile, match="start picture"):
-        imaginer.imagine(ImagineRequest(start_picture=broken, **FEW))
+            imaginer.imagine(ImagineRequest(controls=[ControlRequest("canny", image)], **FEW))
+    with pytest.raises(UnreadableFile, match="start image"):
+        imaginer.imagine(ImagineRequest(start_image=broken, **FEW))
 
 
 def test_a_scale_of_a_million_is_cut_and_said(imaginer: Imaginer) -> None:
@@ -276,20 +276,18 @@ def test_a_scale_of_a_million_is_cut_and_said(imaginer: Imaginer) -> None:
     result = imaginer.imagine(ImagineRequest(scale=1e6, guides=[guide], **FEW))
     assert len(result.notes) == 2
     assert all("was cut to" in note for note in result.notes)
-    assert pixels(result.pictures[0].png).shape == (SIZE, SIZE, 3)
+    assert pixels(result.images[0].png).shape == (SIZE, SIZE, 3)
 
 
 @pytest.mark.shared
-def test_awkward_pictures_as_start_never_crash(imaginer: Imaginer, shared: Path) -> None:
+def test_awkward_images_as_start_never_crash(imaginer: Imaginer, shared: Path) -> None:
     import zipfile
 
     kinds = {"made": 0, "refused": 0}
     with zipfile.ZipFile(shared / "data" / "images" / "bad_inputs" / "bad_inputs.zip") as bad:
         for name in bad.namelist():
             try:
-                request = ImagineRequest(
-                    start_picture=bad.read(name), strength=0.5, steps=2, seed=1
-                )
+                request = ImagineRequest(start_image=bad.read(name), strength=0.5, steps=2, seed=1)
                 imaginer.imagine(request)
                 kinds["made"] += 1
             except UnreadableFile:

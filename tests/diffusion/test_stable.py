@@ -58,14 +58,14 @@ def either(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Imaginer
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Path:
-    picture = Image.new("RGB", (40, 40), "white")
-    picture.paste((10, 10, 10), (10, 10, 30, 30))
-    picture.save(tmp_path / "square.png")
+    image = Image.new("RGB", (40, 40), "white")
+    image.paste((10, 10, 10), (10, 10, 30, 30))
+    image.save(tmp_path / "square.png")
     return tmp_path / "square.png"
 
 
 def made(imaginer: Imaginer, **fields: Any) -> np.ndarray:
-    return pixels(imaginer.imagine(ImagineRequest(**{**FEW, **fields})).pictures[0].png)
+    return pixels(imaginer.imagine(ImagineRequest(**{**FEW, **fields})).images[0].png)
 
 
 def test_words_seed_and_size(either: Imaginer) -> None:
@@ -80,7 +80,7 @@ def test_words_seed_and_size(either: Imaginer) -> None:
 
 
 def test_same_as_diffusers_own_pipeline(folders: dict[str, Path]) -> None:
-    """The loop does what diffusers does: same latents in, same picture out."""
+    """The loop does what diffusers does: same latents in, same image out."""
     import torch
 
     model = StableModel(folders["sd"], name="sd")
@@ -94,8 +94,8 @@ def test_same_as_diffusers_own_pipeline(folders: dict[str, Path]) -> None:
     assert np.abs(ours - np.round(theirs * 255)).max() <= 2
 
 
-def test_start_picture(either: Imaginer, drawn: Path) -> None:
-    weak, strong = (made(either, start_picture=drawn, strength=s, steps=6) for s in (0.2, 1.0))
+def test_start_image(either: Imaginer, drawn: Path) -> None:
+    weak, strong = (made(either, start_image=drawn, strength=s, steps=6) for s in (0.2, 1.0))
     assert np.abs(weak - strong).mean() > 1
 
 
@@ -127,15 +127,15 @@ def test_loras_on_several_and_off(folders: dict[str, Path]) -> None:
 
 
 def test_two_people_take_turns_and_one_may_give_up(folders: dict[str, Path]) -> None:
-    """LoRA weights sit in the shared denoiser: nobody's picture has another's."""
+    """LoRA weights sit in the shared denoiser: nobody's image has another's."""
     imaginer = Imaginer(StableModel(folders["sd"], name="sd"))
     lora = LoraRequest(folders["lora1"])
     plain, with_lora = made(imaginer), made(imaginer, loras=[lora])
     with ThreadPoolExecutor() as pool:
         wanted = [{"loras": [lora]} if number % 2 else {} for number in range(6)]
         found = list(pool.map(lambda fields: made(imaginer, **fields), wanted))
-    for fields, picture in zip(wanted, found, strict=True):
-        assert np.abs(picture - (with_lora if fields else plain)).max() <= 1
+    for fields, image in zip(wanted, found, strict=True):
+        assert np.abs(image - (with_lora if fields else plain)).max() <= 1
     first = imaginer.stream(ImagineRequest(**FEW))
     next(first)  # has the model
     token = CancelToken()
@@ -152,12 +152,12 @@ def test_text_guide_is_the_same_one(folders: dict[str, Path]) -> None:
     from ragcore.diffusion.guides import ClipView
 
     class Brightness(torch.nn.Module):
-        """An image tower whose first number is how bright a picture is."""
+        """An image tower whose first number is how bright an image is."""
 
         visual = torch.nn.Identity()
 
-        def encode_image(self, pictures: torch.Tensor) -> torch.Tensor:
-            bright = pictures.mean(dim=(1, 2, 3))
+        def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+            bright = images.mean(dim=(1, 2, 3))
             return torch.stack([bright, torch.ones_like(bright)], dim=1)
 
     view = ClipView(Brightness(), size=(32, 32), logit_scale=100.0)
@@ -212,10 +212,10 @@ kind = "diffusers"
     first = imaginer.imagine(
         ImagineRequest(**FEW, controls=controls, loras=[LoraRequest(folders["lora2"], 0.7)])
     )
-    again, _ = read_recipe(first.pictures[0].png)
+    again, _ = read_recipe(first.images[0].png)
     assert again.loras == [LoraRequest(folders["lora2"], 0.7)]
-    repeated = pixels(imaginer.imagine(again).pictures[0].png)
-    assert np.abs(repeated - pixels(first.pictures[0].png)).max() <= 1
+    repeated = pixels(imaginer.imagine(again).images[0].png)
+    assert np.abs(repeated - pixels(first.images[0].png)).max() <= 1
 
 
 def test_what_is_no_model_is_said(tmp_path: Path, folders: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ import ragcore_starter_weights
 from ragcore.diffusion import ControlRequest, Imaginer, ImagineRequest, edge_f1
 from ragcore.diffusion.conditions import canny
 from ragcore.diffusion.factories import imaginer_of
-from ragcore.diffusion.pictures import as_png
+from ragcore.diffusion.images import as_png
 from ragcore.models import Models
 
 from .test_imaginer import pixels
@@ -48,7 +48,7 @@ def test_words_decide_the_color(maker: Imaginer) -> None:
         made = maker.imagine(
             ImagineRequest(prompt=prompt, style="twemoji", seed=0, count=4, steps=12, scale=6.0)
         )
-        stack = np.stack([pixels(picture.png) for picture in made.pictures])
+        stack = np.stack([pixels(image.png) for image in made.images])
         return np.asarray(stack[stack.min(axis=-1) < 200].mean(axis=0))
 
     red, blue = color("red heart"), color("blue heart")
@@ -60,15 +60,15 @@ def test_words_decide_the_color(maker: Imaginer) -> None:
 def test_edges_are_followed(maker: Imaginer) -> None:
     if "canny" not in maker.model.control_kinds:
         pytest.skip("these weights have no ControlNet yet")
-    picture = np.full((64, 64, 3), 255, np.uint8)
-    cv2.circle(picture, (32, 32), 22, (240, 190, 40), -1)
-    cv2.rectangle(picture, (18, 24), (26, 32), (20, 20, 20), -1)
-    wanted = canny(picture)
+    image = np.full((64, 64, 3), 255, np.uint8)
+    cv2.circle(image, (32, 32), 22, (240, 190, 40), -1)
+    cv2.rectangle(image, (18, 24), (26, 32), (20, 20, 20), -1)
+    wanted = canny(image)
     control = ControlRequest("canny", as_png(wanted), ready=True)
 
     def followed(**how: object) -> float:
         request = ImagineRequest(seed=0, count=4, steps=12, scale=1.0, **how)  # type: ignore[arg-type]
-        made = maker.imagine(request).pictures
+        made = maker.imagine(request).images
         return float(
             np.mean([edge_f1(wanted, canny(pixels(one.png).astype(np.uint8))) for one in made])
         )

@@ -1,4 +1,4 @@
-"""The straw men do what they are kept for: a sure classifier, and no picture."""
+"""The straw men do what they are kept for: a sure classifier, and no image."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def test_descent_on_pixels_is_sure_of_noise(classifier: ImageNetClassifier) -> N
     made = descend_pixels(classifier, "chocolate syrup", steps=25)
     assert made.probabilities[0] < 0.1
     assert made.probabilities[-1] > 0.9
-    rough = np.abs(np.diff(made.picture.astype(int), axis=0)).mean()
-    assert rough > 10  # a picture of anything is smooth almost everywhere
+    rough = np.abs(np.diff(made.image.astype(int), axis=0)).mean()
+    assert rough > 10  # an image of anything is smooth almost everywhere
 
 
 def test_descent_on_a_latent(classifier: ImageNetClassifier, tiny_model: LatentModel) -> None:
     made = descend_latent(classifier, tiny_model, "chocolate syrup", steps=25)
     assert made.probabilities[-1] > 3 * made.probabilities[0]
     again = descend_latent(classifier, tiny_model, "chocolate syrup", steps=25)
-    assert np.array_equal(made.picture, again.picture)
+    assert np.array_equal(made.image, again.image)
 
 
 def test_interleaved(classifier: ImageNetClassifier, tiny_model: LatentModel) -> None:
     made = interleave(classifier, tiny_model, "chocolate syrup", steps=6)
     assert len(made.probabilities) in (5, 6)  # where there is no signal at all, nothing is pushed
-    assert made.picture.shape == (32, 32, 3)
+    assert made.image.shape == (32, 32, 3)
 
 
 def test_unknown_class(classifier: ImageNetClassifier) -> None:

@@ -64,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightSto
     assert report.classifier is not None
     assert not report.classifier.resumed
     assert report.denoiser.steps == 20
-    assert sum(report.pictures.values()) == 48
+    assert sum(report.images.values()) == 48
     return folder
 
 
@@ -79,13 +79,13 @@ def test_each_stage_learns_and_logs(trained: Path) -> None:
 
 
 @pytest.mark.full
-def test_what_was_trained_makes_pictures(trained: Path, starter_weights: WeightStore) -> None:
+def test_what_was_trained_makes_images(trained: Path, starter_weights: WeightStore) -> None:
     model = LatentModel(trained / "run" / "model", starter_weights.ensure("minilm-l6-v2"))
     imaginer = Imaginer(model)
     assert imaginer.styles == ("bold style", "flat style", "line style")
     assert imaginer.class_names[:2] == ["round things", "straight things"]
     made = imaginer.imagine(ImagineRequest(prompt="red square", style="flat", steps=3, seed=1))
-    assert made.pictures[0].png.startswith(b"\x89PNG")
+    assert made.images[0].png.startswith(b"\x89PNG")
 
 
 @pytest.mark.full
@@ -153,7 +153,7 @@ def test_the_gpu_trains(trained: Path, tmp_path: Path) -> None:
     assert values_[-1] < 0.9 * values_[0]
     on_cpu = LatentModel(tmp_path / "run/model", WeightStore(settings).ensure("minilm-l6-v2"))
     made = Imaginer(on_cpu).imagine(ImagineRequest(prompt="red square", steps=2, seed=1))
-    assert made.pictures[0].png.startswith(b"\x89PNG")
+    assert made.images[0].png.startswith(b"\x89PNG")
 
 
 def test_another_recipe_does_not_go_on(trained: Path) -> None:
@@ -172,7 +172,7 @@ def test_controlnet(trained: Path, starter_weights: WeightStore, zeros: bool) ->
         "install": True,
         "data": {"folder": str(trained / "icons")},
         "training": {
-            "steps": 6, "batch_size": 4, "log_every": 2, "picture_every": 3,
+            "steps": 6, "batch_size": 4, "log_every": 2, "image_every": 3,
             "zero_convolutions": zeros, "embedding_channels": [8, 8, 16, 16],
         },
     }  # fmt: skip
@@ -187,7 +187,7 @@ def test_controlnet(trained: Path, starter_weights: WeightStore, zeros: bool) ->
     assert model.control_kinds == ["canny"]
     square = ControlRequest("canny", trained / "run" / "autoencoder" / "curves.png")
     after = Imaginer(model).imagine(ImagineRequest(seed=1, steps=2, scale=1, controls=[square]))
-    assert after.pictures[0].png != before.pictures[0].png
+    assert after.images[0].png != before.images[0].png
 
 
 def test_sudden_convergence_is_found() -> None:

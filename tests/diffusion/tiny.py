@@ -51,11 +51,11 @@ def make_model(folder: Path, *, controls: tuple[str, ...] = ("canny", "scribble"
 
 
 def make_profile(folder: Path, model: Path) -> Path:
-    """A profile file with this picture maker and the starter's encoders."""
-    path = folder / "pictures.toml"
+    """A profile file with this image maker and the starter's encoders."""
+    path = folder / "images.toml"
     path.write_text(
         f"""
-name = "pictures"
+name = "images"
 [text_encoder]
 weights = "minilm-l6-v2"
 kind = "sentence-transformers"

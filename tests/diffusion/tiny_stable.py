@@ -63,7 +63,7 @@ def _parts(work: Path, **unet: Any) -> dict[str, Any]:
 
 
 def make_stable(folder: Path) -> Path:
-    """A whole Stable Diffusion 1.x folder, pictures of 32 x 32."""
+    """A whole Stable Diffusion 1.x folder, images of 32 x 32."""
     from diffusers import StableDiffusionPipeline
 
     parts = _parts(folder.parent / "work", cross_attention_dim=WIDTH)
@@ -75,7 +75,7 @@ def make_stable(folder: Path) -> Path:
 
 
 def make_xl(folder: Path) -> Path:
-    """A whole Stable Diffusion XL folder, pictures of 32 x 32."""
+    """A whole Stable Diffusion XL folder, images of 32 x 32."""
     from diffusers import StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 

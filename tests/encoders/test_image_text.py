@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures(count: int) -> list[Image.Image]:
+def random_images(count: int) -> list[Image.Image]:
     dice = np.random.default_rng(0)
     return [
         Image.fromarray(dice.integers(0, 255, (30 + i, 50, 3), dtype=np.uint8))
@@ -59,7 +59,7 @@ def pictures(count: int) -> list[Image.Image]:
 def test_vectors_are_unit_and_do_not_depend_on_batches(folder: Path, settings: Settings) -> None:
     one = OpenClipEncoder(f"local:{folder}", settings=settings, backend="torch", batch_size=1)
     many = OpenClipEncoder(f"local:{folder}", settings=settings, backend="torch", batch_size=4)
-    images = pictures(7)
+    images = random_images(7)
     vectors = many.encode_images(images)
     assert vectors.shape == (7, 24)
     assert vectors.dtype == np.float32
@@ -73,7 +73,7 @@ def test_vectors_are_unit_and_do_not_depend_on_batches(folder: Path, settings: S
 
 def test_openvino_gives_the_vectors_of_torch(folder: Path, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, weights_cache=tmp_path / "weights")
-    images = pictures(3)
+    images = random_images(3)
     torch_vectors = OpenClipEncoder(
         f"local:{folder}", settings=settings, backend="torch"
     ).encode_images(images)
@@ -85,7 +85,7 @@ def test_openvino_gives_the_vectors_of_torch(folder: Path, tmp_path: Path) -> No
 
 def test_other_modes_and_nothing_at_all(folder: Path, settings: Settings) -> None:
     encoder = OpenClipEncoder(f"local:{folder}", settings=settings, backend="torch")
-    gray = pictures(1)[0].convert("L")
+    gray = random_images(1)[0].convert("L")
     vectors = encoder.encode_images([gray, gray.convert("RGB"), gray.convert("RGBA")])
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
     assert encoder.encode_images([]).shape == (0, 24)
@@ -142,7 +142,7 @@ def test_starter_clip_knows_things_and_scenes(starter_weights) -> None:
     dog, puppy, piano = encoder.encode_texts(["a dog", "a puppy", "a grand piano"])
     assert encoder.space.dimension == 1320
     assert dog @ puppy > dog @ piano
-    vectors = encoder.encode_images(pictures(2))
+    vectors = encoder.encode_images(random_images(2))
     assert vectors.shape == (2, 1320)
     assert np.isfinite(vectors).all()
 

@@ -83,7 +83,7 @@ def test_turning_keeps_the_cosines_of_what_lies_in_few_dimensions() -> None:
 
 
 @pytest.mark.full
-def test_centering_takes_off_what_pictures_have_in_common(solved: LoadedClip) -> None:
+def test_centering_takes_off_what_images_have_in_common(solved: LoadedClip) -> None:
     image_head = starter_heads.ImageHead()
     given, _ = starter_clip.heads(solved.model)
     image_head.load_state_dict(given.state_dict())

@@ -43,7 +43,7 @@ def test_photographs_get_their_labels(
     assert result.max(1).min() > 0.4
 
 
-def test_the_order_of_labels_and_pictures_does_not_matter(
+def test_the_order_of_labels_and_images_does_not_matter(
     encoder: OpenClipEncoder, photographs: list[Image.Image]
 ) -> None:
     labels = ["sports car", "temple", "flower"]

@@ -14,8 +14,8 @@ from ragcore.image_metrics import caption_bleu
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
-from ..picture_models import save_projector, save_small_llm
-from ..tuning.clip_samples import save_pictures
+from ..image_models import save_projector, save_small_llm
+from ..tuning.clip_samples import save_images
 
 
 def test_bleu_is_that_of_the_book() -> None:
@@ -25,7 +25,7 @@ def test_bleu_is_that_of_the_book() -> None:
     # clipped precisions 4/5, 3/4, 2/3, 1/2 and no brevity penalty (Papineni et al. 2002)
     found = caption_bleu(["a b c d x"], [["a b c d e"]])
     assert found == pytest.approx((4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
-    # the better of several references counts, and pictures may have different numbers of them
+    # the better of several references counts, and images may have different numbers of them
     both = caption_bleu(["a b c d", "e f g h"], [["x", "a b c d"], ["e f g h"]])
     assert both == pytest.approx(1)
 
@@ -36,8 +36,8 @@ def zipped(folder: Path, target: Path, name: str) -> None:
     text = (folder / "captions.jsonl").read_text("utf-8").replace('["a', '["On black is a')
     (target / f"{name}.jsonl").write_text(text, "utf-8")
     with zipfile.ZipFile(target / f"{name}.zip", "w") as archive:
-        for picture in folder.glob("*.png"):
-            archive.write(picture, picture.name)
+        for image in folder.glob("*.png"):
+            archive.write(image, image.name)
 
 
 def test_a_model_is_measured_beside_its_baselines(
@@ -45,13 +45,13 @@ def test_a_model_is_measured_beside_its_baselines(
 ) -> None:
     base = save_small_llm(tmp_path / "llm", starter_weights)
     eyes = save_projector(tmp_path / "eyes", base)
-    pictures = save_pictures(tmp_path / "pictures", places=1)
+    images = save_images(tmp_path / "images", places=1)
     data = tmp_path / "set"
-    zipped(pictures, data, "dev")
+    zipped(images, data, "dev")
     result = evaluate_captions(data, settings=settings, model=str(eyes), limit=4)
     assert result["pictures"] == 4
     assert result["bleu4_nearest"] is None, "there is no train.jsonl"
-    zipped(pictures, data, "train")
+    zipped(images, data, "train")
     kept = tmp_path / "said.jsonl"
     result = evaluate_captions(data, settings=settings, model=str(eyes), limit=4, details=kept)
     assert result["model"] == "eyes"

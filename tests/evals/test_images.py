@@ -1,4 +1,4 @@
-"""Picture evaluations over small sets with known answers, and clear errors for wrong ones."""
+"""Image evaluations over small sets with known answers, and clear errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ COLORS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 
 
 def write_set(folder: Path, listing: str, rows: list[dict[str, object]], archive: str) -> Path:
-    """Rows as JSON Lines, and a zip with a plain picture for each of their files."""
+    """Rows as JSON Lines, and a zip with a plain image for each of their files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / listing).write_text("\n".join(json.dumps(row) for row in rows))
-    with zipfile.ZipFile(folder / archive, "w") as pictures:
+    with zipfile.ZipFile(folder / archive, "w") as images:
         for row in rows:
             if "missing" in str(row.get("file", "missing")):
                 continue
             image = folder / "one.png"
             Image.new("RGB", (40, 30), COLORS["red"]).save(image)
-            pictures.write(image, str(row["file"]))
+            images.write(image, str(row["file"]))
             image.unlink()
     return folder
 
@@ -94,14 +94,14 @@ A, B = {"file": "a.png"}, {"file": "b.png"}
 @pytest.mark.parametrize(
     ("listing", "rows", "expected"),
     [
-        ("test.jsonl", [A | {"captions": ["red"]}], "one picture"),
+        ("test.jsonl", [A | {"captions": ["red"]}], "one image"),
         ("test.jsonl", [A | {"captions": []}, B | {"captions": ["x"]}], "line 1: a.png has no"),
         ("test.jsonl", [A | {"captions": [3]}], "list of texts"),
         ("test.jsonl", [{"captions": ["x"]}], "'file' is missing"),
-        ("test.jsonl", [{"file": "missing.png", "captions": ["x"]}], "no picture 'missing.png'"),
+        ("test.jsonl", [{"file": "missing.png", "captions": ["x"]}], "no image 'missing.png'"),
         ("labels.jsonl", [A | {"label": ""}], "line 1: a.png has an empty label"),
         ("labels.jsonl", [A | {"label": "cat"}], "1 label"),
-        ("labels.jsonl", [{"file": "missing.png", "label": "cat"}], "no picture"),
+        ("labels.jsonl", [{"file": "missing.png", "label": "cat"}], "no image"),
         ("labels.jsonl", [], "0 label"),
     ],
 )

@@ -23,6 +23,6 @@ def test_error_by_hand() -> None:
     assert calibration_error([(1.0, True), (0.0, False)]) == 0.0
 
 
-def test_the_picture_is_written(tmp_path: Path) -> None:
+def test_the_image_is_written(tmp_path: Path) -> None:
     path = draw_reliability(PAIRS, tmp_path / "deep" / "plot.png")
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -99,7 +99,7 @@ def test_reranker_keeps_its_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(here, there, atol=0.1)
 
 
-def test_pictures_and_words_share_a_space(tmp_path: Path) -> None:
+def test_images_and_words_share_a_space(tmp_path: Path) -> None:
     pytest.importorskip("open_clip")
     from PIL import Image
 
@@ -107,7 +107,7 @@ def test_pictures_and_words_share_a_space(tmp_path: Path) -> None:
 
     name = f"local:{save_clip(tmp_path)}"
     dice = np.random.default_rng(0)
-    pictures = [
+    images = [
         Image.fromarray(dice.integers(0, 255, (40 + i, 60, 3), dtype=np.uint8)) for i in range(9)
     ]
     here = OpenClipEncoder(name, settings=GPU)
@@ -115,13 +115,13 @@ def test_pictures_and_words_share_a_space(tmp_path: Path) -> None:
         name, settings=Settings(device="cpu", precision="float32"), backend="torch"
     )
     assert here.runs_on.startswith("cuda bfloat16")
-    images, texts = here.encode_images(pictures), here.encode_texts(["a dog", "the red ship"])
-    assert cosines(images, there.encode_images(pictures)).min() > 0.99
+    image_vectors, texts = here.encode_images(images), here.encode_texts(["a dog", "the red ship"])
+    assert cosines(image_vectors, there.encode_images(images)).min() > 0.99
     assert cosines(texts, there.encode_texts(["a dog", "the red ship"])).min() > 0.99
     assert on_the_gpu(here.network)
 
 
-def test_starter_clip_finds_the_right_picture() -> None:
+def test_starter_clip_finds_the_right_image() -> None:
     pytest.importorskip("open_clip")
     from PIL import Image
 
@@ -131,9 +131,9 @@ def test_starter_clip_finds_the_right_picture() -> None:
         cached(name)
     samples = Path(__file__).resolve().parents[2] / "data"
     paths = sorted(p for p in samples.rglob("*") if p.suffix in (".jpg", ".png", ".webp"))[:6]
-    pictures = [Image.open(path).convert("RGB") for path in paths]
-    vectors = OpenClipEncoder(settings=GPU).encode_images(pictures)
-    other = OpenClipEncoder(settings=Settings(device="cpu")).encode_images(pictures)
+    images = [Image.open(path).convert("RGB") for path in paths]
+    vectors = OpenClipEncoder(settings=GPU).encode_images(images)
+    other = OpenClipEncoder(settings=Settings(device="cpu")).encode_images(images)
     assert cosines(vectors, other).min() > 0.99
 
 
@@ -203,7 +203,7 @@ def test_an_adapter_changes_the_answer(tmp_path: Path) -> None:
     assert "".join(llm.stream(ASK, Sampling(max_tokens=24))) == plain
 
 
-def test_pictures_are_drawn_on_the_gpu(tmp_path: Path) -> None:
+def test_images_are_drawn_on_the_gpu(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     from PIL import Image
 
@@ -215,10 +215,10 @@ def test_pictures_are_drawn_on_the_gpu(tmp_path: Path) -> None:
     folder = make_stable(tmp_path / "sd")
     request = ImagineRequest(prompt="red apple", steps=3, seed=3)
     drawn = [
-        Imaginer(StableModel(folder, name="sd", device="cuda")).imagine(request).pictures[0].png
+        Imaginer(StableModel(folder, name="sd", device="cuda")).imagine(request).images[0].png
         for _ in range(2)
     ]
-    assert drawn[0] == drawn[1]  # one seed, one picture
+    assert drawn[0] == drawn[1]  # one seed, one image
     assert Image.open(io.BytesIO(drawn[0])).size == (32, 32)
 
 

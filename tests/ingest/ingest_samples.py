@@ -23,7 +23,7 @@ PROSE = (
 
 
 def drawing(width: int = 320, height: int = 240, seed: int = 0) -> Image.Image:
-    """A picture with enough going on to be told from others."""
+    """An image with enough going on to be told from others."""
     chance = random.Random(seed)
     image = Image.new("RGB", (width, height), (200, 220, 240))
     pen = ImageDraw.Draw(image)
@@ -57,7 +57,7 @@ def sign(text: str, size: int = 40) -> Image.Image:
 
 
 def write_pdf(path: Path, *, password: str = "") -> Path:
-    """Two pages: headings, prose in two columns, a table, a list, a picture with a caption."""
+    """Two pages: headings, prose in two columns, a table, a list, an image with a caption."""
     from reportlab.lib import colors
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.styles import getSampleStyleSheet
@@ -107,7 +107,7 @@ def write_pdf(path: Path, *, password: str = "") -> Path:
 
 
 def write_scan(path: Path, text: str = PROSE) -> Path:
-    """A PDF page that is a picture of `text`."""
+    """A PDF page that is an image of `text`."""
     from reportlab.pdfgen.canvas import Canvas
 
     image = Image.new("L", (1240, 600), 250)

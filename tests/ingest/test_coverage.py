@@ -239,7 +239,7 @@ def test_hidden_missing_and_broken_sheets(tmp_path: Path) -> None:
     book.create_sheet("Lost").append(["never", "seen"])
     chart = BarChart()
     chart.add_data(Reference(broken, min_col=2, min_row=1, max_row=50))
-    book.create_chartsheet("Picture").add_chart(chart)
+    book.create_chartsheet("Image").add_chart(chart)
     book["Ships"].add_image(Drawing(io.BytesIO(encoded(drawing()))))
     book.save(tmp_path / "all.xlsx")
 
@@ -254,7 +254,7 @@ def test_hidden_missing_and_broken_sheets(tmp_path: Path) -> None:
     said = "\n".join(lines(found))
     assert "1 sheet read in part (Broken): it is damaged" in said
     assert "1 sheet not read (Lost): its data is missing in the file" in said
-    assert "1 sheet not read (Picture): a sheet that is one chart is not read" in said
+    assert "1 sheet not read (Image): a sheet that is one chart is not read" in said
     assert "1 image not read" in said
     assert any("buried | treasure" in page.text for page in read(path).pages)
 
@@ -287,7 +287,7 @@ def test_docx_with_images(tmp_path: Path) -> None:
     found = coverage_of(rewritten(tmp_path / "b.docx", tmp_path / "c.docx", change))
     assert len(images) == 3
     assert found.images == PartCounts(found=3, read=1, skipped=1, ignored=1)
-    assert "1 image not read (1): the picture is cut off or damaged" in lines(found)[0]
+    assert "1 image not read (1): the image is cut off or damaged" in lines(found)[0]
 
 
 def test_a_vector_drawing_in_a_document_is_not_read(tmp_path: Path) -> None:

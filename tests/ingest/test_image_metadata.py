@@ -326,12 +326,12 @@ def test_reading_the_image_finds_the_same(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, case)
     alone, whole = read(path, metadata_only=True), read(path)
     assert whole.document is not None
-    (picture,) = whole.document.pictures
-    assert picture.metadata == alone.metadata
+    (image,) = whole.document.images
+    assert image.metadata == alone.metadata
     assert whole.document.warnings == alone.warnings == case.warnings
-    assert picture.caption == (alone.metadata.caption if alone.metadata else "")
+    assert image.caption == (alone.metadata.caption if alone.metadata else "")
     upright = (256, 256)
-    assert (picture.width, picture.height) == upright
+    assert (image.width, image.height) == upright
 
 
 def test_no_damage_costs_the_other_blocks(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Text in scans and pictures: read in order, and not looked for where there is none."""
+"""Text in scans and images: read in order, and not looked for where there is none."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def page(columns: list[list[str]], size: int = 26) -> Image.Image:
 def test_a_sign_is_read() -> None:
     image = sign("Ferry at noon")
     assert text_share(image) > 0
-    assert ocr.text_in_picture(image, options=OPTIONS) == "Ferry at noon"
-    assert ocr.text_in_picture(image, options=ReadOptions(ocr="off")) == ""
+    assert ocr.text_in_image(image, options=OPTIONS) == "Ferry at noon"
+    assert ocr.text_in_image(image, options=ReadOptions(ocr="off")) == ""
 
 
 def test_drawings_without_text_have_none() -> None:
     for seed in range(6):
         for ocr_mode in ("auto", "always"):
             options = ReadOptions(ocr=ocr_mode)
-            assert ocr.text_in_picture(drawing(640, 480, seed=seed), options=options) == ""
+            assert ocr.text_in_image(drawing(640, 480, seed=seed), options=options) == ""
 
 
 def test_umlauts_and_broken_words() -> None:
@@ -65,20 +65,20 @@ def test_two_columns_are_read_in_order() -> None:
     assert places == sorted(places)
 
 
-def test_small_pictures_are_enlarged_and_large_ones_reduced() -> None:
+def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
     small = sign("Pier 14", size=60).resize((213, 160))
-    assert "Pier 14" in ocr.text_in_picture(small, options=ReadOptions(ocr="always"))
+    assert "Pier 14" in ocr.text_in_image(small, options=ReadOptions(ocr="always"))
     large = sign("Pier 14", size=60).resize((4000, 3000))
     [found] = ocr.recognize(large)
     assert found.text == "Pier 14"
-    assert 150 < found.left < found.right < 2500  # in the large picture's pixels
+    assert 150 < found.left < found.right < 2500  # in the large image's pixels
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 400), (16, 48), (20_000, 20), (3, 4000)])
 def test_odd_sizes(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, "white")
     assert text_share(image) == 0.0
-    assert ocr.text_in_picture(image, options=ReadOptions(ocr="always")) == ""
+    assert ocr.text_in_image(image, options=ReadOptions(ocr="always")) == ""
 
 
 def test_the_gate_is_cheap_and_lets_pages_through() -> None:

@@ -1,4 +1,4 @@
-"""Pages as pictures: quotes are found where they stand, and marked there."""
+"""Pages as images: quotes are found where they stand, and marked there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from ragcore.errors import UnreadableFile, UsageError
-from ragcore.ingest.page_view import draw_boxes, find_boxes, page_boxes, page_picture, render_page
+from ragcore.ingest.page_view import draw_boxes, find_boxes, page_boxes, page_image, render_page
 from ragcore.ingest.readers import read
 from ragcore.ingest.split import page_starts, split
-from ragcore.ingest.text_view import text_picture
+from ragcore.ingest.text_view import text_image
 from ragcore.types import Box, ReadDocument
 
 from .ingest_samples import PROSE, encoded, sign, write_pdf, write_scan
@@ -51,7 +51,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 def yellow(image: Image.Image) -> np.ndarray:
-    """Where the picture is marked: paper turned yellow."""
+    """Where the image is marked: paper turned yellow."""
     pixels = np.asarray(image, dtype=int)
     return (pixels[:, :, 0] > 200) & (pixels[:, :, 1] > 180) & (pixels[:, :, 2] < 180)
 
@@ -107,12 +107,12 @@ def test_the_marked_place_is_where_the_words_are(samples: dict[str, Path]) -> No
     page = row(document, 2)
     at = page.start + page.text.index("Bremen")
     entry = Entry(str(samples[".pdf"]), "application/pdf")
-    image = opened(page_picture(entry, page, span=(at, at + 6), width=900))
+    image = opened(page_image(entry, page, span=(at, at + 6), width=900))
     [box] = page_boxes(entry, page, (at, at + 6))
     down, across = np.nonzero(yellow(image))
     assert abs(across.mean() / image.width - (box.left + box.right) / 2) < 0.02
     assert abs(down.mean() / image.height - (box.top + box.bottom) / 2) < 0.02
-    assert not yellow(opened(page_picture(entry, page, width=900))).any()
+    assert not yellow(opened(page_image(entry, page, width=900))).any()
 
 
 def test_turned_and_cropped_pages(samples: dict[str, Path], tmp_path: Path) -> None:
@@ -155,11 +155,11 @@ def test_quotes_on_scans_are_found_by_recognition(tmp_path: Path) -> None:
     assert all(box.right - box.left < 0.4 for box in boxes)
 
 
-def test_pictures_are_shown_with_the_words_in_them(tmp_path: Path) -> None:
+def test_images_are_shown_with_the_words_in_them(tmp_path: Path) -> None:
     path = tmp_path / "sign.png"
     path.write_bytes(encoded(sign("Ferry at noon")))
     entry = Entry(str(path), "image/png")
-    assert opened(page_picture(entry, None, width=320)).size == (320, 240)
+    assert opened(page_image(entry, None, width=320)).size == (320, 240)
     page = Row(1, 0, True, "Ferry at noon")
     [box] = page_boxes(entry, page, (0, 5))
     assert 0.05 < box.left < box.right < 0.3
@@ -171,7 +171,7 @@ def test_other_documents_are_shown_as_text(samples: dict[str, Path]) -> None:
     page = row(document, 1)
     entry = Entry(str(samples[".txt"]), "text/plain")
     at = page.text.index("pilot")
-    image = opened(page_picture(entry, page, span=(at, at + 5), width=600))
+    image = opened(page_image(entry, page, span=(at, at + 5), width=600))
     assert image.width == 600
     marked = yellow(image)
     assert marked.any()
@@ -179,14 +179,14 @@ def test_other_documents_are_shown_as_text(samples: dict[str, Path]) -> None:
     assert page_boxes(entry, page, (at, at + 5)) == []
 
 
-def test_text_pictures_of_long_and_odd_texts_stay_small() -> None:
+def test_text_images_of_long_and_odd_texts_stay_small() -> None:
     long = "x" * 500_000 + "\n" + PROSE * 4000
     at = long.index("pilot", 600_000)
-    image = opened(text_picture(long, span=(at, at + 5), width=800))
+    image = opened(text_image(long, span=(at, at + 5), width=800))
     assert image.height < 2500
     assert yellow(image).any()
-    assert opened(text_picture("", width=300)).width == 300
-    assert opened(text_picture("日本語 émoji 😀\ttab\n\n\n", width=300)).width == 300
+    assert opened(text_image("", width=300)).width == 300
+    assert opened(text_image("日本語 émoji 😀\ttab\n\n\n", width=300)).width == 300
 
 
 def test_draw_boxes() -> None:
@@ -209,7 +209,7 @@ def test_refusals(samples: dict[str, Path], tmp_path: Path) -> None:
         render_page(locked, 1)
     assert opened(render_page(locked, 1, password="sesame", width=100)).width == 100
     with pytest.raises(UsageError, match="width"):
-        page_picture(Entry(str(locked), "application/pdf"), None, width=10_000)
+        page_image(Entry(str(locked), "application/pdf"), None, width=10_000)
 
 
 @pytest.mark.shared

@@ -40,9 +40,9 @@ def folder(tmp_path: Path) -> Path:
         path = where / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    picture = Image.new("RGB", (320, 240), "navy")
-    ImageDraw.Draw(picture).ellipse((80, 40, 240, 200), fill="gold")
-    picture.save(where / "sun.png")
+    image = Image.new("RGB", (320, 240), "navy")
+    ImageDraw.Draw(image).ellipse((80, 40, 240, 200), fill="gold")
+    image.save(where / "sun.png")
     return where
 
 
@@ -312,22 +312,22 @@ def test_empty_folder_is_no_error(library: Library, tmp_path: Path) -> None:
     assert outcome(library.ingest([tmp_path / "nothing"])) == (0, 0, 0, 0, 0, 0)
 
 
-def test_pictures_inside_documents_are_kept_once(library: Library, tmp_path: Path) -> None:
+def test_images_inside_documents_are_kept_once(library: Library, tmp_path: Path) -> None:
     from docx import Document
 
-    picture = tmp_path / "sun.png"
+    path = tmp_path / "sun.png"
     image = Image.effect_noise((400, 300), 60).convert("RGB")
-    image.save(picture)
+    image.save(path)
     where = tmp_path / "letters"
     where.mkdir()
     for name in ("first.docx", "second.docx"):
         letter = Document()
-        letter.add_paragraph(f"This is the {name} letter, with a picture in it.")
-        letter.add_picture(str(picture))
+        letter.add_paragraph(f"This is the {name} letter, with an image in it.")
+        letter.add_picture(str(image))
         letter.save(str(where / name))
     report = library.ingest([where])
     assert report.images == 2
-    media = [path for path in library.admin.settings.media.rglob("*") if path.is_file()]
+    media = [file for file in library.admin.settings.media.rglob("*") if file.is_file()]
     assert len(media) == 1
     with library.admin.catalog.read() as session:
         rows = browse.list_images(session, library.admin.catalog.collection("default").id)

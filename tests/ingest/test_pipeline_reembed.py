@@ -39,7 +39,7 @@ def settings(tmp_path: Path, starter_weights: WeightStore) -> Settings:
 
 @pytest.fixture
 def stocked(settings: Settings, tmp_path: Path) -> Iterator[Library]:
-    """Six hundred notes and a picture under the starter profile."""
+    """Six hundred notes and an image under the starter profile."""
     folder = tmp_path / "notes"
     folder.mkdir()
     for number in range(600):
@@ -84,7 +84,7 @@ def test_other_model_is_refused_until_the_collection_is_embedded_anew(
     with pytest.raises(UsageError, match="ragcore models use --collection"):
         moved.ingest([fresh], collection="default")
     report = moved.admin.reembed()
-    assert report.embedded == {"text": 601, "image": 0}, "the picture is in its space already"
+    assert report.embedded == {"text": 601, "image": 0}, "the image is in its space already"
     assert active(moved) == moved.admin.models.text_encoder().space.name != old
     np.testing.assert_allclose(vectors(moved), before, atol=2e-3)
     hits = moved.search("which bird eats fish", kind="passages", cutoff=0.0).hits
@@ -132,7 +132,7 @@ def test_documents_that_change_meanwhile_are_in_the_new_space(
     assert moved.admin.doctor().healthy
 
 
-def test_pictures_whose_file_has_gone_come_from_their_thumbnails(
+def test_images_whose_file_has_gone_come_from_their_thumbnails(
     stocked: Library, tmp_path: Path
 ) -> None:
     from sqlalchemy import delete

@@ -71,7 +71,7 @@ def by_ray(cluster: RayCluster, of: Settings, files: Path) -> subprocess.Popen[s
 
 
 def content(of: Settings) -> dict[str, Any]:
-    """Everything that was stored of each file: state, passages, pictures, and their vectors."""
+    """Everything that was stored of each file: state, passages, images, and their vectors."""
     found: dict[str, Any] = {}
     with Library(of) as library, library.admin.catalog.read() as session:
         vectors = {
@@ -86,16 +86,16 @@ def content(of: Settings) -> dict[str, Any]:
             passages = session.scalars(
                 select(Passage).where(Passage.document_id == document.id).order_by(Passage.start)
             ).all()
-            pictures = session.scalars(
+            images = session.scalars(
                 select(Image).where(Image.document_id == document.id).order_by(Image.id)
             ).all()
             assert document.name not in found, "stored twice"
             found[document.name] = (
                 (document.state, document.error, document.sha256, document.title),
                 [(p.text, p.heading, p.page, p.page_end, p.start, p.end) for p in passages],
-                [(p.page, p.pixels_sha256, p.phash, p.media) for p in pictures],
+                [(p.page, p.pixels_sha256, p.phash, p.media) for p in images],
                 [vectors["text", p.id] for p in passages],
-                [vectors["image", p.id] for p in pictures],
+                [vectors["image", p.id] for p in images],
             )
     return found
 
@@ -149,8 +149,8 @@ def test_stopped_gone_on_with_and_a_node_lost_it_stores_what_one_machine_does(
 
 def assert_same(local: dict[str, Any], remote: dict[str, Any]) -> None:
     assert local.keys() == remote.keys()
-    for name, (state, passages, pictures, *vectors) in local.items():
-        assert remote[name][:3] == (state, passages, pictures), name
+    for name, (state, passages, images, *vectors) in local.items():
+        assert remote[name][:3] == (state, passages, images), name
         for mine, theirs in zip(vectors, remote[name][3:], strict=True):
             assert len(mine) == len(theirs)
             np.testing.assert_allclose(np.array(mine), np.array(theirs), atol=1e-3)

@@ -1,4 +1,4 @@
-"""Every type is read: text in order, headings, tables, pictures, metadata."""
+"""Every type is read: text in order, headings, tables, images, metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text_of(document: ReadDocument) -> str:
 def test_every_type_is_read_and_can_be_pickled(samples: dict[str, Path]) -> None:
     for suffix, path in samples.items():
         document = read(path)
-        assert document.pages or document.pictures, suffix
+        assert document.pages or document.images, suffix
         assert "\f" not in text_of(document)
         assert pickle.loads(pickle.dumps(document)).title == document.title
         for page in document.pages:
@@ -66,10 +66,10 @@ def test_pdf(samples: dict[str, Path]) -> None:
     assert "wait at the outer buoy until a pilot" in first.text  # lines run on
     assert "Hamburg\t15.1\t240" in second.text
     assert [title for _, _, title in second.headings] == ["Ports and depths", "What to bring"]
-    [picture] = document.pictures
-    assert (picture.width, picture.height, picture.page) == (320, 240, 2)
-    assert picture.caption == "Figure 1: The view from the pilot station"
-    assert picture.data
+    [image] = document.images
+    assert (image.width, image.height, image.page) == (320, 240, 2)
+    assert image.caption == "Figure 1: The view from the pilot station"
+    assert image.data
 
 
 def test_locked_pdf(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_scanned_pdf_is_recognized(tmp_path: Path) -> None:
     document = read(path)
     assert document.pages[0].ocr
     assert "Ships that arrive before dawn wait at the outer buoy" in document.pages[0].text
-    assert not document.pictures  # the scan itself is no picture to search for
+    assert not document.images  # the scan itself is no image to search for
     assert not read(path, options=ReadOptions(ocr="off")).pages[0].text
 
 
@@ -103,7 +103,7 @@ def test_docx(samples: dict[str, Path]) -> None:
     assert "Port | Depth\nKiel | 11" in page.text
     assert document.title == "Harbour notes"
     assert document.metadata["author"] == "Ada Pilot"
-    assert [picture.page for picture in document.pictures] == [1]
+    assert [image.page for image in document.images] == [1]
 
 
 def test_pptx(samples: dict[str, Path]) -> None:
@@ -113,7 +113,7 @@ def test_pptx(samples: dict[str, Path]) -> None:
     assert first.label == "Pilots wanted"
     assert first.text == "Pilots wanted\n\nTwelve posts are open\n\nNotes: Mention the pay rise"
     assert "Year | Ships\n2024 | 8123" in second.text
-    assert [picture.page for picture in document.pictures] == [2]
+    assert [image.page for image in document.images] == [2]
 
 
 def test_xlsx(samples: dict[str, Path]) -> None:
@@ -136,7 +136,7 @@ def test_epub(samples: dict[str, Path]) -> None:
     assert document.title == "The Long Voyage"
     assert document.metadata == {"author": "I. Brandt", "language": "en"}
     assert [page.label for page in document.pages] == ["Leaving", "Storm"]  # as the spine says
-    assert [(picture.page, picture.caption) for picture in document.pictures] == [(2, "A map")]
+    assert [(image.page, image.caption) for image in document.images] == [(2, "A map")]
 
 
 def test_eml(samples: dict[str, Path]) -> None:
@@ -151,7 +151,7 @@ def test_eml(samples: dict[str, Path]) -> None:
         "berths.txt",
         2,
     )
-    assert [picture.caption for picture in document.pictures] == ["berth.png"]
+    assert [image.caption for image in document.images] == ["berth.png"]
 
 
 def test_html(samples: dict[str, Path]) -> None:
@@ -171,7 +171,7 @@ def test_html_nested_very_deeply(tmp_path: Path) -> None:
     assert "bottom" in text_of(read(path))
 
 
-def test_html_picture_in_the_page(tmp_path: Path) -> None:
+def test_html_image_in_the_page(tmp_path: Path) -> None:
     import base64
 
     data = base64.b64encode(encoded(drawing())).decode()
@@ -179,8 +179,8 @@ def test_html_picture_in_the_page(tmp_path: Path) -> None:
     path.write_text(
         f'<html><p>hello</p><img alt="A port" src="data:image/png;base64,{data}"></html>'
     )
-    [picture] = read(path).pictures
-    assert (picture.caption, picture.width) == ("A port", 320)
+    [image] = read(path).images
+    assert (image.caption, image.width) == ("A port", 320)
 
 
 def test_markdown(samples: dict[str, Path]) -> None:

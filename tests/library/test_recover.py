@@ -38,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
         for number in range(COUNT):
             texts = [f"Paper {number}, part {part}: " + "words of it. " * 40 for part in range(3)]
             new = make_document(
-                f"/papers/{number}.txt", texts, pictures=1, text_space=space, seed=number
+                f"/papers/{number}.txt", texts, images=1, text_space=space, seed=number
             )
             with library.admin.catalog.write() as session:
                 store_document(session, row.id, new)

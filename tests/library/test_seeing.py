@@ -1,4 +1,4 @@
-"""Pictures asked and captioned through the library, the command line and the page Ask."""
+"""Images asked and captioned through the library, the command line and the page Ask."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ragcore.catalog.models import Image
 from ragcore.cli.main import cli
 from ragcore.errors import Cancelled, UnreadableFile, UsageError
 from ragcore.library import Library
-from ragcore.llm.picture_llm import PictureAnswer
+from ragcore.llm.vision_llm import ImageAnswer
 from ragcore.settings import Settings
 from ragcore.tuning.clip_data import of_collection
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 
-from ..picture_models import save_projector, save_small_llm
+from ..image_models import save_projector, save_small_llm
 from ..tuning.clip_samples import draw
 
 COLORS = ("red", "green", "blue")
@@ -42,7 +42,7 @@ def profile(
         'kind = "sentence-transformers"\n'
         f'[image_text_encoder]\nweights = "local:{tiny_profile.parent}/clip"\nkind = "open_clip"\n'
         '[llm]\nweights = "local:llm"\nkind = "transformers"\n'
-        '[picture_llm]\nweights = "local:small-eyes"\nkind = "projector"\n'
+        '[vision_llm]\nweights = "local:small-eyes"\nkind = "projector"\n'
     )
     return path
 
@@ -57,8 +57,8 @@ def home(profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     for color in COLORS:
         draw(color, "circle", 1).resize((96, 96)).save(folder / f"{color}.png")
@@ -79,29 +79,29 @@ def captions_of(library: Library) -> dict[str, tuple[str, str]]:
         return {name: (caption, by) for name, caption, by in rows}
 
 
-def test_a_question_is_answered_in_pieces_and_by_name(library: Library, pictures: Path) -> None:
-    picture = pictures / "red.png"
-    told = list(library.images.ask_stream(picture, "What is it?"))
+def test_a_question_is_answered_in_pieces_and_by_name(library: Library, images: Path) -> None:
+    image = images / "red.png"
+    told = list(library.images.ask_stream(image, "What is it?"))
     answer = told[-1]
-    assert isinstance(answer, PictureAnswer)
+    assert isinstance(answer, ImageAnswer)
     assert answer.model == "small-eyes"
     assert "".join(piece for piece in told if isinstance(piece, str)).strip() == answer.text
-    assert library.images.ask(picture.read_bytes(), "What is it?").text == answer.text
-    assert library.images.caption(picture).text
+    assert library.images.ask(image.read_bytes(), "What is it?").text == answer.text
+    assert library.images.caption(image).text
     assert not library.collections(), "it needs no collection"
     with pytest.raises(UsageError, match="empty"):
-        library.images.ask(picture, " ")
-    broken = pictures / "broken.png"
-    broken.write_bytes(picture.read_bytes()[:60])
-    for bad in (broken, pictures / "none.png", b""):
+        library.images.ask(image, " ")
+    broken = images / "broken.png"
+    broken.write_bytes(image.read_bytes()[:60])
+    for bad in (broken, images / "none.png", b""):
         with pytest.raises(UnreadableFile):
             library.images.ask(bad, "What is it?")
 
 
 def test_captions_come_only_when_wanted_and_never_over_a_person(
-    library: Library, pictures: Path
+    library: Library, images: Path
 ) -> None:
-    library.ingest([pictures])
+    library.ingest([images])
     assert set(captions_of(library).values()) == {("", "")}, "off by default"
     with library.admin.catalog.write() as session:
         session.execute(
@@ -120,14 +120,14 @@ def test_captions_come_only_when_wanted_and_never_over_a_person(
     assert [item.captions for item in learnt] == [("A ball on grass",)], "people's words only"
     assert library.images.caption_collection().captioned == 0
     kept = captions_of(library)
-    assert library.ingest([pictures], captions=True).unchanged == 4
+    assert library.ingest([images], captions=True).unchanged == 4
     assert captions_of(library) == kept
 
 
 def test_ingest_captions_on_demand_and_words_find_them(
-    library: Library, pictures: Path, home: Path
+    library: Library, images: Path, home: Path
 ) -> None:
-    library.ingest([pictures / "blue.png"], captions=True)
+    library.ingest([images / "blue.png"], captions=True)
     caption, by = captions_of(library)["blue.png"]
     assert by == "small-eyes"
     word = max((w for w in caption.split() if w.isalpha()), key=len)
@@ -141,8 +141,8 @@ def test_a_stopped_run_keeps_what_it_wrote_and_goes_on(library: Library, tmp_pat
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(12):
-        picture = draw(COLORS[number % 3], "square", number % 3).resize((80, 80 + number))
-        picture.save(folder / f"{number}.png")
+        image = draw(COLORS[number % 3], "square", number % 3).resize((80, 80 + number))
+        image.save(folder / f"{number}.png")
     library.ingest([folder])
     (folder / "3.png").unlink()
     token = CancelToken()
@@ -160,49 +160,49 @@ def test_a_stopped_run_keeps_what_it_wrote_and_goes_on(library: Library, tmp_pat
     assert (seen[-1].done, seen[-1].total) == (5, 5)
 
 
-def test_a_job_captions_in_the_background(library: Library, pictures: Path) -> None:
-    library.ingest([pictures])
+def test_a_job_captions_in_the_background(library: Library, images: Path) -> None:
+    library.ingest([images])
     job = library.jobs.wait(library.jobs.start_captioning())
     assert (job.state, job.report["captioned"]) == ("done", 3)
 
 
-def test_commands(home: Path, pictures: Path) -> None:
+def test_commands(home: Path, images: Path) -> None:
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    picture = str(pictures / "red.png")
-    told = run("ask", "--image", picture, "What is it?")
-    assert told.rstrip().endswith("by small-eyes, from the picture alone")
-    answer = json.loads(run("ask", "--image", picture, "What is it?", "--json"))
+    image = str(images / "red.png")
+    told = run("ask", "--image", image, "What is it?")
+    assert told.rstrip().endswith("by small-eyes, from the image alone")
+    answer = json.loads(run("ask", "--image", image, "What is it?", "--json"))
     assert set(answer) == {"answer", "model", "seconds"}
     assert answer["answer"] in told
-    run("ingest", picture)
+    run("ingest", image)
     report = json.loads(run("caption", "--json"))
     assert (report["captioned"], report["model"]) == (1, "small-eyes")
     assert "0 captions by small-eyes" in run("caption")
-    (hit,) = json.loads(run("search", "--image", picture, "--json"))["hits"]
+    (hit,) = json.loads(run("search", "--image", image, "--json"))["hits"]
     assert hit["caption_by"] == "small-eyes"
-    assert "[caption by small-eyes]" in run("search", "--image", picture)
+    assert "[caption by small-eyes]" in run("search", "--image", image)
     with pytest.raises(UsageError, match="--model goes with --image"):
         run("ask", "Why?", "--model", "x")
 
 
-def test_the_page_ask_takes_a_picture(
-    home: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_page_ask_takes_an_image(
+    home: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ragcore_app.state import close_libraries
 
-    page = "from ragcore_app.components import picture_question as page\npage.show()\n"
+    page = "from ragcore_app.components import image_question as page\npage.show()\n"
     test = AppTest.from_string(page, default_timeout=120).run()
     try:
-        data = (pictures / "red.png").read_bytes()
+        data = (images / "red.png").read_bytes()
         test.file_uploader[0].upload("red.png", data, "image/png").run()
         ask(test, "What is it?")
         assert not test.exception
         assert not test.error
-        assert any("from the picture alone" in caption.value for caption in test.caption)
+        assert any("from the image alone" in caption.value for caption in test.caption)
         assert test.chat_message
         ask(test, "   ")
         assert "empty" in test.error[0].value
@@ -211,7 +211,7 @@ def test_the_page_ask_takes_a_picture(
 
 
 def ask(test: AppTest, question: str) -> None:
-    test.text_input(key="picture-text").set_value(question)
+    test.text_input(key="image-text").set_value(question)
     button: Callable[..., object] = next(b for b in test.button if b.label == "Ask").click
     button()
     test.run()

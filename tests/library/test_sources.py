@@ -1,4 +1,4 @@
-"""Files of other sources than this computer: a plug-in's, from listing to the page's picture."""
+"""Files of other sources than this computer: a plug-in's, from listing to the page's image."""
 
 from __future__ import annotations
 
@@ -257,20 +257,20 @@ def test_a_source_that_hangs_is_one_failure(
     ]
 
 
-def test_pages_and_pictures_are_fetched_when_they_are_looked_at(
+def test_pages_and_images_are_fetched_when_they_are_looked_at(
     library: Library, memo: Any, tmp_path: Path
 ) -> None:
-    picture = tmp_path / "sun.png"
-    Image.new("RGB", (200, 100), "navy").save(picture)
-    memo.FILES = {"memo://desk/sun.png": (picture.read_bytes(), "v1")}
+    image = tmp_path / "sun.png"
+    Image.new("RGB", (200, 100), "navy").save(image)
+    memo.FILES = {"memo://desk/sun.png": (image.read_bytes(), "v1")}
     assert library.ingest(["memo://desk"]).images == 1
     [info] = library.images.list()
     memo.FETCHED.clear()
-    assert library.images.read(info.id) == picture.read_bytes(), "kept with the library"
+    assert library.images.read(info.id) == image.read_bytes(), "kept with the library"
     assert memo.FETCHED == []
     assert library.documents.page_image(info.document_id)[:4] == b"\x89PNG"
     with library.documents.original(info.document_id) as path:
-        assert (path.name, path.read_bytes()) == ("sun.png", picture.read_bytes())
+        assert (path.name, path.read_bytes()) == ("sun.png", image.read_bytes())
     assert not path.exists()
     memo.FILES.clear()
     with pytest.raises(RagcoreError, match="it is gone"):
@@ -285,7 +285,7 @@ def test_the_api_hands_out_a_remote_file(library: Library, memo: Any) -> None:
         answer = client.get(f"{where}/file")
         assert (answer.status_code, answer.content) == (200, memo.FILES[row.path][0])
         assert "heron.txt" in answer.headers["content-disposition"]
-        assert client.get(f"{where}/pages/1/picture").content[:4] == b"\x89PNG"
+        assert client.get(f"{where}/pages/1/image").content[:4] == b"\x89PNG"
         wait_until(lambda: copies_left(library) == [], "the removal of the copy")
         del memo.FILES[row.path]
         assert client.get(f"{where}/file").status_code >= 400

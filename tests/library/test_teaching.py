@@ -22,8 +22,8 @@ from tests.tuning.classifier_samples import draw_classes, recipe, save_timm
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, starter_weights: object) -> Path:
-    """A home with 24 drawn pictures of three colors and a text, by tiny models; the
-    colors are taught on five pictures each."""
+    """A home with 24 drawn images of three colors and a text, by tiny models; the
+    colors are taught on five images each."""
     root = tmp_path_factory.mktemp("teaching")
     draw_classes(root / "files")
     (root / "files" / "note.txt").write_text("A heron waits at the weir.\n", "utf-8")
@@ -49,7 +49,7 @@ def colors(library: Library) -> dict[int, str]:
 
 
 def teach(library: Library, each: int = 5) -> None:
-    """Label `each` pictures of every color, and train."""
+    """Label `each` images of every color, and train."""
     library.labels.set_classes("colour", "image", ["red", "green", "blue"], collection="shapes")
     for name in ("red", "green", "blue"):
         items = [item for item, color in colors(library).items() if color == name][:each]
@@ -75,7 +75,7 @@ def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) ->
     )  # nothing is left to do
 
     query = SearchQuery(
-        text="a picture", kind="images", collection="shapes", k=50, cutoff=0, where={"label": "Red"}
+        text="an image", kind="images", collection="shapes", k=50, cutoff=0, where={"label": "Red"}
     )
     found = {hit.id for hit in library.search(query).hits}
     assert found == {item for item, said in told.items() if said[0].label == "red"}
@@ -140,7 +140,7 @@ def test_another_backbone_looks_at_the_files(
     model = save_timm(tmp_path / "resnet")
     plan = recipe(model, filled / "files", tmp_path / "run", name="small", curve=())
     plan = plan.model_copy(
-        update={"data": ClassifierData(train=str(filled / "files"), kind="pictures")}
+        update={"data": ClassifierData(train=str(filled / "files"), kind="images")}
     )
     library.training.classifier(plan)
     token = CancelToken()
@@ -200,14 +200,14 @@ def test_the_command_line(library: Library, filled: Path, monkeypatch: pytest.Mo
 
     (card,) = json.loads(run("classifiers", "list", "--json"))["classifiers"]
     assert card["name"] == "colour"
-    assert "3 classes of pictures, features" in run("classifiers")
+    assert "3 classes of images, features" in run("classifiers")
     assert "labels/class" in run("classifiers", "inspect", "colour")
     told = json.loads(run("classify", "colour", "-c", "shapes", "--follow", "--json"))
     assert told["labelled"] == 24
     assert sum(told["labels"].values()) == 24
     assert told["followed"] == ["colour"]
     found = json.loads(run(
-        "search", "a picture", "--kind", "images", "-c", "shapes", "-k", "50", "--cutoff", "0",
+        "search", "an image", "--kind", "images", "-c", "shapes", "-k", "50", "--cutoff", "0",
         "--where", "label=red", "--where", "label_confidence>=0.3", "--json",
     ))["hits"]  # fmt: skip
     assert found

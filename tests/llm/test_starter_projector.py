@@ -8,14 +8,14 @@ import pytest
 
 from ragcore.image_metrics import caption_bleu
 from ragcore.image_sets import read_captioned
-from ragcore.llm.picture_llm import ProjectedLLM
+from ragcore.llm.vision_llm import ProjectedLLM
 from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
 
 @pytest.mark.shared
-def test_captions_need_the_picture(
+def test_captions_need_the_image(
     starter_weights: WeightStore, shared: Path, settings: Settings
 ) -> None:
     items = read_captioned(shared / "data" / "images" / "flickr8k" / "dev.jsonl")[:24]

@@ -149,8 +149,8 @@ def test_the_journey_of_the_docs(
     assert told["add_files"].structured_content["passages"] > 1
     assert "heron" in told["search"].structured_content["hits"][0]["text"]
     assert told["ask"].structured_content["citations"]
-    picture, recipe = told["imagine"].content
-    assert base64.b64decode(picture.data).startswith(b"\x89PNG")
+    image, recipe = told["imagine"].content
+    assert base64.b64decode(image.data).startswith(b"\x89PNG")
     assert "seed 7" in recipe.text
 
 

@@ -75,12 +75,12 @@ def test_a_whole_profile_of_hub_and_local_models(standard_like: Settings) -> Non
     encoder = models.text_encoder()
     assert encoder.space.name == f"owner/small-encoder@{COMMIT[:8]}"
     assert encoder.encode(["the red ship", "tax law"]).shape == (2, 32)
-    pictures = models.image_text_encoder()
-    assert pictures.space.dimension == 32
-    vectors = pictures.encode_images([Image.new("RGB", (40, 30), color) for color in ("red", 0)])
+    images = models.image_text_encoder()
+    assert images.space.dimension == 32
+    vectors = images.encode_images([Image.new("RGB", (40, 30), color) for color in ("red", 0)])
     assert vectors.shape == (2, 32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
-    assert pictures.encode_texts(["a red picture"]).shape == (1, 32)
+    assert images.encode_texts(["a red image"]).shape == (1, 32)
     cross = models.reranker()
     assert cross is not None
     assert cross.scores("law", ["tax law", "ship"]).shape == (2,)
@@ -174,8 +174,8 @@ def test_a_profile_without_a_part_says_so(tmp_path: Path) -> None:
         (bare.text_encoder, "no text encoder"),
         (bare.image_text_encoder, "no image-text encoder"),
         (bare.llm, "no LLM"),
-        (bare.vision_llm, "no model for questions about pictures"),
-        (bare.diffuser, "makes no pictures"),
+        (bare.vision_llm, "no model for questions about images"),
+        (bare.diffuser, "makes no images"),
     ):
         with pytest.raises(UsageError, match=told):
             ask()

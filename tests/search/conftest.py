@@ -16,7 +16,7 @@ from ragcore.catalog.transfer import copy_catalog
 from ragcore.models import TextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
-from ragcore.types import Coverage, Page, PassageDraft, Picture, ReadDocument, Skipped
+from ragcore.types import Coverage, Page, PassageDraft, ReadDocument, ReadImage, Skipped
 from ragcore.weights import WeightStore
 
 from ..postgres_server import PostgresServer
@@ -62,7 +62,7 @@ def store_document_of(
     path: str,
     passages: Sequence[str],
     collection: str = "default",
-    pictures: Sequence[Picture] = (),
+    images: Sequence[ReadImage] = (),
     size: int = 1000,
 ) -> int:
     """Store a document of given passages (one page each) and embed it; return its id."""
@@ -84,7 +84,7 @@ def store_document_of(
             kind,
             name,
             pages,
-            pictures=tuple(pictures),
+            images=tuple(images),
             paged=name.endswith("pdf"),
             coverage=PARTIAL if name == "wing.txt" else None,
         ),

@@ -1,4 +1,4 @@
-"""Groups of like pictures and equal files; decisions that are remembered."""
+"""Groups of like images and equal files; decisions that are remembered."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from PIL import Image as Pillow
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Collection, Document, Image
 from ragcore.errors import UsageError
-from ragcore.ingest.pictures import phash, pixels_sha256
+from ragcore.ingest.images import phash, pixels_sha256
 from ragcore.search.duplicates import Duplicates
 
 
-def picture(seed: int) -> Pillow.Image:
-    """A picture of soft blobs: like nothing else."""
+def image(seed: int) -> Pillow.Image:
+    """An image of soft blobs: like nothing else."""
     small = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
     return Pillow.fromarray(small).resize((160, 160), Pillow.Resampling.BICUBIC)
 
@@ -66,11 +66,11 @@ def add(catalog: Catalog, images: list[Pillow.Image], sha256: str = "") -> list[
 
 
 def test_identical_and_similar_are_found_and_others_left(catalog: Catalog) -> None:
-    one, two, three, four = (picture(seed) for seed in range(4))
+    one, two, three, four = (image(seed) for seed in range(4))
     mirrored = two.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
     plain = [Pillow.new("RGB", (99, 99), color) for color in ("white", "#fdfdfd", "black")]
     ids = add(catalog, [one, two, one, mirrored, three, reencoded(three), four, *plain])
-    groups = Duplicates(catalog).pictures("photos")
+    groups = Duplicates(catalog).images("photos")
     assert {group.image_ids for group in groups} == {
         (ids[0], ids[2]),
         (ids[1], ids[3]),
@@ -82,29 +82,29 @@ def test_identical_and_similar_are_found_and_others_left(catalog: Catalog) -> No
 
 
 def test_decisions_are_remembered_and_taken_back(catalog: Catalog) -> None:
-    one, two = picture(1), picture(2)
+    one, two = image(1), image(2)
     ids = add(catalog, [one, reencoded(one), two, two])
     duplicates = Duplicates(catalog)
     duplicates.decide(ids[:2], "different")
     duplicates.decide([ids[3], ids[2]], "duplicate")
-    assert not duplicates.pictures("photos")
-    assert not Duplicates(catalog).pictures("photos"), "another session sees them too"
+    assert not duplicates.images("photos")
+    assert not Duplicates(catalog).images("photos"), "another session sees them too"
     assert duplicates.forget("photos") == 2
-    assert len(duplicates.pictures("photos")) == 2
+    assert len(duplicates.images("photos")) == 2
 
 
 def test_a_new_copy_opens_a_decided_group_again(catalog: Catalog) -> None:
-    one = picture(1)
+    one = image(1)
     ids = add(catalog, [one, one])
     duplicates = Duplicates(catalog)
     duplicates.decide(ids, "duplicate")
     third = add(catalog, [reencoded(one)])
-    (group,) = duplicates.pictures("photos")
+    (group,) = duplicates.images("photos")
     assert group.image_ids == (*ids, *third)
 
 
 def test_wrong_decisions(catalog: Catalog) -> None:
-    with pytest.raises(UsageError, match="two pictures"):
+    with pytest.raises(UsageError, match="two images"):
         Duplicates(catalog).decide([1, 1], "duplicate")
     with pytest.raises(UsageError, match="'duplicate' or 'different'"):
         Duplicates(catalog).decide([1, 2], "perhaps")  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def test_equal_files(catalog: Catalog) -> None:
         assert row.settings["kept_copies"] == ["a"]
 
 
-def test_five_thousand_pictures_take_seconds(catalog: Catalog) -> None:
+def test_five_thousand_images_take_seconds(catalog: Catalog) -> None:
     """A copy is found among many; time grows with the square, so this is the size that counts."""
     from time import perf_counter
 

@@ -190,9 +190,9 @@ class TestBadUsage:
             ({"text": "a", "cutoff": 1.5}, "cut-off"),
             ({"text": "a", "kind": "sounds"}, "kind is passages, images or all"),
             ({"text": "a", "minus_weight": -1}, "minus_weight"),
-            ({"image": "/no/such/file.png"}, "no such picture: /no/such/file.png"),
+            ({"image": "/no/such/file.png"}, "no such image: /no/such/file.png"),
             ({"image": b"x", "kind": "passages"}, "passages are found by words"),
-            ({"text": "a", "same_picture": True}, "give the picture"),
+            ({"text": "a", "same_image": True}, "give the image"),
             ({"text": "a", "rerank": True}, "profile starter has no reranker"),
         ],
     )
@@ -204,8 +204,8 @@ class TestBadUsage:
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 250
 
-    def test_a_file_that_is_no_picture(self, engine: SearchEngine) -> None:
-        with pytest.raises(UnreadableFile, match="the picture: "):
+    def test_a_file_that_is_no_image(self, engine: SearchEngine) -> None:
+        with pytest.raises(UnreadableFile, match="the image: "):
             engine.search(SearchQuery(image=b"GIF89a no"))
 
 

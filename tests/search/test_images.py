@@ -1,4 +1,4 @@
-"""Pictures by words, by pictures, by both, and by what is written in them."""
+"""Images by words, by images, by both, and by what is written in them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw, ImageEnhance
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
 from ragcore.errors import UnreadableFile, UsageError
-from ragcore.ingest.pictures import phash, pixels_sha256, thumbnail
+from ragcore.ingest.images import phash, pixels_sha256, thumbnail
 from ragcore.models import ImageTextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
-from ragcore.types import Picture, ReadDocument, SearchQuery
+from ragcore.types import ReadDocument, ReadImage, SearchQuery
 from ragcore.weights import WeightStore
 
 from ..shared_models import models_of
@@ -50,8 +50,8 @@ def image_encoder(starter_weights: WeightStore) -> ImageTextEncoder:
 
 @pytest.fixture(scope="session")
 def vectors(image_encoder: ImageTextEncoder) -> dict[str, np.ndarray]:
-    pictures = photographs()
-    return dict(zip(pictures, image_encoder.encode_images(list(pictures.values())), strict=True))
+    images = photographs()
+    return dict(zip(images, image_encoder.encode_images(list(images.values())), strict=True))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def images(
     space_id = catalog.space_id(space.name, "image", space.dimension)
     catalog.use_space(row.id, space_id, "image")
     for name, image in photographs().items():
-        picture = Picture(
+        record = ReadImage(
             width=image.width,
             height=image.height,
             pixels_sha256=pixels_sha256(image),
@@ -76,8 +76,8 @@ def images(
             text="Receipt no. 4711, Zanzibar Hardware" if name.startswith("scan") else "",
         )
         new = NewDocument(
-            FileState(f"/pictures/{name}", name, 1000, 0),
-            ReadDocument("image/png", name, pictures=(picture,)),
+            FileState(f"/images/{name}", name, 1000, 0),
+            ReadDocument("image/png", name, images=(record,)),
             [],
             image_vectors={space_id: vectors[name][None]},
             media=[""],
@@ -115,7 +115,7 @@ def test_by_what_is_written_in_them(images: SearchEngine) -> None:
     assert hit.text.startswith("Receipt no. 4711")
 
 
-def test_by_a_picture(images: SearchEngine, tmp_path: Path) -> None:
+def test_by_an_image(images: SearchEngine, tmp_path: Path) -> None:
     flower = photographs()["flower.jpg"]
     brighter = ImageEnhance.Brightness(flower).enhance(1.3)
     assert names(images, image=encoded(brighter, "JPEG"))[0] == "flower.jpg"
@@ -131,14 +131,14 @@ def test_composed(images: SearchEngine) -> None:
     assert moved[0] == "flower.jpg"
 
 
-def test_the_same_picture(images: SearchEngine) -> None:
+def test_the_same_image(images: SearchEngine) -> None:
     temple = photographs()["temple.jpg"]
     turned = temple.transpose(Image.Transpose.ROTATE_90).convert("L").convert("RGB")
-    result = images.search(SearchQuery(image=encoded(turned), same_picture=True))
+    result = images.search(SearchQuery(image=encoded(turned), same_image=True))
     assert Path(result.hits[0].path).name == "temple.jpg"
     assert "flower.jpg" not in [Path(hit.path).name for hit in result.hits]
     other = Image.fromarray(np.random.default_rng(5).integers(0, 255, (200, 200, 3), np.uint8))
-    assert images.search(SearchQuery(image=encoded(other), same_picture=True)).hits == ()
+    assert images.search(SearchQuery(image=encoded(other), same_image=True)).hits == ()
 
 
 def test_filters(images: SearchEngine) -> None:
@@ -169,19 +169,19 @@ def test_labels_of_a_collection(images: SearchEngine) -> None:
     assert sum(label.probability for label in one[0].labels) == pytest.approx(1, abs=1e-5)
 
 
-def test_labels_of_pictures_agree_with_those_of_the_collection(
+def test_labels_of_images_agree_with_those_of_the_collection(
     images: SearchEngine, tmp_path: Path
 ) -> None:
     path = tmp_path / "flower.png"
     photographs()["flower.jpg"].save(path)
     labels = ["flower", "temple", "dog"]
-    alone, again = images.label_pictures([path, path.read_bytes()], labels, top=3)
+    alone, again = images.label_images([path, path.read_bytes()], labels, top=3)
     assert alone == again
     stored = images.label(labels, collection="default", where={"name": "flower"})[0].labels
     assert [label.name for label in alone] == [label.name for label in stored]
     assert alone[0].probability == pytest.approx(stored[0].probability, abs=0.05)
     with pytest.raises(UnreadableFile, match="nowhere"):
-        images.label_pictures([tmp_path / "nowhere.png"], labels)
+        images.label_images([tmp_path / "nowhere.png"], labels)
 
 
 @pytest.mark.parametrize(
@@ -200,4 +200,4 @@ def test_labels_that_are_no_choice(images: SearchEngine, labels: list[str], mess
     with pytest.raises(UsageError, match=message):
         images.label(labels, collection="default")
     with pytest.raises(UsageError, match=message):
-        images.label_pictures([b"never read"], labels)
+        images.label_images([b"never read"], labels)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from ragcore.ingest.pictures import phash, turned
-from ragcore.search.near_duplicates import Candidate, SamePicture, alike_by_hash, hash_distance
+from ragcore.ingest.images import phash, turned
+from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash, hash_distance
 
 
 def scene(seed: int) -> Image.Image:
-    """A picture full of corners and shades, different for every seed."""
+    """An image full of corners and shades, different for every seed."""
     dice = np.random.default_rng(seed)
     coarse = dice.integers(0, 255, (12, 16, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((480, 360), Image.Resampling.BICUBIC)
@@ -36,7 +36,7 @@ def thumbnail(image: Image.Image) -> bytes:
 
 @pytest.fixture(scope="module")
 def candidates() -> list[Candidate]:
-    # equal cosines: only the pictures themselves can tell them apart
+    # equal cosines: only the images themselves can tell them apart
     return [Candidate(seed, 0.8, thumbnail(scene(seed))) for seed in range(8)]
 
 
@@ -75,7 +75,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_altered_copy_is_first_and_verified(change: str, candidates: list[Candidate]) -> None:
-    best, *rest = SamePicture().rank(CHANGES[change](scene(5)), candidates)
+    best, *rest = SameImage().rank(CHANGES[change](scene(5)), candidates)
     assert best.id == 5
     assert best.verified
     assert best.score > 0.5
@@ -83,37 +83,37 @@ def test_an_altered_copy_is_first_and_verified(change: str, candidates: list[Can
     assert all(match.score < 0.5 for match in rest)
 
 
-def test_the_very_picture_comes_before_its_altered_copies() -> None:
-    picture = scene(5)
-    hashes = turned(phash(picture))
+def test_the_very_image_comes_before_its_altered_copies() -> None:
+    image = scene(5)
+    hashes = turned(phash(image))
     kept = [("crop", 0.97), ("low quality", 0.97), ("mirror", 0.98), ("none", 1.0)]
     copies = [
-        Candidate(n, cosine, thumbnail(CHANGES[change](picture)), phash(CHANGES[change](picture)))
+        Candidate(n, cosine, thumbnail(CHANGES[change](image)), phash(CHANGES[change](image)))
         for n, (change, cosine) in enumerate(kept)
     ]
-    found = SamePicture().rank(picture, copies, hashes=hashes)
+    found = SameImage().rank(image, copies, hashes=hashes)
     assert [kept[match.id][0] for match in found[:2]] == ["none", "mirror"]
     assert found[0].score == 1.0
     assert all(match.verified for match in found)
 
 
-def test_nothing_is_verified_for_a_picture_that_is_not_there(candidates: list[Candidate]) -> None:
-    matches = SamePicture().rank(scene(99), candidates)
+def test_nothing_is_verified_for_an_image_that_is_not_there(candidates: list[Candidate]) -> None:
+    matches = SameImage().rank(scene(99), candidates)
     assert len(matches) == len(candidates)
     assert not any(match.verified for match in matches)
 
 
-def test_flat_pictures_match_only_by_their_hash() -> None:
+def test_flat_images_match_only_by_their_hash() -> None:
     gray = Image.new("RGB", (64, 64), "gray")
     other = Candidate(1, 0.99, thumbnail(gray), b"\x12" * 16)
-    assert not SamePicture().rank(gray, [other])[0].verified
-    assert SamePicture().rank(gray, [other], hashes=[b"\x12" * 16])[0].verified
-    assert not SamePicture().rank(gray, [other], hashes=[b"\x9e" * 16])[0].verified
+    assert not SameImage().rank(gray, [other])[0].verified
+    assert SameImage().rank(gray, [other], hashes=[b"\x12" * 16])[0].verified
+    assert not SameImage().rank(gray, [other], hashes=[b"\x9e" * 16])[0].verified
 
 
 def test_broken_thumbnails_and_empty_lists() -> None:
-    assert SamePicture().rank(scene(1), []) == []
-    (match,) = SamePicture().rank(scene(1), [Candidate(7, 0.4, b"not a picture")])
+    assert SameImage().rank(scene(1), []) == []
+    (match,) = SameImage().rank(scene(1), [Candidate(7, 0.4, b"not an image")])
     assert match.id == 7
     assert not match.verified
 
@@ -139,7 +139,7 @@ def test_originals_of_shared_copies(shared) -> None:
     ]
     found = []
     for query in range(0, 800, 33):
-        best = SamePicture().rank(data.source.open(data.queries[query]), stored)[0]
+        best = SameImage().rank(data.source.open(data.queries[query]), stored)[0]
         found.append(best.id == data.originals[query])
     assert np.mean(found) >= 0.9
 
@@ -153,7 +153,7 @@ def test_hashes_suggest_turned_and_mirrored_copies(turn: int, mirrored: bool) ->
     assert alike_by_hash(turned(own), [b"", bytes(16), *stored])[0] == 7
 
 
-def test_blank_pictures_are_suggested_for_nothing() -> None:
+def test_blank_images_are_suggested_for_nothing() -> None:
     blank = phash(Image.new("RGB", (64, 64), "white"))
     assert alike_by_hash(turned(blank), [phash(scene(1)), blank]) == []
     assert alike_by_hash((), [phash(scene(1))]) == []

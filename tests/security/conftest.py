@@ -38,11 +38,11 @@ def wait_until(true: Callable[[], bool], what: str, wait: float = WAIT) -> None:
 
 
 def fill(library: Library) -> None:
-    """Collections `sample` and `beta`, with a document of two passages and a picture each."""
+    """Collections `sample` and `beta`, with a document of two passages and an image each."""
     for name, text in (("sample", "The heron waits for fish."), ("beta", SECRET)):
         row = library.create_collection(name)
         document = make_document(
-            f"{FOLDER}/{name}.txt", [text, f"More of {name}."], pictures=1, seed=row.id
+            f"{FOLDER}/{name}.txt", [text, f"More of {name}."], images=1, seed=row.id
         )
         with library.admin.catalog.write() as session:
             store_document(session, row.id, document)

@@ -115,10 +115,10 @@ def test_nothing_of_another_collection_comes_out(guarded: Guarded) -> None:
         document, image = (items(client, what, "beta")[0]["id"] for what in ("documents", "images"))
     here = "/api/v1/collections/sample"
     with guarded.client("admin") as client:
-        for path in ("", "/file", "/pages/1", "/pages/1/picture"):
+        for path in ("", "/file", "/pages/1", "/pages/1/image"):
             answer = client.get(f"{here}/documents/{document}{path}")
             assert answer.status_code == 404
-        for path in ("", "/thumbnail", "/picture"):
+        for path in ("", "/thumbnail", "/view"):
             assert client.get(f"{here}/images/{image}{path}").status_code == 404
         assert client.delete(f"{here}/documents/{document}").status_code == 404
         assert client.get(f"{here}/images", params={"document_id": document}).status_code == 404

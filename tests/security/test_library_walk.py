@@ -346,7 +346,7 @@ def test_paths_of_the_server_are_no_images_for_a_reader(library: Library, tmp_pa
         lambda: list(reader.images.ask_stream(str(path), "What is it?")),
         lambda: reader.images.label([path], ["a", "b"]),
         lambda: reader.diffusion.recipe(path),
-        lambda: reader.imagine(ImagineRequest(start_picture=path)),
+        lambda: reader.imagine(ImagineRequest(start_image=path)),
         lambda: reader.imagine(ImagineRequest(controls=[ControlRequest("canny", path)])),
         lambda: reader.imagine(ImagineRequest(loras=[LoraRequest(path)])),
     )

@@ -65,7 +65,7 @@ def test_two_at_once_embed_once(
 
 
 def test_a_file_that_fails_in_both_ends_both(settings: Settings, folder: Path) -> None:
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     with Library(settings) as library:
         library.create_collection("default")
         reports: list[IngestReport] = []

@@ -1,4 +1,4 @@
-"""Drawn pictures and short texts with labels, and small local backbones in the hub's layouts."""
+"""Drawn images and short texts with labels, and small local backbones in the hub's layouts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLORS = {"red": "#d02020", "green": "#20a030", "blue": "#2040d0"}
 def draw_classes(
     folder: Path, *, classes: Sequence[str] = ("red", "green", "blue"), each: int = 8
 ) -> Path:
-    """Sub-folders of pictures: a disc of the class' color at a place that varies."""
+    """Sub-folders of images: a disc of the class' color at a place that varies."""
     dice = np.random.default_rng(0)
     for name in classes:
         target = folder / name

@@ -1,4 +1,4 @@
-"""A small open_clip model in the hub's layout, and drawn pictures with captions."""
+"""A small open_clip model in the hub's layout, and drawn images with captions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def draw(color: str, shape: str, place: int) -> Image.Image:
     return image
 
 
-def save_pictures(folder: Path, places: int = 2) -> Path:
+def save_images(folder: Path, places: int = 2) -> Path:
     """Every color and shape in some places, with captions.jsonl."""
     folder.mkdir(parents=True)
     rows = []

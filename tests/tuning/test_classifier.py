@@ -33,14 +33,14 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_classes(tmp_path_factory.mktemp("pictures") / "shapes")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_classes(tmp_path_factory.mktemp("images") / "shapes")
 
 
 def test_three_ways_on_one_split_make_one_table(
-    resnet: Path, pictures: Path, tmp_path: Path, settings: Settings
+    resnet: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    plan = recipe(resnet, pictures, tmp_path / "run", ways=("full", "features", "lora"))
+    plan = recipe(resnet, images, tmp_path / "run", ways=("full", "features", "lora"))
     report = tune_classifier(plan, settings=settings)
     assert [(row["way"], row["shots"]) for row in report.rows] == [
         ("features", 1), ("features", 0), ("lora", 0), ("full", 0),
@@ -67,21 +67,21 @@ def test_three_ways_on_one_split_make_one_table(
 
 @pytest.mark.parametrize("way", ["features", "lora", "full"])
 def test_what_was_measured_is_what_is_kept(
-    resnet: Path, pictures: Path, tmp_path: Path, settings: Settings, way: str
+    resnet: Path, images: Path, tmp_path: Path, settings: Settings, way: str
 ) -> None:
     plan = recipe(
-        resnet, pictures, tmp_path / "run", ways=(way,), keep=way, refit=False, curve=(), name=way
+        resnet, images, tmp_path / "run", ways=(way,), keep=way, refit=False, curve=(), name=way
     )
     report = tune_classifier(plan, settings=settings)
     made = opened(way, settings)
     assert made.card.way == way
     assert made.card.labels == ("blue", "green", "red")
-    files = sorted(pictures.rglob("*.png"))
+    files = sorted(images.rglob("*.png"))
     chances = made.from_items([Image.open(file).convert("RGB") for file in files])
     assert chances.shape == (24, 3)
     assert np.allclose(chances.sum(1), 1, atol=1e-4)
     wrong = {
-        file.relative_to(pictures).as_posix()
+        file.relative_to(images).as_posix()
         for file, row in zip(files, chances, strict=True)
         if made.card.labels[int(row.argmax())] != file.parent.name
     }
@@ -91,11 +91,9 @@ def test_what_was_measured_is_what_is_kept(
 
 
 @pytest.mark.parametrize("kind", ["vit", "clip"])
-def test_other_picture_models(
-    pictures: Path, tmp_path: Path, settings: Settings, kind: str
-) -> None:
+def test_other_image_models(images: Path, tmp_path: Path, settings: Settings, kind: str) -> None:
     model = save_vit(tmp_path / "vit") if kind == "vit" else save_clip(tmp_path)
-    plan = recipe(model, pictures, tmp_path / "run", ways=("features", "lora"), curve=())
+    plan = recipe(model, images, tmp_path / "run", ways=("features", "lora"), curve=())
     report = tune_classifier(plan, settings=settings)
     assert report.rows[0]["accuracy"] > 0.4
     assert opened("shapes", settings).card.dimension == 32
@@ -115,9 +113,9 @@ def test_texts_and_their_model(tmp_path: Path, settings: Settings) -> None:
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(
-    resnet: Path, pictures: Path, tmp_path: Path, settings: Settings
+    resnet: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    plan = recipe(resnet, pictures, tmp_path / "run", ways=("features", "full"), curve=())
+    plan = recipe(resnet, images, tmp_path / "run", ways=("features", "full"), curve=())
     token = CancelToken()
 
     def stop(step: Progress) -> None:
@@ -187,7 +185,7 @@ def test_awkward_folders(resnet: Path, tmp_path: Path, settings: Settings) -> No
     (mixed / "Red ").mkdir()
     draw_classes(tmp_path / "more", classes=("red",), each=5)
     (tmp_path / "more" / "red" / "4.png").rename(mixed / "Red " / "x.png")
-    (mixed / "blue" / "0.png").write_bytes(b"\x89PNG no picture")
+    (mixed / "blue" / "0.png").write_bytes(b"\x89PNG no image")
     (mixed / "blue" / "empty.png").write_bytes(b"")
     (mixed / "green" / "copy.png").write_bytes((mixed / "green" / "1.png").read_bytes())
     (mixed / "co$t in $").mkdir()  # matplotlib would take it for a formula
@@ -200,9 +198,9 @@ def test_awkward_folders(resnet: Path, tmp_path: Path, settings: Settings) -> No
 
 
 def test_one_training_of_a_name_at_a_time(
-    resnet: Path, pictures: Path, tmp_path: Path, settings: Settings
+    resnet: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    plan = recipe(resnet, pictures, tmp_path / "run", curve=())
+    plan = recipe(resnet, images, tmp_path / "run", curve=())
     refused = []
 
     def again(step: Progress) -> None:
@@ -215,11 +213,11 @@ def test_one_training_of_a_name_at_a_time(
     assert refused
 
 
-def test_broken_pictures_only(resnet: Path, tmp_path: Path, settings: Settings) -> None:
+def test_broken_images_only(resnet: Path, tmp_path: Path, settings: Settings) -> None:
     for name in ("a", "b"):
         (tmp_path / "bad" / name).mkdir(parents=True)
         for number in range(3):
-            (tmp_path / "bad" / name / f"{number}.jpg").write_bytes(b"no picture")
+            (tmp_path / "bad" / name / f"{number}.jpg").write_bytes(b"no image")
     plan = recipe(resnet, tmp_path / "bad", tmp_path / "run")
     with pytest.raises(UsageError, match="none of the 6 examples can be read"):
         tune_classifier(plan, settings=settings)
@@ -231,7 +229,7 @@ def test_broken_pictures_only(resnet: Path, tmp_path: Path, settings: Settings) 
         ("a.csv", "file,color\nx.png,red\n", "must name the columns"),
         ("a.csv", "text,label\nhello,\n", "line 2: the field 'label' is missing"),
         ("a.csv", "text,label\n,greeting\n", "neither a 'file' nor a 'text'"),
-        ("a.csv", "file,label\ngone.png,red\n", "no picture 'gone.png'"),
+        ("a.csv", "file,label\ngone.png,red\n", "no image 'gone.png'"),
         ("a.jsonl", '{"text": "hello"\n', "line 1 is not JSON"),
         ("a.jsonl", '{"text": "hello"}\n', "'label' is missing"),
         ("a.txt", "hello", "no list of labels"),
@@ -289,9 +287,9 @@ def test_a_given_test_set_is_never_trained_on(
 
 
 def test_damaged_and_hostile_classifiers(
-    resnet: Path, pictures: Path, tmp_path: Path, settings: Settings
+    resnet: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    tune_classifier(recipe(resnet, pictures, tmp_path / "run", curve=()), settings=settings)
+    tune_classifier(recipe(resnet, images, tmp_path / "run", curve=()), settings=settings)
     folder = classifiers_folder(settings) / "shapes"
     for name in ("../shapes", "", ".hidden", "a/b", "x" * 80):
         with pytest.raises(UsageError, match="cannot name a classifier"):
@@ -308,18 +306,18 @@ def test_damaged_and_hostile_classifiers(
     assert list_classifiers(settings) == []
 
 
-def test_a_model_of_the_wrong_kind(pictures: Path, tmp_path: Path, settings: Settings) -> None:
+def test_a_model_of_the_wrong_kind(images: Path, tmp_path: Path, settings: Settings) -> None:
     model = save_text_encoder(tmp_path / "model")
-    with pytest.raises(UsageError, match="takes no pictures"):
-        tune_classifier(recipe(model, pictures, tmp_path / "run"), settings=settings)
+    with pytest.raises(UsageError, match="takes no images"):
+        tune_classifier(recipe(model, images, tmp_path / "run"), settings=settings)
     with pytest.raises(ModelUnavailable, match="there is no folder"):
-        tune_classifier(recipe(tmp_path / "gone", pictures, tmp_path / "run"), settings=settings)
+        tune_classifier(recipe(tmp_path / "gone", images, tmp_path / "run"), settings=settings)
 
 
-def test_wrong_recipes(resnet: Path, pictures: Path, tmp_path: Path) -> None:
+def test_wrong_recipes(resnet: Path, images: Path, tmp_path: Path) -> None:
     for wrong in (
         {"name": "../x"}, {"ways": ()}, {"ways": ("features", "features")}, {"ways": ("magic",)},
         {"curve": (0,)}, {"strengths": ()}, {"steps": 3},
     ):  # fmt: skip
         with pytest.raises(ValueError, match="1 validation error"):
-            recipe(resnet, pictures, tmp_path / "run", **wrong)
+            recipe(resnet, images, tmp_path / "run", **wrong)

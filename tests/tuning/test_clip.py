@@ -1,4 +1,4 @@
-"""Contrastive tuning, with a small model and drawn pictures."""
+"""Contrastive tuning, with a small model and drawn images."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ragcore.catalog.documents import store_document
 from ragcore.encoders.image_text import OpenClipEncoder
 from ragcore.errors import Cancelled, UsageError
 from ragcore.image_sets import read_captioned
-from ragcore.ingest.pictures import pixels_sha256, thumbnail
+from ragcore.ingest.images import pixels_sha256, thumbnail
 from ragcore.settings import Settings
 from ragcore.tuning.clip import tune_clip
-from ragcore.tuning.clip_data import training_pictures
+from ragcore.tuning.clip_data import training_images
 from ragcore.tuning.clip_recipe import ClipData, ClipRecipe
-from ragcore.types import CancelToken, Picture, Progress, ReadDocument
+from ragcore.types import CancelToken, Progress, ReadDocument, ReadImage
 from ragcore.weights import WeightStore
 
-from .clip_samples import draw, save_pictures, save_small_model
+from .clip_samples import draw, save_images, save_small_model
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +30,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_pictures(tmp_path_factory.mktemp("pictures") / "shapes")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_images(tmp_path_factory.mktemp("images") / "shapes")
 
 
-def recipe(model: Path, pictures: Path, output: Path, **changes: object) -> ClipRecipe:
+def recipe(model: Path, images: Path, output: Path, **changes: object) -> ClipRecipe:
     values: dict[str, object] = {
         "model": f"local:{model}",
         "output": str(output),
-        "data": {"train": str(pictures), "dev_fraction": 0.3},
+        "data": {"train": str(images), "dev_fraction": 0.3},
         "mode": "full",
         "epochs": 12,
         "batch_size": 24,
@@ -52,11 +52,11 @@ def recipe(model: Path, pictures: Path, output: Path, **changes: object) -> Clip
 
 @pytest.mark.parametrize("loss", ["clip", pytest.param("siglip", marks=pytest.mark.full)])
 def test_training_finds_more_and_the_result_is_a_model(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings, loss: str
+    model: Path, images: Path, tmp_path: Path, settings: Settings, loss: str
 ) -> None:
     # each pair is judged on its own, so smaller batches and more steps do
     more = {"logit_scale": 10.0, "batch_size": 8, "epochs": 40} if loss == "siglip" else {}
-    plan = recipe(model, pictures, tmp_path / "run", loss=loss, **{"epochs": 20, **more})
+    plan = recipe(model, images, tmp_path / "run", loss=loss, **{"epochs": 20, **more})
     report = tune_clip(plan, settings=settings)
     assert sum(report.metrics.values()) > sum(report.start.values()) + 0.5
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
@@ -65,21 +65,21 @@ def test_training_finds_more_and_the_result_is_a_model(
     assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
     encoder = OpenClipEncoder(f"local:{report.output}", settings=settings, backend="torch")
     red, blue = encoder.encode_texts(["a red square", "a blue square"])
-    picture = encoder.encode_images([draw("red", "square", 1)])[0]
-    assert picture @ red > picture @ blue
+    image = encoder.encode_images([draw("red", "square", 1)])[0]
+    assert image @ red > image @ blue
 
 
 def test_a_cancelled_run_resumes_to_the_same_weights(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings
+    model: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    straight = tune_clip(recipe(model, pictures, tmp_path / "a", epochs=4), settings=settings)
+    straight = tune_clip(recipe(model, images, tmp_path / "a", epochs=4), settings=settings)
     token = CancelToken()
 
     def stop_in_third_epoch(progress: Progress) -> None:
         if progress.done >= 3:
             token.cancel()
 
-    plan = recipe(model, pictures, tmp_path / "b", epochs=4)
+    plan = recipe(model, images, tmp_path / "b", epochs=4)
     with pytest.raises(Cancelled):
         tune_clip(plan, settings=settings, progress=stop_in_third_epoch, cancel=token)
     resumed = tune_clip(plan, settings=settings)
@@ -96,9 +96,9 @@ def test_a_cancelled_run_resumes_to_the_same_weights(
 
 @pytest.mark.parametrize("mode", ["heads", "lora"])
 def test_fewer_trained_weights_still_learn(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings, mode: str
+    model: Path, images: Path, tmp_path: Path, settings: Settings, mode: str
 ) -> None:
-    plan = recipe(model, pictures, tmp_path / mode, mode=mode, learning_rate=1e-2)
+    plan = recipe(model, images, tmp_path / mode, mode=mode, learning_rate=1e-2)
     report = tune_clip(plan, settings=settings)
     full = sum(p.numel() for p in _parameters(model, settings))
     assert report.trained_weights < full / 10
@@ -106,34 +106,34 @@ def test_fewer_trained_weights_still_learn(
     OpenClipEncoder(f"local:{report.output}", settings=settings, backend="torch").warm_up()
 
 
-def test_early_stopping(model: Path, pictures: Path, tmp_path: Path, settings: Settings) -> None:
-    plan = recipe(model, pictures, tmp_path / "run", patience=2, epochs=50, learning_rate=1e-9)
+def test_early_stopping(model: Path, images: Path, tmp_path: Path, settings: Settings) -> None:
+    plan = recipe(model, images, tmp_path / "run", patience=2, epochs=50, learning_rate=1e-9)
     report = tune_clip(plan, settings=settings)
     assert report.stopped_early
     assert report.epochs < 50
 
 
 def test_pairs_take_the_place_of_the_data(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings
+    model: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    files = sorted(pictures.glob("*.png"))[:12]
+    files = sorted(images.glob("*.png"))[:12]
     pairs = [(file, f"a {file.stem.replace('-', ' ')}") for file in files]
-    plan = recipe(model, pictures, tmp_path / "run", data={"dev_fraction": 0.3}, epochs=1)
+    plan = recipe(model, images, tmp_path / "run", data={"dev_fraction": 0.3}, epochs=1)
     assert tune_clip(plan, settings=settings, pairs=pairs).steps == 1
 
 
 def test_another_recipe_in_the_same_folder_is_refused(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings
+    model: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    tune_clip(recipe(model, pictures, tmp_path / "run", epochs=1), settings=settings)
-    changed = recipe(model, pictures, tmp_path / "run", epochs=2)
+    tune_clip(recipe(model, images, tmp_path / "run", epochs=1), settings=settings)
+    changed = recipe(model, images, tmp_path / "run", epochs=2)
     with pytest.raises(UsageError, match="another recipe"):
         tune_clip(changed, settings=settings)
     assert tune_clip(changed, settings=settings, resume=False).epochs == 2
 
 
 def test_wrong_recipes_are_named(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings
+    model: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
     file = tmp_path / "r.toml"
     for text, expected in [
@@ -147,15 +147,15 @@ def test_wrong_recipes_are_named(
         file.write_text(text)
         with pytest.raises(UsageError, match=expected):
             tune_clip(file, settings=settings)
-    cached = recipe(model, pictures, tmp_path / "run", mode="heads", cache_features=True)
+    cached = recipe(model, images, tmp_path / "run", mode="heads", cache_features=True)
     with pytest.raises(UsageError, match="timm"):
         tune_clip(cached, settings=settings)
 
 
-def test_too_few_pictures(model: Path, pictures: Path, tmp_path: Path, settings: Settings) -> None:
-    only = [(next(pictures.glob("*.png")), "a picture")]
+def test_too_few_images(model: Path, images: Path, tmp_path: Path, settings: Settings) -> None:
+    only = [(next(images.glob("*.png")), "an image")]
     with pytest.raises(UsageError, match="at least 2"):
-        tune_clip(recipe(model, pictures, tmp_path / "run"), settings=settings, pairs=only)
+        tune_clip(recipe(model, images, tmp_path / "run"), settings=settings, pairs=only)
 
 
 def _parameters(model: Path, settings: Settings) -> list:
@@ -166,7 +166,7 @@ def _parameters(model: Path, settings: Settings) -> list:
 
 @pytest.mark.full
 def test_starter_clip_is_trained_from_cached_features(
-    pictures: Path, tmp_path: Path, starter_weights: WeightStore
+    images: Path, tmp_path: Path, starter_weights: WeightStore
 ) -> None:
     """Its members learn, and what is written loads into a fresh model."""
     import torch
@@ -177,7 +177,7 @@ def test_starter_clip_is_trained_from_cached_features(
     plan = ClipRecipe.model_validate(
         {
             "output": str(tmp_path / "run"),
-            "data": {"train": str(pictures), "dev_fraction": 0.3},
+            "data": {"train": str(images), "dev_fraction": 0.3},
             "epochs": 6,
             "batch_size": 24,
             "learning_rate": 3e-3,
@@ -203,29 +203,29 @@ def test_starter_clip_is_trained_from_cached_features(
 
 
 def test_a_collection_is_trained_on(
-    model: Path, pictures: Path, tmp_path: Path, settings: Settings
+    model: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
     catalog = Catalog(settings.catalog_url)
     row = catalog.create_collection("figures")
-    items = read_captioned(pictures)
+    items = read_captioned(images)
     for number, item in enumerate(items):
         image = item.open()
         path = tmp_path / f"{number}.png"
         image.save(path)
-        picture = Picture(
+        record = ReadImage(
             width=image.width,
             height=image.height,
             pixels_sha256=pixels_sha256(image),
             thumbnail=thumbnail(image),
             caption=item.captions[0] if number else "",
         )
-        read = ReadDocument("image/png", path.name, pictures=(picture,))
+        read = ReadDocument("image/png", path.name, images=(record,))
         new = NewDocument(FileState(str(path), path.name, 1000, 0), read, [], media=[""])
         with catalog.write() as session:
             store_document(session, row.id, new)
-    plan = recipe(model, pictures, tmp_path / "run", epochs=1)
+    plan = recipe(model, images, tmp_path / "run", epochs=1)
     plan = plan.model_copy(update={"data": ClipData(train="collection:figures", dev_fraction=0.3)})
-    train, dev = training_pictures(plan, settings, None)
+    train, dev = training_images(plan, settings, None)
     assert len(train) + len(dev) == len(items) - 1, "the one without a caption is left out"
     assert {c for item in [*train, *dev] for c in item.captions} <= {
         c for item in items for c in item.captions

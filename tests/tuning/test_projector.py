@@ -14,7 +14,7 @@ from ragcore.image_sets import read_captioned
 from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.tuning.caption_questions import make_questions
-from ragcore.tuning.picture_packing import TreeMaker, to_batch
+from ragcore.tuning.image_packing import TreeMaker, to_batch
 from ragcore.tuning.projector import tune_projector
 from ragcore.tuning.projector_data import tidy
 from ragcore.tuning.projector_recipe import ProjectorRecipe
@@ -23,8 +23,8 @@ from ragcore.tuning.recipe import read_recipe
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 
-from ..picture_models import save_small_llm
-from .clip_samples import save_pictures
+from ..image_models import save_small_llm
+from .clip_samples import save_images
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,14 @@ def base(starter_weights: WeightStore, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def pictures(base: Path) -> Path:
-    return save_pictures(base.parent / "pictures", places=1)
+def images(base: Path) -> Path:
+    return save_images(base.parent / "images", places=1)
 
 
-def recipe(base: Path, pictures: Path, output: Path, **changes: object) -> ProjectorRecipe:
+def recipe(base: Path, images: Path, output: Path, **changes: object) -> ProjectorRecipe:
     values: dict[str, object] = {
         "base": str(base), "output": str(output), "side": 2, "hidden": 16,
-        "data": {"train": str(pictures), "dev_fraction": 0.2},
+        "data": {"train": str(images), "dev_fraction": 0.2},
         "captions": {"steps": 6, "learning_rate": 3e-3},
         "questions": {"steps": 30, "learning_rate": 1e-2, "projector_rate": 3e-3, "rank": 4},
         "batch_size": 4, "warmup_steps": 2, "dev_every": 20, "dev_limit": 4, "log_every": 6,
@@ -112,10 +112,10 @@ def test_captions_become_sentences() -> None:
 
 
 def test_training_learns_and_leaves_the_frozen_parts(
-    base: Path, pictures: Path, tmp_path: Path, settings: Settings
+    base: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
     seen: list[Progress] = []
-    plan = recipe(base, pictures, tmp_path / "run")
+    plan = recipe(base, images, tmp_path / "run")
     report = tune_projector(plan, settings=settings, progress=seen.append)
     assert report.steps == 36
     assert report.base_unchanged
@@ -133,13 +133,13 @@ def test_training_learns_and_leaves_the_frozen_parts(
         *("adapter_config.json", "adapter_model.safetensors"),
     }
     llm = Models(settings).vision_llm(report.output)
-    item = read_captioned(pictures)[0]
+    item = read_captioned(images)[0]
     (caption,) = llm.captions([item.open()])
     assert caption.endswith("."), "it learnt to end a sentence"
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    base: Path, pictures: Path, tmp_path: Path, settings: Settings
+    base: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
     from safetensors.numpy import load_file
 
@@ -149,8 +149,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         names = ("projector.safetensors", "adapter_model.safetensors")
         return {k: v for name in names for k, v in load_file(run / "model" / name).items()}
 
-    tune_projector(recipe(base, pictures, tmp_path / "whole", **short), settings=settings)
-    plan = recipe(base, pictures, tmp_path / "halves", **short)
+    tune_projector(recipe(base, images, tmp_path / "whole", **short), settings=settings)
+    plan = recipe(base, images, tmp_path / "halves", **short)
     for stop_after in (2, 5):  # in stage 1, then in stage 2
         token = CancelToken()
 
@@ -166,13 +166,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert whole.keys() == halves.keys()
     for name, value in whole.items():
         assert np.allclose(value, halves[name], atol=2e-3), name
-    other = recipe(base, pictures, tmp_path / "halves", **{**short, "seed": 5})
+    other = recipe(base, images, tmp_path / "halves", **{**short, "seed": 5})
     with pytest.raises(UsageError, match="another recipe"):
         tune_projector(other, settings=settings)
 
 
 def test_wrong_recipes_and_data_are_told(
-    base: Path, pictures: Path, tmp_path: Path, settings: Settings
+    base: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
     for text, told in (
         ("sides = 3", "sides"),
@@ -185,7 +185,7 @@ def test_wrong_recipes_and_data_are_told(
         with pytest.raises(UsageError, match=told):
             read_recipe(path, ProjectorRecipe)
     with pytest.raises(UsageError, match="names no training data"):
-        tune_projector(recipe(base, pictures, tmp_path, data={}), settings=settings)
+        tune_projector(recipe(base, images, tmp_path, data={}), settings=settings)
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "captions.jsonl").write_text("")
@@ -200,9 +200,9 @@ def test_the_shipped_recipe_can_be_read() -> None:
 
 @pytest.mark.gpu
 def test_training_on_a_gpu_is_mixed_and_its_result_runs_on_a_cpu(
-    base: Path, pictures: Path, tmp_path: Path, settings: Settings
+    base: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    plan = recipe(base, pictures, tmp_path / "run")
+    plan = recipe(base, images, tmp_path / "run")
     report = tune_projector(plan, settings=settings.model_copy(update={"device": "cuda"}))
     assert report.base_unchanged
     assert report.tower_unchanged
@@ -210,5 +210,5 @@ def test_training_on_a_gpu_is_mixed_and_its_result_runs_on_a_cpu(
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses[-1] < losses[0] - 2, losses
     cpu = settings.model_copy(update={"device": "cpu"})
-    item = read_captioned(pictures)[0]
+    item = read_captioned(images)[0]
     assert Models(cpu).vision_llm(report.output).captions([item.open()])[0]

@@ -24,7 +24,7 @@ def test_pairs_go_by_position_and_check_shapes() -> None:
 
 @pytest.mark.full
 def test_the_image_tower_recognizes_a_photograph(starter_weights: WeightStore) -> None:
-    """EfficientNet-Lite0 under timm's names knows what is on scikit-learn's sample pictures."""
+    """EfficientNet-Lite0 under timm's names knows what is on scikit-learn's sample images."""
     import timm
     import torch
     from PIL import Image
@@ -37,9 +37,9 @@ def test_the_image_tower_recognizes_a_photograph(starter_weights: WeightStore) -
     model.load_state_dict(weights, strict=True)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     names = timm.data.ImageNetInfo()
-    for picture, label in (("flower.jpg", "daisy"), ("china.jpg", "palace")):
+    for image, label in (("flower.jpg", "daisy"), ("china.jpg", "palace")):
         with torch.inference_mode():
-            batch = transform(Image.fromarray(load_sample_image(picture)))[None]
+            batch = transform(Image.fromarray(load_sample_image(image)))[None]
             best = model(batch)[0].topk(5).indices.tolist()
         found = [names.index_to_description(i) for i in best]
         wanted = {"daisy": ("daisy", "dahlia", "bee"), "palace": ("palace", "boathouse", "temple")}

@@ -133,7 +133,7 @@ def test_a_model_is_made_from_another_entrys_files(
 
     from ragcore.llm.gguf_export import export_gguf
 
-    from ..picture_models import save_small_llm
+    from ..image_models import save_small_llm
 
     model = save_small_llm(tmp_path / "model", starter_weights)
     (tmp_path / "gguf").mkdir()

@@ -112,7 +112,7 @@ async def label_counts(
     here: ReaderHere,
     classifier: Annotated[str | None, Query(max_length=100)] = None,
 ) -> LabelCounts:
-    """How many passages and pictures have each label, of one classifier or of any."""
+    """How many passages and images have each label, of one classifier or of any."""
     library = library_of(request)
     return await work_of(request).run(
         here.principal,

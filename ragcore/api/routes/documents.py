@@ -1,4 +1,4 @@
-"""Documents: list, look at, fetch, remove; their pages as text and as pictures."""
+"""Documents: list, look at, fetch, remove; their pages as text and as images."""
 
 from __future__ import annotations
 
@@ -147,8 +147,9 @@ async def get_page(
     return await work_of(request).run(here.principal, look)
 
 
-@router.get("/{document_id}/pages/{number}/picture", response_class=Response, responses=PNG)
-async def get_page_picture(
+@router.get("/{document_id}/pages/{number}/picture", deprecated=True, response_class=Response)
+@router.get("/{document_id}/pages/{number}/image", response_class=Response, responses=PNG)
+async def get_page_image(
     request: Request,
     here: ReaderHere,
     document_id: DocumentId,
@@ -163,12 +164,12 @@ async def get_page_picture(
     span = (start, end) if start is not None and end is not None else None
     library = library_of(request)
     data = await work_of(request).run(
-        here.principal, lambda: _page_picture(library, here, document_id, number, span, width)
+        here.principal, lambda: _page_image(library, here, document_id, number, span, width)
     )
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-cache"})
 
 
-def _page_picture(
+def _page_image(
     library: Library,
     here: Here,
     document_id: int,

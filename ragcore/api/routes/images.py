@@ -1,4 +1,4 @@
-"""Pictures: files of their own, and those found inside documents."""
+"""Images: files of their own, and those found inside documents."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def list_images(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ImageList:
-    """The collection's pictures, newest first, or those of one document in its order."""
+    """The collection's images, newest first, or those of one document in its order."""
     offset = offset_of(cursor)
     library = library_of(request)
 
@@ -59,7 +59,7 @@ async def list_images(
 
 @router.get("/{image_id}")
 async def get_image(request: Request, here: ReaderHere, image_id: ImageId) -> ImageShape:
-    """What is known of a picture."""
+    """What is known of an image."""
     library = library_of(request)
 
     def look() -> ImageShape:
@@ -82,14 +82,15 @@ async def get_thumbnail(request: Request, here: ReaderHere, image_id: ImageId) -
     return Response(data, media_type="image/webp", headers=_KEPT)
 
 
-@router.get("/{image_id}/picture", response_class=Response, responses=WEBP)
-async def get_picture(
+@router.get("/{image_id}/picture", deprecated=True, response_class=Response)
+@router.get("/{image_id}/view", response_class=Response, responses=WEBP)
+async def view_image(
     request: Request,
     here: ReaderHere,
     image_id: ImageId,
     side: Annotated[int, Query(ge=64, le=2400)] = 1600,
 ) -> Response:
-    """The picture as WebP, decoded and encoded anew, at most `side` pixels a side."""
+    """The image as WebP, decoded and encoded anew, at most `side` pixels a side."""
     library = library_of(request)
 
     def look() -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures in the background: everything that `ragcore imagine` can, with progress and cancel."""
+"""Images in the background: everything that `ragcore imagine` can, with progress and cancel."""
 
 from __future__ import annotations
 
@@ -9,39 +9,47 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from ragcore.api.access import Reader
 from ragcore.api.bodies import BoundedRoute, decode_image, takes_images
 from ragcore.api.events import EventStream, event
-from ragcore.api.picture_jobs import PictureJob, PictureJobs
+from ragcore.api.image_jobs import ImageJob, ImageJobs
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import PREFIX, binary, found, library_of, work_of
 from ragcore.api.routes.jobs import EVENTS
 from ragcore.library import Library
+from ragcore.renamed import with_current_names
 
-router = APIRouter(route_class=BoundedRoute, prefix=f"{PREFIX}/imagine", tags=["pictures"])
-MOST_PICTURES = 16
+router = APIRouter(route_class=BoundedRoute, prefix=f"{PREFIX}/imagine", tags=["images"])
+MOST_IMAGES = 16
 _LOOK_EVERY = 0.1  # seconds
-_BASE64 = "A picture file in base64."
+# Earlier names of fields.
+_DEPRECATED = {"picture": "image", "start_picture": "start_image"}  # deprecated
+_BASE64 = "An image file in base64."
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", examples=["0123456789abcdef"])]
-Number = Annotated[int, Path(ge=1, le=MOST_PICTURES)]
+Number = Annotated[int, Path(ge=1, le=MOST_IMAGES)]
 
 
 class ControlForm(BaseModel):
-    """What a ControlNet follows: a picture in base64, or an image of a collection by its id."""
+    """What a ControlNet follows: an image in base64, or an image of a collection by its id."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: str = Field(max_length=40, examples=["canny"])
-    picture: str | None = Field(default=None, description=_BASE64)
+    image: str | None = Field(default=None, description=_BASE64)
     image_id: int | None = Field(default=None, ge=1, le=2**53 - 1)
     weight: float = Field(default=1.0, ge=0, le=10)
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
-    ready: bool = Field(default=False, description="The picture is a condition already.")
+    ready: bool = Field(default=False, description="The image is a condition already.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        return with_current_names(values, _DEPRECATED, "the field")
 
 
 class LoraForm(BaseModel):
@@ -64,16 +72,21 @@ class ImagineForm(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     steps: int = Field(default=25, ge=1, le=1000)
     size: int = Field(default=0, ge=0, le=4096, description="Pixels a side; 0: the model's own.")
-    count: int = Field(default=1, ge=1, le=MOST_PICTURES)
+    count: int = Field(default=1, ge=1, le=MOST_IMAGES)
     scale: float = Field(default=3.0, ge=0, le=1e9)
     sampler: Literal["dpm++", "ddim", "euler"] = "dpm++"
-    start_picture: str | None = Field(default=None, description=_BASE64)
+    start_image: str | None = Field(default=None, description=_BASE64)
     strength: float = Field(default=0.6, ge=0, le=1)
     guides: list[str] = Field(default=[], max_length=8, examples=[["class:buildings:3"]])
     controls: list[ControlForm] = Field(default=[], max_length=8)
     guess: bool = False
     loras: list[LoraForm] = Field(default=[], max_length=8)
     preview_every: int = Field(default=0, ge=0, le=1000, description="Steps between previews.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        return with_current_names(values, _DEPRECATED, "the field")
 
 
 class MadeShape(BaseModel):
@@ -82,7 +95,7 @@ class MadeShape(BaseModel):
 
 
 class ImagineShape(BaseModel):
-    """A job as it stands; `pictures` once it is done."""
+    """A job as it stands; `images` once it is done."""
 
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
@@ -93,11 +106,12 @@ class ImagineShape(BaseModel):
     model: str = ""
     seconds: float = 0.0
     notes: list[str] = Field(default=[], description="What was cut to a limit.")
-    pictures: list[MadeShape] = []
+    images: list[MadeShape] = []
+    pictures: list[MadeShape] = Field(default=[], deprecated="Use `images`.")
     conditions: list[str] = Field(default=[], description="Where the conditions are, as used.")
 
     @classmethod
-    def of(cls, job: PictureJob) -> ImagineShape:
+    def of(cls, job: ImageJob) -> ImagineShape:
         here = f"{PREFIX}/imagine/{job.id}"
         shape = cls(
             id=job.id,
@@ -111,10 +125,11 @@ class ImagineShape(BaseModel):
             return shape
         shape.model, shape.seconds = job.result.model, job.result.seconds
         shape.notes = list(job.result.notes)
-        shape.pictures = [
-            MadeShape(seed=one.seed, location=f"{here}/pictures/{number}")
-            for number, one in enumerate(job.result.pictures, 1)
+        shape.images = [
+            MadeShape(seed=one.seed, location=f"{here}/images/{number}")
+            for number, one in enumerate(job.result.images, 1)
         ]
+        shape.pictures = shape.images  # deprecated
         shape.conditions = [
             f"{here}/conditions/{number}" for number in range(1, len(job.result.conditions) + 1)
         ]
@@ -130,22 +145,22 @@ class ImagineStarted(BaseModel):
     location: str
 
 
-def _jobs(request: Request) -> PictureJobs:
-    found: PictureJobs = request.app.state.pictures
+def _jobs(request: Request) -> ImageJobs:
+    found: ImageJobs = request.app.state.images
     return found
 
 
 @router.post("", status_code=202, response_model=ImagineStarted)
 @takes_images
 async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSONResponse:
-    """Begin to make pictures; what cannot be made is told at once.
+    """Begin to make images; what cannot be made is told at once.
 
-    501 where the profile has no picture maker. Jobs are kept in memory until an hour after they
+    501 where the profile has no image maker. Jobs are kept in memory until an hour after they
     are done.
     """
     library = library_of(request)
     if library.models.profile.diffusion is None:
-        raise Problem(501, f"the profile {library.models.profile.name} has no picture maker")
+        raise Problem(501, f"the profile {library.models.profile.name} has no image maker")
 
     def prepare() -> Any:
         wanted = _request(library, body)
@@ -189,7 +204,7 @@ async def cancel_imagined(request: Request, principal: Reader, job_id: JobId) ->
 
 @router.delete("/{job_id}", status_code=204)
 async def forget_imagined(request: Request, principal: Reader, job_id: JobId) -> Response:
-    """Cancel a job and forget its pictures."""
+    """Cancel a job and forget its images."""
     _jobs(request).forget(_jobs(request).get(principal, job_id))
     return Response(status_code=204)
 
@@ -208,8 +223,8 @@ async def imagine_events(request: Request, principal: Reader, job_id: JobId) -> 
             preview, step = job.preview, job.preview_step
             if preview is not None and step != shown:
                 shown = step
-                pictures = await work.quick(_pngs, preview)
-                yield event("preview", {"step": step, "pictures": pictures})
+                images = await work.quick(_pngs, preview)
+                yield event("preview", {"step": step, "images": images})
             if job.changes != told or not running:
                 told = job.changes
                 data = ImagineShape.of(job).model_dump(mode="json")
@@ -221,15 +236,16 @@ async def imagine_events(request: Request, principal: Reader, job_id: JobId) -> 
     return EventStream(events())
 
 
+@router.get("/{job_id}/pictures/{number}", deprecated=True, response_class=Response)
 @router.get(
-    "/{job_id}/pictures/{number}", response_class=Response, responses=binary("image/png")
+    "/{job_id}/images/{number}", response_class=Response, responses=binary("image/png")
 )  # fmt: skip
-async def imagined_picture(
+async def imagined_image(
     request: Request, principal: Reader, job_id: JobId, number: Number
 ) -> Response:
     """A PNG that carries its recipe."""
     job = _jobs(request).get(principal, job_id)
-    made = job.result.pictures if job.result is not None else ()
+    made = job.result.images if job.result is not None else ()
     return _png([one.png for one in made], number, job)
 
 
@@ -244,11 +260,11 @@ async def imagined_condition(
     return _png(list(job.result.conditions) if job.result is not None else [], number, job)
 
 
-def _png(pictures: list[bytes], number: int, job: PictureJob) -> Response:
-    if number > len(pictures):
-        raise Problem(404, f"there is no such picture; the job is {job.state}")
+def _png(images: list[bytes], number: int, job: ImageJob) -> Response:
+    if number > len(images):
+        raise Problem(404, f"there is no such image; the job is {job.state}")
     headers = {"Cache-Control": "private, max-age=3600"}
-    return Response(pictures[number - 1], media_type="image/png", headers=headers)
+    return Response(images[number - 1], media_type="image/png", headers=headers)
 
 
 def _pngs(pixels: Any) -> list[str]:
@@ -258,25 +274,23 @@ def _pngs(pixels: Any) -> list[str]:
 
 
 def _request(library: Library, body: ImagineForm) -> Any:
-    """The request; pictures of collections are looked up as the principal may see them."""
+    """The request; images of collections are looked up as the principal may see them."""
     from ragcore.library import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
 
     known = library.diffusion.loras() if body.loras else {}
     for lora in body.loras:
         if lora.name not in known:
             raise Problem(400, f"there is no LoRA {lora.name!r} on the server")
-    plain = body.model_dump(
-        exclude={"guides", "controls", "loras", "start_picture", "preview_every"}
-    )
+    plain = body.model_dump(exclude={"guides", "controls", "loras", "start_image", "preview_every"})
     return ImagineRequest(
         **plain,
-        start_picture=None
-        if body.start_picture is None
-        else decode_image(body.start_picture, "start_picture"),
+        start_image=None
+        if body.start_image is None
+        else decode_image(body.start_image, "start_image"),
         guides=[GuideRequest.parse(guide) for guide in body.guides],
         controls=[
             ControlRequest(
-                one.kind, _picture_of(library, one), one.weight, one.start, one.end, one.ready
+                one.kind, _image_of(library, one), one.weight, one.start, one.end, one.ready
             )
             for one in body.controls
         ],
@@ -284,11 +298,11 @@ def _request(library: Library, body: ImagineForm) -> Any:
     )
 
 
-def _picture_of(library: Library, control: ControlForm) -> bytes:
-    if (control.picture is None) == (control.image_id is None):
-        raise Problem(400, "a control has either a picture or an image_id")
+def _image_of(library: Library, control: ControlForm) -> bytes:
+    if (control.image is None) == (control.image_id is None):
+        raise Problem(400, "a control has either an image or an image_id")
     if control.image_id is not None:
         wanted = control.image_id
         return found(lambda: library.images.read(wanted))
-    assert control.picture is not None
-    return decode_image(control.picture, "a control's picture")
+    assert control.image is not None
+    return decode_image(control.image, "a control's image")

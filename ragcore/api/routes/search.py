@@ -1,4 +1,4 @@
-"""Search by words, a picture or both, page by page; questions answered, at once or in events."""
+"""Search by words, an image or both, page by page; questions answered, at once or in events."""
 
 from __future__ import annotations
 
@@ -40,20 +40,21 @@ _DEPTHS = (50, 200, 1000)
 @router.post("/search")
 @takes_images
 async def search(request: Request, here: ReaderHere, body: SearchRequest) -> SearchAnswer:
-    """Find passages and pictures."""
-    picture = None
+    """Find passages and images."""
+    image = None
     if body.image is not None:
-        picture = await work_of(request).quick(decode_image, body.image, "image")
-        if not picture:
+        image = await work_of(request).quick(decode_image, body.image, "image")
+        if not image:
             raise Problem(400, "the image is empty")
-    return await _search(request, here, body, picture)
+    return await _search(request, here, body, image)
 
 
-@router.post("/search/picture")
-async def search_by_picture(
+@router.post("/search/picture", deprecated=True)
+@router.post("/search/image")
+async def search_by_image(
     request: Request,
     here: ReaderHere,
-    image: Annotated[UploadFile, File(description="A picture file.")],
+    image: Annotated[UploadFile, File(description="An image file.")],
     text: Annotated[str, Form(max_length=MAX_TEXT)] = "",
     minus: Annotated[str, Form(max_length=MAX_TEXT)] = "",
     kind: Annotated[Literal["passages", "images", "all"], Form()] = "images",
@@ -63,9 +64,10 @@ async def search_by_picture(
         str, Form(max_length=4000, description="JSON object of filters, as for `/search`.")
     ] = "{}",
     cutoff: Annotated[float | None, Form(ge=0, le=1)] = None,
-    same_picture: Annotated[bool, Form()] = False,
+    same_image: Annotated[bool, Form()] = False,
+    same_picture: Annotated[bool, Form(deprecated=True)] = False,
 ) -> SearchAnswer:
-    """The same with the picture as a file of a form: find its like, or copies of it."""
+    """The same with the image as a file of a form: find its like, or copies of it."""
     body = SearchRequest(
         text=text,
         minus=minus,
@@ -74,16 +76,16 @@ async def search_by_picture(
         cursor=cursor,
         where=_filters(where),
         cutoff=cutoff,
-        same_picture=same_picture,
+        same_image=same_image or same_picture,  # deprecated
     )
     data = await image.read()
     if not data:
-        raise Problem(400, "the picture is empty")
+        raise Problem(400, "the image is empty")
     return await _search(request, here, body, data)
 
 
 async def _search(
-    request: Request, here: Here, body: SearchRequest, picture: bytes | None
+    request: Request, here: Here, body: SearchRequest, image: bytes | None
 ) -> SearchAnswer:
     offset = offset_of(body.cursor)
     wanted = offset + body.limit
@@ -91,7 +93,7 @@ async def _search(
         raise Problem(400, f"a search can be paged to {_DEPTHS[-1]} hits: narrow it by a filter")
     query = SearchQuery(
         text=body.text,
-        image=picture,
+        image=image,
         minus=body.minus,
         text_weight=body.text_weight,
         image_weight=body.image_weight,
@@ -102,7 +104,7 @@ async def _search(
         collection=here.name,
         cutoff=body.cutoff,
         rerank=body.rerank,
-        same_picture=body.same_picture,
+        same_image=body.same_image,
     )
     result = await work_of(request).run(here.principal, lambda: library_of(request).search(query))
     metrics_of(request).stages("search", result.seconds)
@@ -118,7 +120,7 @@ async def _search(
 
 @router.post("/label")
 async def label(request: Request, here: ReaderHere, body: LabelRequest) -> LabelAnswer:
-    """Choose among names of your own for every picture; nothing is trained."""
+    """Choose among names of your own for every image; nothing is trained."""
     offset = offset_of(body.cursor)
     found = await work_of(request).run(
         here.principal,

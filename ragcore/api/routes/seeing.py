@@ -1,4 +1,4 @@
-"""Questions about one picture, and captions for a collection's pictures."""
+"""Questions about one image, and captions for a collection's images."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ from ragcore.api.shapes import Given, Started
 from ragcore.library import Principal
 from ragcore.types import CancelToken
 
-router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["pictures"])
+router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["images"])
 HERE = "/collections/{collection}"
 MAX_QUESTION = 2000
 
 
-class PictureQuestion(Given):
+class ImageQuestion(Given):
     question: str = Field(
         min_length=1, max_length=MAX_QUESTION, examples=["What is in the picture?"]
     )
 
 
-class PictureAnswerShape(BaseModel):
-    """What a model says of a picture, from the picture alone. A small one is often wrong."""
+class ImageAnswerShape(BaseModel):
+    """What a model says of an image, from the image alone. A small one is often wrong."""
 
     answer: str
     model: str
     seconds: float
 
 
-@router.post("/pictures/ask")
-async def ask_picture(
+@router.post("/pictures/ask", deprecated=True)
+@router.post("/images/ask")
+async def ask_uploaded_image(
     request: Request,
     principal: Reader,
-    image: Annotated[UploadFile, File(description="A picture file. It is not kept.")],
+    image: Annotated[UploadFile, File(description="An image file. It is not kept.")],
     question: Annotated[str, Form(min_length=1, max_length=MAX_QUESTION)] = "What is this?",
-) -> PictureAnswerShape:
-    """Answer a question about a picture that is in no collection, from the picture alone."""
+) -> ImageAnswerShape:
+    """Answer a question about an image that is in no collection, from the image alone."""
     data = await image.read()
     if not data:
-        raise Problem(400, "the picture is empty")
+        raise Problem(400, "the image is empty")
     return await _answer(request, principal, data, question)
 
 
 @router.post(f"{HERE}/images/{{image_id}}/ask")
 async def ask_image(
-    request: Request, here: ReaderHere, image_id: ImageId, body: PictureQuestion
-) -> PictureAnswerShape:
-    """The same about a picture of the collection."""
+    request: Request, here: ReaderHere, image_id: ImageId, body: ImageQuestion
+) -> ImageAnswerShape:
+    """The same about an image of the collection."""
     library = library_of(request)
 
     def look() -> bytes:
@@ -67,13 +68,13 @@ async def ask_image(
 
 
 async def _answer(
-    request: Request, principal: Principal, picture: bytes, question: str
-) -> PictureAnswerShape:
+    request: Request, principal: Principal, image: bytes, question: str
+) -> ImageAnswerShape:
     library = library_of(request)
 
-    def ask(cancel: CancelToken) -> PictureAnswerShape:
-        told = library.images.ask(picture, question, cancel=cancel)
-        return PictureAnswerShape(answer=told.text, model=told.model, seconds=told.seconds)
+    def ask(cancel: CancelToken) -> ImageAnswerShape:
+        told = library.images.ask(image, question, cancel=cancel)
+        return ImageAnswerShape(answer=told.text, model=told.model, seconds=told.seconds)
 
     return await work_of(request).answer(request, principal, ask)
 
@@ -82,7 +83,7 @@ async def _answer(
 async def caption(
     request: Request, here: WriterHere, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Have a model caption the pictures that have none, in the background."""
+    """Have a model caption the images that have none, in the background."""
     library = library_of(request)
 
     def make() -> tuple[int, dict[str, Any]]:

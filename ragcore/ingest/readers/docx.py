@@ -1,4 +1,4 @@
-"""Word documents (DOCX): paragraphs, headings, lists, tables, notes and pictures."""
+"""Word documents (DOCX): paragraphs, headings, lists, tables, notes and images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.coverage import CoverageBuilder
-from ragcore.ingest.pictures import describe_all
+from ragcore.ingest.images import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
@@ -47,10 +47,10 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     coverage.read("table", body.tables)
     _add_notes(document, builder, coverage)
     _count_the_rest(document.element.body, coverage)
-    images = _pictures(document, coverage) if options.max_pictures else iter(())
-    pictures = describe_all(images, options=options, coverage=coverage)
+    found = _images(document, coverage) if options.max_images else iter(())
+    images = describe_all(found, options=options, coverage=coverage)
     page = builder.page(1)
-    if not page.text and not pictures:
+    if not page.text and not images:
         raise UnreadableFile("the document holds no text")
     properties = document.core_properties
     title = one_line(properties.title or "")
@@ -60,7 +60,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         media_type=file.media_type,
         title=title[:300],
         pages=(page,),
-        pictures=pictures,
+        images=images,
         metadata=properties_of(properties),
         coverage=coverage.done(),
     )
@@ -246,7 +246,7 @@ def _count_the_rest(body: Any, coverage: CoverageBuilder) -> None:
             coverage.skip(part, why, count=count)
 
 
-def _pictures(document: Any, coverage: CoverageBuilder) -> Iterator[tuple[bytes, int, str]]:
+def _images(document: Any, coverage: CoverageBuilder) -> Iterator[tuple[bytes, int, str]]:
     parts = document.part.related_parts
     for image in document.element.body.iter(_A_BLIP, _VML_IMAGE):
         vml = image.tag == _VML_IMAGE

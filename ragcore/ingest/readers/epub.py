@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.coverage import CoverageBuilder
-from ragcore.ingest.pictures import describe_all
+from ragcore.ingest.images import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import one_line
 from ragcore.ingest.readers.contract import InputFile
@@ -63,7 +63,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
                 continue
             coverage.read("page")
             coverage.read("table", found.tables)
-            for address, alt in found.images:
+            for address, alt in found.linked_images:
                 target = _resolve(name, address)
                 captions.setdefault(target, (len(pages) + 1, alt))
             if not len(found.page):
@@ -72,16 +72,16 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             label = page.headings[0][2] if page.headings else found.title
             pages.append(found.page.page(len(pages) + 1, label=label[:50] or None))
             characters += len(page.text)
-        items = _images(archive, package, captions, names) if options.max_pictures else []
-        pictures = describe_all(_sound(items, coverage), options=options, coverage=coverage)
-    if not pages and not pictures:
+        items = _images(archive, package, captions, names) if options.max_images else []
+        images = describe_all(_sound(items, coverage), options=options, coverage=coverage)
+    if not pages and not images:
         raise UnreadableFile("the book holds no text (or is protected)")
     metadata = dict(package.metadata)
     return ReadDocument(
         media_type=file.media_type,
         title=metadata.pop("title", "")[:300],
         pages=tuple(pages),
-        pictures=pictures,
+        images=images,
         metadata=metadata,
         coverage=coverage.done(),
     )
@@ -133,7 +133,7 @@ def _images(
     captions: dict[str, tuple[int, str]],
     names: set[str],
 ) -> Iterator[tuple[Callable[[], bytes] | str, int, str]]:
-    """(what reads it or why it is not read, page, caption) of each picture."""
+    """(what reads it or why it is not read, page, caption) of each image."""
     for target, (page, alt) in captions.items():
         if target in names and package.media.get(target) in _IMAGES:
             yield partial(archive.read, target), page, alt[:300]
@@ -149,7 +149,7 @@ def _images(
 def _sound(
     items: Iterable[tuple[Callable[[], bytes] | str, int, str]], coverage: CoverageBuilder
 ) -> Iterator[tuple[bytes, int, str]]:
-    """Pictures whose bytes are there; `coverage` counts the others."""
+    """Images whose bytes are there; `coverage` counts the others."""
     for source, page, caption in items:
         if isinstance(source, str):
             coverage.skip("image", source, page, count=1)

@@ -13,7 +13,7 @@ from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers.clean import PageBuilder, decode, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.types import Picture, ReadDocument
+from ragcore.types import ReadDocument, ReadImage
 
 _DROPPED_TAGS = """
 script style template noscript head iframe object embed svg math canvas audio video nav
@@ -38,41 +38,43 @@ class HtmlText:
     page: PageBuilder
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
-    pictures: list[tuple[bytes, str]] = field(default_factory=list)  # encoded bytes, alt text
-    images: list[tuple[str, str]] = field(default_factory=list)  # addresses, alt text
+    embedded_images: list[tuple[bytes, str]] = field(
+        default_factory=list
+    )  # encoded bytes, alt text
+    linked_images: list[tuple[str, str]] = field(default_factory=list)  # addresses, alt text
     tables: int = 0
-    damaged_pictures: int = 0  # embedded as data that cannot be decoded
+    damaged_images: int = 0  # embedded as data that cannot be decoded
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """One page; pictures are those embedded as data addresses."""
+    """One page; images are those embedded as data addresses."""
     found = read_markup(file.read_bytes())
-    if not len(found.page) and not found.pictures:
+    if not len(found.page) and not found.embedded_images:
         raise UnreadableFile("the page holds no text")
     coverage = CoverageBuilder()
     coverage.read("page")
-    pictures = embedded_pictures(found, options, coverage)
+    images = embedded_images(found, options, coverage)
     return ReadDocument(
         media_type=file.media_type,
         title=found.title,
         pages=(found.page.page(1),),
-        pictures=pictures,
+        images=images,
         metadata=found.metadata,
         coverage=coverage.done(),
     )
 
 
-def embedded_pictures(
+def embedded_images(
     found: HtmlText, options: ReadOptions, coverage: CoverageBuilder
-) -> tuple[Picture, ...]:
-    """The pictures of a page that are embedded in it; tables and linked pictures are counted."""
-    from ragcore.ingest.pictures import describe_all
+) -> tuple[ReadImage, ...]:
+    """The images of a page that are embedded in it; tables and linked images are counted."""
+    from ragcore.ingest.images import describe_all
 
     coverage.read("table", found.tables)
-    coverage.ignore("image", len(found.images))
-    if found.damaged_pictures:
-        coverage.skip("image", "its data is damaged", count=found.damaged_pictures)
-    items = ((data, 1, alt) for data, alt in found.pictures)
+    coverage.ignore("image", len(found.linked_images))
+    if found.damaged_images:
+        coverage.skip("image", "its data is damaged", count=found.damaged_images)
+    items = ((data, 1, alt) for data, alt in found.embedded_images)
     return describe_all(items, options=options, coverage=coverage)
 
 
@@ -189,7 +191,7 @@ class _Walker:
         elif tag in _STRUCK:
             self.inline.append("~~")
         elif tag == "img":
-            self.picture(element)
+            self.image(element)
         elif tag in _HEADINGS:
             self.flush()
             self.heading = _HEADINGS[tag]
@@ -276,7 +278,7 @@ class _Walker:
             self.tight = listed
         self.prefix = ""
 
-    def picture(self, element: Any) -> None:
+    def image(self, element: Any) -> None:
         alt = one_line(element.get("alt") or "")
         source = element.get("src") or ""
         match = _DATA_URI.match(source)
@@ -284,11 +286,11 @@ class _Walker:
             try:
                 data = base64.b64decode(source[match.end() :], validate=False)
             except (binascii.Error, ValueError):
-                self.found.damaged_pictures += 1
+                self.found.damaged_images += 1
                 return
-            self.found.pictures.append((data, alt))
+            self.found.embedded_images.append((data, alt))
         elif source:
-            self.found.images.append((source, alt))
+            self.found.linked_images.append((source, alt))
 
 
 def _lines(text: str) -> str:

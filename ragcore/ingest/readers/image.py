@@ -1,10 +1,10 @@
-"""Picture files: the picture itself, the text in it where there is some, and its metadata."""
+"""Image files: the image itself, the text in it where there is some, and its metadata."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ragcore.ingest import ocr, pictures
+from ragcore.ingest import images, ocr
 from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.metadata import Blocks, image_metadata, sidecar_of
 from ragcore.ingest.readers.contract import InputFile
@@ -13,12 +13,12 @@ from ragcore.types import ImageMetadata, Page, ReadDocument
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """One picture (`page` None); text found in it is also the document's only page."""
-    loaded = pictures.load_for_index(file.path, max_megapixels=options.max_megapixels)
+    """One image (`page` None); text found in it is also the document's only page."""
+    loaded = images.load_for_index(file.path, max_megapixels=options.max_megapixels)
     text = ""
     coverage = CoverageBuilder()
     try:
-        text = ocr.text_in_picture(loaded.image, options=options)
+        text = ocr.text_in_image(loaded.image, options=options)
         coverage.read("image", ocr=int(bool(text)))
     except ocr.OcrUnavailable as error:
         coverage.skip("image", f"text in it was not read: {error}", partial=True)
@@ -27,7 +27,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         why = "only the first page of a TIFF file is read: save it as PDF"
         coverage.skip("page", why, range(2, loaded.pages + 1))
     about, warnings = _described(loaded.blocks, file.path)
-    picture = pictures.describe(
+    image = images.describe(
         loaded, text=text, caption=loaded.made_from or about.caption, metadata=about
     )
     pages = (Page(number=1, text=text, ocr=True),) if text else ()
@@ -35,7 +35,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         media_type=file.media_type,
         title="",
         pages=pages,
-        pictures=(picture,),
+        images=(image,),
         warnings=warnings,
         coverage=coverage.done(),
     )
@@ -46,7 +46,7 @@ def read_metadata(path: Path, options: ReadOptions) -> tuple[ImageMetadata, tupl
 
     Raises UnreadableFile.
     """
-    return _described(pictures.load_blocks(path, max_megapixels=options.max_megapixels), path)
+    return _described(images.load_blocks(path, max_megapixels=options.max_megapixels), path)
 
 
 def _described(found: Blocks, path: Path) -> tuple[ImageMetadata, tuple[str, ...]]:

@@ -14,13 +14,13 @@ from typing import Any
 
 from ragcore.errors import RagcoreError, UnreadableFile
 from ragcore.ingest.coverage import CoverageBuilder
-from ragcore.ingest.pictures import describe_all
+from ragcore.ingest.images import describe_all
 from ragcore.ingest.readers.clean import PageBuilder, decode, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.html import read_markup
 from ragcore.ingest.readers.options import ReadOptions
 from ragcore.ingest.readers.sniff import image_type
-from ragcore.types import Page, Picture, ReadDocument
+from ragcore.types import Page, ReadDocument, ReadImage
 
 MAX_DEPTH = 5  # of messages forwarded inside messages
 _SIGNATURES = frozenset(
@@ -49,19 +49,19 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         media_type=file.media_type,
         title=_header(message, "subject")[:300],
         pages=tuple(mail.pages),
-        pictures=tuple(mail.pictures),
+        images=tuple(mail.images),
         metadata=_metadata(message),
         coverage=mail.coverage.done(),
     )
 
 
 class _Mail:
-    """Collects the pages and pictures of a message and of all that is in it."""
+    """Collects the pages and images of a message and of all that is in it."""
 
     def __init__(self, options: ReadOptions) -> None:
         self.options = options
         self.pages: list[Page] = []
-        self.pictures: list[Picture] = []
+        self.images: list[ReadImage] = []
         self.coverage = CoverageBuilder()
         self._attached = 0
 
@@ -91,8 +91,8 @@ class _Mail:
         else:
             self.coverage.read("page")
         self.pages[at] = builder.page(number, label=name[:50] or None)
-        kept = images if self.options.max_pictures else []
-        self.pictures += describe_all(kept, options=self.options, coverage=self.coverage)
+        kept = images if self.options.max_images else []
+        self.images += describe_all(kept, options=self.options, coverage=self.coverage)
 
     def _add_part(
         self,
@@ -156,8 +156,8 @@ class _Mail:
         offset = len(self.pages)
         for number, page in enumerate(document.pages, start=1):
             self.pages.append(replace(page, number=offset + number, label=name[:50]))
-        self.pictures.extend(
-            replace(picture, page=offset + (picture.page or 1)) for picture in document.pictures
+        self.images.extend(
+            replace(image, page=offset + (image.page or 1)) for image in document.images
         )
         assert document.coverage is not None  # set by `read`
         self.coverage.add(document.coverage, name)

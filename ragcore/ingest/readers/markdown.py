@@ -46,13 +46,13 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         raise UnreadableFile("the file holds no text")
     coverage = CoverageBuilder()
     coverage.read("page")
-    pictures = html.embedded_pictures(found, options, coverage)
+    images = html.embedded_images(found, options, coverage)
     heading = page.headings[0][2] if page.headings else ""
     return ReadDocument(
         media_type=file.media_type,
         title=metadata.pop("title", "") or heading,
         pages=(page,),
-        pictures=pictures,
+        images=images,
         metadata=metadata,
         coverage=coverage.done(),
     )

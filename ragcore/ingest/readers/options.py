@@ -15,7 +15,7 @@ class ReadOptions:
     """Limits and choices of one read; small and picklable, it travels to worker processes.
 
     `max_file_mb` and `max_unpacked_mb` are MiB on disk and after unpacking a container (DOCX,
-    EPUB, …); `max_characters` bounds the text kept of one file; `max_pictures` the pictures
+    EPUB, …); `max_characters` bounds the text kept of one file; `max_images` the images
     kept of one document (0: none); `max_attachments` the attached files of one e-mail, those of
     forwarded messages included; `passwords` are tried in turn on locked files.
     """
@@ -25,7 +25,7 @@ class ReadOptions:
     max_megapixels: int = 100
     max_unpacked_mb: int = 1024
     max_characters: int = 10_000_000
-    max_pictures: int = 200
+    max_images: int = 200
     max_pages: int = 20_000
     max_attachments: int = 100
     passwords: tuple[str, ...] = ()

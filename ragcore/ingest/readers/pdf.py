@@ -12,7 +12,7 @@ from typing import Any
 from ragcore.errors import UnreadableFile
 from ragcore.ingest import ocr
 from ragcore.ingest.coverage import CoverageBuilder
-from ragcore.ingest.readers import layout, pdf_pictures
+from ragcore.ingest.readers import layout, pdf_images
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
 from ragcore.ingest.readers.layout import Block
@@ -20,7 +20,7 @@ from ragcore.ingest.readers.options import ReadOptions
 from ragcore.ingest.readers.pdf_facts import Facts, attached_names, has_notes, read_facts
 from ragcore.ingest.readers.pdf_limits import check_streams, is_cut_off
 from ragcore.ingest.readers.pdf_text import TextLayer, page_lines
-from ragcore.types import Page, Picture, ReadDocument
+from ragcore.types import Page, ReadDocument, ReadImage
 
 _OCR_DPI = 200
 _RUBBISH = 0.3  # share of a text layer's characters with no meaning that makes it useless
@@ -42,7 +42,7 @@ class _PageWork:
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """One `Page` a page; scans are recognized, embedded pictures kept with their page.
+    """One `Page` a page; scans are recognized, embedded images kept with their page.
 
     Raises `UnreadableFile` for locked, cut off and damaged files.
     """
@@ -52,14 +52,14 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     try:
         facts = read_facts(document)
         works: list[_PageWork] = []
-        pictures: list[pdf_pictures.Found] = []
+        images: list[pdf_images.Found] = []
         count = len(document)
         if count == 0:
             raise UnreadableFile("the PDF has no pages")
         for index in range(min(count, options.max_pages)):
             work, found = _read_page(document, index, options, coverage)
             works.append(work)
-            pictures += found
+            images += found
         if count > options.max_pages:
             why = f"only the first {options.max_pages:,} of {count:,} pages are read"
             coverage.skip("page", why, range(options.max_pages + 1, count + 1))
@@ -71,7 +71,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     _count_pages(works, coverage, damaged=damaged, cut_off=is_cut_off(file.path))
     _remove_running_lines(works)
     pages = _pages(works, outline, facts.labels)
-    kept = pdf_pictures.describe(pictures, pages, options=options, coverage=coverage)
+    kept = pdf_images.describe(images, pages, options=options, coverage=coverage)
     title = _largest_line(works) or _first_heading(pages)
     return _document(file.media_type, facts, title, pages, kept, coverage)
 
@@ -81,15 +81,15 @@ def _document(
     facts: Facts,
     title: str,
     pages: tuple[Page, ...],
-    pictures: tuple[Picture, ...],
+    images: tuple[ReadImage, ...],
     coverage: CoverageBuilder,
 ) -> ReadDocument:
-    empty = not any(page.text for page in pages) and not pictures
+    empty = not any(page.text for page in pages) and not images
     return ReadDocument(
         media_type=media_type,
         title=facts.title or title,
         pages=pages,
-        pictures=pictures,
+        images=images,
         paged=True,
         metadata=facts.metadata,
         warnings=("no text was found in it",) if empty else (),
@@ -146,7 +146,7 @@ def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | No
 
 def _read_page(
     document: Any, index: int, options: ReadOptions, coverage: CoverageBuilder
-) -> tuple[_PageWork, list[pdf_pictures.Found]]:
+) -> tuple[_PageWork, list[pdf_images.Found]]:
     number = index + 1
     try:
         page = document[index]
@@ -163,7 +163,7 @@ def _read_page(
         finally:
             textpage.close()
         work.bare = not text.strip() and next(iter(page.get_objects(max_depth=1)), None) is None
-        found = pdf_pictures.find(page, number, options=options, coverage=coverage)
+        found = pdf_images.find(page, number, options=options, coverage=coverage)
         if has_notes(page):
             coverage.skip("text", "filled form fields and notes of a PDF are not read", number)
         needed = options.ocr != "always" and _needs_ocr(page, text)
@@ -173,9 +173,9 @@ def _read_page(
             work.unread = "its text is an image, and text recognition is off (setting ocr)"
         work.rubbish = not work.ocr and _is_rubbish(text)
         if work.ocr and sum(len(line.text) for b in work.blocks for line in b.lines) > 100:
-            scans = [picture for picture in found if picture.covers >= 0.6]
+            scans = [image for image in found if image.covers >= 0.6]
             coverage.ignore("image", len(scans))
-            found = [picture for picture in found if picture.covers < 0.6]
+            found = [image for image in found if image.covers < 0.6]
         return work, found
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
@@ -187,7 +187,7 @@ def _read_page(
 def _needs_ocr(page: Any, text: str) -> bool:
     """Whether a page shows text that its text layer does not contain.
 
-    That is so for scans (no text beside a picture), for letters drawn as shapes, and for fonts
+    That is so for scans (no text beside an image), for letters drawn as shapes, and for fonts
     without a character map, which give rubbish.
     """
     import pypdfium2.raw as raw

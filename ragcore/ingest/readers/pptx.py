@@ -1,4 +1,4 @@
-"""Presentations (PPTX): a page a slide, with its tables, notes and pictures."""
+"""Presentations (PPTX): a page a slide, with its tables, notes and images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.coverage import CoverageBuilder
-from ragcore.ingest.pictures import describe_all
+from ragcore.ingest.images import describe_all
 from ragcore.ingest.readers import container
 from ragcore.ingest.readers.clean import PageBuilder, one_line
 from ragcore.ingest.readers.contract import InputFile
@@ -29,7 +29,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         slides = list(presentation.slides)
     except Exception as error:
         raise UnreadableFile("the presentation is damaged") from error
-    pages, images, coverage = [], [], CoverageBuilder()
+    pages, embedded, coverage = [], [], CoverageBuilder()
     for number, slide in enumerate(slides, start=1):
         try:
             page, found = _read_slide(slide, number, coverage)
@@ -38,10 +38,10 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             coverage.skip("page", f"the slide is damaged: {one_line(str(error))[:80]}", number)
             page, found = Page(number=number, text=""), []
         pages.append(page)
-        images += [(data, number, caption) for data, caption in found]
-    kept = images if options.max_pictures else []
-    pictures = describe_all(kept, options=options, coverage=coverage)
-    if not pictures and not any(page.text for page in pages):
+        embedded += [(data, number, caption) for data, caption in found]
+    kept = embedded if options.max_images else []
+    images = describe_all(kept, options=options, coverage=coverage)
+    if not images and not any(page.text for page in pages):
         raise UnreadableFile("the presentation holds no text")
     title = one_line(presentation.core_properties.title or "")
     if title.lower() in {"powerpoint presentation", "powerpoint-präsentation"}:
@@ -52,7 +52,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         media_type=file.media_type,
         title=title[:300],
         pages=tuple(pages),
-        pictures=pictures,
+        images=images,
         paged=True,
         metadata=properties_of(presentation.core_properties),
         coverage=coverage.done(),

@@ -13,7 +13,7 @@ from ragcore.types import ReadDocument
 
 
 def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
-    """The text and pictures of the file at `path`.
+    """The text and images of the file at `path`.
 
     Raises `UnreadableFile` with one line that says why: missing, empty, too large, locked, cut
     off or damaged, of a wrong or unknown type. Whatever else a format's library throws at

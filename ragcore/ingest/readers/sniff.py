@@ -42,7 +42,7 @@ _BMP_HEADERS = {bytes([size, 0, 0, 0]) for size in (12, 40, 52, 56, 64, 108, 124
 
 
 def image_type(head: bytes) -> str:
-    """The media type of the picture that begins with `head`, or "" if it is none."""
+    """The media type of the image that begins with `head`, or "" if it is none."""
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
             return media_type

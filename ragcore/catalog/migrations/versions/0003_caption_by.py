@@ -1,4 +1,4 @@
-"""Which model wrote a picture's caption.
+"""Which model wrote an image's caption.
 
 Revision ID: 0003_caption_by
 Revises: 0002_api

@@ -1,4 +1,4 @@
-"""Labels that people and classifiers give to passages and pictures.
+"""Labels that people and classifiers give to passages and images.
 
 Revision ID: 0004_labels
 Revises: 0003_caption_by

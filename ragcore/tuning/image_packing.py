@@ -1,7 +1,7 @@
-"""Everything that is learnt about one picture, laid out as one tree of token sequences.
+"""Everything that is learnt about one image, laid out as one tree of token sequences.
 
-The trunk is the prompt up to the end of the picture; from it branch the questions, and from a
-question its answers: five captions share one prompt and one picture. As in `lora_packing`, a
+The trunk is the prompt up to the end of the image; from it branch the questions, and from a
+question its answers: five captions share one prompt and one image. As in `lora_packing`, a
 branch attends to what it grows from and to itself, and its positions go on from there, so that
 each answer gets exactly the logits it would get as a sequence of its own.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragcore.llm.picture_prompt import prompt_parts
+from ragcore.llm.image_prompt import prompt_parts
 
 if TYPE_CHECKING:
     import torch
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class PictureTree:
-    """Token ids of one picture's questions and answers; `picture` counts its cells.
+class ImageTree:
+    """Token ids of one image's questions and answers; `image` counts its cells.
 
     `branches` are (question's ids, its answers' ids). An answer's ids end with the end token.
     """
 
     before: tuple[int, ...]
-    picture: int
+    image: int
     branches: list[tuple[tuple[int, ...], list[tuple[int, ...]]]] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
         inner = sum(len(q) + sum(map(len, answers)) for q, answers in self.branches)
-        return len(self.before) + self.picture + inner
+        return len(self.before) + self.image + inner
 
 
 class TreeMaker:
@@ -45,9 +45,9 @@ class TreeMaker:
         self.cells = cells
         self._questions: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
-    def make(self, asked: Sequence[tuple[str, Sequence[str]]]) -> PictureTree:
+    def make(self, asked: Sequence[tuple[str, Sequence[str]]]) -> ImageTree:
         """A tree of (question, answers to learn)."""
-        tree = PictureTree((), self.cells)
+        tree = ImageTree((), self.cells)
         for question, answers in asked:
             before, after = self.prompt(question)
             tree.before = before
@@ -56,7 +56,7 @@ class TreeMaker:
         return tree
 
     def prompt(self, question: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Token ids before and after the picture."""
+        """Token ids before and after the image."""
         if question not in self._questions:
             before, after = prompt_parts(self._render, question)
             self._questions[question] = (self._ids(before), self._ids(after))
@@ -77,7 +77,7 @@ class TreeMaker:
 class TreeBatch:
     """Trees side by side, padded: ids and positions [n, t], additive mask [n, 1, t, t].
 
-    `first_cell` is where each picture's cells begin (their ids are placeholders). `keep` are the
+    `first_cell` is where each image's cells begin (their ids are placeholders). `keep` are the
     places, in the batch laid flat, whose next token is learnt, `targets` those tokens.
     """
 
@@ -90,8 +90,8 @@ class TreeBatch:
     tokens: int
 
 
-def to_batch(trees: Sequence[PictureTree], *, device: Any = "cpu", dtype: Any = None) -> TreeBatch:
-    """Lay trees out for the model. All have the same text before the picture."""
+def to_batch(trees: Sequence[ImageTree], *, device: Any = "cpu", dtype: Any = None) -> TreeBatch:
+    """Lay trees out for the model. All have the same text before the image."""
     import torch
 
     rows = [_laid_out(tree) for tree in trees]
@@ -132,9 +132,9 @@ class _Row:
     targets: list[int]
 
 
-def _laid_out(tree: PictureTree) -> _Row:
-    trunk = len(tree.before) + tree.picture
-    row = _Row([*tree.before, *[0] * tree.picture], list(range(trunk)), [0] * trunk, [0] * trunk,
+def _laid_out(tree: ImageTree) -> _Row:
+    trunk = len(tree.before) + tree.image
+    row = _Row([*tree.before, *[0] * tree.image], list(range(trunk)), [0] * trunk, [0] * trunk,
                [], [])  # fmt: skip
     number = 0
     for branch, (question, answers) in enumerate(tree.branches, 1):

@@ -1,4 +1,4 @@
-"""The prompt of a question about a picture, cut where the picture's embeddings go."""
+"""The prompt of a question about an image, cut where the image's embeddings go."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Render = Callable[[Sequence[Message]], str]
 
 
 def prompt_parts(render: Render, question: str) -> tuple[str, str]:
-    """(text before the picture, text after it) of the rendered chat.
+    """(text before the image, text after it) of the rendered chat.
 
-    The picture comes before the question, so that all questions about it share what is read of
+    The image comes before the question, so that all questions about it share what is read of
     it. The system message is left empty where the template has one: a default one of the
     template would only be more to read.
     """

@@ -1,4 +1,4 @@
-"""A question about a picture that need not be in any collection."""
+"""A question about an image that need not be in any collection."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from ragcore.library import PictureAnswer
+from ragcore.library import ImageAnswer
 
 from ..state import errors_as_sentences, library
 from .text import plain, time_name
 
-_PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
-_SAID = "picture-said"  # (question, answer) of the picture at hand
+_IMAGES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
+_SAID = "image-said"  # (question, answer) of the image at hand
 
 
 def show() -> None:
     """An uploader, the question and the answer; what is uploaded is not kept."""
-    with st.expander("Ask about a picture", icon=":material/image:", key="picture-question"):
-        dropped = st.file_uploader(
-            "A picture", type=_PICTURES, key="asked-picture", on_change=_forget
-        )
+    with st.expander("Ask about an image", icon=":material/image:", key="image-question"):
+        dropped = st.file_uploader("An image", type=_IMAGES, key="asked-image", on_change=_forget)
         if dropped is None:
             return
         data = dropped.getvalue()
         with errors_as_sentences():
             st.image(data, width=280, caption=plain(dropped.name))
-        with st.form("picture-form", border=False):
+        with st.form("image-form", border=False):
             question = st.text_input(
-                "Your question", value="What is in the picture?", max_chars=2000, key="picture-text"
+                "Your question", value="What is in the picture?", max_chars=2000, key="image-text"
             )
-            asked = st.form_submit_button("Ask", icon=":material/send:", key="picture-ask")
+            asked = st.form_submit_button("Ask", icon=":material/send:", key="image-ask")
         if asked:
             _forget()
             with errors_as_sentences():
@@ -38,15 +36,15 @@ def show() -> None:
         _said()
 
 
-def _answer(picture: bytes, question: str) -> None:
+def _answer(image: bytes, question: str) -> None:
     """Write the answer as it comes; Stop (or leaving the page) ends it at the next word."""
     place = st.empty()
     with place.container():
-        st.button("Stop", key="picture-stop", icon=":material/stop_circle:")
-        kept: list[PictureAnswer] = []
+        st.button("Stop", key="image-stop", icon=":material/stop_circle:")
+        kept: list[ImageAnswer] = []
 
         def pieces() -> Iterator[str]:
-            for piece in library().images.ask_stream(picture, question):
+            for piece in library().images.ask_stream(image, question):
                 if isinstance(piece, str):
                     yield plain(piece)
                 else:
@@ -66,7 +64,7 @@ def _said() -> None:
         st.caption(plain(question))
         st.markdown(plain(answer.text) or "_nothing_")
         st.caption(
-            f"by {plain(answer.model)}, from the picture alone, in {time_name(answer.seconds)}; "
+            f"by {plain(answer.model)}, from the image alone, in {time_name(answer.seconds)}; "
             "a small model is often wrong"
         )
 

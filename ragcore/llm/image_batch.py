@@ -1,4 +1,4 @@
-"""The same question about many pictures at once: one batch, greedy or by beam search."""
+"""The same question about many images at once: one batch, greedy or by beam search."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def embed_prompt(
     model: Any, before: Sequence[int], cells: torch.Tensor, after: Sequence[int]
 ) -> torch.Tensor:
-    """Input embeddings [n, t, width] of a prompt around n pictures' projected cells.
+    """Input embeddings [n, t, width] of a prompt around n images' projected cells.
 
-    With cells [n, 0, width] it is the prompt without a picture.
+    With cells [n, 0, width] it is the prompt without an image.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Questions about pictures: ours and models in the hub's layout, with small random weights."""
+"""Questions about images: ours and models in the hub's layout, with small random weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.llm.hub_vision import HubVisionLLM
-from ragcore.llm.picture_llm import ProjectedLLM
+from ragcore.llm.vision_llm import ProjectedLLM
 from ragcore.models import Models, Sampling
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Message
 from ragcore.weights import WeightStore
 
-from ..picture_models import save_projector, save_small_llava, save_small_llm
+from ..image_models import save_projector, save_small_llava, save_small_llm
 from ..tuning.clip_samples import draw
 
 RED, BAR = draw("red", "circle", 0), draw("blue", "bar", 3)
@@ -59,7 +59,7 @@ def test_streamed_tokens_are_those_of_generate(llm: ProjectedLLM) -> None:
     assert streamed
 
 
-def test_another_picture_or_none_changes_what_is_read(llm: ProjectedLLM) -> None:
+def test_another_image_or_none_changes_what_is_read(llm: ProjectedLLM) -> None:
     import torch
 
     with llm._llm.borrowed(llm.name) as model, torch.inference_mode():
@@ -73,12 +73,12 @@ def test_another_picture_or_none_changes_what_is_read(llm: ProjectedLLM) -> None
 
 
 def test_text_questions_stay_what_they_were(base: Path, folder: Path, exact: Settings) -> None:
-    """The adapter is on for a picture's turns only, also while an answer is being written."""
+    """The adapter is on for an image's turns only, also while an answer is being written."""
     profile = exact.home / "mine.toml"
     exact.home.mkdir(parents=True)
     profile.write_text(
         f'name = "mine"\n[llm]\nweights = "local:{base}"\nkind = "transformers"\n'
-        f'[picture_llm]\nweights = "local:{folder}"\nkind = "projector"\n'
+        f'[vision_llm]\nweights = "local:{folder}"\nkind = "projector"\n'
     )
     settings = exact.model_copy(update={"profile": str(profile)})
     ask, few = [Message("user", "Name a color.")], Sampling(max_tokens=8)
@@ -93,7 +93,7 @@ def test_text_questions_stay_what_they_were(base: Path, folder: Path, exact: Set
     assert first + "".join(half) == whole
 
 
-def test_a_picture_answer_is_cancelled_between_tokens(llm: ProjectedLLM) -> None:
+def test_an_image_answer_is_cancelled_between_tokens(llm: ProjectedLLM) -> None:
     token = CancelToken()
     pieces = llm.stream_image(RED, "What is it?", Sampling(max_tokens=60), cancel=token)
     next(pieces)

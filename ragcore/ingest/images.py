@@ -1,9 +1,9 @@
-"""Pictures at the file boundary: decoded safely, upright, in RGB; thumbnails and hashes.
+"""Images at the file boundary: decoded safely, upright, in RGB; thumbnails and hashes.
 
 The perceptual hash is the signs of the 63 lowest frequencies of the discrete cosine transform
 of a 32 x 32 gray version (after C. Zauner, "Implementation and Benchmarking of Perceptual Image
 Hash Functions", 2010, with the sign in place of the median as the threshold). Signs make the
-hash of a mirrored or turned picture a permutation of the picture's own bits.
+hash of a mirrored or turned image a permutation of the image's own bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import UnreadableFile
 from ragcore.files import read_regular
 from ragcore.ingest.metadata import NO_BLOCKS, Blocks, blocks_of, orientation
-from ragcore.types import ImageMetadata, Picture
+from ragcore.types import ImageMetadata, ReadImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,17 +36,17 @@ THUMBNAIL_SIDE = 320
 PIXELS_SIDE = 448  # of the shorter side: more than image encoders look at
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF", "JPEG2000")
 _WORK_SIDE = 1024  # shorter side at which large JPEGs are decoded for hashes and OCR
-_RECIPE = "ragcore"  # the text chunk with the recipe of a picture that was made here
+_RECIPE = "ragcore"  # the text chunk with the recipe of an image that was made here
 _HASH_SIDE = 32
 _HASH_BITS = 8
-_FLAT = 8.0  # with no coefficient above it (a quarter of a gray level) a picture is blank
+_FLAT = 8.0  # with no coefficient above it (a quarter of a gray level) an image is blank
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedPicture:
-    """An upright RGB picture; `width`, `height` are the file's own, before any reduction.
+class LoadedImage:
+    """An upright RGB image; `width`, `height` are the file's own, before any reduction.
 
-    `made_from` has the words that a picture of our own picture maker was made from.
+    `made_from` has the words that an image of our own image maker was made from.
     """
 
     image: Image
@@ -57,15 +57,15 @@ class LoadedPicture:
     blocks: Blocks = NO_BLOCKS  # its metadata as found
 
 
-def load_picture(
+def load_image(
     source: str | Path | bytes, *, max_megapixels: int = 100, at_least: int | None = None
 ) -> Image:
-    """The first frame of a picture, upright, as 8-bit RGB; transparency is laid on white.
+    """The first frame of an image, upright, as 8-bit RGB; transparency is laid on white.
 
     `at_least` allows a JPEG to be decoded at a fraction of its size, as long as both sides keep
     that many pixels: several times faster for photographs.
 
-    Raises `UnreadableFile`: no picture, cut off, damaged, or above `max_megapixels`, which is
+    Raises `UnreadableFile`: no image, cut off, damaged, or above `max_megapixels`, which is
     checked from the header before anything is decoded.
     """
     return load(source, max_megapixels=max_megapixels, at_least=at_least).image
@@ -73,8 +73,8 @@ def load_picture(
 
 def load(
     source: str | Path | bytes, *, max_megapixels: int = 100, at_least: int | None = None
-) -> LoadedPicture:
-    """As `load_picture`, with the size and the metadata that the file itself has."""
+) -> LoadedImage:
+    """As `load_image`, with the size and the metadata that the file itself has."""
     with _opened(source, max_megapixels) as opened:
         return _decode(opened, at_least)
 
@@ -82,7 +82,7 @@ def load(
 def load_blocks(source: str | Path | bytes, *, max_megapixels: int = 100) -> Blocks:
     """The metadata of an image file as found, most formats' pixels not decoded.
 
-    Raises UnreadableFile as `load_picture`.
+    Raises UnreadableFile as `load_image`.
     """
     with _opened(source, max_megapixels) as opened:
         return blocks_of(opened)
@@ -107,21 +107,21 @@ def _opened(source: str | Path | bytes, max_megapixels: int) -> Iterator[Any]:
     except Image.DecompressionBombError as error:
         raise UnreadableFile(_too_large(max_megapixels)) from error
     except UnidentifiedImageError as error:
-        raise UnreadableFile(_not_a_picture(source)) from error
+        raise UnreadableFile(_not_an_image(source)) from error
     except MemoryError as error:
-        raise UnreadableFile("decoding the picture takes more memory than there is") from error
+        raise UnreadableFile("decoding the image takes more memory than there is") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
         reason = " ".join(str(error).split())[:120]
-        raise UnreadableFile(f"the picture is cut off or damaged ({reason})") from error
+        raise UnreadableFile(f"the image is cut off or damaged ({reason})") from error
 
 
 def _file_bytes(path: Path) -> bytes:
     try:
         return read_regular(path)
     except FileNotFoundError as error:
-        raise UnreadableFile(f"no such picture: {path}") from error
+        raise UnreadableFile(f"no such image: {path}") from error
     except OSError as error:
-        raise UnreadableFile(f"the picture cannot be opened: {error.strerror}") from error
+        raise UnreadableFile(f"the image cannot be opened: {error.strerror}") from error
 
 
 def _prepare(max_megapixels: int) -> None:
@@ -146,26 +146,26 @@ def _too_large(max_megapixels: int) -> str:
     return f"larger than {max_megapixels} megapixels: raise the setting max_megapixels"
 
 
-def _not_a_picture(data: bytes) -> str:
+def _not_an_image(data: bytes) -> str:
     from ragcore.ingest.readers.sniff import looks_like_text
 
     head = data[:4096]
     if b"<svg" in head.lower():
         return "an SVG drawing, which is not read: save it as PNG"
     if looks_like_text(head):
-        return "this is text, not a picture"
-    return "not a picture of a known format, or its beginning is damaged"
+        return "this is text, not an image"
+    return "not an image of a known format, or its beginning is damaged"
 
 
 def _check_size(opened: Any, max_megapixels: int) -> None:
     width, height = opened.size
     if width < 1 or height < 1:
-        raise UnreadableFile("the picture has no pixels")
+        raise UnreadableFile("the image has no pixels")
     if width * height > max_megapixels * 1_000_000:
         raise UnreadableFile(_too_large(max_megapixels))
 
 
-def _decode(opened: Any, at_least: int | None) -> LoadedPicture:
+def _decode(opened: Any, at_least: int | None) -> LoadedImage:
     width, height = opened.size
     if at_least and opened.format in {"JPEG", "MPO"}:
         opened.draft(None, (at_least, at_least))
@@ -179,7 +179,7 @@ def _decode(opened: Any, at_least: int | None) -> LoadedPicture:
         image = opened.copy()  # which no longer reads from the file
     if turned >= 5:
         width, height = height, width
-    return LoadedPicture(image, width, height, _made_from(opened), pages, blocks)
+    return LoadedImage(image, width, height, _made_from(opened), pages, blocks)
 
 
 def _upright(image: Any, turned: int) -> Any:
@@ -258,7 +258,7 @@ def _to_rgb(image: Any) -> Any:
 
 
 def thumbnail(image: Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
-    """WebP of `image` with at most `side` pixels a side; small pictures keep their size."""
+    """WebP of `image` with at most `side` pixels a side; small images keep their size."""
     from PIL import Image as Pillow
 
     small = image
@@ -282,10 +282,10 @@ def pixels_sha256(image: Image) -> str:
 
 
 def phash(image: Image) -> bytes:
-    """16 bytes: the 64-bit hash of the picture (8 bytes, big-endian), then of its mirror image.
+    """16 bytes: the 64-bit hash of the image (8 bytes, big-endian), then of its mirror image.
 
     Bit 63 - (8 v + u) is set where the DCT coefficient of vertical frequency v and horizontal
-    frequency u is positive; the constant term's bit is always 0. A blank picture is all zeros.
+    frequency u is positive; the constant term's bit is always 0. A blank image is all zeros.
     """
     import numpy as np
     from PIL import Image as Pillow
@@ -317,7 +317,7 @@ def _dct_basis() -> NDArray[np.float64]:
 def hamming(left: bytes, right: bytes) -> int:
     """Differing bits (0-64) between two `phash` values, mirrored or not: the smaller count.
 
-    About 32 for unrelated pictures; up to some 10 for copies. 64 where one of them is empty.
+    About 32 for unrelated images; up to some 10 for copies. 64 where one of them is empty.
     """
     if len(left) < 8 or len(right) < 8:
         return 64
@@ -329,7 +329,7 @@ def hamming(left: bytes, right: bytes) -> int:
 
 
 def turned(value: bytes) -> tuple[bytes, ...]:
-    """The `phash` values of the picture turned by 0, 90, 180 and 270 degrees.
+    """The `phash` values of the image turned by 0, 90, 180 and 270 degrees.
 
     With the mirror image that each of them carries these are all eight orientations.
     """
@@ -360,20 +360,20 @@ def turned(value: bytes) -> tuple[bytes, ...]:
 
 
 def describe(
-    loaded: LoadedPicture,
+    loaded: LoadedImage,
     *,
     page: int | None = None,
     data: bytes | None = None,
     text: str = "",
     caption: str = "",
     metadata: ImageMetadata | None = None,
-) -> Picture:
-    """The `Picture` record of a loaded picture: size, hashes and thumbnail."""
+) -> ReadImage:
+    """The `ReadImage` record of a loaded image: size, hashes and thumbnail."""
     import numpy as np
 
     # One reduction serves the encoder, the thumbnail and the hash.
     small = _shorter_side(loaded.image, PIXELS_SIDE)
-    return Picture(
+    return ReadImage(
         width=loaded.width,
         height=loaded.height,
         pixels_sha256=pixels_sha256(loaded.image),
@@ -399,13 +399,13 @@ def _shorter_side(image: Image, side: int) -> Image:
     return image.resize(size, Pillow.Resampling.BICUBIC, reducing_gap=1.1)
 
 
-def load_for_index(source: str | Path | bytes, *, max_megapixels: int = 100) -> LoadedPicture:
+def load_for_index(source: str | Path | bytes, *, max_megapixels: int = 100) -> LoadedImage:
     """As `load`, large JPEGs reduced to what hashing, embedding and OCR need."""
     return load(source, max_megapixels=max_megapixels, at_least=_WORK_SIDE)
 
 
 def worth_keeping(width: int, height: int) -> bool:
-    """Whether a picture inside a document is more than decoration (a bullet, a rule, an icon)."""
+    """Whether an image inside a document is more than decoration (a bullet, a rule, an icon)."""
     return (
         min(width, height) >= 48
         and width * height >= 10_000
@@ -415,20 +415,20 @@ def worth_keeping(width: int, height: int) -> bool:
 
 def describe_all(
     items: Iterable[tuple[bytes, int, str]], *, options: ReadOptions, coverage: CoverageBuilder
-) -> tuple[Picture, ...]:
-    """`Picture` records of pictures inside a document, given as (encoded bytes, page, caption).
+) -> tuple[ReadImage, ...]:
+    """`ReadImage` records of images inside a document, given as (encoded bytes, page, caption).
 
     Decoration is left out, repeats are kept once (where they first stand), and no more than
-    `options.max_pictures` are kept. `coverage` counts all of them.
+    `options.max_images` are kept. `coverage` counts all of them.
     """
     from ragcore.ingest import ocr
 
-    pictures: list[Picture] = []
+    images: list[ReadImage] = []
     seen_bytes: set[bytes] = set()
     seen_pixels: set[str] = set()
     for data, page, caption in items:
-        if len(pictures) >= options.max_pictures:
-            why = f"only the first {options.max_pictures} images of a document are kept"
+        if len(images) >= options.max_images:
+            why = f"only the first {options.max_images} images of a document are kept"
             coverage.skip("image", why, page, count=1)
             continue
         digest = hashlib.sha256(data).digest()
@@ -444,23 +444,23 @@ def describe_all(
         if not worth_keeping(loaded.width, loaded.height) or _is_flat(loaded.image):
             coverage.ignore("image")
             continue
-        picture = describe(loaded, page=page, data=web_bytes(data, loaded), caption=caption)
-        if picture.pixels_sha256 in seen_pixels:
+        image = describe(loaded, page=page, data=web_bytes(data, loaded), caption=caption)
+        if image.pixels_sha256 in seen_pixels:
             coverage.ignore("image")
             continue
-        seen_pixels.add(picture.pixels_sha256)
+        seen_pixels.add(image.pixels_sha256)
         try:
-            text = ocr.text_in_picture(loaded.image, options=options)
+            text = ocr.text_in_image(loaded.image, options=options)
             coverage.read("image", ocr=int(bool(text)))
         except ocr.OcrUnavailable as error:
             text = ""
             coverage.skip("image", f"text in it was not read: {error}", page, partial=True)
-        pictures.append(replace(picture, text=text) if text else picture)
-    return tuple(pictures)
+        images.append(replace(image, text=text) if text else image)
+    return tuple(images)
 
 
-def web_bytes(data: bytes, loaded: LoadedPicture) -> bytes:
-    """`data` where it is JPEG or PNG already, else the picture as PNG."""
+def web_bytes(data: bytes, loaded: LoadedImage) -> bytes:
+    """`data` where it is JPEG or PNG already, else the image as PNG."""
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):
         return data
     buffer = io.BytesIO()

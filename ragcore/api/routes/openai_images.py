@@ -1,4 +1,4 @@
-"""Pictures from words, in OpenAI's form; what that has no place for stands in `ragcore`."""
+"""Images from words, in OpenAI's form; what that has no place for stands in `ragcore`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ragcore.api.routes.common import library_of, work_of
 from ragcore.types import CancelToken
 
 router = APIRouter(route_class=BoundedRoute, prefix="/v1", tags=["OpenAI-compatible"])
-MOST_PICTURES, MOST_STEPS = 10, 200
+MOST_IMAGES, MOST_STEPS = 10, 200
 _SQUARE = re.compile(r"(\d{1,5})x\1")
 
 
-class PictureExtension(BaseModel):
+class ImageExtension(BaseModel):
     """`extra_body={"ragcore": {...}}` in OpenAI's client: as the options of `ragcore imagine`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,43 +34,41 @@ class PictureExtension(BaseModel):
     guides: list[str] = Field(default=[], max_length=4, examples=[["class:buildings:3"]])
 
 
-class PictureRequest(BaseModel):
+class ImageRequest(BaseModel):
     """Other fields of OpenAI's form (model, quality, user, …) are passed over."""
 
     model_config = ConfigDict(extra="allow")
 
     prompt: str = Field(max_length=2000, examples=["red apple"])
-    n: int = Field(default=1, ge=1, le=MOST_PICTURES)
+    n: int = Field(default=1, ge=1, le=MOST_IMAGES)
     size: str = Field(default="auto", max_length=20, description="auto, or such as 64x64")
     response_format: Literal["b64_json"] = "b64_json"
-    ragcore: PictureExtension = PictureExtension()
+    ragcore: ImageExtension = ImageExtension()
 
 
-class PictureShape(BaseModel):
+class GeneratedImageShape(BaseModel):
     """A PNG that carries its recipe; `seed` makes it again."""
 
     b64_json: str
     ragcore: dict[str, Any]
 
 
-class PictureList(BaseModel):
+class ImageList(BaseModel):
     created: int
-    data: list[PictureShape]
+    data: list[GeneratedImageShape]
     output_format: Literal["png"] = "png"
     ragcore: dict[str, Any]
 
 
 @router.post("/images/generations")
-async def image_generations(
-    request: Request, principal: Reader, body: PictureRequest
-) -> PictureList:
-    """Make pictures by the profile's picture maker; 501 where it has none.
+async def image_generations(request: Request, principal: Reader, body: ImageRequest) -> ImageList:
+    """Make images by the profile's image maker; 501 where it has none.
 
     Given up between two steps when the connection is closed.
     """
     library = library_of(request)
     if library.models.profile.diffusion is None:
-        raise Problem(501, f"the profile {library.models.profile.name} has no picture maker")
+        raise Problem(501, f"the profile {library.models.profile.name} has no image maker")
     size = 0
     if body.size != "auto":
         square = _SQUARE.fullmatch(body.size)
@@ -78,7 +76,7 @@ async def image_generations(
             raise Problem(400, "size is auto, or a square such as 64x64")
         size = int(square[1])
 
-    def make(cancel: CancelToken) -> PictureList:
+    def make(cancel: CancelToken) -> ImageList:
         from ragcore.library import GuideRequest, ImagineRequest
 
         more = body.ragcore
@@ -94,13 +92,13 @@ async def image_generations(
             guides=[GuideRequest.parse(guide) for guide in more.guides],
         )
         made = library.imagine(wanted, cancel=cancel)
-        return PictureList(
+        return ImageList(
             created=int(time.time()),
             data=[
-                PictureShape(
+                GeneratedImageShape(
                     b64_json=base64.b64encode(one.png).decode(), ragcore={"seed": one.seed}
                 )
-                for one in made.pictures
+                for one in made.images
             ],
             ragcore={"model": made.model, "notes": list(made.notes), "seconds": made.seconds},
         )

@@ -1,4 +1,4 @@
-"""Pictures being made in the background: kept in memory until an hour after they are done."""
+"""Images being made in the background: kept in memory until an hour after they are done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Make = Callable[[CancelToken], "Iterator[ImagineStep | Imagined]"]
 
 
 @dataclass
-class PictureJob:
+class ImageJob:
     """One request on its way. Written by its task only; `changes` counts what happened."""
 
     id: str
@@ -51,7 +51,7 @@ class PictureJob:
         return self.state in ("queued", "running")
 
 
-class PictureJobs:
+class ImageJobs:
     """The jobs of one server. All calls come from its event loop."""
 
     def __init__(self, work: Work, watch: AccountsWatch | None = None, *, most_cost: float) -> None:
@@ -60,14 +60,14 @@ class PictureJobs:
         self._work = work
         self._watch = watch
         self._most_cost = most_cost
-        self._jobs: dict[str, PictureJob] = {}
+        self._jobs: dict[str, ImageJob] = {}
 
     def wait_seconds(self) -> int:
         """About how long a job that is started now waits for its turn."""
         return self._work.wait_seconds("image")
 
-    def start(self, principal: Principal, steps: int, cost: float, make: Make) -> PictureJob:
-        """Begin to make pictures. Raises Problem 400 for one job that costs too much, 429 or 503
+    def start(self, principal: Principal, steps: int, cost: float, make: Make) -> ImageJob:
+        """Begin to make images. Raises Problem 400 for one job that costs too much, 429 or 503
         where too many are unfinished."""
         if cost > self._most_cost:
             raise Problem(
@@ -78,7 +78,7 @@ class PictureJobs:
         self._tidy()
         unfinished = [job for job in self._jobs.values() if job.running]
         if sum(job.owner == principal.owner for job in unfinished) >= MOST_OF_ONE:
-            detail = f"{MOST_OF_ONE} pictures of yours are not finished; wait, or cancel some"
+            detail = f"{MOST_OF_ONE} images of yours are not finished; wait, or cancel some"
             raise Problem(429, detail, headers=self._later())
         if sum(job.cost for job in unfinished if job.owner == principal.owner) + cost > (
             self._most_cost
@@ -86,9 +86,9 @@ class PictureJobs:
             detail = "your unfinished images cost all that one key may use; wait, or cancel some"
             raise Problem(429, detail, headers=self._later())
         if len(self._jobs) >= MOST_KEPT:
-            detail = "too many pictures are being made already; try again"
+            detail = "too many images are being made already; try again"
             raise Problem(503, detail, headers=self._later())
-        job = PictureJob(secrets.token_hex(8), principal.owner, steps, cost)
+        job = ImageJob(secrets.token_hex(8), principal.owner, steps, cost)
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job, principal, make))
         return job
@@ -96,29 +96,29 @@ class PictureJobs:
     def _later(self) -> dict[str, str]:
         return {"Retry-After": str(self.wait_seconds())}
 
-    def get(self, principal: Principal, job_id: str) -> PictureJob:
+    def get(self, principal: Principal, job_id: str) -> ImageJob:
         """Raises Problem 404, the same for jobs of others."""
         self._tidy()
         job = self._jobs.get(job_id)
         if job is None or job.owner != principal.owner:
-            raise Problem(404, f"there are no pictures {job_id}")
+            raise Problem(404, f"there are no images {job_id}")
         return job
 
-    def of(self, principal: Principal) -> list[PictureJob]:
+    def of(self, principal: Principal) -> list[ImageJob]:
         """This principal's, newest first."""
         self._tidy()
         return [job for job in reversed(self._jobs.values()) if job.owner == principal.owner]
 
-    def cancel(self, job: PictureJob) -> None:
+    def cancel(self, job: ImageJob) -> None:
         """Stop between two steps."""
         if job.task is not None and job.running:
             job.task.cancel()
 
-    def forget(self, job: PictureJob) -> None:
+    def forget(self, job: ImageJob) -> None:
         self.cancel(job)
         self._jobs.pop(job.id, None)
 
-    async def _run(self, job: PictureJob, principal: Principal, make: Make) -> None:
+    async def _run(self, job: ImageJob, principal: Principal, make: Make) -> None:
         events: AsyncIterator[Any] = self._work.stream(principal, make, kind="image")
         watched: AbstractContextManager[None] = nullcontext()
         if self._watch is not None and principal.key_id is not None:
@@ -138,10 +138,10 @@ class PictureJobs:
             job.preview = None
 
     @staticmethod
-    def _took(job: PictureJob, event: Any) -> None:
+    def _took(job: ImageJob, event: Any) -> None:
         job.changes += 1
         job.state = "running"
-        if hasattr(event, "pictures"):
+        if hasattr(event, "images"):
             job.result = event
             return
         job.step, job.total = event.number, event.total

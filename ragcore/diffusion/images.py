@@ -1,4 +1,4 @@
-"""Pictures in and out: files to pixels of the right size, results to PNG with their recipe."""
+"""Images in and out: files to pixels of the right size, results to PNG with their recipe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ragcore.diffusion.request import (
     ControlRequest,
     GuideRequest,
+    ImageInput,
     ImagineRequest,
     LoraRequest,
-    Picture,
 )
 from ragcore.errors import UnreadableFile, UsageError
 
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
 
 CHUNK = "ragcore"  # the PNG text chunk that holds the recipe
 VERSION = 1
-_PICTURE_CHUNK = b"rgPi"  # private, and safe to copy by programs that do not know it
+_DEPRECATED = "start_picture"  # a key of recipes; files that have it stay readable
+_IMAGE_CHUNK = b"rgPi"  # private, and safe to copy by programs that do not know it
 _MOST_TEXT = 500_000
 _MOST_PIXELS = 100_000_000
 _PLAIN = ("prompt", "negative", "style", "seed", "steps", "size", "scale", "sampler", "guess")
 
 
-def open_picture(picture: Picture, what: str) -> Image:
+def open_image(image: ImageInput, what: str) -> Image:
     """Decode a path or bytes, upright, as RGB on white. Raises UnreadableFile."""
     from PIL import Image, ImageOps
 
-    shown = "the picture" if isinstance(picture, bytes) else str(picture)
-    source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).expanduser()
+    shown = "the image" if isinstance(image, bytes) else str(image)
+    source = io.BytesIO(image) if isinstance(image, bytes) else Path(image).expanduser()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -57,15 +58,15 @@ def open_picture(picture: Picture, what: str) -> Image:
         raise
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError,
             Image.DecompressionBombWarning) as error:  # fmt: skip
-        raise UnreadableFile(f"{what}: {shown} is not a readable picture") from error
+        raise UnreadableFile(f"{what}: {shown} is not a readable image") from error
 
 
-def square(picture: Picture, size: int, what: str) -> Pixels:
-    """A picture as RGB uint8 [size, size, 3]: padded with white to a square, then resized."""
+def square(image: ImageInput, size: int, what: str) -> Pixels:
+    """An image as RGB uint8 [size, size, 3]: padded with white to a square, then resized."""
     import numpy as np
     from PIL import Image
 
-    opened = open_picture(picture, what)
+    opened = open_image(image, what)
     side = max(opened.size)
     if opened.size != (side, side):
         padded = Image.new("RGB", (side, side), "white")
@@ -80,7 +81,7 @@ def square(picture: Picture, size: int, what: str) -> Pixels:
 def as_png(pixels: Pixels, recipe: Mapping[str, Any] | None = None) -> bytes:
     """A PNG of RGB uint8 [h, w, 3], with the recipe as a compressed text chunk.
 
-    Readers refuse text above a megabyte: pictures of a recipe that is larger go into chunks of
+    Readers refuse text above a megabyte: images of a recipe that is larger go into chunks of
     their own, and numbers stand for them in the text.
     """
     from PIL import Image
@@ -90,43 +91,43 @@ def as_png(pixels: Pixels, recipe: Mapping[str, Any] | None = None) -> bytes:
     if recipe is not None:
         text = json.dumps(recipe, ensure_ascii=True)
         if len(text) > _MOST_TEXT:
-            small, pictures = _without_pictures(recipe)
+            small, images = _without_images(recipe)
             text = json.dumps(small, ensure_ascii=True)
-            for picture in pictures:
-                info.add(_PICTURE_CHUNK, picture)
+            for image in images:
+                info.add(_IMAGE_CHUNK, image)
         info.add_text(CHUNK, text, zip=True)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", pnginfo=info, optimize=True)
     return file.getvalue()
 
 
-def _without_pictures(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-    """The recipe with numbers for its pictures, and the pictures."""
-    pictures: list[bytes] = []
+def _without_images(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    """The recipe with numbers for its images, and the images."""
+    images: list[bytes] = []
 
     def number(text: str) -> int:
-        pictures.append(_unpacked(text))
-        return len(pictures) - 1
+        images.append(_unpacked(text))
+        return len(images) - 1
 
     small = dict(recipe)
     small["controls"] = [
         {**control, "condition": number(control["condition"])} for control in recipe["controls"]
     ]
-    if "start_picture" in recipe:
-        small["start_picture"] = number(recipe["start_picture"])
-    return small, pictures
+    if "start_image" in recipe:
+        small["start_image"] = number(recipe["start_image"])
+    return small, images
 
 
-def _with_pictures(values: dict[str, Any], pictures: list[bytes]) -> dict[str, Any]:
+def _with_images(values: dict[str, Any], images: list[bytes]) -> dict[str, Any]:
     """The way back."""
 
     def text(given: Any) -> Any:
-        return base64.b64encode(pictures[given]).decode() if isinstance(given, int) else given
+        return base64.b64encode(images[given]).decode() if isinstance(given, int) else given
 
     for control in values["controls"]:
         control["condition"] = text(control["condition"])
-    if "start_picture" in values:
-        values["start_picture"] = text(values["start_picture"])
+    if "start_image" in values:
+        values["start_image"] = text(values["start_image"])
     return values
 
 
@@ -134,7 +135,7 @@ def recipe_of(
     request: ImagineRequest, *, seed: int, size: int, model: str, start: Pixels | None,
     conditions: list[Pixels],
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything that is needed to make one picture again, as plain JSON values."""
+    """Everything that is needed to make one image again, as plain JSON values."""
     whole = replace(request, seed=seed, size=size, count=1)
     recipe: dict[str, Any] = {"version": VERSION, "model": model}
     recipe |= {name: getattr(whole, name) for name in _PLAIN}
@@ -151,48 +152,48 @@ def recipe_of(
         for control, condition in zip(request.controls, conditions, strict=True)
     ]
     if start is not None:
-        recipe |= {"start_picture": _packed(start), "strength": request.strength}
+        recipe |= {"start_image": _packed(start), "strength": request.strength}
     return recipe
 
 
-def recipe_values(picture: Picture) -> dict[str, Any]:
+def recipe_values(image: ImageInput) -> dict[str, Any]:
     """The recipe in a PNG as plain values, not checked further than its version.
 
-    Raises UnreadableFile if it is no picture, UsageError if it carries no recipe of ours.
+    Raises UnreadableFile if it is no image, UsageError if it carries no recipe of ours.
     """
     from PIL import Image
 
-    source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture).expanduser()
+    source = io.BytesIO(image) if isinstance(image, bytes) else Path(image).expanduser()
     try:
         with Image.open(source) as opened:
             opened.load()
             text = getattr(opened, "text", opened.info).get(CHUNK)
             private = getattr(opened, "private_chunks", [])
-            pictures = [chunk[1] for chunk in private if chunk[0] == _PICTURE_CHUNK]
+            images = [chunk[1] for chunk in private if chunk[0] == _IMAGE_CHUNK]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableFile("the file is not a readable picture") from error
+        raise UnreadableFile("the file is not a readable image") from error
     if not isinstance(text, str):
-        raise UsageError("this picture carries no recipe: only PNGs that were made here do")
+        raise UsageError("this image carries no recipe: only PNGs that were made here do")
     try:
         values: dict[str, Any] = json.loads(text)
         if values["version"] != VERSION:
-            raise UsageError(
-                f"the picture's recipe is of version {values['version']}, not {VERSION}"
-            )
-        return _with_pictures(values, pictures)
+            raise UsageError(f"the image's recipe is of version {values['version']}, not {VERSION}")
+        if _DEPRECATED in values:  # a PNG of an earlier release
+            values["start_image"] = values.pop(_DEPRECATED)
+        return _with_images(values, images)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError("the picture's recipe is damaged") from error
+        raise UsageError("the image's recipe is damaged") from error
 
 
-def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
+def read_recipe(image: ImageInput) -> tuple[ImagineRequest, str]:
     """The request that made a PNG, and the model's name.
 
-    Raises UnreadableFile if it is no picture, UsageError if it carries no recipe of ours or a
+    Raises UnreadableFile if it is no image, UsageError if it carries no recipe of ours or a
     broken one.
     """
-    values = recipe_values(picture)
+    values = recipe_values(image)
     try:
         controls = [
             ControlRequest(
@@ -202,8 +203,8 @@ def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
             for row in values["controls"]
         ]  # fmt: skip
         more: dict[str, Any] = {name: values[name] for name in _PLAIN}
-        if "start_picture" in values:
-            more["start_picture"] = _unpacked(values["start_picture"])
+        if "start_image" in values:
+            more["start_image"] = _unpacked(values["start_image"])
             more["strength"] = values["strength"]
         more["loras"] = [LoraRequest(Path(path), weight) for path, weight in values["loras"]]
         guides = [GuideRequest.parse(guide) for guide in values["guides"]]
@@ -211,7 +212,7 @@ def read_recipe(picture: Picture) -> tuple[ImagineRequest, str]:
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError("the picture's recipe is damaged") from error
+        raise UsageError("the image's recipe is damaged") from error
 
 
 def _packed(pixels: Pixels) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of a classifier's results: confusion, mistakes, calibration, labels against accuracy."""
+"""Images of a classifier's results: confusion, mistakes, calibration, labels against accuracy."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 def draw_mistakes(
     mistakes: Sequence[tuple[Example, str, str, float]], path: Path, *, max_megapixels: int
 ) -> None:
-    """A sheet of the surest mistakes: each picture or text with (true, chosen, probability)."""
+    """A sheet of the surest mistakes: each image or text with (true, chosen, probability)."""
     from PIL import Image, ImageDraw
 
     columns = min(6, max(1, len(mistakes)))

@@ -1,4 +1,4 @@
-"""Pictures over HTTP by the official client: a small picture maker, a real server."""
+"""Images over HTTP by the official client: a small image maker, a real server."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def opened(data: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_pictures_are_made_and_made_again(painter: openai.OpenAI) -> None:
+def test_images_are_made_and_made_again(painter: openai.OpenAI) -> None:
     more = {"ragcore": {"seed": 3, "steps": 2, "guides": ["class:circles:1"]}}
     made = painter.images.generate(prompt="a red circle", n=2, extra_body=more)
     assert [one.model_extra["ragcore"]["seed"] for one in made.data] == [3, 4]
-    pictures = [opened(one.b64_json) for one in made.data]
-    assert {picture.size for picture in pictures} == {(SIZE, SIZE)}
-    assert all(picture.info for picture in pictures), "each carries its recipe"
+    images = [opened(one.b64_json) for one in made.data]
+    assert {image.size for image in images} == {(SIZE, SIZE)}
+    assert all(image.info for image in images), "each carries its recipe"
     again = painter.images.generate(prompt="a red circle", n=2, extra_body=more)
     assert [one.b64_json for one in again.data] == [one.b64_json for one in made.data]
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_made_is_said(
     assert message in refused.value.response.text
 
 
-def test_a_profile_without_a_picture_maker_says_so(
+def test_a_profile_without_an_image_maker_says_so(
     make_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     profile = tmp_path / "plain.toml"
@@ -82,4 +82,4 @@ def test_a_profile_without_a_picture_maker_says_so(
         with pytest.raises(openai.InternalServerError) as refused:
             client.images.generate(prompt="a red boat")
     assert refused.value.status_code == 501
-    assert "no picture maker" in str(refused.value)
+    assert "no image maker" in str(refused.value)

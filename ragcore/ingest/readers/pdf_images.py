@@ -1,4 +1,4 @@
-"""Pictures inside PDF pages."""
+"""Images inside PDF pages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ragcore.ingest import pictures
+from ragcore.ingest import images
 from ragcore.ingest.coverage import CoverageBuilder
 from ragcore.ingest.readers.options import ReadOptions
-from ragcore.types import Page, Picture
+from ragcore.types import Page, ReadImage
 
 _PER_PAGE = 40  # more on one page are slices or symbols
 _CAPTION = re.compile(r"^(?:fig(?:ure|\.)|abb(?:ildung|\.)|image|photo|chart|diagram)\s*\d", re.I)
@@ -18,7 +18,7 @@ _CAPTION = re.compile(r"^(?:fig(?:ure|\.)|abb(?:ildung|\.)|image|photo|chart|dia
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An embedded picture: encoded bytes, and the share of the page that it covers (0-1)."""
+    """An embedded image: encoded bytes, and the share of the page that it covers (0-1)."""
 
     page: int
     data: bytes
@@ -26,10 +26,10 @@ class Found:
 
 
 def find(page: Any, number: int, *, options: ReadOptions, coverage: CoverageBuilder) -> list[Found]:
-    """The pictures on a pypdfium2 page that are more than decoration; the others are counted."""
+    """The images on a pypdfium2 page that are more than decoration; the others are counted."""
     import pypdfium2.raw as raw
 
-    if options.max_pictures == 0:
+    if options.max_images == 0:
         return []
     width, height = page.get_size()
     found: list[Found] = []
@@ -43,20 +43,20 @@ def find(page: Any, number: int, *, options: ReadOptions, coverage: CoverageBuil
             across, down = item.get_px_size()
             left, bottom, right, top = item.get_bounds()
             covers = max(0.0, right - left) * max(0.0, top - bottom) / max(width * height, 1.0)
-            if not pictures.worth_keeping(across, down) or covers < 0.002:
+            if not images.worth_keeping(across, down) or covers < 0.002:
                 coverage.ignore("image")
             elif across * down > options.max_megapixels * 1_000_000:
                 why = f"larger than {options.max_megapixels} megapixels (setting max_megapixels)"
                 coverage.skip("image", why, number, count=1)
             else:
                 found.append(Found(number, _encoded(item), min(1.0, covers)))
-        except Exception:  # one damaged picture is no reason to lose the page
+        except Exception:  # one damaged image is no reason to lose the page
             coverage.skip("image", "it is damaged", number, count=1)
     return found
 
 
 def _encoded(item: Any) -> bytes:
-    """JPEG bytes as they stand where the picture is plain JPEG, else PNG of its pixels."""
+    """JPEG bytes as they stand where the image is plain JPEG, else PNG of its pixels."""
     if item.get_filters() == ["DCTDecode"]:
         buffer = io.BytesIO()
         item.extract(buffer)
@@ -77,19 +77,19 @@ def describe(
     *,
     options: ReadOptions,
     coverage: CoverageBuilder,
-) -> tuple[Picture, ...]:
-    """Picture records; where a page has one picture and one figure caption, they go together."""
+) -> tuple[ReadImage, ...]:
+    """Image records; where a page has one image and one figure caption, they go together."""
     captions = {page.number: _captions(page.text) for page in pages}
     per_page: dict[int, int] = {}
-    for picture in found:
-        per_page[picture.page] = per_page.get(picture.page, 0) + 1
+    for image in found:
+        per_page[image.page] = per_page.get(image.page, 0) + 1
 
-    def caption(picture: Found) -> str:
-        lines = captions.get(picture.page, [])
-        return lines[0] if len(lines) == 1 and per_page[picture.page] == 1 else ""
+    def caption(image: Found) -> str:
+        lines = captions.get(image.page, [])
+        return lines[0] if len(lines) == 1 and per_page[image.page] == 1 else ""
 
-    return pictures.describe_all(
-        ((picture.data, picture.page, caption(picture)) for picture in found),
+    return images.describe_all(
+        ((image.data, image.page, caption(image)) for image in found),
         options=options,
         coverage=coverage,
     )

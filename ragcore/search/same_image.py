@@ -1,4 +1,4 @@
-"""Copies of one very picture: suggested by vectors and hashes, then looked at closely."""
+"""Copies of one very image: suggested by vectors and hashes, then looked at closely."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Image, Thumbnail
 from ragcore.search.hits import Scored
-from ragcore.search.near_duplicates import Candidate, SamePicture, alike_by_hash
+from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PilImage
 
     from ragcore.types import IdArray
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 def find_same(
     catalog: Catalog,
     collection_id: int,
-    picture: Picture,
+    image: PilImage,
     near: Mapping[int, float],
     *,
     allowed: IdArray | None = None,
 ) -> list[Scored]:
-    """Images by how surely they show the very same picture; above 0.5 they do.
+    """Images by how surely they show the very same image; above 0.5 they do.
 
     `near` maps the ids that the vector index suggests to their cosines.
     """
-    from ragcore.ingest.pictures import phash, turned
+    from ragcore.ingest.images import phash, turned
 
-    hashes = turned(phash(picture))
+    hashes = turned(phash(image))
     with catalog.search() as session:
         suggested = set(_like_hash(session, collection_id, hashes))
         if allowed is not None:
@@ -46,7 +46,7 @@ def find_same(
     # One that only its hash suggests was not among the nearest vectors: no more than the last.
     least = min(near.values(), default=0.0)
     candidates = [Candidate(row[0], near.get(row[0], least), row[2], row[1]) for row in rows]
-    ranked = SamePicture().rank(picture, candidates, hashes=hashes)
+    ranked = SameImage().rank(image, candidates, hashes=hashes)
     return [Scored(match.id, match.score, near.get(match.id)) for match in ranked]
 
 

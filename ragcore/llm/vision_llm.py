@@ -1,4 +1,4 @@
-"""Questions about a picture: a projector in front of the language model.
+"""Questions about an image: a projector in front of the language model.
 
 `ProjectedLLM` runs what `ragcore tune projector` trains; `ragcore.llm.hub_vision` runs models of
 the hub with a vision tower of their own. Both are a `VisionLLM`.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
-from ragcore.llm.picture_prompt import prompt_parts
+from ragcore.llm.image_prompt import prompt_parts
 from ragcore.models import NO_ADAPTER, ModelMemory, Sampling, Weights
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 BEAMS = 3  # of a caption; answers are streamed and so greedy
 CAPTION_TOKENS = 40
-BATCH = 8  # pictures that are captioned at once
+BATCH = 8  # images that are captioned at once
 MOST_QUESTION = 2000  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class PictureAnswer:
-    """What a model says of a picture. `model` is its name, `seconds` how long it took."""
+class ImageAnswer:
+    """What a model says of an image. `model` is its name, `seconds` how long it took."""
 
     text: str
     model: str
@@ -43,17 +43,17 @@ def check_question(question: str) -> str:
     """The question without space around it. Raises UsageError if it is empty or endless."""
     text = question.strip()
     if not text:
-        raise UsageError("ask something about the picture: the question is empty")
+        raise UsageError("ask something about the image: the question is empty")
     if len(text) > MOST_QUESTION:
         raise UsageError(f"the question has {len(text)} characters; at most {MOST_QUESTION} fit")
     return text
 
 
 class ProjectedLLM:
-    """A language model that reads pictures through a projector (`ragcore.llm.projector`).
+    """A language model that reads images through a projector (`ragcore.llm.projector`).
 
     `folder` holds the projector and, if one was trained, the adapter in peft's layout. The
-    language model is shared with text questions: its adapter is put on for a picture's turns.
+    language model is shared with text questions: its adapter is put on for an image's turns.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ProjectedLLM:
         self._llm = llm
         self._encoder = encoder
         self.weights: Weights[Projector] = (memory or ModelMemory()).weights(
-            lambda: _projector(folder), part="picture_llm", name=name, precision="float32"
+            lambda: _projector(folder), part="vision_llm", name=name, precision="float32"
         )
         self._adapter = NO_ADAPTER
         if (folder / "adapter_config.json").is_file():
@@ -108,17 +108,17 @@ class ProjectedLLM:
             said += self.captions_of(self.cells(images[start : start + BATCH]), cancel=cancel)
         return said
 
-    def cells(self, pictures: Sequence[Image]) -> torch.Tensor:
-        """What the tower sees of pictures: [n, cells, channels]."""
+    def cells(self, images: Sequence[Image]) -> torch.Tensor:
+        """What the tower sees of images: [n, cells, channels]."""
         import torch
 
-        return torch.from_numpy(self._encoder.encode(pictures))
+        return torch.from_numpy(self._encoder.encode(images))
 
     def captions_of(
         self, cells: torch.Tensor, *, beams: int = BEAMS, cancel: CancelToken | None = None
     ) -> list[str]:
-        """Captions from cells [n, cells, channels]; [n, 0, channels] is no picture at all."""
-        from ragcore.llm.picture_batch import answer_batch
+        """Captions from cells [n, cells, channels]; [n, 0, channels] is no image at all."""
+        from ragcore.llm.image_batch import answer_batch
 
         if cancel is not None and cancel.cancelled:
             raise Cancelled("cancelled before the caption was written")
@@ -137,7 +137,7 @@ class ProjectedLLM:
         return [" ".join(text.split()) for text in said]
 
     def prefers(self, cells: torch.Tensor, question: str, one: str, other: str) -> bool:
-        """Whether the answer to a question about one picture's cells sooner begins with `one`
+        """Whether the answer to a question about one image's cells sooner begins with `one`
         than with `other`."""
         import torch
 
@@ -155,7 +155,7 @@ class ProjectedLLM:
         was made for another language model."""
         import torch
 
-        from ragcore.llm.picture_batch import embed_prompt
+        from ragcore.llm.image_batch import embed_prompt
 
         width = model.get_input_embeddings().weight.shape[1]
         if width != self.projector.config.width:
