@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import streamlit as st
 
 from ragcore.errors import RagcoreError
+from ragcore.files import storage_error
 from ragcore.library import LOCAL, Library, Principal
 from ragcore.settings import Settings
-from ragcore.storage import storage_error
 
 from .access import owner_of
 from .login import SESSION_COOKIE, Login

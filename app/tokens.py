@@ -10,7 +10,7 @@ from pathlib import Path
 from itsdangerous import BadSignature, TimestampSigner
 
 from ragcore.errors import RagcoreError
-from ragcore.private_files import private_folder
+from ragcore.files import private_folder
 
 _LONGEST_TOKEN = 200  # ours have some 80 characters
 

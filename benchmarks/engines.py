@@ -34,8 +34,8 @@ from search import sentences
 from ragcore.catalog import Catalog
 from ragcore.catalog.embeddings import add_embeddings
 from ragcore.catalog.models import Document, Passage
+from ragcore.maintenance.move import Moved, move_library
 from ragcore.models import Models
-from ragcore.move import Moved, move_library
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import SearchQuery

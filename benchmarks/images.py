@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from ragcore.datasets.image_sets import IMAGE_SUFFIXES, open_image
 from ragcore.encoders.image_text import OpenClipEncoder
-from ragcore.image_sets import IMAGE_SUFFIXES, open_image
 from ragcore.settings import Settings
 
 

@@ -320,7 +320,7 @@ def add_images(
     """Images of noise with thumbnails and vectors."""
     from PIL import Image as Pillow
 
-    from ragcore.ingest.images import phash, thumbnail
+    from ragcore.readers.images import phash, thumbnail
 
     for start in range(0, images, 500):
         with catalog.write() as session:

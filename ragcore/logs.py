@@ -20,7 +20,7 @@ from typing import Any
 
 from ragcore.redaction import redact
 from ragcore.settings import Settings
-from ragcore.shown import visible_json, visible_lines, visible_name
+from ragcore.text import visible_json, visible_lines, visible_name
 
 OWN = "ragcore"
 _SERVERS = ("uvicorn", "streamlit")  # what runs our pages and routes

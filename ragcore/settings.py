@@ -23,7 +23,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from ragcore.errors import UsageError
-from ragcore.private_files import replace_private
+from ragcore.files import replace_private
 from ragcore.redaction import remember, remember_url
 
 

@@ -98,7 +98,7 @@ class ReadImage:
     `data` holds encoded bytes of an embedded image (PNG or JPEG); None for a file's own
     image, which is read from its path; that of a remote source's file has the file's bytes.
     `thumbnail` is WebP, at most 320 pixels a side. `pixels_sha256` is over the upright RGB
-    pixels. `phash` holds perceptual hashes (see `ragcore.ingest.images`). `text` is what OCR
+    pixels. `phash` holds perceptual hashes (see `ragcore.readers.images`). `text` is what OCR
     read in it. `pixels` is RGB uint8
     [h, w, 3] for the encoder, made smaller (short side at most 448): it is not stored.
     """

@@ -1,6 +1,6 @@
-"""Trains the small network behind `ragcore.ingest.text_gate` and writes it as ONNX.
+"""Trains the small network behind `ragcore.readers.text_gate` and writes it as ONNX.
 
-    python recipes/text_gate.py PHOTOGRAPHS.zip WORDS.jsonl ragcore/ingest/text_gate.onnx
+    python recipes/text_gate.py PHOTOGRAPHS.zip WORDS.jsonl ragcore/readers/text_gate.onnx
 
 Photographs without writing serve as grounds (the shipped weights: Caltech-101, CC BY 4.0, as 1,000
 JPEGs in a zip, those in which recognition at 448 pixels finds words left out); plain and striped
@@ -207,7 +207,7 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def load_material(photographs: Path, words: Path) -> Material:
-    from ragcore.ingest import ocr
+    from ragcore.readers import ocr
 
     images = []
     with zipfile.ZipFile(photographs) as archive:

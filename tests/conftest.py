@@ -163,7 +163,7 @@ def _reader_processes(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @pytest.fixture(autouse=True)
 def _circuits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that one test broke, or its port, is another test's healthy server."""
-    monkeypatch.setattr("ragcore.remote._circuits", {})
+    monkeypatch.setattr("ragcore.models.remote._circuits", {})
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ragcore.accounts import hash_password, verify_password
+from ragcore.access.passwords import hash_password, verify_password
 from ragcore.errors import UsageError
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.backup import MANIFEST, backup, restore
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
+from ragcore.maintenance.backup import MANIFEST, backup, restore
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
@@ -115,7 +115,7 @@ def test_homes_are_exchanged_where_the_system_cannot_do_it_at_once(
     home = tmp_path / "taken"
     home.mkdir()
     (home / "precious").write_text("mine")
-    monkeypatch.setattr("ragcore.backup._exchange_names", lambda *_: False)
+    monkeypatch.setattr("ragcore.maintenance.backup._exchange_names", lambda *_: False)
     aside = restore(made.path, settings.model_copy(update={"home": home}), replace=True).aside
     assert aside is not None
     assert (aside / "precious").read_text() == "mine"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ragcore import caches
 from ragcore.llm.prompt_cache import Kept, PromptCache
+from ragcore.models import caches
 
 
 class _Cache:

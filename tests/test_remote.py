@@ -9,9 +9,9 @@ from email.utils import formatdate
 
 import pytest
 
-from ragcore import remote
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
-from ragcore.remote import Circuit, Patience, Refused, Server, circuit, circuits, wait
+from ragcore.models import remote
+from ragcore.models.remote import Circuit, Patience, Refused, Server, circuit, circuits, wait
 
 from .flaky_server import FlakyServer, answer, hang_up, refuse, serving, silence, words
 
@@ -24,7 +24,7 @@ def asked(server: FlakyServer, patience: Patience = QUICK) -> Server:
 
 
 class Clock:
-    """What `ragcore.remote` takes for the time: the real one, and what passed at a test's word."""
+    """The time for `ragcore.models.remote`: the real one plus what a test adds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = 0.0

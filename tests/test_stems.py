@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import snowballstemmer
 
-from ragcore.stems import stem
+from ragcore.text.stems import stem
 
 WORDS = [
     f"{beginning}{end}"

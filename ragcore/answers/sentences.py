@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ragcore.sentences import sentence_spans
-from ragcore.stems import stem
+from ragcore.text import sentence_spans
+from ragcore.text.stems import stem
 
 _WORD = re.compile(r"[^\W_]+(?:[.,'’][^\W_]+)*")
 _COMMON = frozenset(

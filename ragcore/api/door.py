@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ragcore.access.origins import host_name, same_origin
 from ragcore.api.access import OPEN_PATHS
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.limits import RateLimit
@@ -25,7 +26,6 @@ from ragcore.api.problems import Problem, is_openai, problem_of
 from ragcore.api.work import Work
 from ragcore.library import LOCAL, Audit, Keys, Principal, principal_of
 from ragcore.logs import about, fields
-from ragcore.origins import host_name, same_origin
 
 log = logging.getLogger("ragcore.api.requests")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ragcore import caches
+from ragcore.models import caches
 
 if TYPE_CHECKING:
     from ragcore.api.work import Work

@@ -27,8 +27,8 @@ from ragcore.errors import (
     UsageError,
     VectorsUnavailable,
 )
+from ragcore.files import storage_error
 from ragcore.redaction import redact
-from ragcore.storage import storage_error
 
 log = logging.getLogger("ragcore.api")
 

@@ -19,9 +19,8 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import postgres
 from ragcore.errors import DatabaseDamaged, RagcoreError, StorageReadOnly, UsageError
-from ragcore.private_files import private_file, private_folder
+from ragcore.files import can_write, full, is_full, private_file, private_folder, read_only, storing
 from ragcore.redaction import mask_url
-from ragcore.storage import can_write, full, is_full, read_only, storing
 
 BUSY_SECONDS = 120
 _DEADLINE = "ragcore_deadline"  # of a connection's statement, on the monotonic clock

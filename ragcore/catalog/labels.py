@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from ragcore.catalog.models import GivenLabel, Image, ItemLabel, Passage
 from ragcore.catalog.permits import visible
 from ragcore.errors import UsageError
-from ragcore.shown import check_shown
+from ragcore.text import check_shown
 
 if TYPE_CHECKING:
     from ragcore.types import HitKind, IdArray

@@ -15,8 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from ragcore.errors import DatabaseUnavailable, RagcoreError, SearchTimeout, UsageError
 from ragcore.extras import require_extra
+from ragcore.files import full, read_only
 from ragcore.redaction import mask_url
-from ragcore.storage import full, read_only
 
 OLDEST = 140000  # as in server_version_num: virtually everything that is still maintained
 LOCK_SECONDS = 120  # as long as a writer of SQLite waits for another one

@@ -10,7 +10,7 @@ import click
 
 from ragcore import __version__, extensions
 from ragcore.errors import Cancelled, RagcoreError, UsageError
-from ragcore.storage import storage_error
+from ragcore.files import storage_error
 
 # ragcore's own commands in the order of `--help`, and what each is for: help imports none of them.
 COMMANDS = {
@@ -87,7 +87,7 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Entry point. Errors become one line on stderr and an exit code, never a traceback."""
     from ragcore.cli.output import quiet_libraries
-    from ragcore.private_files import private_process
+    from ragcore.files import private_process
 
     quiet_libraries()
     try:

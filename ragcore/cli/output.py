@@ -19,7 +19,7 @@ import click
 
 from ragcore import logs
 from ragcore.redaction import redact
-from ragcore.shown import visible_json, visible_lines, visible_name
+from ragcore.text import visible_json, visible_lines, visible_name
 from ragcore.types import Progress, ProgressCallback
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from ragcore.diffusion.images import recipe_values
 from ragcore.diffusion.imaginer import GeneratedImage
 from ragcore.errors import RagcoreError
-from ragcore.private_files import private_folder, write_private
+from ragcore.files import private_folder, write_private
 
 
 class Gallery:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.encoders.backbones import Backbone, Modality, Tower
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
-from ragcore.private_files import make_private, private_folder
+from ragcore.files import make_private, private_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

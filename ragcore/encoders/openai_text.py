@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ragcore.encoders.options import reject_unknown, space_name, valid_text
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.models import Space, TextKind
+from ragcore.models.remote import Patience, Refused, Server
 from ragcore.redaction import remember
-from ragcore.remote import Patience, Refused, Server
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.image_metrics import caption_bleu
+from ragcore.datasets.image_sets import Captioned, read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.image_sets import detect
 from ragcore.extras import require_extra
-from ragcore.image_metrics import caption_bleu
-from ragcore.image_sets import Captioned, read_captioned
 from ragcore.models import Models, VisionLLM
 from ragcore.tuning.caption_questions import make_questions
 from ragcore.types import CancelToken, Progress, ProgressCallback

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ragcore.datasets.image_sets import Captioned, ImageSource, images_of, json_rows, read_captioned
 from ragcore.errors import UsageError
-from ragcore.image_sets import Captioned, ImageSource, images_of, json_rows, read_captioned
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.image_metrics import caption_recall, label_recall, top_k
 from ragcore.evals import image_sets
-from ragcore.image_metrics import caption_recall, label_recall, top_k
 from ragcore.types import Progress, ProgressCallback
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _copies(
     """As the search engine does it: candidates by vectors, verified on thumbnails."""
     import numpy as np
 
-    from ragcore.ingest.images import phash, thumbnail, turned
+    from ragcore.readers.images import phash, thumbnail, turned
     from ragcore.search.images import orientations
     from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash
 

@@ -15,9 +15,9 @@ from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
 from ragcore.errors import Cancelled, UsageError
 from ragcore.ingest.embed import passage_input
-from ragcore.ingest.readers.read import read
 from ragcore.ingest.split import split
 from ragcore.models import Models
+from ragcore.readers.read import read
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

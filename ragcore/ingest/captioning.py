@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ragcore.catalog import Catalog
 from ragcore.catalog.captions import Uncaptioned, count_uncaptioned, uncaptioned, write_captions
 from ragcore.errors import Cancelled, UnreadableFile
-from ragcore.ingest.images import load_image
+from ragcore.readers.images import load_image
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from ragcore.private_files import private_folder
-from ragcore.storage import storing
+from ragcore.files import private_folder, storing
 
 _UNWRITTEN_SECONDS = 30.0  # a claim without a name in it is that of a process that died
 

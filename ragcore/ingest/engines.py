@@ -13,9 +13,9 @@ from ragcore.catalog import FileState, NewDocument
 from ragcore.ingest.embed import Embedder, SpaceIds, new_documents
 from ragcore.ingest.fetch import Fetch
 from ragcore.ingest.pool import ReaderPool
-from ragcore.ingest.readers import readers
 from ragcore.ingest.sizes import Reach, reach_of
 from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.readers import readers
 from ragcore.settings import Settings
 from ragcore.types import PassageSize
 

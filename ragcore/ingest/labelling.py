@@ -139,7 +139,7 @@ class _Run:
 
     def _images(self, ids: Sequence[int]) -> dict[int, Any]:
         """Opened from their files, or their thumbnails where a file has gone or changed."""
-        from ragcore.ingest.images import load_image
+        from ragcore.readers.images import load_image
 
         query = (
             select(Image.id, Image.media, Document.path, Thumbnail.data)

@@ -26,10 +26,10 @@ from ragcore.ingest.embed import Batch
 from ragcore.ingest.engines import Engine
 from ragcore.ingest.fetch import Fetcher
 from ragcore.ingest.meter import Meter
-from ragcore.ingest.readers import ReadOptions
 from ragcore.ingest.sizes import Sizes
 from ragcore.ingest.store import Storer
 from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.readers import ReadOptions
 from ragcore.settings import Settings
 from ragcore.sources import is_remote
 from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallback

@@ -192,7 +192,7 @@ class Reembedding:
     def _image(self, row: Image, path: str, sha256: str, thumbnail: bytes) -> PilImage:
         from PIL import Image as Pillow
 
-        from ragcore.ingest.images import load_image
+        from ragcore.readers.images import load_image
 
         source = self._settings.media / row.media if row.media else Path(path)
         try:

@@ -12,8 +12,8 @@ from ragcore.catalog import Catalog, image_metadata
 from ragcore.errors import Cancelled
 from ragcore.ingest.places import with_place
 from ragcore.ingest.pool import ReaderPool
-from ragcore.ingest.readers import ReadOptions
 from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.readers import ReadOptions
 from ragcore.settings import Settings
 from ragcore.sources import SourceItem, copies, is_remote, open_source
 from ragcore.types import CancelToken, FileFailure, ImageMetadata, Progress, ProgressCallback

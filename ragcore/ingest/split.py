@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ragcore.sentences import sentence_spans
+from ragcore.text import sentence_spans
 from ragcore.types import (
     DEFAULT_PASSAGES,
     PAGE_BREAK,

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document, store_failure
-from ragcore.ingest.coverage import add_to_report
+from ragcore.files import replace_private
 from ragcore.ingest.places import with_place
-from ragcore.private_files import replace_private
+from ragcore.readers.coverage import add_to_report
 from ragcore.types import IngestReport, ReadDocument, ReadImage
 
 _WAITING = 2  # batches that may wait to be stored

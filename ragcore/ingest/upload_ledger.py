@@ -11,8 +11,7 @@ from pathlib import Path
 
 from ragcore.catalog.engine import sqlite_problem
 from ragcore.errors import StorageFull, TooLarge
-from ragcore.private_files import private_file, private_folder
-from ragcore.storage import storing
+from ragcore.files import private_file, private_folder, storing
 
 _BUSY_SECONDS = 30.0
 _RESERVED_SECONDS = 3600.0  # a reservation of a process that died is forgotten then

@@ -14,10 +14,9 @@ from typing import BinaryIO
 
 from ragcore.catalog import Catalog
 from ragcore.errors import RagcoreError, TooLarge
+from ragcore.files import partial_suffix, private_folder, storage_error
 from ragcore.ingest.upload_ledger import UploadLedger
-from ragcore.private_files import partial_suffix, private_folder
 from ragcore.settings import Settings
-from ragcore.storage import storage_error
 
 # Control characters and bidirectional marks too: no name of ours steers a terminal or misleads.
 _UNSAFE = re.compile(

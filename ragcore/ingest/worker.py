@@ -34,7 +34,7 @@ from ragcore.types import (
 )
 
 if TYPE_CHECKING:
-    from ragcore.ingest.readers import ReadOptions
+    from ragcore.readers import ReadOptions
 
 _LIBRARIES = 256 << 20  # bytes of a reader that are code, and not counted as data
 _BLOCK = 2**20
@@ -106,8 +106,8 @@ def read_file(request: ReadRequest) -> ReadResult:
 
 
 def _read(request: ReadRequest) -> ReadResult:
-    from ragcore.ingest.readers import read
     from ragcore.ingest.split import split
+    from ragcore.readers import read
 
     file = request.file
     document = read(request.place, options=request.options)
@@ -123,7 +123,7 @@ def _read(request: ReadRequest) -> ReadResult:
 
 
 def _dated(image: ReadImage, file: FileState) -> ReadImage:
-    from ragcore.ingest.metadata import with_file_date
+    from ragcore.readers.metadata import with_file_date
 
     if image.metadata is None:
         return image
@@ -131,8 +131,8 @@ def _dated(image: ReadImage, file: FileState) -> ReadImage:
 
 
 def _read_metadata(request: ReadRequest) -> ReadResult:
-    from ragcore.ingest.metadata import with_file_date
-    from ragcore.ingest.readers.image import read_metadata
+    from ragcore.readers.image import read_metadata
+    from ragcore.readers.metadata import with_file_date
 
     file = request.file
     found, warnings = read_metadata(request.place, request.options)

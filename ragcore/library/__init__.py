@@ -8,23 +8,23 @@ names of `_HOME_OF` are what the library takes and returns; they are loaded when
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ragcore.access.principals import LOCAL, Principal, principal_of
 from ragcore.catalog import DEFAULT_COLLECTION, filters
 from ragcore.catalog.filters import FILTERS, Filter, FilterField
 from ragcore.catalog.permits import SCOPES
-from ragcore.catalog.principals import LOCAL, Principal, principal_of
 from ragcore.library.collection import Collection
 from ragcore.library.library import Library
 
 if TYPE_CHECKING:
+    from ragcore.access.audit import Audit
+    from ragcore.access.keys import KeyInfo, Keys
+    from ragcore.access.sessions import Sessions
     from ragcore.answers import AnswerEvent
     from ragcore.answers.chat import Reply, hit_from
-    from ragcore.catalog.audit import Audit
     from ragcore.catalog.browse import ImageInfo, Statistics
     from ragcore.catalog.catalog import check_name
     from ragcore.catalog.conversations import ConversationInfo, TurnInfo
     from ragcore.catalog.image_groups import ImageGroup
-    from ragcore.catalog.keys import KeyInfo, Keys
-    from ragcore.catalog.sessions import Sessions
     from ragcore.diffusion import (
         CONDITIONS,
         ControlRequest,
@@ -111,13 +111,13 @@ _HOME_OF = {
     for home, names in {
         "ragcore.answers": ["AnswerEvent"],
         "ragcore.answers.chat": ["Reply", "hit_from"],
-        "ragcore.catalog.audit": ["Audit"],
+        "ragcore.access.audit": ["Audit"],
         "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
         "ragcore.catalog.catalog": ["check_name"],
         "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
         "ragcore.catalog.image_groups": ["ImageGroup"],
-        "ragcore.catalog.keys": ["KeyInfo", "Keys"],
-        "ragcore.catalog.sessions": ["Sessions"],
+        "ragcore.access.keys": ["KeyInfo", "Keys"],
+        "ragcore.access.sessions": ["Sessions"],
         "ragcore.diffusion": [
             "CONDITIONS",
             "ControlRequest",

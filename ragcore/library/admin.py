@@ -19,15 +19,15 @@ from ragcore.settings import Settings
 from ragcore.types import AnswerStyle, CancelToken, PlugIn, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.backup import Archived, Restored
-    from ragcore.catalog.audit import Audit
+    from ragcore.access.audit import Audit
+    from ragcore.access.keys import Keys
+    from ragcore.access.sessions import Sessions
     from ragcore.catalog.idempotency import IdempotentAnswers
-    from ragcore.catalog.keys import Keys
-    from ragcore.catalog.sessions import Sessions
     from ragcore.ingest.reembed import ReembedReport
     from ragcore.library.doctor import Diagnosis
-    from ragcore.move import Moved
-    from ragcore.recover import Recovered
+    from ragcore.maintenance.backup import Archived, Restored
+    from ragcore.maintenance.move import Moved
+    from ragcore.maintenance.recover import Recovered
     from ragcore.search import Stores
 
 
@@ -124,8 +124,8 @@ class Admin:
         return examine(self._core, repair=repair, verify=verify)
 
     def backup(self, target: Path, *, progress: ProgressCallback | None = None) -> Archived:
-        """Write the library into one file; see `ragcore.backup.backup`."""
-        from ragcore.backup import backup
+        """Write the library into one file; see `ragcore.maintenance.backup.backup`."""
+        from ragcore.maintenance.backup import backup
 
         return backup(self._core.settings, target, progress=progress)
 
@@ -137,8 +137,8 @@ class Admin:
         check: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Restored:
-        """Put an archive's library into the home; see `ragcore.backup.restore`."""
-        from ragcore.backup import restore
+        """Put an archive's library into the home; see `ragcore.maintenance.backup.restore`."""
+        from ragcore.maintenance.backup import restore
 
         return restore(
             archive, self._core.settings, replace=replace, check=check, progress=progress
@@ -146,8 +146,8 @@ class Admin:
 
     def recover(self, target: Path, *, progress: ProgressCallback | None = None) -> Recovered:
         """Write what can be read of a damaged library into a new folder; see
-        `ragcore.recover.recover`."""
-        from ragcore.recover import recover
+        `ragcore.maintenance.recover.recover`."""
+        from ragcore.maintenance.recover import recover
 
         return recover(self._core.settings, target, progress=progress)
 
@@ -160,8 +160,8 @@ class Admin:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Moved:
-        """Move catalog, vectors or both to other engines; see `ragcore.move.move_library`."""
-        from ragcore.move import move_library
+        """Move catalog, vectors or both to other engines: `ragcore.maintenance.move`."""
+        from ragcore.maintenance.move import move_library
 
         return move_library(
             self._core.settings,
@@ -174,7 +174,7 @@ class Admin:
 
     def clear_vectors(self, vectors: str) -> str:
         """Delete the indexes from a place that is no longer used; return its name."""
-        from ragcore.move import clear_vectors
+        from ragcore.maintenance.move import clear_vectors
 
         return clear_vectors(self._core.settings, vectors)
 

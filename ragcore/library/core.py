@@ -12,12 +12,12 @@ from ragcore.models import Models
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
+    from ragcore.access.audit import Audit
+    from ragcore.access.keys import Keys
+    from ragcore.access.sessions import Sessions
     from ragcore.answers import Answerer, Composer
     from ragcore.answers.chat import Chat
-    from ragcore.catalog.audit import Audit
     from ragcore.catalog.conversations import Conversations
-    from ragcore.catalog.keys import Keys
-    from ragcore.catalog.sessions import Sessions
     from ragcore.ingest.uploads import Uploads
     from ragcore.llm.adapters import AdapterStore
     from ragcore.search import SearchEngine, Stores
@@ -118,19 +118,19 @@ class Core:
 
     @cached_property
     def keys(self) -> Keys:
-        from ragcore.catalog.keys import Keys
+        from ragcore.access.keys import Keys
 
         return Keys(self.catalog)
 
     @cached_property
     def audit(self) -> Audit:
-        from ragcore.catalog.audit import Audit
+        from ragcore.access.audit import Audit
 
         return Audit(self.catalog)
 
     @cached_property
     def sessions(self) -> Sessions:
-        from ragcore.catalog.sessions import Sessions
+        from ragcore.access.sessions import Sessions
 
         return Sessions(self.catalog)
 

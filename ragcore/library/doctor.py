@@ -16,12 +16,11 @@ from typing import Any, Literal
 from ragcore import __version__
 from ragcore.errors import DatabaseDamaged, RagcoreError
 from ragcore.extras import missing_modules
+from ragcore.files import can_write, exposed, make_private, remove_strays, strays
 from ragcore.library.admin import Admin
 from ragcore.library.core import Core
 from ragcore.library.documents import Documents
 from ragcore.library.ingesting import embed_missing
-from ragcore.private_files import exposed, make_private, remove_strays, strays
-from ragcore.storage import can_write
 from ragcore.weights import ModelRef, WeightStore
 
 State = Literal["ok", "note", "warning", "problem", "repaired"]
@@ -240,7 +239,7 @@ def _catalog(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
 
 def _readable(core: Core) -> Iterator[Finding]:
     """What `ragcore recover` could save of a damaged catalog."""
-    from ragcore.recover import readable
+    from ragcore.maintenance.recover import readable
 
     if core.settings.database_url:
         return

@@ -85,7 +85,7 @@ class Images:
 
     def view(self, image_id: int, *, side: int = 1600) -> bytes:
         """An image as WebP that any browser shows, at most `side` pixels a side."""
-        from ragcore.ingest.images import load_image, thumbnail
+        from ragcore.readers.images import load_image, thumbnail
 
         data = self.read(image_id)
         limit = self._core.settings.max_megapixels
@@ -233,7 +233,7 @@ class Images:
             return browse.get_image(session, image_id)
 
     def _open(self, image: ImageInput) -> Image:
-        from ragcore.ingest.images import load_image
+        from ragcore.readers.images import load_image
 
         limit = self._core.settings.max_megapixels
         return load_image(image, max_megapixels=limit, at_least=320)

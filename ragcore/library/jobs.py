@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ragcore.access.keys import is_live
 from ragcore.catalog import DEFAULT_COLLECTION, permits
-from ragcore.catalog.keys import is_live
 from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
+from ragcore.files import remove_strays, strays
 from ragcore.ingest.jobs import JobInfo, Work
 from ragcore.library.classifiers import Classifiers, check_may_replace
 from ragcore.library.core import Core
@@ -22,7 +23,6 @@ from ragcore.library.ingesting import check_may_read, ingest, reembed
 from ragcore.library.labels import Labels
 from ragcore.library.scopes import scoped
 from ragcore.library.training import Training
-from ragcore.private_files import remove_strays, strays
 from ragcore.types import CancelToken, ProgressCallback
 
 log = logging.getLogger(__name__)

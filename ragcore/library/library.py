@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ragcore.access.principals import Principal
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.catalog.permits import AuditCallback, Permit
-from ragcore.catalog.principals import Principal
 from ragcore.library import answering, ingesting
 from ragcore.library.adapters import Adapters
 from ragcore.library.admin import Admin

@@ -13,7 +13,7 @@ from ragcore.types import ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.models import LoadedModel, Preparation, Space
-    from ragcore.remote import Circuit
+    from ragcore.models.remote import Circuit
     from ragcore.types import FloatArray
     from ragcore.weights import Profile, WeightStatus
 
@@ -50,7 +50,7 @@ class LibraryModels:
 
     def circuits(self) -> Sequence[Circuit]:
         """Whether the model servers that this process asks answer."""
-        from ragcore.remote import circuits
+        from ragcore.models.remote import circuits
 
         return circuits()
 

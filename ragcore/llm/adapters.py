@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
-from ragcore.private_files import private_folder
+from ragcore.files import private_folder
 
 if TYPE_CHECKING:
     from ragcore.llm.gguf_export import Precision

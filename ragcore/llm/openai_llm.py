@@ -12,8 +12,8 @@ from typing import Any
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.logits import check
 from ragcore.models import Constraint, Sampling
+from ragcore.models.remote import Patience, Server
 from ragcore.redaction import remember
-from ragcore.remote import Patience, Server
 from ragcore.types import CancelToken, Message
 
 _CANCEL_EVERY = 0.05  # seconds between two looks at the cancel token

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from ragcore import caches
+from ragcore.models import caches
 
 MIN_SHARED = 16  # fewer common tokens are not worth it
 

@@ -1,6 +1,6 @@
 """Groups of images (and files) that are the same, for a person to review.
 
-Images are compared by perceptual hash (`ragcore.ingest.images.phash`): equal pixels are
+Images are compared by perceptual hash (`ragcore.readers.images.phash`): equal pixels are
 "identical", hashes within a few bits of 63, mirrored or not, "similar". What a person decides of
 two images is remembered, and such a pair does not come back.
 """

@@ -82,7 +82,7 @@ class SameImage:
         """All candidates, best first. The most promising ones are verified geometrically.
 
         `phash` is the query's perceptual hash, or `hashes` those of its quarter turns (as
-        `ragcore.ingest.images.turned` gives them); with them a copy is also recognized where
+        `ragcore.readers.images.turned` gives them); with them a copy is also recognized where
         it has no texture.
         """
         if not candidates:

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Change, Document, Embedding, Image, Passage
-from ragcore.private_files import private_folder
+from ragcore.files import private_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from ragcore import stems
 from ragcore.catalog.lexical import QueryWords, is_unspaced
+from ragcore.text import stems
 
 MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from ragcore.errors import RagcoreError, UnreadableFile
-from ragcore.private_files import private_folder
+from ragcore.files import private_folder
 from ragcore.sources.contract import Source, SourceItem
 
 

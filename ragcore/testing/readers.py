@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.readers import (
+from ragcore.readers import (
     ContentReader,
     InputFile,
     Reader,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.image_metrics import caption_recall
+from ragcore.datasets.image_sets import Captioned
 from ragcore.encoders.clip_models import STARTER
 from ragcore.errors import Cancelled, UsageError
-from ragcore.image_metrics import caption_recall
-from ragcore.image_sets import Captioned
 from ragcore.tuning import clip_batches, clip_losses, clip_start, clip_towers
 from ragcore.tuning.clip_data import Pairs, training_images
 from ragcore.tuning.clip_recipe import ClipRecipe

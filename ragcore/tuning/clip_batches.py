@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ragcore.datasets.image_sets import Captioned
 from ragcore.errors import Cancelled
-from ragcore.image_sets import Captioned
 from ragcore.tuning.clip_recipe import Augmentation
 from ragcore.types import CancelToken, Progress, ProgressCallback
 

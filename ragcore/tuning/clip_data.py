@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.image_sets import Captioned, Captions, read_captioned
 from ragcore.errors import UsageError
-from ragcore.image_sets import Captioned, Captions, read_captioned
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings

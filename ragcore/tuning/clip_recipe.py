@@ -15,7 +15,7 @@ class _Part(BaseModel):
 
 
 class ClipData(_Part):
-    """Captioned images; each path as `ragcore.image_sets.read_captioned` takes it, or
+    """Captioned images; each path as `ragcore.datasets.image_sets.read_captioned` takes it, or
     collection:NAME for the captioned images of a collection."""
 
     train: str = ""

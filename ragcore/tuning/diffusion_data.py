@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ragcore.datasets.image_sets import json_rows
 from ragcore.errors import UsageError
-from ragcore.image_sets import json_rows
 
 if TYPE_CHECKING:
     import numpy as np

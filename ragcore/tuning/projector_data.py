@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.image_sets import Captioned, read_captioned
 from ragcore.errors import Cancelled, UsageError
-from ragcore.image_sets import Captioned, read_captioned
 from ragcore.tuning.caption_questions import make_questions
 from ragcore.tuning.clip_data import COLLECTION, of_collection
 from ragcore.tuning.projector_recipe import ProjectorRecipe

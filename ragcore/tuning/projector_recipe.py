@@ -15,7 +15,7 @@ class _Part(BaseModel):
 
 
 class ProjectorData(_Part):
-    """Captioned images, as `ragcore.image_sets.read_captioned` takes them, or
+    """Captioned images, as `ragcore.datasets.image_sets.read_captioned` takes them, or
     collection:NAME for the captioned images of a collection."""
 
     train: str = ""

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.image_metrics import caption_bleu
-from ragcore.image_sets import Captioned
+from ragcore.datasets.image_metrics import caption_bleu
+from ragcore.datasets.image_sets import Captioned
 from ragcore.llm.image_batch import answer_batch, embed_prompt
 from ragcore.tuning.caption_questions import Question, make_questions
 from ragcore.tuning.image_packing import TreeBatch, TreeMaker, to_batch

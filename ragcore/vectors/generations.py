@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 from ragcore.errors import RagcoreError
-from ragcore.private_files import make_private, private_folder
+from ragcore.files import make_private, private_folder
 
 FORMAT = 1
 _POINTER = "CURRENT"

@@ -12,8 +12,8 @@ import pytest
 from ragcore.answers.citations import check
 from ragcore.answers.sentences import Sentence, sentences, words
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.readers import read
 from ragcore.ingest.split import split
+from ragcore.readers import read
 from ragcore.types import Hit, PassageDraft, ReadDocument
 
 _PLAIN = re.compile(r"[^\w]|_")

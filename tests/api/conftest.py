@@ -16,8 +16,8 @@ import pytest
 import uvicorn
 from PIL import Image, ImageDraw
 
+from ragcore.access.keys import Keys
 from ragcore.api import create_app
-from ragcore.catalog.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import load_profile

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from ragcore.access.audit import Audit
+from ragcore.access.keys import SCOPES, Keys
 from ragcore.api.limits import RateLimit
 from ragcore.api.problems import Problem
 from ragcore.api.server import check_exposure, is_loopback
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import SCOPES, Keys
 from ragcore.catalog.models import AuditEntry
 from ragcore.errors import UsageError
 from ragcore.library import Library, Principal

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from ragcore.catalog.keys import Keys
+from ragcore.access.keys import Keys
 from ragcore.diffusion import read_recipe
 from ragcore.library import Library
 from ragcore.settings import Settings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from ragcore.access.principals import Principal
 from ragcore.api.problems import Problem
 from ragcore.api.work import PLACES, Work
-from ragcore.catalog.principals import Principal
 from tests.waiting import PATIENCE
 
 PLENTY = 5 * PLACES["answer"]

@@ -13,7 +13,7 @@ import pytest
 from ragcore_app.state import close_libraries
 from streamlit.testing.v1 import AppTest
 
-from ragcore.catalog.keys import Keys
+from ragcore.access.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore

@@ -18,10 +18,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ragcore.access.audit import Audit
+from ragcore.access.keys import Keys
+from ragcore.access.sessions import Sessions
 from ragcore.catalog import Catalog
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
-from ragcore.catalog.sessions import Sessions
 from ragcore.errors import UsageError
 from ragcore.settings import Settings
 

@@ -12,10 +12,10 @@ from ragcore_app.login import Login
 from ragcore_app.state import library, owner, use_login
 from streamlit.testing.v1 import AppTest
 
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
+from ragcore.access.audit import Audit
+from ragcore.access.keys import Keys
+from ragcore.access.sessions import Sessions
 from ragcore.catalog.models import AuditEntry
-from ragcore.catalog.sessions import Sessions
 from ragcore.errors import NotPermitted, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings

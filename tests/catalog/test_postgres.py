@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import create_engine, func, make_url, select, text
 
+from ragcore.access.audit import Audit
 from ragcore.catalog import Catalog, postgres, retry
-from ragcore.catalog.audit import Audit
 from ragcore.catalog.documents import store_document
 from ragcore.catalog.lexical import QueryWords, check_lexical, search_lexical
 from ragcore.catalog.models import AuditEntry, Change, Document, Embedding, Passage

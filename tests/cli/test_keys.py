@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
+from ragcore.access.audit import Audit
+from ragcore.access.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
 

@@ -78,7 +78,6 @@ def test_every_suite_is_named() -> None:
 
 def test_every_member_of_a_contract_is_described() -> None:
     from ragcore.diffusion.base import Diffuser
-    from ragcore.ingest.readers import ContentReader, InputFile, Reader, ReadOptions
     from ragcore.models import (
         LLM,
         ImageTextEncoder,
@@ -90,6 +89,7 @@ def test_every_member_of_a_contract_is_described() -> None:
         SpanReader,
         TextEncoder,
     )
+    from ragcore.readers import ContentReader, InputFile, Reader, ReadOptions
     from ragcore.sources import Skipped, Source, SourceContext, SourceItem
     from ragcore.vectors import StoreKey, VectorBackend, VectorContext, VectorStore
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ragcore.datasets.image_metrics import caption_bleu
 from ragcore.errors import UsageError
 from ragcore.evals.captions import evaluate_captions
-from ragcore.image_metrics import caption_bleu
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 

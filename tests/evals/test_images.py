@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ragcore.datasets.image_metrics import caption_recall, label_recall, top_k
 from ragcore.errors import UsageError
 from ragcore.evals.image_sets import detect
 from ragcore.evals.images import evaluate_images
-from ragcore.image_metrics import caption_recall, label_recall, top_k
 from ragcore.models import Models
 from ragcore.settings import Settings
 

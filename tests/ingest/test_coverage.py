@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest import ocr
-from ragcore.ingest.readers import ReadOptions, read
-from ragcore.ingest.readers.mail import MAX_DEPTH
+from ragcore.readers import ReadOptions, ocr, read
+from ragcore.readers.mail import MAX_DEPTH
 from ragcore.types import Coverage, Page, PartCounts, ReadDocument, Skipped
 
 from .ingest_samples import PROSE, drawing, encoded, write_docx, write_pdf, write_scan, write_xlsx
@@ -466,7 +465,7 @@ def test_a_reader_without_a_report_of_its_own(
     path = tmp_path / "a.txt"
     path.write_text("Words.")
     made = ReadDocument("text/plain", "", (Page(1, "Words."),), warnings=("page 2: is odd",))
-    monkeypatch.setattr("ragcore.ingest.readers.text.read", lambda *_: made)
+    monkeypatch.setattr("ragcore.readers.text.read", lambda *_: made)
     found = read(path).coverage
     assert found is not None
     assert found.pages == PartCounts(found=1, read=1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.readers import ReadOptions, read
 from ragcore.ingest.split import document_text, split
+from ragcore.readers import ReadOptions, read
 from ragcore.types import ReadDocument
 
 from .ingest_samples import WRITERS

@@ -15,8 +15,8 @@ from PIL import Image
 from PIL.Image import Exif
 
 from ragcore.catalog import FileState
-from ragcore.ingest.readers import ReadOptions
 from ragcore.ingest.worker import ReadRequest, ReadResult, carry_out
+from ragcore.readers import ReadOptions
 from ragcore.types import ImageMetadata
 
 CHANGED = dt.datetime(2025, 3, 2, 10, 20, 30, tzinfo=dt.UTC)  # the files' time, in all tests

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.coverage import CoverageBuilder
-from ragcore.ingest.images import (
+from ragcore.readers import ReadOptions, read
+from ragcore.readers.coverage import CoverageBuilder
+from ragcore.readers.images import (
     describe,
     describe_all,
     hamming,
@@ -30,7 +31,6 @@ from ragcore.ingest.images import (
     thumbnail,
     turned,
 )
-from ragcore.ingest.readers import ReadOptions, read
 from ragcore.types import PartCounts
 
 from .ingest_samples import drawing, encoded

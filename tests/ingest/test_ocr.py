@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ragcore.ingest import ocr
-from ragcore.ingest.readers import ReadOptions
-from ragcore.ingest.text_gate import text_share
 from ragcore.ingest.text_view import _font
+from ragcore.readers import ReadOptions, ocr
+from ragcore.readers.text_gate import text_share
 
 from .ingest_samples import drawing, sign
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.ingest.page_view import draw_boxes, find_boxes, page_boxes, page_image, render_page
-from ragcore.ingest.readers import read
 from ragcore.ingest.split import page_starts, split
 from ragcore.ingest.text_view import text_image
+from ragcore.readers import read
 from ragcore.types import Box, ReadDocument
 
 from .ingest_samples import PROSE, encoded, sign, write_pdf, write_scan

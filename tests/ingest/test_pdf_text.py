@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.readers import ReadOptions, layout, read
-from ragcore.ingest.readers.layout import Line
+from ragcore.readers import ReadOptions, layout, read
+from ragcore.readers.layout import Line
 
 from .ingest_samples import PROSE
 

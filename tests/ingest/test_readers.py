@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ragcore.errors import UnreadableFile
-from ragcore.ingest.readers import ReadOptions, choose, read
+from ragcore.readers import ReadOptions, choose, read
 from ragcore.settings import Settings
 from ragcore.types import Page, ReadDocument
 
@@ -46,7 +46,7 @@ def test_pages_that_citations_cannot_count_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: tuple[Page, ...], reason: str
 ) -> None:
     monkeypatch.setattr(
-        "ragcore.ingest.readers.text.read", lambda *_: ReadDocument("text/plain", "", pages)
+        "ragcore.readers.text.read", lambda *_: ReadDocument("text/plain", "", pages)
     )
     path = tmp_path / "a.txt"
     path.write_text("Words.")
@@ -306,7 +306,7 @@ def test_options_follow_settings(tmp_path: Path) -> None:
 
 def test_importing_the_readers_is_cheap() -> None:
     code = (
-        "import sys, ragcore.ingest.readers;"
+        "import sys, ragcore.readers;"
         "heavy = {'torch', 'numpy', 'PIL', 'lxml', 'pypdf', 'pypdfium2', 'cv2', 'rapidocr'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

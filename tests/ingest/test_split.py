@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragcore.ingest.readers import read
 from ragcore.ingest.split import (
     approximate_tokens,
     document_text,
@@ -18,6 +17,7 @@ from ragcore.ingest.split import (
     page_starts,
     split,
 )
+from ragcore.readers import read
 from ragcore.types import Page, PassageDraft, PassageSize, ReadDocument
 
 from .ingest_samples import PROSE

@@ -19,7 +19,7 @@ from ragcore.catalog.documents import store_document
 from ragcore.catalog.models import Document, Passage
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
-from ragcore.recover import recover
+from ragcore.maintenance.recover import recover
 from ragcore.settings import Settings
 from tests.catalog.conftest import DIMENSION, make_document
 

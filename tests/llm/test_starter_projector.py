@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.image_metrics import caption_bleu
-from ragcore.image_sets import read_captioned
+from ragcore.datasets.image_metrics import caption_bleu
+from ragcore.datasets.image_sets import read_captioned
 from ragcore.llm.vision_llm import ProjectedLLM
 from ragcore.models import Models
 from ragcore.settings import Settings

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Collection, Document, Image
 from ragcore.errors import UsageError
-from ragcore.ingest.images import phash, pixels_sha256
+from ragcore.readers.images import phash, pixels_sha256
 from ragcore.search.duplicates import Duplicates
 
 

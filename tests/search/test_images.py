@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageEnhance
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
 from ragcore.errors import UnreadableFile, UsageError
-from ragcore.ingest.images import phash, pixels_sha256, thumbnail
 from ragcore.models import ImageTextEncoder
+from ragcore.readers.images import phash, pixels_sha256, thumbnail
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import ReadDocument, ReadImage, SearchQuery

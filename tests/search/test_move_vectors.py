@@ -8,8 +8,8 @@ import pytest
 
 from ragcore.catalog import Catalog
 from ragcore.errors import RagcoreError, UsageError
+from ragcore.maintenance.move import clear_vectors, fill_indexes, move_library
 from ragcore.models import TextEncoder
-from ragcore.move import clear_vectors, fill_indexes, move_library
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
 from ragcore.types import SearchQuery

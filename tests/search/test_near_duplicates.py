@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from ragcore.ingest.images import phash, turned
+from ragcore.readers.images import phash, turned
 from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash, hash_distance
 
 

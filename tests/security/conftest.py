@@ -14,8 +14,8 @@ import httpx
 import pytest
 import uvicorn
 
+from ragcore.access.keys import Keys
 from ragcore.catalog.documents import store_document
-from ragcore.catalog.keys import Keys
 from ragcore.catalog.permits import SCOPES
 from ragcore.library import Library
 from ragcore.settings import Settings

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ragcore.backup import backup, restore
 from ragcore.catalog import Catalog
 from ragcore.catalog.transfer import copy_catalog
+from ragcore.files import private_process
 from ragcore.library import Library
-from ragcore.private_files import private_process
+from ragcore.maintenance.backup import backup, restore
 from ragcore.settings import Settings
 
 START = time.time_ns()

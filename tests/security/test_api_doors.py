@@ -12,9 +12,9 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from ragcore.access.keys import Keys
 from ragcore.api import create_app
 from ragcore.catalog import permits
-from ragcore.catalog.keys import Keys
 from ragcore.errors import Cancelled
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -199,8 +199,8 @@ def test_a_disabled_account_comes_back(guarded: Guarded) -> None:
 
 def test_addresses_come_from_trusted_proxies_only(tmp_path: Path) -> None:
     """The audit has the address that a request came from, whatever it says of itself."""
+    from ragcore.access.audit import Audit
     from ragcore.api.server import server_config
-    from ragcore.catalog.audit import Audit
 
     from .conftest import serving
 

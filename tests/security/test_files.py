@@ -11,14 +11,14 @@ import anyio
 import pytest
 from mcp.server.mcpserver.exceptions import ToolError
 
-from ragcore.catalog.keys import Keys
+from ragcore.access.keys import Keys
 from ragcore.errors import UsageError
+from ragcore.files import exposed, make_private, private_folder, write_private
 from ragcore.ingest.discover import discover
 from ragcore.library import Library
 from ragcore.library.doctor import _files
 from ragcore.library.watching import Watcher
 from ragcore.mcp.server import _Tools, make_server
-from ragcore.private_files import exposed, make_private, private_folder, write_private
 from ragcore.settings import Settings, save_setting
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.backup import backup, restore
+from ragcore.files import remove_strays, strays, strays_here
 from ragcore.library import Library
-from ragcore.private_files import remove_strays, strays, strays_here
+from ragcore.maintenance.backup import backup, restore
 from ragcore.settings import Settings
 
 from .killed_child import KINDS, content

@@ -21,10 +21,10 @@ from starlette.websockets import WebSocket
 
 from app.access import Access
 from app.login import DEVICE_COOKIE, SESSION_COOKIE, Login, Throttle
-from ragcore.catalog.audit import Audit
-from ragcore.catalog.keys import Keys
+from ragcore.access.audit import Audit
+from ragcore.access.keys import Keys
+from ragcore.access.sessions import Sessions
 from ragcore.catalog.permits import Permit, within
-from ragcore.catalog.sessions import Sessions
 from ragcore.errors import NotPermitted, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings

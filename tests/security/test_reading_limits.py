@@ -15,9 +15,9 @@ import pytest
 from ragcore.catalog import FileState
 from ragcore.ingest.memory import LEAST, MOST, _cgroup_limits, reader_limit
 from ragcore.ingest.pool import Reader
-from ragcore.ingest.readers import ReadOptions, read
 from ragcore.ingest.split import split
 from ragcore.ingest.worker import ReadRequest, ReadResult
+from ragcore.readers import ReadOptions, read
 from ragcore.settings import Settings
 from ragcore.types import Page, ReadDocument
 
@@ -145,7 +145,7 @@ def test_bytes_after_the_end_of_a_stream_are_left_alone(tmp_path: Path) -> None:
 
 def test_pixels_of_a_pdf_image_set_its_limit(tmp_path: Path) -> None:
     from ragcore.errors import UnreadableFile
-    from ragcore.ingest.readers.pdf_limits import check_streams
+    from ragcore.readers.pdf_limits import check_streams
 
     image = b"/Subtype/Image/Width 6000/Height 6000/BitsPerComponent 8/ColorSpace/DeviceRGB"
     data = packed(b"\0" * 2**20, 104)  # what 6000 x 6000 pixels in RGB take, and a little more

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from app.login import SESSION_COOKIE
-from ragcore.catalog.keys import Keys
+from ragcore.access.keys import Keys
 from ragcore.library import Library
 from ragcore.settings import Settings
 from tests.app.app_browser import Server

@@ -12,8 +12,8 @@ import pytest
 
 from app.components.text import plain
 from ragcore import logs
+from ragcore.access.keys import Keys
 from ragcore.catalog.engine import make_engine
-from ragcore.catalog.keys import Keys
 from ragcore.catalog.labels import check_label
 from ragcore.cli.output import echo, print_json
 from ragcore.errors import RagcoreError, UsageError
@@ -21,7 +21,7 @@ from ragcore.ingest.uploads import safe_name
 from ragcore.library import Library
 from ragcore.redaction import mask_url, redact
 from ragcore.settings import Settings
-from ragcore.shown import visible, visible_json, visible_name
+from ragcore.text import visible, visible_json, visible_name
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "a\x1b]0;owned\x07\x9b31m\u202etxt.exe\r\x00"

@@ -15,11 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ragcore.backup import backup
-from ragcore.catalog.keys import Keys
+from ragcore.access.keys import Keys
 from ragcore.errors import RagcoreError, StorageFull, StorageReadOnly
+from ragcore.files import partial_suffix, strays
 from ragcore.library import Library
-from ragcore.private_files import partial_suffix, strays
+from ragcore.maintenance.backup import backup
 from ragcore.settings import Settings, save_setting
 from ragcore.types import SearchQuery
 from tests.api.conftest import running
@@ -178,7 +178,7 @@ def test_settings_are_written_whole_or_not_at_all(disk: SmallDisk) -> None:
 def test_what_a_killed_process_left_is_removed(make_settings: MAKE, tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "home")
     ended = subprocess.run(
-        [sys.executable, "-c", "from ragcore.private_files import partial_suffix as p; print(p())"],
+        [sys.executable, "-c", "from ragcore.files import partial_suffix as p; print(p())"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     folder = settings.uploads / "1"

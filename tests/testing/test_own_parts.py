@@ -10,10 +10,10 @@ import pytest
 
 from ragcore import extensions
 from ragcore.encoders.reranker import CrossEncoderReranker
-from ragcore.ingest.readers import Reader
 from ragcore.llm.gguf_export import export_gguf
 from ragcore.models import LLM, ImageTextEncoder, Models, Reranker, SpanReader, TextEncoder
 from ragcore.models.device import Placement
+from ragcore.readers import Reader
 from ragcore.settings import Settings
 from ragcore.sources import Source, open_source
 from ragcore.testing import (

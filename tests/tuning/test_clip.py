@@ -10,10 +10,10 @@ import pytest
 
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
+from ragcore.datasets.image_sets import read_captioned
 from ragcore.encoders.image_text import OpenClipEncoder
 from ragcore.errors import Cancelled, UsageError
-from ragcore.image_sets import read_captioned
-from ragcore.ingest.images import pixels_sha256, thumbnail
+from ragcore.readers.images import pixels_sha256, thumbnail
 from ragcore.settings import Settings
 from ragcore.tuning.clip import tune_clip
 from ragcore.tuning.clip_data import training_images

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ragcore.datasets.image_sets import read_captioned
 from ragcore.errors import Cancelled, UsageError
-from ragcore.image_sets import read_captioned
 from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.tuning.caption_questions import make_questions

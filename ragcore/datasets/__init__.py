@@ -1,0 +1,1 @@
+"""Sets of images with known captions or labels, and measures of what is found in them."""

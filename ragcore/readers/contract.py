@@ -1,0 +1,123 @@
+"""The contract of a reader, and the file it is handed."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ragcore.errors import UnreadableFile
+from ragcore.readers.options import ReadOptions
+from ragcore.readers.sniff import looks_like_text
+from ragcore.types import PAGE_BREAK, ReadDocument
+
+HEAD_BYTES = 4096
+_MOST_MEMBERS = 50_000  # of a zip archive whose names are looked at
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that is to be read: where it is, how it begins, and its type once that is known.
+
+    `head` holds the first bytes (at most 4096, never empty). It can be opened like a path:
+    `open(file)` and `Path(file)` work.
+    """
+
+    path: Path
+    head: bytes
+    media_type: str = ""
+
+    @classmethod
+    def open(cls, path: Path) -> InputFile:
+        """Look at the file at `path`. Raises UnreadableFile if it is empty."""
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        if not head:
+            raise UnreadableFile("the file is empty")
+        return cls(path, head)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """The name's last suffix in lower case, with its dot; "" if it has none."""
+        return self.path.suffix.lower()
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether the head is text in some encoding."""
+        return looks_like_text(self.head)
+
+    @cached_property
+    def members(self) -> frozenset[str]:
+        """Names of the members of a zip archive; empty for any other file.
+
+        Raises UnreadableFile if the archive is damaged.
+        """
+        if not self.head.startswith(b"PK\x03\x04"):
+            return frozenset()
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return frozenset(archive.namelist()[:_MOST_MEMBERS])
+        except Exception as error:  # damaged archives raise many kinds of errors
+            raise UnreadableFile("a cut off or damaged zip archive") from error
+
+    def member(self, name: str, most_bytes: int = 200) -> bytes:
+        """The first bytes of a zip archive's member; empty if there is none of that name."""
+        if name not in self.members:
+            return b""
+        with zipfile.ZipFile(self.path) as archive, archive.open(name) as stream:
+            return stream.read(most_bytes)
+
+    def read_bytes(self) -> bytes:
+        """The whole content."""
+        return self.path.read_bytes()
+
+
+def check_document(document: ReadDocument) -> None:
+    """What every reader's result must keep to. Raises ValueError, naming the first fault."""
+    if not isinstance(document, ReadDocument):
+        raise ValueError(f"its reader returned {type(document).__name__}, not ReadDocument")
+    for number, page in enumerate(document.pages, start=1):
+        if page.number != number:
+            raise ValueError(f"its reader numbered page {number} as {page.number}")
+        if PAGE_BREAK in page.text:
+            raise ValueError(f"its reader left a form feed in page {number}")
+        if any(not 0 <= start <= len(page.text) for start, _, _ in page.headings):
+            raise ValueError(f"its reader placed a heading outside page {number}")
+
+
+class Reader(Protocol):
+    """Reads files of one format. Called in reader processes, one file at a time."""
+
+    @property
+    def suffixes(self) -> Collection[str]:
+        """The suffixes of its files, in lower case with their dot, such as ".eml"."""
+        ...
+
+    @property
+    def media_types(self) -> Sequence[str]:
+        """The media types it reads. The first one is that of a file chosen by its suffix."""
+        ...
+
+    def read(self, file: InputFile, options: ReadOptions) -> ReadDocument:
+        """The file's pages and images.
+
+        Raises UnreadableFile, with one line that says why, for a file that cannot be read. Any
+        other exception is recorded as a damaged file.
+        """
+        ...
+
+
+@runtime_checkable
+class ContentReader(Reader, Protocol):
+    """A reader that knows its files by their content: it gets only what it recognizes."""
+
+    def recognize(self, file: InputFile) -> str:
+        """The media type of a file that is certainly of this format, else "" (`media_type` of
+        the file is empty here)."""
+        ...

@@ -1,0 +1,248 @@
+"""E-mail (EML): the head's main lines, the text, what is attached, and what is forwarded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from email import errors, policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from ragcore.errors import RagcoreError, UnreadableFile
+from ragcore.readers.clean import PageBuilder, decode, one_line
+from ragcore.readers.contract import InputFile
+from ragcore.readers.coverage import CoverageBuilder
+from ragcore.readers.html import read_markup
+from ragcore.readers.images import describe_all
+from ragcore.readers.options import ReadOptions
+from ragcore.readers.sniff import image_type
+from ragcore.types import Page, ReadDocument, ReadImage
+
+MAX_DEPTH = 5  # of messages forwarded inside messages
+_SIGNATURES = frozenset(
+    {
+        "application/pkcs7-signature",
+        "application/x-pkcs7-signature",
+        "application/pgp-signature",
+        "application/pgp-keys",
+    }
+)
+_HEADERS = ("from", "to", "subject", "date", "received")
+_CUT = (errors.CloseBoundaryNotFoundDefect, errors.StartBoundaryNotFoundDefect)
+
+
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
+    """The message is page 1; each attached document's pages follow, labelled with its name, and
+    so do forwarded messages with what is attached to them."""
+    message = _parse(file.read_bytes())
+    if not any(message.get(name) for name in _HEADERS):
+        raise UnreadableFile("named .eml but is not an e-mail")
+    mail = _Mail(options)
+    mail.add_message(message, "", 0)
+    if not mail.pages[0].text:
+        raise UnreadableFile("the e-mail holds no text")
+    return ReadDocument(
+        media_type=file.media_type,
+        title=_header(message, "subject")[:300],
+        pages=tuple(mail.pages),
+        images=tuple(mail.images),
+        metadata=_metadata(message),
+        coverage=mail.coverage.done(),
+    )
+
+
+class _Mail:
+    """Collects the pages and images of a message and of all that is in it."""
+
+    def __init__(self, options: ReadOptions) -> None:
+        self.options = options
+        self.pages: list[Page] = []
+        self.images: list[ReadImage] = []
+        self.coverage = CoverageBuilder()
+        self._attached = 0
+
+    def add_message(self, message: EmailMessage, name: str, depth: int) -> None:
+        """The message as a page, then what is in it. `name` is that of a forwarded one."""
+        builder = PageBuilder()
+        builder.heading(_header(message, "subject"), 1)
+        head = [f"{key.title()}: {_header(message, key)}" for key in ("from", "to", "cc", "date")]
+        builder.add("\n".join(line for line in head if not line.endswith(": ")))
+        body = message.get_body(preferencelist=("plain", "html"))
+        if body is not None:
+            _add_body(body, builder)
+        at = len(self.pages)
+        number = at + 1
+        self.pages.append(builder.page(number))  # replaced below, when all names are known
+        images: list[tuple[bytes, int, str]] = []
+        for part in _leaves(message):
+            if part is body or _is_alternative(part, body):
+                continue
+            if _is_running_text(part):
+                _add_body(part, builder)
+            else:
+                self._add_part(part, number, depth, builder, images)
+        if any(isinstance(defect, _CUT) for part in message.walk() for defect in part.defects):
+            why = "the message is cut off: what followed is missing"
+            self.coverage.skip("page", why, name or number, partial=True)
+        else:
+            self.coverage.read("page")
+        self.pages[at] = builder.page(number, label=name[:50] or None)
+        kept = images if self.options.max_images else []
+        self.images += describe_all(kept, options=self.options, coverage=self.coverage)
+
+    def _add_part(
+        self,
+        part: EmailMessage,
+        number: int,
+        depth: int,
+        builder: PageBuilder,
+        images: list[tuple[bytes, int, str]],
+    ) -> None:
+        """What is attached to the message on page `number`."""
+        kind = part.get_content_type()
+        if kind in _SIGNATURES:
+            self.coverage.ignore("attachment")
+            return
+        name = _name(part)
+        builder.add(f"Attached: {name}")
+        self._attached += 1
+        if self._attached > self.options.max_attachments:
+            most = self.options.max_attachments
+            why = f"only the first {most} attachments are read (setting max_attachments)"
+            self.coverage.skip("attachment", why, name)
+            return
+        if kind == "message/rfc822":
+            inner = part.get_payload()
+            if isinstance(inner, list) and inner and isinstance(inner[0], EmailMessage):
+                self._add_forwarded(inner[0], name, depth)
+                return
+        data = _content(part)
+        if not data:
+            self.coverage.skip("attachment", "it is empty or cannot be decoded", name)
+        elif image_type(data[:4096]):
+            self.coverage.read("attachment")
+            images.append((data, number, name))
+        elif Path(name).suffix.lower() == ".eml":
+            self._add_forwarded(_parse(data), name, depth)
+        else:
+            self._add_file(name, data)
+
+    def _add_forwarded(self, message: EmailMessage, name: str, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            why = f"messages are read to a depth of {MAX_DEPTH} forwards"
+            self.coverage.skip("attachment", why, name)
+        elif not any(message.get(header) for header in _HEADERS):
+            self.coverage.skip("attachment", "it is not an e-mail", name)
+        else:
+            self.coverage.read("attachment")
+            self.add_message(message, name, depth + 1)
+
+    def _add_file(self, name: str, data: bytes) -> None:
+        """An attached file, read like any other: its content decides, its suffix comes second."""
+        from ragcore.readers.read import read as read_file
+
+        with tempfile.TemporaryDirectory(prefix="ragcore-") as folder:
+            path = Path(folder) / f"attached{Path(name).suffix.lower()[:10]}"
+            path.write_bytes(data)
+            try:
+                document = read_file(path, options=self.options)
+            except RagcoreError as error:
+                self.coverage.skip("attachment", str(error), name)
+                return
+        offset = len(self.pages)
+        for number, page in enumerate(document.pages, start=1):
+            self.pages.append(replace(page, number=offset + number, label=name[:50]))
+        self.images.extend(
+            replace(image, page=offset + (image.page or 1)) for image in document.images
+        )
+        assert document.coverage is not None  # set by `read`
+        self.coverage.add(document.coverage, name)
+        if document.coverage.skipped:
+            self.coverage.skip("attachment", "parts of it are not read", name, partial=True)
+        else:
+            self.coverage.read("attachment")
+
+
+def _parse(data: bytes) -> EmailMessage:
+    return BytesParser(_class=EmailMessage, policy=policy.default).parsebytes(data)
+
+
+def _leaves(part: Any) -> Iterator[EmailMessage]:
+    """The parts of a message that have content; forwarded messages are not opened."""
+    if part.get_content_maintype() == "multipart" and part.is_multipart():
+        for inner in part.iter_parts():
+            yield from _leaves(inner)
+    else:
+        yield part
+
+
+def _is_alternative(part: EmailMessage, body: Any) -> bool:
+    """Whether a part is the message's text in another form."""
+    return (
+        body is not None
+        and part.get_content_type() in ("text/plain", "text/html")
+        and part.get_content_type() != body.get_content_type()
+        and not part.is_attachment()
+        and not part.get_filename()
+    )
+
+
+def _is_running_text(part: EmailMessage) -> bool:
+    """Whether a part is text that mail programs show under the body, such as a list's footer."""
+    is_text = part.get_content_type() in ("text/plain", "text/html", "message/delivery-status")
+    return is_text and not part.is_attachment() and not part.get_filename()
+
+
+def _name(part: EmailMessage) -> str:
+    name = one_line(part.get_filename() or "")
+    inner = part.get_payload()
+    if not name and isinstance(inner, list) and inner and isinstance(inner[0], EmailMessage):
+        name = _header(inner[0], "subject").replace("/", " ")
+    return Path(name.replace("\\", "/")).name[:100] or "unnamed"
+
+
+def _content(part: EmailMessage) -> bytes:
+    """The part's decoded bytes; for a part that is a message itself, its text."""
+    data = part.get_payload(decode=True)
+    if isinstance(data, bytes):
+        return data
+    try:
+        return b"\n".join(bytes(inner) for inner in part.iter_parts())
+    except Exception:  # parts that cannot be written as they were read
+        return b""
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    try:
+        return one_line(str(message.get(name) or ""))[:1000]
+    except Exception:  # malformed headers raise all kinds of errors when they are parsed
+        return ""
+
+
+def _metadata(message: EmailMessage) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if _header(message, "from"):
+        found["author"] = _header(message, "from")[:500]
+    try:
+        found["created"] = parsedate_to_datetime(_header(message, "date")).isoformat()
+    except (ValueError, TypeError):
+        found.pop("created", None)
+    return found
+
+
+def _add_body(body: Any, builder: PageBuilder) -> None:
+    text = _text(body)
+    if body.get_content_type() == "text/html":
+        text = read_markup(text).page.page(1).text
+    builder.add(text)
+
+
+def _text(part: Any) -> str:
+    try:
+        return str(part.get_content())
+    except Exception:  # unknown charsets and broken transfer encodings
+        return decode(_content(part))

@@ -1,0 +1,21 @@
+"""Text as such: where sentences end, stems of words, what of it may be shown."""
+
+from ragcore.text import stems
+from ragcore.text.sentences import sentence_spans
+from ragcore.text.shown import (
+    check_shown,
+    visible,
+    visible_json,
+    visible_lines,
+    visible_name,
+)
+
+__all__ = [
+    "check_shown",
+    "sentence_spans",
+    "stems",
+    "visible",
+    "visible_json",
+    "visible_lines",
+    "visible_name",
+]
