@@ -56,7 +56,7 @@ test-all: lint
 	@bash scripts/ensure_milvus.sh $(VENV)
 	$(PYTEST) -m "full or not full" $(SPLIT) $(TESTS)
 
-# Written anew after tests were added or have become slower: one run of everything.
+# Rewritten after tests were added or have become slower: one run of everything.
 durations: $(READY)
 	$(PYTEST) -m "full or not full" --store-durations --clean-durations
 

@@ -220,7 +220,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def _postgres_template(postgres_server: PostgresServer) -> str:
-    """A database with the schema in it: copying it is quicker than migrating anew."""
+    """A database with the schema in it: copying it is quicker than migrating again."""
     from ragcore.catalog import Catalog
 
     name = postgres_server.create()

@@ -1,6 +1,6 @@
 // Many images in groups, of which only those in sight are in the page. `data`: groups (title, ids,
 // names), size (pixels of an image), side (of the thumbnails to load), thumbnails (their address
-// below the root), round (another one begins anew). Opening an image sends its id as `open`.
+// below the root), round (another one starts again). Opening an image sends its id as `open`.
 const GAP = 6, TITLE = 36, AROUND = 300;
 
 export default function ({ data, parentElement, setTriggerValue }) {

@@ -1,6 +1,6 @@
 // A drawing field. `data`: side (pixels of the image that is handed back), regions (colors on
 // white, or white strokes on black), colors, pen (pixels), image (what to begin with), round
-// (another one begins anew). What is drawn comes back as the state `image`, a PNG as a data
+// (another one starts again). What is drawn comes back as the state `image`, a PNG as a data
 // address, or null while nothing is drawn.
 const UNDOS = 30, SHOWN = 384, WAIT = 250;
 

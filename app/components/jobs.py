@@ -88,7 +88,7 @@ def _card(job: JobInfo) -> None:
         names = [str(path).rsplit("/", 1)[-1] for path in job.request.get("paths", [])]
         what = plain(names[0]) if len(names) == 1 else count_name(len(names), "item")
         if job.kind == "reembed":
-            what = "Embed anew"
+            what = "Re-embed"
         st.markdown(f"**{what}** → {plain(job.collection)}")
         if job.request.get("attempt", 1) > 1:
             st.caption("The server was stopped in the middle; it went on where that was.")

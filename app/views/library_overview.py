@@ -93,7 +93,7 @@ def _index(collection: str) -> None:
     )
     st.caption("Vectors are compared within one model only.")
     if may("admin") and st.button(
-        "Embed anew with the profile's models",
+        "Re-embed with the profile's models",
         key="reembed",
         icon=":material/refresh:",
         help="Needed after the profile or a model has changed. Searches go on meanwhile.",

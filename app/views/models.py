@@ -91,7 +91,7 @@ def _profile() -> None:
     others = ", ".join(name for name in library().models.profiles() if name != profile.name)
     st.caption(
         f"Also there: {plain(others)}. Change it with the command below, then start again; "
-        "a collection is embedded anew where its model changes."
+        "a collection is re-embedded where its model changes."
     )
     st.code("ragcore models use PROFILE --collection NAME", language=None)
 

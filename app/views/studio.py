@@ -105,7 +105,7 @@ def _result() -> None:
 
 
 def _progress() -> None:
-    """What is being made, looked at again and again; at its end the page is drawn anew."""
+    """What is being made, looked at again and again; at its end the page is drawn again."""
     work: Making | None = st.session_state.get(_WORK)
     if work is None:
         return

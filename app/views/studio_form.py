@@ -74,7 +74,7 @@ def form() -> Any:
     with st.expander("Start from an image"):
         upload.image("Image", _START)
         st.slider(
-            "How much is made anew", 0.0, 1.0, step=0.05, key="studio-strength", **_KEPT
+            "Strength", 0.0, 1.0, step=0.05, key="studio-strength", **_KEPT
         )  # fmt: skip
     with st.expander("Settings of an image made here"), errors_as_sentences():
         _recipe()

@@ -74,7 +74,7 @@ AXES: Mapping[str, Change] = {
     "size": _field("size", int),
     "words": _field("prompt", str),
     "but not": _field("negative", str),
-    "how much is made anew": _field("strength", float),
+    "strength": _field("strength", float),
     "class": _guide("class", scale=False),
     "strength of the class": _guide("class", scale=True),
     "guiding words": _guide("text", scale=False),

@@ -103,7 +103,7 @@ def _change(lesson: Lesson, counts: Counter[str]) -> None:
 
 
 def _items(lesson: Lesson, source: str, given: dict[int, str]) -> list[int]:
-    """Ids to show. What is worth labelling stays in place until it is asked for anew."""
+    """Ids to show. What is worth labelling stays in place until it is asked for again."""
     state, here = st.session_state, f"_teach_next_{lesson.collection}_{lesson.name}"
     if source == _NEXT:
         if here not in state:

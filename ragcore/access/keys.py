@@ -159,7 +159,7 @@ class Keys:
         return self._change(self._meant(which), disabled_at=now())
 
     def enable(self, which: str) -> KeyInfo:
-        """Let a disabled account in again; who was logged in logs in anew.
+        """Let a disabled account in again; who was logged in logs in again.
 
         Raises UsageError unless exactly one disabled key is meant.
         """

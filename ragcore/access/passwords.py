@@ -36,7 +36,7 @@ def verify_password(password: str, hashed: str) -> bool:
         wanted = _decode(digest)
     except (ValueError, TypeError):
         raise UsageError(
-            "what is kept is not a password hash: set the password anew by `ragcore keys password`"
+            "what is kept is not a password hash: set a new password with `ragcore keys password`"
         ) from None
     return hmac.compare_digest(given, wanted)
 

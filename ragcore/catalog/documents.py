@@ -316,7 +316,7 @@ def count_other_sizes(session: Session, collection_id: int, passage_size: str) -
 def forget_content(
     session: Session, collection_id: int, document_ids: Sequence[int]
 ) -> Sequence[str]:
-    """Make the next ingest read these documents' files anew; return their paths."""
+    """Make the next ingest read these documents' files again; return their paths."""
     here = (Document.collection_id == collection_id, Document.id.in_(document_ids))
     session.execute(update(Document).where(*here).values(mtime_ns=-1, sha256="", version=""))
     return session.scalars(select(Document.path).where(*here)).all()

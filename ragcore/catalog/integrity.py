@@ -1,6 +1,6 @@
-"""Whether a catalog agrees with itself and with the files beside it, and mending it.
+"""Whether a catalog agrees with itself and with the files beside it, and repairs of it.
 
-Every `check_…` returns problems, one line each; every `mend_…` removes their causes as far as
+Every `check_…` returns problems, one line each; every `repair_…` removes their causes as far as
 the catalog itself allows.
 """
 
@@ -68,7 +68,7 @@ def check_lexical(catalog: Catalog) -> list[str]:
         return lexical.check_lexical(session)
 
 
-def mend_lexical(catalog: Catalog) -> None:
+def repair_lexical(catalog: Catalog) -> None:
     with catalog.write() as session:
         lexical.rebuild_lexical(session)
 
@@ -103,7 +103,7 @@ def check_rows(catalog: Catalog) -> list[str]:
     return problems
 
 
-def mend_rows(catalog: Catalog) -> None:
+def repair_rows(catalog: Catalog) -> None:
     with catalog.write() as session:
         for space in session.scalars(select(SpaceRow)).all():
             for collection_id, item in _loose_vectors(session, space):
@@ -134,7 +134,7 @@ def check_media(catalog: Catalog, media: Path) -> list[str]:
     return problems
 
 
-def mend_media(catalog: Catalog, media: Path) -> None:
+def repair_media(catalog: Catalog, media: Path) -> None:
     """Delete unneeded files; documents with lost ones are read again by the next ingest."""
     with catalog.write() as session:
         _read_again(session, [document for document, _ in _lost_media(session, media)])

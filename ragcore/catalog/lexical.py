@@ -96,7 +96,7 @@ def check_lexical(session: Session) -> list[str]:
 
 
 def rebuild_lexical(session: Session) -> None:
-    """Make the lexical indexes anew from their tables."""
+    """Rebuild the lexical indexes from their tables."""
     for table in TABLES:
         _index(session, table).rebuild(session, table)
 

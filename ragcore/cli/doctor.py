@@ -9,14 +9,14 @@ from ragcore.library import Library
 
 
 @click.command("doctor")
-@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired.")
 @click.option("--quick", is_flag=True, help="Leave out the checksums of the weights.")
 @as_json_option
 @click.pass_context
 def command(ctx: click.Context, repair: bool, quick: bool, as_json: bool) -> None:
     """Check the installation and the library's consistency.
 
-    Exit code 0: all is well (or was mended), 1: there are problems.
+    Exit code 0: all is well (or was repaired), 1: there are problems.
     """
     with Library() as library:
         diagnosis = library.admin.doctor(repair=repair, verify=not quick)

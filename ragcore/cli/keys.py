@@ -122,7 +122,7 @@ def disable(which: str, as_json: bool) -> None:
 @click.argument("which")
 @as_json_option
 def enable(which: str, as_json: bool) -> None:
-    """Let a disabled account in again. Its logins begin anew."""
+    """Let a disabled account in again. Its sessions are ended; it logs in again."""
     with Library() as library:
         info = library.admin.keys.enable(which)
     _show_state(info, as_json)

@@ -59,7 +59,7 @@ def list_(as_json: bool) -> None:
 
 @command.command("pull")
 @click.argument("names", nargs=-1)
-@click.option("--verify", is_flag=True, help="Also check every file's checksum; mend what differs.")
+@click.option("--verify", is_flag=True, help="Also check every file's checksum; download what differs.")
 @as_json_option
 def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """Fetch weights by name, or all that the profile needs. What is there is not fetched again."""
@@ -74,17 +74,17 @@ def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
 
 @command.command("use")
 @click.argument("profile", required=False)
-@click.option("-c", "--collection", help="Embed this collection anew with the profile's models.")
+@click.option("-c", "--collection", help="Re-embed this collection with the profile's models.")
 @as_json_option
 def use(profile: str | None, collection: str | None, as_json: bool) -> None:
     """Choose a profile for good: tiny, starter, standard, large, or a TOML file of your own.
 
-    A collection is searched by the models that it was embedded by. --collection embeds it anew
+    A collection is searched by the models that it was embedded by. --collection re-embeds it
     by those of the profile (without PROFILE: the present one); the old vectors answer meanwhile,
     and a run that was stopped goes on where it ended. The profile is stored at the end.
     """
     if profile is None and collection is None:
-        raise UsageError("name a profile, a --collection to embed anew, or both")
+        raise UsageError("name a profile, a --collection to re-embed, or both")
     settings = Settings() if profile is None else _chosen(profile)
     result: dict[str, Any] = {"profile": settings.profile}
     with Library(settings) as library:

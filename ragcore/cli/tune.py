@@ -14,7 +14,7 @@ from ragcore.errors import UsageError
 from ragcore.library import Library
 
 _recipe = click.argument("recipe", metavar="RECIPE.toml")
-_fresh = click.option("--fresh", is_flag=True, help="Start anew, even if a run can be resumed.")
+_fresh = click.option("--fresh", is_flag=True, help="Start again, even if a run can be resumed.")
 _max_minutes = click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
     help="Stop each stage by the clock, in place of the recipe's own limit.",

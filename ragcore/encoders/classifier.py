@@ -55,7 +55,7 @@ class ClassifierCard:
 
     @property
     def key(self) -> str:
-        """Changes when the classifier is trained anew."""
+        """Changes when the classifier is retrained."""
         return f"{self.name}@{self.made_at}"
 
 
@@ -125,7 +125,7 @@ def read_card(folder: Path) -> ClassifierCard:
             raise ValueError("labels, way or temperature")
         return card
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelUnavailable(f"{folder / CARD} is damaged: train the classifier anew") from error
+        raise ModelUnavailable(f"{folder / CARD} is damaged: train the classifier again") from error
 
 
 def save_classifier(
@@ -194,7 +194,7 @@ class Classifier:
         if self.backbone.space != self.card.space:
             raise UsageError(
                 f"classifier {self.card.name!r} was trained on {self.card.space}, the model is now "
-                f"{self.backbone.space}: train it anew, or go back to that profile"
+                f"{self.backbone.space}: train it again, or go back to that profile"
             )
 
     @cached_property
@@ -209,7 +209,7 @@ class Classifier:
                 raise ValueError("shape")
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise ModelUnavailable(
-                f"the weights of classifier {self.card.name!r} are damaged: train it anew"
+                f"the weights of classifier {self.card.name!r} are damaged: train it again"
             ) from error
         return {name: tensor.float() for name, tensor in tensors.items()}
 

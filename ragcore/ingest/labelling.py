@@ -1,7 +1,7 @@
 """Labels by trained classifiers for what a collection holds.
 
 Where the classifier stands on the collection's own model its vectors are taken from the catalog,
-which takes seconds; else images and passages are gone through once more. What a person labelled
+which takes seconds; else images and passages are processed again. What a person labelled
 keeps that label. Every batch is committed, so that a second run goes on where the first ended.
 """
 

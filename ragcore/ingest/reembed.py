@@ -1,4 +1,4 @@
-"""Embed a collection anew, into another model's space, while the old one still answers.
+"""Re-embed a collection into another model's space, while the old one still answers.
 
 Works from what the catalog holds: no file is read again but images, and those whose file
 has changed or gone are taken from their thumbnails. What is embedded is committed batch by

@@ -61,7 +61,7 @@ class Diagnosis:
 
 
 def examine(core: Core, *, repair: bool = False, verify: bool = False) -> Diagnosis:
-    """Check everything; with `repair` mend what can be mended.
+    """Check everything; with `repair`, also repair what can be repaired.
 
     `verify` also hashes every file of the weights. Never raises for what it finds.
     """
@@ -177,7 +177,7 @@ def _files(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
             [f"{len(open_)} files and folders of {home} are open to other users"] if open_ else []
         )
 
-    yield from _mendable(
+    yield from _repairable(
         "rights of files", check, lambda: make_private(home), repair, good="all yours alone"
     )
 
@@ -185,7 +185,7 @@ def _files(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
         left = strays(home)
         return [f"{len(left)} half-written files of processes that are gone"] if left else []
 
-    yield from _mendable(
+    yield from _repairable(
         "half-written files", half_written, lambda: remove_strays(strays(home)), repair, quiet=True
     )
 
@@ -211,22 +211,22 @@ def _catalog(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
     if file is not None and not can_write(file.parent):
         yield Finding("home", "note", "read-only: the lexical index is not checked")
     else:
-        yield from _mendable(
+        yield from _repairable(
             "lexical index",
             lambda: integrity.check_lexical(catalog),
-            lambda: integrity.mend_lexical(catalog),
+            lambda: integrity.repair_lexical(catalog),
             repair,
         )
-    yield from _mendable(
+    yield from _repairable(
         "counts and orphans",
         lambda: integrity.check_rows(catalog),
-        lambda: integrity.mend_rows(catalog),
+        lambda: integrity.repair_rows(catalog),
         repair,
     )
-    yield from _mendable(
+    yield from _repairable(
         "media",
         lambda: integrity.check_media(catalog, core.settings.media),
-        lambda: integrity.mend_media(catalog, core.settings.media),
+        lambda: integrity.repair_media(catalog, core.settings.media),
         repair,
     )
     for row in core.catalog.collections():
@@ -276,11 +276,11 @@ def _collection(core: Core, collection_id: int, name: str, repair: bool) -> Iter
             lacking = [f"{missing} without a vector in {space.name}"] if missing else []
             return lacking + core.stores.check(collection_id, space)
 
-        def mend(space: Any = space) -> None:
+        def fix(space: Any = space) -> None:
             embed_missing(core, name)
             core.stores.rebuild(collection_id, space)
 
-        yield from _mendable(of, check, mend, repair, quiet=True)
+        yield from _repairable(of, check, fix, repair, quiet=True)
     failed = counts.states.get("failed", 0) + counts.states.get("stale", 0)
     if failed:
         yield Finding(subject, "note", f"{failed} files could not be read: `ragcore documents`")
@@ -292,10 +292,10 @@ def _again(name: str) -> str:
     return f"`ragcore models use --collection {name}`"
 
 
-def _mendable(
+def _repairable(
     subject: str,
     check: Callable[[], list[str]],
-    mend: Callable[[], object],
+    fix: Callable[[], object],
     repair: bool,
     *,
     quiet: bool = False,
@@ -303,14 +303,14 @@ def _mendable(
 ) -> Iterator[Finding]:
     wrong = check()
     if wrong and repair:
-        mend()
+        fix()
         left = check()
         if not left:
             yield Finding(subject, "repaired", "; ".join(wrong))
             return
         wrong = left
     for problem in wrong:
-        hint = "" if repair else " (--repair mends it)"
+        hint = "" if repair else " (--repair repairs it)"
         yield Finding(subject, "problem", f"{problem}{hint}")
     if not wrong and not quiet:
         yield Finding(subject, "ok", good)

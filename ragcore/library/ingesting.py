@@ -208,7 +208,7 @@ def _space_id(core: Core, collection_id: int, collection: str, space: Space) -> 
     if active is not None and active.name != space.name:
         raise UsageError(
             f"collection {collection!r} is embedded by {active.name}, the profile's model is "
-            f"{space.name}: run `ragcore models use --collection {collection}` to embed it anew"
+            f"{space.name}: run `ragcore models use --collection {collection}` to re-embed it"
         )
     space_id = core.catalog.space_id(space.name, space.modality, space.dimension)
     if active is None:

@@ -59,7 +59,7 @@ def move_library(
     `database`: an SQLAlchemy URL, or "sqlite"; `vectors`: "faiss", a Milvus address or a Milvus
     Lite folder. The new places are written to the settings file once everything was compared;
     the old ones stay as they were. Writers of the catalog wait meanwhile, and must be started
-    anew afterwards. Raises UsageError for a place that it is in already or a database that holds
+    again afterwards. Raises UsageError for a place that it is in already or a database that holds
     a library, RagcoreError if a place cannot be used or the copy differs, Cancelled.
     """
     if not settings.database_url and not (settings.home / "catalogue.db").is_file():
@@ -107,7 +107,7 @@ def fill_indexes(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> MovedVectors:
-    """Make every index anew from the catalog, in the place that the settings name, and check.
+    """Rebuild every index from the catalog, in the place that the settings name, and check.
 
     The ids must be the catalog's, and vectors must find themselves. Raises RagcoreError
     otherwise, Cancelled between two indexes.

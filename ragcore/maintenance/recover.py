@@ -38,7 +38,7 @@ from ragcore.types import Progress, ProgressCallback
 
 _ROWS = 500  # read at once, as long as nothing is damaged
 _MOST_ROWS = 1 << 22  # looked for in a table whose end is damaged
-# The log of changes is made anew.
+# The change log is rebuilt.
 _TABLES = [one for one in Base.metadata.sorted_tables if one.name != Change.__tablename__]
 _COUNTED = (
     (DocumentPage, Document.page_count),
@@ -105,7 +105,7 @@ def recover(
             _log_embeddings(connection)
             _mark_losses(connection, found)
             catch_up(connection)
-        integrity.mend_rows(copy)  # vectors whose passage or image is lost
+        integrity.repair_rows(copy)  # vectors whose passage or image is lost
     finally:
         copy.close()
     found.files = _copy_files(settings, target)

@@ -237,7 +237,7 @@ class SearchEngine:
             raise UsageError(
                 f"collection {collection.name!r} is embedded by {space.name}, the profile's model "
                 f"is {encoder.space.name}: run `ragcore models use --collection "
-                f"{collection.name}` to embed it anew"
+                f"{collection.name}` to re-embed it"
             )
         return self._stores.get(collection.id, space)
 

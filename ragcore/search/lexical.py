@@ -30,7 +30,7 @@ Table = Literal["passages", "images"]
 # Words that stand in very many rows cost time and rank little: in a large collection the rarest
 # words are taken until their rows add up to this, and two of them in any case.
 _POSTINGS = 20_000
-_ROWS_FRESH = 2_000  # rows counted anew when the newest id has grown by this many
+_ROWS_FRESH = 2_000  # rows counted again when the newest id has grown by this many
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class MapMaker:
                 if str(kept["tag"]) == tag:
                     return kept["ids"], kept["xy"], total
         except (OSError, ValueError, KeyError):
-            pass  # none yet, or not readable: it is made anew
+            pass  # none yet, or not readable: it is rebuilt
         ids, vectors = self._vectors(collection_id, space_id, total)
         xy = lay_out(vectors)
         private_folder(self._folder)

@@ -2,7 +2,7 @@
 
 One store per collection and space, in the place that the settings name. The catalog's log of
 changes says what an index has yet to learn; the number of the last change that an index holds is
-saved with it. An index that is missing, damaged or too far behind is made anew from the catalog.
+saved with it. An index that is missing, damaged or too far behind is rebuilt from the catalog.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Stores:
                 return
 
     def rebuild(self, collection_id: int, space: SpaceRow) -> VectorStore:
-        """Make an index anew from the catalog's embeddings, and save it."""
+        """Rebuild an index from the catalog's embeddings, and save it."""
         key = (collection_id, space.id)
         with self._lock:
             old = self._open.pop(key, None)

@@ -398,7 +398,7 @@ class _Run:
             return True
         if resume and saved and self.recipe.output:
             raise UsageError(
-                f"{self.folder.path} holds a run of another recipe or other examples: start anew "
+                f"{self.folder.path} holds a run of another recipe or other examples: start again "
                 "with --fresh, or change output"
             )
         self.folder.clear()

@@ -97,7 +97,7 @@ def _choose(run: _Run) -> str:
 
 
 def _weights(run: _Run, way: str) -> dict[str, Any]:
-    """Those that were measured; the linear layer is trained once more, on every example."""
+    """Those that were measured; the linear layer is trained again, on every example."""
     import torch
 
     if way != "features" or not run.recipe.refit:

@@ -340,7 +340,7 @@ class _Run:
             return False
         if saved["recipe"] != self.recipe.key():
             raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start anew, or change output"
+                f"{self.folder.path} holds a run of another recipe: start again, or change output"
             )
         with torch.no_grad():
             for name, parameter in self.chosen:

@@ -69,7 +69,7 @@ def augment(image: Image, size: tuple[int, int], how: Augmentation, dice: random
 
 @dataclass(slots=True)
 class PixelInputs:
-    """Decodes, augments and encodes anew at every step."""
+    """Decodes, augments and encodes again at every step."""
 
     items: Sequence[Captioned]
     loaded: LoadedClip

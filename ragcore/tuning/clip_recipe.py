@@ -24,7 +24,7 @@ class ClipData(_Part):
 
 
 class Augmentation(_Part):
-    """What is done to a training image, each time anew. Probabilities and fractions."""
+    """What is done to a training image, drawn again each time. Probabilities and fractions."""
 
     crop_scale: tuple[float, float] = (0.4, 1.0)
     flip: float = Field(default=0.5, ge=0, le=1)

@@ -269,7 +269,7 @@ class StageRun:
             return False
         if saved["key"] != self.key:
             raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start anew, or change output"
+                f"{self.folder.path} holds a run of another recipe: start again, or change output"
             )
         self._put(saved["weights"])
         device = self.hardware.device

@@ -203,7 +203,7 @@ class _Run:
 
         if base.device.type != "cuda":
             return register_attention()
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every length, for 0.1 s
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans again for every length, for 0.1 s
         return "sdpa"
 
     # --- the loop ---

@@ -124,7 +124,7 @@ class _Run:
         saved = self.folder.load_checkpoint() if resume else None
         if saved is not None and saved["recipe"] != self.recipe.key():
             raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start anew, or change output"
+                f"{self.folder.path} holds a run of another recipe: start again, or change output"
             )
         if saved is None:
             self.folder.clear()

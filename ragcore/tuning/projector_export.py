@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def export(run: _Run, folder: Path) -> Path:
-    """Write the folder anew: projector.json, projector.safetensors and, if an adapter was
+    """Rewrite the folder: projector.json, projector.safetensors and, if an adapter was
     trained, adapter_config.json and adapter_model.safetensors in peft's own layout."""
     work = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(work, ignore_errors=True)

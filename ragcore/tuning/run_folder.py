@@ -45,7 +45,7 @@ class RunFolder:
         return rows
 
     def clear(self) -> None:
-        """Forget log and checkpoint: the next run starts anew."""
+        """Forget log and checkpoint: the next run starts again."""
         for name in (LOG, CHECKPOINT, CURVES):
             (self.path / name).unlink(missing_ok=True)
 

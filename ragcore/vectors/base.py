@@ -16,7 +16,7 @@ class VectorStore(Protocol):
     """Ids are catalog ids (int64, unique). Vectors are float32 [n, d], L2-normalized.
 
     A store of one process keeps what was last saved; one that is `shared` keeps every change at
-    once, so that it may be ahead of its tag. Making the changes after the tag once more is right
+    once, so that it may be ahead of its tag. Making the changes after the tag again is right
     for both.
     """
 

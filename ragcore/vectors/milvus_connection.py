@@ -110,7 +110,7 @@ class MilvusConnection:
         )
 
     def _reason(self, error: Exception) -> str:
-        """One line about a failure. Raises what no patience can mend."""
+        """One line about a failure. Raises what no retry can fix."""
         import grpc
         from pymilvus.exceptions import MilvusException, ParamError
 

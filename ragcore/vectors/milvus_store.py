@@ -94,7 +94,7 @@ class MilvusStore:
 
     @property
     def saved_tag(self) -> str:
-        """Asked anew each time: any process may have saved."""
+        """Queried each time: any process may have saved."""
         self._look()
         return self._tag
 
@@ -334,7 +334,7 @@ class MilvusStore:
             raise CorruptStoreError(
                 f"the collection {self.name} of Milvus at {self._connection.address} does not "
                 f"hold ids and vectors of {self._dimension} dimensions; "
-                "`ragcore doctor --repair` makes it anew"
+                "`ragcore doctor --repair` rebuilds it"
             )
 
     def _index_kind(self) -> Kind:

@@ -254,7 +254,7 @@ class WeightStore:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Path:
-        """Fetch `name` anew if `verify` finds anything wrong with it; return its folder.
+        """Download `name` again if `verify` finds anything wrong with it; return its folder.
 
         Raises what `ensure` raises, and ModelUnavailable for damaged files that are not in the
         weights cache.

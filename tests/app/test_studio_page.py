@@ -49,7 +49,7 @@ def _with_images(profile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def finish(test: AppTest) -> Making:
-    """Wait for what is being made, and draw the page once more."""
+    """Wait for what is being made, and draw the page again."""
     work: Making = test.session_state["_studio_work"]
     wait_until(lambda: not work.running, "the end of what is made")
     test.run()

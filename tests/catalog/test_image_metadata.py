@@ -140,7 +140,7 @@ def test_facets_count_images(catalog: Catalog, collection: int, photos: dict[str
 def test_metadata_goes_with_its_image(
     catalog: Catalog, collection: int, photos: dict[str, int]
 ) -> None:
-    new = make_document("/photos/bridge.jpg", ["anew"], images=1, seed=77)
+    new = make_document("/photos/bridge.jpg", ["again"], images=1, seed=77)
     with catalog.write() as session:
         store_document(session, collection, new)
     with catalog.read() as session:

@@ -1,4 +1,4 @@
-"""What the doctor finds wrong with a catalog itself, and mends."""
+"""What the doctor finds wrong with a catalog itself, and repairs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_wrong_counts_are_put_right(catalog: Catalog, collection: int) -> None:
         store_document(session, collection, make_document("/a", ["x", "y"]))
         session.execute(text("UPDATE documents SET passage_count = 9"))
     assert integrity.check_rows(catalog) == ["1 documents count their passages wrongly"]
-    integrity.mend_rows(catalog)
+    integrity.repair_rows(catalog)
     assert integrity.check_rows(catalog) == []
     with catalog.read() as session:
         assert session.scalar(select(Document.passage_count)) == 2
@@ -39,7 +39,7 @@ def test_numbers_after_rows_that_were_put_in_by_hand(catalog: Catalog) -> None:
         assert behind == [], "SQLite notes the number itself"
     else:
         assert behind == ["numbers of conversations would be given a second time"]
-    integrity.mend_rows(catalog)
+    integrity.repair_rows(catalog)
     assert integrity.check_rows(catalog) == []
     with catalog.write() as session:
         row = Conversation(owner="Ann", collection="papers")

@@ -107,7 +107,7 @@ def test_collections_do_not_see_each_other(
     assert found(catalog, collection * 10, "gauge") == 0, "a scope is no prefix of another"
 
 
-def test_lost_entries_are_noticed_and_mended(
+def test_lost_entries_are_noticed_and_repaired(
     catalog: Catalog, collection: int, document: int
 ) -> None:
     lose = "DELETE FROM passages_fts"

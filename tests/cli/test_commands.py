@@ -269,7 +269,7 @@ def test_doctor_says_that_all_is_well(run: Run, stocked: Path) -> None:
     assert "all is well" in run("doctor").out
 
 
-def test_doctor_finds_and_mends(
+def test_doctor_finds_and_repairs(
     run: Run, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAGCORE_OCR", "off")
@@ -305,9 +305,9 @@ def test_doctor_finds_and_mends(
         "media",
         "collection default, passages",
     }
-    mended = run("doctor", "--repair", "--json")
-    assert mended.code == 0, mended.out
-    assert {f["state"] for f in mended.json["findings"]} >= {"repaired", "ok"}
+    repaired = run("doctor", "--repair", "--json")
+    assert repaired.code == 0, repaired.out
+    assert {f["state"] for f in repaired.json["findings"]} >= {"repaired", "ok"}
     assert run("doctor", "--json").json["healthy"]
     assert not stray.exists()
     assert "heron.txt" in run("search", "grey heron").out

@@ -63,8 +63,8 @@ def test_nothing_gives_nothing(minilm: SentenceTransformerEncoder) -> None:
 
 
 def test_broken_unicode_is_replaced_not_refused(minilm: SentenceTransformerEncoder) -> None:
-    broken, mended = minilm.encode(["caf\udce9 law", "caf? law"])
-    np.testing.assert_allclose(broken, mended, atol=1e-6)
+    broken, repaired = minilm.encode(["caf\udce9 law", "caf? law"])
+    np.testing.assert_allclose(broken, repaired, atol=1e-6)
 
 
 def test_meaning_is_in_the_vectors(minilm: SentenceTransformerEncoder) -> None:

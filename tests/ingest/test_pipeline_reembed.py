@@ -75,7 +75,7 @@ def vectors(library: Library) -> np.ndarray:
         return np.concatenate([part for _, part in iter_embeddings(session, collection, space.id)])
 
 
-def test_other_model_is_refused_until_the_collection_is_embedded_anew(
+def test_other_model_is_refused_until_the_collection_is_re_embedded(
     stocked: Library, moved: Library, tmp_path: Path
 ) -> None:
     before, old = vectors(stocked), active(stocked)

@@ -100,7 +100,7 @@ def test_the_starter_keeps_its_size(starter_models: Models) -> None:
     assert PassageSize(256 - 36).name == ""
 
 
-def test_another_model_answers_when_it_is_ready_and_cuts_anew(
+def test_another_model_answers_when_it_is_ready_and_splits_again(
     tmp_path: Path, long_profile: Path, tiny_profile: Path, files: Path
 ) -> None:
     with library(tmp_path, tiny_profile) as old:
@@ -126,7 +126,7 @@ def test_another_model_answers_when_it_is_ready_and_cuts_anew(
             active = new.admin.catalog.active_space(1, "text")
             assert active is not None
             assert active.name == new.admin.models.text_encoder().space.name != old_space
-            assert lengths(new) == before, "cut anew when the files are ingested"
+            assert lengths(new) == before, "split again when the files are ingested"
             again = new.ingest([files])
             assert (again.updated, again.unchanged) == (2, 0)
             assert 300 < lengths(new)[0] <= 476

@@ -97,7 +97,7 @@ def store_document_of(
 
 @pytest.fixture(scope="session")
 def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalog with its schema: copying it is quicker than migrating anew."""
+    """A catalog with its schema: copying it is quicker than migrating again."""
     home = tmp_path_factory.mktemp("empty")
     Catalog(Settings(home=home).catalog_url).close()
     return home

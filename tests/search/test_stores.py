@@ -68,7 +68,7 @@ def test_saved_and_opened_again(
 
 
 @pytest.mark.parametrize("harm", ["delete", "flip", "folder"])
-def test_damaged_index_is_made_anew(
+def test_damaged_index_is_rebuilt(
     stores: Stores, catalog: Catalog, space: SpaceRow, settings: Settings, harm: str
 ) -> None:
     stores.refresh(1)

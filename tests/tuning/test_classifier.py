@@ -301,7 +301,7 @@ def test_damaged_and_hostile_classifiers(
     with pytest.raises(ModelUnavailable, match="weights of classifier 'shapes' are damaged"):
         opened("shapes", settings).from_items([Image.new("RGB", (40, 40))])
     (folder / "classifier.json").write_text('{"labels": 3}')
-    with pytest.raises(ModelUnavailable, match="train the classifier anew"):
+    with pytest.raises(ModelUnavailable, match="train the classifier again"):
         opened("shapes", settings)
     assert list_classifiers(settings) == []
 

@@ -90,7 +90,7 @@ async def view_image(
     image_id: ImageId,
     side: Annotated[int, Query(ge=64, le=2400)] = 1600,
 ) -> Response:
-    """The image as WebP, decoded and encoded anew, at most `side` pixels a side."""
+    """The image as WebP, re-encoded, at most `side` pixels a side."""
     library = library_of(request)
 
     def look() -> bytes:
