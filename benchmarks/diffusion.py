@@ -46,12 +46,12 @@ def main() -> None:
     side = model.card.size // model.autoencoder.factor
     latents = torch.randn(2 * given.count, model.autoencoder.channels, side, side)
     latents = latents.to(model.device, model.dtype)
-    words = model.words(["", "red apple"] * given.count, model.card.size)
+    embeddings = model.embed_prompts(["", "red apple"] * given.count, model.card.size)
 
     def bare() -> None:
         with torch.no_grad():
             for step in range(given.steps):
-                model.denoiser(latents, 999 - step, **words.inputs())
+                model.denoiser(latents, 999 - step, **embeddings.inputs())
 
     times: dict[str, list[float]] = {"whole": [], "bare": [], "busy whole": [], "busy bare": []}
     for _ in range(given.rounds):

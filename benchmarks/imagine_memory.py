@@ -2,7 +2,7 @@
 
     python benchmarks/imagine_memory.py [--runs N] [--profile FILE]
 
-Makes N images with a guide and, where there is one, a control, and cancels N in mid-run, two
+Makes N images with guidance and, where there is one, a control, and cancels N in mid-run, two
 at a time from two threads. Resident memory after the first five is what the rest is compared
 with: what grows after them leaks.
 """
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 
-from ragcore.diffusion import ControlRequest, GuideRequest, Imaginer, ImagineRequest, ImagineStep
+from ragcore.diffusion import ControlRequest, GuidanceRequest, Imaginer, ImagineRequest, ImagineStep
 from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.images import as_png
 from ragcore.errors import Cancelled, UsageError
@@ -37,15 +37,15 @@ def resident() -> float:
 def requested(maker: Imaginer, seed: int) -> ImagineRequest:
     """Words, a class if the model has any, and the first kind of control that it has."""
     try:
-        guides = [GuideRequest("class", maker.class_names[0], 2)]
+        guidance = [GuidanceRequest("class", maker.class_names[0], 2)]
     except UsageError:
-        guides = []
+        guidance = []
     side = maker.model.card.size
     square = np.full((side, side, 3), 255, np.uint8)
     square[side // 4 : -side // 4, side // 4 : -side // 4] = 0
     kinds = maker.model.control_kinds[:1]
     controls = [ControlRequest(kind, as_png(square)) for kind in kinds]
-    return ImagineRequest(prompt="red apple", seed=seed, guides=guides, controls=controls)
+    return ImagineRequest(prompt="red apple", seed=seed, guidance=guidance, controls=controls)
 
 
 def cancelled(maker: Imaginer, seed: int) -> int:

@@ -59,7 +59,7 @@ PUBLIC = {
     "ragcore.diffusion.model",
     "ragcore.diffusion.networks",
     "ragcore.diffusion.sampling",
-    "ragcore.diffusion.words",
+    "ragcore.diffusion.prompt_embeddings",
     "ragcore.encoders.grid",
     "ragcore.evals.qa_scores",
     "ragcore.evals.reliability",

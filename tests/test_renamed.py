@@ -65,6 +65,7 @@ def test_requests_with_earlier_fields() -> None:
     assert body.same_image
     start, control = "start_picture", "picture"  # deprecated
     form = imagine.ImagineForm.model_validate(
-        {start: "QQ==", "controls": [{"kind": "canny", control: "Qg=="}]}
+        {start: "QQ==", "controls": [{"kind": "canny", control: "Qg=="}], "guides": ["text:a:1"]}
     )
+    assert form.guidance == ["text:a:1"]
     assert (form.start_image, form.controls[0].image) == ("QQ==", "Qg==")

@@ -1,4 +1,4 @@
-"""The page Studio: images from words, guides and conditions; what was made, and kept."""
+"""The page Studio: images from words, guidance and conditions; what was made, and kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..components import actions, collections
 from ..components.compare import compare
 from ..components.text import plain
 from ..state import end_with_login, errors_as_sentences, library, owner, say_later, set_later
-from . import studio_codes, studio_controls, studio_form, studio_grid, studio_lessons
+from . import studio_controls, studio_form, studio_grid, studio_latents, studio_lessons
 from .studio_work import Making
 
 _WORK, _HISTORY, _GRID = "_studio_work", "_studio_history", "_studio_grid"
@@ -39,7 +39,7 @@ def show() -> None:
             studio_lessons.show()
             return
         if view == "Codes":
-            studio_codes.show([image.png for image in _made()[:2]])
+            studio_latents.show([image.png for image in _made()[:2]])
             return
         left, right = st.columns([2, 3], gap="large")
         with left:

@@ -9,11 +9,11 @@ import streamlit as st
 from ragcore.errors import UsageError
 from ragcore.library import (
     MOST_COUNT,
-    MOST_GUIDE,
+    MOST_GUIDANCE,
     MOST_SCALE,
     MOST_STEPS,
     SAMPLERS,
-    GuideRequest,
+    GuidanceRequest,
     ImagineRequest,
 )
 
@@ -65,8 +65,8 @@ def form() -> Any:
     start = st.container()
     with st.expander("Steps, size, weight of the words"):
         _details()
-    with st.expander("Guides"):
-        _guides()
+    with st.expander("Guidance"):
+        _guidance()
     if library().diffusion.model.control_kinds:
         with st.expander("Follow an image (ControlNet)", expanded=studio_controls.in_use()):
             studio_controls.show()
@@ -91,7 +91,7 @@ def request(seed: int, **changes: Any) -> ImagineRequest:
         "style": "" if style == "any" else style,
         "seed": seed,
         "start_image": upload.held(_START),
-        "guides": _guide_requests(),
+        "guidance": _guidance_requests(),
         "controls": studio_controls.requests(),
         "loras": studio_loras.requests(),
     }
@@ -102,11 +102,13 @@ def request(seed: int, **changes: Any) -> ImagineRequest:
 
 def restore(found: ImagineRequest) -> list[str]:
     """Put a request into the widgets at the next run; what has no place in them is returned."""
-    left_out = [guide.kind for guide in found.guides]
-    for kind in {guide.kind for guide in found.guides}:
-        left_out.remove(kind)  # one guide of each kind has a place
-    missing = [f"a second guide towards {'a class' if k == 'class' else 'words'}" for k in left_out]
-    guides = {guide.kind: guide for guide in reversed(found.guides)}
+    left_out = [one.kind for one in found.guidance]
+    for kind in {one.kind for one in found.guidance}:
+        left_out.remove(kind)  # one guidance of each kind has a place
+    missing = [
+        f"a second guidance towards {'a class' if k == 'class' else 'words'}" for k in left_out
+    ]
+    guidance = {one.kind: one for one in reversed(found.guidance)}
     values = dict(_DEFAULTS)
     for name in ("prompt", "negative", "steps", "size", "scale", "sampler", "strength", "guess"):
         values[f"studio-{name}"] = getattr(found, name)
@@ -118,14 +120,14 @@ def restore(found: ImagineRequest) -> list[str]:
     if style and style not in _styles():
         values["studio-style"] = "any"
         missing.append(f"the style {style}")
-    if guide := guides.get("class"):
-        name = _class_name(guide.name)
-        values |= {"studio-class": name, "studio-class-scale": min(guide.scale, MOST_GUIDE)}
+    if one := guidance.get("class"):
+        name = _class_name(one.name)
+        values |= {"studio-class": name, "studio-class-scale": min(one.scale, MOST_GUIDANCE)}
         if name == "none":
-            missing.append(f"the class {guide.name}")
-    if guide := guides.get("text"):
-        values |= {"studio-words": guide.name}
-        values["studio-words-scale"] = min(guide.scale, MOST_GUIDE)
+            missing.append(f"the class {one.name}")
+    if one := guidance.get("text"):
+        values |= {"studio-words": one.name}
+        values["studio-words-scale"] = min(one.scale, MOST_GUIDANCE)
     values["studio-scale"] = min(found.scale, MOST_SCALE)
     upload.forget(_START)
     if isinstance(found.start_image, bytes):
@@ -171,7 +173,7 @@ def _styles() -> list[str]:
 
 
 def _classes() -> list[str]:
-    """Names for class guides; none where the model has no noise-aware classifier."""
+    """Names for class guidance; none where the model has no noise-aware classifier."""
     try:
         return library().diffusion.class_names()
     except UsageError:
@@ -205,7 +207,7 @@ def _details() -> None:
     st.selectbox("Sampler", list(SAMPLERS), key="studio-sampler", **_KEPT)
 
 
-def _guides() -> None:
+def _guidance() -> None:
     names = _classes()
     if names:
         st.selectbox(
@@ -213,24 +215,26 @@ def _guides() -> None:
             help="A classifier that can read noise pushes every step towards the class.", **_KEPT,
         )  # fmt: skip
         st.number_input(
-            "How strongly", 0.0, MOST_GUIDE, step=0.5, key="studio-class-scale", **_KEPT
+            "How strongly", 0.0, MOST_GUIDANCE, step=0.5, key="studio-class-scale", **_KEPT
         )
     else:
-        st.caption("This model has no classifier that can read noise, so no class guide.")
+        st.caption("This model has no noise-aware classifier, so no class guidance.")
     st.text_input(
         "Towards words", key="studio-words", max_chars=500,
         help="An image-text model looks at what is becoming of the image at every step. Slow.",
         **_KEPT,
     )  # fmt: skip
-    st.number_input("How strongly", 0.0, MOST_GUIDE, step=0.5, key="studio-words-scale", **_KEPT)
+    st.number_input("How strongly", 0.0, MOST_GUIDANCE, step=0.5, key="studio-words-scale", **_KEPT)
 
 
-def _guide_requests() -> list[GuideRequest]:
+def _guidance_requests() -> list[GuidanceRequest]:
     state = st.session_state
-    guides = []
+    guidance = []
     if state.get("studio-class", "none") != "none" and _classes():
-        guides.append(GuideRequest("class", state["studio-class"], state["studio-class-scale"]))
+        guidance.append(
+            GuidanceRequest("class", state["studio-class"], state["studio-class-scale"])
+        )
     if (state.get("studio-words") or "").strip():
         words = state["studio-words"].strip()
-        guides.append(GuideRequest("text", words, state["studio-words-scale"]))
-    return guides
+        guidance.append(GuidanceRequest("text", words, state["studio-words-scale"]))
+    return guidance

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from ragcore.errors import UsageError
-from ragcore.library import GuideRequest, ImagineRequest
+from ragcore.library import GuidanceRequest, ImagineRequest
 
 CELLS = 36
 Change = Callable[[ImagineRequest, str], ImagineRequest]
@@ -22,19 +22,19 @@ def _field(name: str, kind: Callable[[str], Any]) -> Change:
 
 
 def _guide(kind: str, scale: bool) -> Change:
-    """Another scale, or another class or words, of the guide of that kind."""
+    """Another scale, or another class or words, of the guidance of that kind."""
 
     def change(request: ImagineRequest, text: str) -> ImagineRequest:
-        kept = [guide for guide in request.guides if guide.kind != kind]
-        old = next((guide for guide in request.guides if guide.kind == kind), None)
+        kept = [one for one in request.guidance if one.kind != kind]
+        old = next((one for one in request.guidance if one.kind == kind), None)
         if scale and old is None:
-            raise UsageError(f"choose the guide towards {_WHAT[kind]} first: the grid varies it")
+            raise UsageError(f"choose guidance towards {_WHAT[kind]} first: the grid varies it")
         if scale:
             assert old is not None
             new = replace(old, scale=float(text))
         else:
-            new = GuideRequest(kind, text, old.scale if old else 3.0)
-        return replace(request, guides=[*kept, new])
+            new = GuidanceRequest(kind, text, old.scale if old else 3.0)
+        return replace(request, guidance=[*kept, new])
 
     return change
 

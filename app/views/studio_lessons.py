@@ -35,7 +35,7 @@ def show() -> None:
     with errors_as_sentences():
         _canny()
     with errors_as_sentences():
-        _straw_men()
+        _negative_examples()
 
 
 def _canny() -> None:
@@ -61,11 +61,11 @@ def _newest() -> bytes | None:
     return library().images.read(newest[0].id) if newest else None
 
 
-def _straw_men() -> None:
+def _negative_examples() -> None:
     st.subheader("Three ways that lead nowhere", anchor=False)
     st.markdown(
         "A classifier of photographs knows *chocolate syrup*. Can one simply ask it for a "
-        "image? The way out is a classifier that has learned on noise (*Guides*, on the page "
+        "image? The way out is a classifier that has learned on noise (*Guidance*, on the page "
         "*Make*)."
     )
     name = st.text_input("A class of ImageNet", "chocolate syrup", key="lesson-class")

@@ -276,7 +276,7 @@ def captions(
     type=click.IntRange(8, 2000),
     default=96,
     show_default=True,
-    help="Images for each scale of the class guide.",
+    help="Images for each scale of class guidance.",
 )
 @click.option(
     "--controlled",

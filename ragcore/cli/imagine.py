@@ -11,6 +11,7 @@ import click
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import Library
+from ragcore.renamed import warn_renamed
 from ragcore.types import Progress
 
 
@@ -24,9 +25,10 @@ from ragcore.types import Progress
 )  # fmt: skip
 @click.option("--ready", is_flag=True, help="The control files are conditions already.")
 @click.option(
-    "--guide", "guides", multiple=True, metavar="class:NAME:SCALE|text:WORDS:SCALE",
+    "--guidance", multiple=True, metavar="class:NAME:SCALE|text:WORDS:SCALE",
     help="Push towards a class or words; may be repeated.",
 )  # fmt: skip
+@click.option("--guide", "deprecated", multiple=True, hidden=True, help="See --guidance.")
 @click.option(
     "--lora", "loras", multiple=True, metavar="FILE[:WEIGHT]",
     help="Put low-rank weights on (Stable Diffusion); may be repeated.",
@@ -40,13 +42,16 @@ from ragcore.types import Progress
 @click.option("--size", type=int, default=0, help="Pixels a side; 0: the model's own.")
 @click.option("--count", type=int, default=1, show_default=True, help="Images, seed by seed.")
 @click.option("--sampler", default="dpm++", show_default=True, help="dpm++, ddim or euler.")
-@click.option("--recipe", metavar="FILE", help="Make a PNG of ours again; other options are void.")
+@click.option(
+    "--recipe", metavar="FILE", help="Make a PNG of ours again; all other options are ignored."
+)
 @click.option("-o", "--output", default="imagined.png", show_default=True, help="PNG to write.")
 @as_json_option
 def command(
     controls: tuple[str, ...],
     ready: bool,
-    guides: tuple[str, ...],
+    guidance: tuple[str, ...],
+    deprecated: tuple[str, ...],
     loras: tuple[str, ...],
     start: str | None,
     recipe: str | None,
@@ -54,12 +59,14 @@ def command(
     as_json: bool,
     **plain: Any,
 ) -> None:
-    """Make an image from words, and steer it by guides and conditions.
+    """Make an image from words, and steer it by guidance and conditions.
 
     The PNG carries everything that is needed to make it again.
     """
-    from ragcore.library import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
+    from ragcore.library import ControlRequest, GuidanceRequest, ImagineRequest, LoraRequest
 
+    if deprecated:
+        warn_renamed("the option", "--guide", "--guidance")
     target = _target(output)
     with Library() as library:
         if recipe is not None:
@@ -70,7 +77,7 @@ def command(
                 start_image=start,
                 controls=[ControlRequest.parse(text, ready=ready) for text in controls],
                 loras=[LoraRequest.parse(text) for text in loras],
-                guides=[GuideRequest.parse(text) for text in guides],
+                guidance=[GuidanceRequest.parse(text) for text in (*guidance, *deprecated)],
             )
         made = library.imagine(request, on_step=_shown())
     files = []

@@ -59,7 +59,9 @@ def list_(as_json: bool) -> None:
 
 @command.command("pull")
 @click.argument("names", nargs=-1)
-@click.option("--verify", is_flag=True, help="Also check every file's checksum; download what differs.")
+@click.option(
+    "--verify", is_flag=True, help="Also check every file's checksum; download what differs."
+)
 @as_json_option
 def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """Fetch weights by name, or all that the profile needs. What is there is not fetched again."""

@@ -1,10 +1,10 @@
-"""Images from words under control: latent diffusion, guides and ControlNets."""
+"""Images from words under control: latent diffusion, guidance and ControlNets."""
 
 from ragcore.diffusion.conditions import CONDITIONS, Condition, condition_error, edge_f1, extract
 from ragcore.diffusion.gallery import Gallery
 from ragcore.diffusion.images import read_recipe
 from ragcore.diffusion.imaginer import GeneratedImage, Imagined, Imaginer, ImagineStep
-from ragcore.diffusion.request import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
+from ragcore.diffusion.request import ControlRequest, GuidanceRequest, ImagineRequest, LoraRequest
 
 __all__ = [
     "CONDITIONS",
@@ -12,7 +12,7 @@ __all__ = [
     "ControlRequest",
     "Gallery",
     "GeneratedImage",
-    "GuideRequest",
+    "GuidanceRequest",
     "ImagineRequest",
     "ImagineStep",
     "Imagined",

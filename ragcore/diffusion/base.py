@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ragcore.diffusion.classifier import NoisyClassifier
     from ragcore.diffusion.model import ModelCard
-    from ragcore.diffusion.words import Words
+    from ragcore.diffusion.prompt_embeddings import PromptEmbeddings
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Diffuser(Protocol):
         """For class guidance. Raises UsageError where there is none."""
         ...
 
-    def words(self, prompts: Sequence[str], size: int = 0) -> Words:
+    def embed_prompts(self, prompts: Sequence[str], size: int = 0) -> PromptEmbeddings:
         """The denoiser's conditions for prompts, and for images of `size` pixels a side."""
         ...
 

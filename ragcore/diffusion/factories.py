@@ -18,7 +18,7 @@ from ragcore.weights import ModelRef, WeightStore
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ragcore.diffusion.guides import ClipView
+    from ragcore.diffusion.guidance import ClipView
 
 
 def latent(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> LatentModel:
@@ -107,12 +107,14 @@ def _clip(models: Models) -> Iterator[tuple[ClipView, Callable[[str], Tensor]]]:
     """The profile's image-text encoder as CLIP guidance uses it."""
     import torch
 
-    from ragcore.diffusion.guides import ClipView
+    from ragcore.diffusion.guidance import ClipView
     from ragcore.encoders.image_text import OpenClipEncoder, image_size
 
     encoder = models.image_text_encoder()
     if not isinstance(encoder, OpenClipEncoder):
-        raise UsageError("text guides need an open_clip model as the profile's image-text encoder")
+        raise UsageError(
+            "text guidance need an open_clip model as the profile's image-text encoder"
+        )
     with encoder.weights.lease():
         network = encoder.network
         view = ClipView(network, size=image_size(network.visual), logit_scale=encoder.logit_scale)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion.request import (
     ControlRequest,
-    GuideRequest,
+    GuidanceRequest,
     ImageInput,
     ImagineRequest,
     LoraRequest,
@@ -140,7 +140,7 @@ def recipe_of(
     recipe: dict[str, Any] = {"version": VERSION, "model": model}
     recipe |= {name: getattr(whole, name) for name in _PLAIN}
     recipe["loras"] = [[str(lora.path), lora.weight] for lora in request.loras]
-    recipe["guides"] = [str(guide) for guide in request.guides]
+    recipe["guides"] = [str(one) for one in request.guidance]
     recipe["controls"] = [
         {
             "kind": control.kind,
@@ -207,8 +207,8 @@ def read_recipe(image: ImageInput) -> tuple[ImagineRequest, str]:
             more["start_image"] = _unpacked(values["start_image"])
             more["strength"] = values["strength"]
         more["loras"] = [LoraRequest(Path(path), weight) for path, weight in values["loras"]]
-        guides = [GuideRequest.parse(guide) for guide in values["guides"]]
-        return ImagineRequest(**more, guides=guides, controls=controls), str(values["model"])
+        guidance = [GuidanceRequest.parse(one) for one in values["guides"]]
+        return ImagineRequest(**more, guidance=guidance, controls=controls), str(values["model"])
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise

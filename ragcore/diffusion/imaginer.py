@@ -13,7 +13,7 @@ from ragcore.diffusion import request as asked
 from ragcore.diffusion.base import Diffuser, LoraDiffuser
 from ragcore.diffusion.hub_conditions import ConditionModels
 from ragcore.diffusion.images import as_png, recipe_of, square
-from ragcore.diffusion.request import GuideRequest, ImagineRequest
+from ragcore.diffusion.request import GuidanceRequest, ImagineRequest
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import CancelToken
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from ragcore.diffusion.guides import ClipView
-    from ragcore.diffusion.sampling import ControlInput, NoisyGuide, Plan
+    from ragcore.diffusion.guidance import ClipView
+    from ragcore.diffusion.sampling import ControlInput, Guidance, Plan
 
     Pixels = NDArray[np.uint8]
 
-NO_CLIP = "text guides need an image-text encoder, and the profile has none"
+NO_CLIP = "text guidance need an image-text encoder, and the profile has none"
 NO_LORA = "{} takes no LoRA: Stable Diffusion does"
 _LOOK_EVERY = 0.2  # seconds between two looks at a token while another image is made
 _LARGEST = 4  # times the side of the training images
@@ -68,7 +68,7 @@ class Imaginer:
     """Makes images with a `Diffuser`. Safe to use from several threads at once.
 
     `clip` leases the image tower and the text encoder of CLIP guidance while they are needed;
-    without it text guides are refused. `conditions` are models that take conditions from images.
+    without it text guidance is refused. `conditions` are models that take conditions from images.
 
     Example:
         >>> imaginer = Imaginer(model)                                   # doctest: +SKIP
@@ -93,7 +93,7 @@ class Imaginer:
 
     @property
     def class_names(self) -> list[str]:
-        """Names that a class guide takes."""
+        """Names that class guidance takes."""
         return self.model.classifier.class_names
 
     def check(self, request: ImagineRequest) -> int:
@@ -102,9 +102,9 @@ class Imaginer:
         Returns the images' size, in pixels a side.
         """
         job = _Job(self, request, self._clip, None, ExitStack())
-        for guide in request.guides:
-            if guide.kind == "class":
-                self.model.classifier.class_rows(guide.name)
+        for one in request.guidance:
+            if one.kind == "class":
+                self.model.classifier.class_rows(one.name)
             elif job.clip is None:
                 raise UsageError(NO_CLIP)
         if request.loras and not isinstance(self.model, LoraDiffuser):
@@ -246,12 +246,12 @@ class _Job:
 
         request, count = self.request, self.request.count
         prompt = ", ".join(part for part in (request.prompt.strip(), self.style) if part)
-        words = self.model.words([prompt, request.negative.strip()], self.size)
+        embeddings = self.model.embed_prompts([prompt, request.negative.strip()], self.size)
         return Plan(
-            prompt=words.repeated(0, count),
-            empty=words.repeated(1, count),
+            prompt=embeddings.repeated(0, count),
+            empty=embeddings.repeated(1, count),
             scale=self.scale,
-            guides=[self._guide(guide, scheduler) for guide in request.guides],
+            guidance=[self._guidance(one, scheduler) for one in request.guidance],
             controls=self._controls(),
             guess=request.guess,
             cancel=self.cancel,
@@ -285,20 +285,22 @@ class _Job:
         first = timesteps[:1].repeat(len(noise))
         return scheduler.add_noise(clean, noise, first), timesteps
 
-    def _guide(self, guide: GuideRequest, scheduler: Any) -> NoisyGuide:
-        from ragcore.diffusion import guides
+    def _guidance(self, wanted: GuidanceRequest, scheduler: Any) -> Guidance:
+        from ragcore.diffusion import guidance
 
-        what = f"{guide.kind}:{guide.name}"
-        scale = asked.limited(guide.scale, asked.MOST_GUIDE, f"the scale of {what}", self.notes)
-        if guide.kind == "class":
+        what = f"{wanted.kind}:{wanted.name}"
+        scale = asked.limited(wanted.scale, asked.MOST_GUIDANCE, f"the scale of {what}", self.notes)
+        if wanted.kind == "class":
             classifier = self.model.classifier
-            return guides.ClassGuide(classifier, [classifier.class_rows(guide.name)], scale)
+            return guidance.ClassifierGuidance(
+                classifier, [classifier.class_rows(wanted.name)], scale
+            )
         if self.clip is None:
             raise UsageError(NO_CLIP)
         view, encode = self._leases.enter_context(self.clip())
-        return guides.TextGuide(
+        return guidance.ClipGuidance(
             view,
-            encode(guide.name),
+            encode(wanted.name),
             self.model.autoencoder.decode,
             scheduler.alphas_cumprod.sqrt(),
             scale,

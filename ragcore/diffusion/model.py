@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ragcore.diffusion.classifier import NoisyClassifier
     from ragcore.diffusion.networks import PixelAutoencoder
-    from ragcore.diffusion.words import TokenStates, Words
+    from ragcore.diffusion.prompt_embeddings import PromptEmbeddings, TokenStates
 
 T = TypeVar("T")
 CARD = "model.json"
@@ -122,7 +122,7 @@ class LatentModel:
 
     @property
     def token_states(self) -> TokenStates:
-        from ragcore.diffusion.words import TokenStates
+        from ragcore.diffusion.prompt_embeddings import TokenStates
 
         def load() -> TokenStates:
             return TokenStates(self._text_folder, device=self.device)
@@ -140,8 +140,8 @@ class LatentModel:
         except (OSError, ValueError, KeyError) as error:
             raise ModelUnavailable(f"{self.folder}: the scheduler's file cannot be read") from error
 
-    def words(self, prompts: Sequence[str], size: int = 0) -> Words:
-        """What the denoiser is told for each prompt; the size makes no difference here."""
+    def embed_prompts(self, prompts: Sequence[str], size: int = 0) -> PromptEmbeddings:
+        """Embeddings of prompts; the size makes no difference here."""
         return self.token_states(prompts)
 
     def scheduler(self, sampler: str) -> Any:

@@ -16,12 +16,12 @@ SAMPLERS = ("dpm++", "ddim", "euler")
 MOST_STEPS = 1000
 MOST_COUNT = 64
 MOST_SCALE = 30.0  # classifier-free guidance beyond this only saturates colors
-MOST_GUIDE = 1000.0
+MOST_GUIDANCE = 1000.0
 MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class GuideRequest:
+class GuidanceRequest:
     """`kind` "class" with a class's name, or "text" with words; the gradient times `scale`."""
 
     kind: str
@@ -31,22 +31,22 @@ class GuideRequest:
     def __post_init__(self) -> None:
         if self.kind not in ("class", "text"):
             raise UsageError(
-                f"unknown guide {self.kind!r}: use class:NAME:SCALE or text:WORDS:SCALE"
+                f"unknown guidance {self.kind!r}: use class:NAME:SCALE or text:WORDS:SCALE"
             )
         if not self.name.strip():
             raise UsageError(
-                f"the {self.kind} guide has no {'name' if self.kind == 'class' else 'words'}"
+                f"the {self.kind} guidance has no {'name' if self.kind == 'class' else 'words'}"
             )
-        _finite("a guide's scale", self.scale, 0.0)
+        _finite("the guidance scale", self.scale, 0.0)
 
     @classmethod
-    def parse(cls, text: str) -> GuideRequest:
+    def parse(cls, text: str) -> GuidanceRequest:
         """From `class:NAME:SCALE` or `text:WORDS:SCALE`; NAME and WORDS may hold colons."""
         kind, _, rest = text.partition(":")
         name, colon, scale = rest.rpartition(":")
         if not colon or not name:
-            raise UsageError(f"guide {text!r}: write class:NAME:SCALE or text:WORDS:SCALE")
-        return cls(kind.strip(), name.strip(), _number(scale, f"guide {text!r}: the scale"))
+            raise UsageError(f"guidance {text!r}: write class:NAME:SCALE or text:WORDS:SCALE")
+        return cls(kind.strip(), name.strip(), _number(scale, f"guidance {text!r}: the scale"))
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}:{self.scale:g}"
@@ -149,7 +149,7 @@ class ImagineRequest:
     sampler: str = "dpm++"
     start_image: ImageInput | None = field(default=None, repr=False)
     strength: float = 0.6
-    guides: Sequence[GuideRequest] = ()
+    guidance: Sequence[GuidanceRequest] = ()
     controls: Sequence[ControlRequest] = ()
     guess: bool = False
     loras: Sequence[LoraRequest] = ()

@@ -1,4 +1,4 @@
-"""The denoising loop: schedulers, classifier-free guidance, guides and controls. Imports torch.
+"""The denoising loop: schedulers, classifier-free guidance, guidance and controls. Imports torch.
 
 All formulas are in variance-preserving terms: a noisy latent is z = a x + s e with a² + s² = 1,
 a² being `alphas_cumprod` of the schedule. The networks predict e, or v = a e - s x (Salimans and
@@ -15,15 +15,15 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from torch import Tensor
 
+from ragcore.diffusion.prompt_embeddings import PromptEmbeddings, joined
 from ragcore.diffusion.request import SAMPLERS
-from ragcore.diffusion.words import Words, joined
 from ragcore.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
     from ragcore.types import CancelToken
 
 TRAIN_STEPS = 1000
-# The farthest that all guides together move the predicted clean latent in one step, as a root
+# The farthest that all guidance together moves the predicted clean latent in one step, as a root
 # mean square. Standardised latents have 1, so that a larger push only leaves what was learned.
 MOST_PUSH = 1.0
 
@@ -52,11 +52,11 @@ def new_scheduler(sampler: str, *, prediction: str, schedule: str) -> Any:
     raise UsageError(f"unknown sampler {sampler!r}: use {', '.join(SAMPLERS)}")
 
 
-class NoisyGuide(Protocol):
+class Guidance(Protocol):
     """Anything that gives a gradient at a noisy latent."""
 
     def gradient(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
-        """The gradient [n, c, h, w] of log p(what is wanted | latents), times the guide's scale.
+        """The gradient [n, c, h, w] of log p(what is wanted | latents), times its scale.
 
         `latents` is z in variance-preserving terms, `clean` the clean latent predicted from it.
         """
@@ -85,10 +85,10 @@ class Plan:
     and their deeper outputs count more (Zhang et al. 2023, arXiv:2302.05543).
     """
 
-    prompt: Words
-    empty: Words
+    prompt: PromptEmbeddings
+    empty: PromptEmbeddings
     scale: float = 1.0
-    guides: Sequence[NoisyGuide] = ()
+    guidance: Sequence[Guidance] = ()
     controls: Sequence[ControlInput] = ()
     guess: bool = False
     cancel: CancelToken | None = None
@@ -122,15 +122,15 @@ def denoise(
 
 
 class _Predictor:
-    """One network output per step: prompt, no prompt, controls and guides put together."""
+    """One network output per step: prompt, no prompt, controls and guidance put together."""
 
     def __init__(self, denoiser: Any, scheduler: Any, plan: Plan, total: int) -> None:
         self.denoiser, self.scheduler, self.plan, self.total = denoiser, scheduler, plan, total
         self.double = plan.scale not in (0.0, 1.0)
         # both halves in one call: twice the batch costs less than two calls
-        self.words = joined(plan.empty, plan.prompt) if self.double else plan.prompt
+        self.embeddings = joined(plan.empty, plan.prompt) if self.double else plan.prompt
         if plan.scale == 0.0:
-            self.words = plan.empty
+            self.embeddings = plan.empty
 
     def __call__(self, latents: Tensor, timestep: Any, number: int) -> tuple[Tensor, Tensor]:
         """(what the scheduler's step takes, the clean latents it means)."""
@@ -142,31 +142,31 @@ class _Predictor:
             output = without + self.plan.scale * (with_prompt - without)
         signal, noise = self._levels(timestep, latents)
         clean = self._clean(output, model_input, signal, noise)
-        if self.plan.guides and float(signal) > 1e-3:
+        if self.plan.guidance and float(signal) > 1e-3:
             clean = clean + self._push(model_input, clean, timestep, signal, noise)
             output = self._output(clean, model_input, signal, noise)
         return output, clean
 
     def _network(self, batch: Tensor, timestep: Any, progress: float) -> Tensor:
-        words = self.words
+        embeddings = self.embeddings
         extra = self._controls(batch, timestep, progress)
         predicted: Tensor = self.denoiser(
             batch,
             timestep,
-            **words.inputs(),
+            **embeddings.inputs(),
             **extra,
         ).sample
         return predicted
 
     def _controls(self, batch: Tensor, timestep: Any, progress: float) -> dict[str, Any]:
         """Added outputs of all ControlNets that are on at this step."""
-        plan, words = self.plan, self.words
+        plan, embeddings = self.plan, self.embeddings
         on = [c for c in plan.controls if c.start <= progress <= c.end and c.weight]
         if not on:
             return {}
         half = plan.guess and self.double
         if half:
-            batch, words = batch.chunk(2)[1], plan.prompt
+            batch, embeddings = batch.chunk(2)[1], plan.prompt
         down: list[Tensor] = []
         middle: Tensor | None = None
         for control in on:
@@ -176,7 +176,7 @@ class _Predictor:
             more, more_middle = control.network(
                 batch,
                 timestep,
-                **words.inputs(),
+                **embeddings.inputs(),
                 controlnet_cond=condition,
                 conditioning_scale=control.weight,
                 guess_mode=plan.guess,
@@ -209,13 +209,13 @@ class _Predictor:
     def _push(
         self, z: Tensor, clean: Tensor, timestep: Any, signal: Tensor, noise: Tensor
     ) -> Tensor:
-        """How far the guides move the clean latent: s² / a times their gradients.
+        """How far the guidance moves the clean latent: s² / a times their gradients.
 
         The same as adding -s g to the predicted noise (Dhariwal and Nichol 2021,
         arXiv:2105.05233, algorithm 2), with a limit.
         """
         steps = torch.full((len(z),), int(timestep), device=z.device)
-        total = sum(guide.gradient(z, clean, steps) for guide in self.plan.guides)
+        total = sum(one.gradient(z, clean, steps) for one in self.plan.guidance)
         push = torch.nan_to_num(noise**2 / signal * total, posinf=0.0, neginf=0.0)
         size = push.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
         return push * (MOST_PUSH / size.clamp_min(MOST_PUSH))

@@ -1,6 +1,6 @@
 """The Stable Diffusion family from a folder in diffusers' layout, as a `Diffuser`.
 
-The same loop, guides and controls drive it: what differs is how words become inputs, how
+The same loop, guidance and controls drive it: what differs is how prompts become inputs, how
 latents are scaled, and that LoRA weights can be put on. Imports torch and diffusers when used.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ragcore.diffusion.classifier import NoisyClassifier
-    from ragcore.diffusion.words import Words
+    from ragcore.diffusion.prompt_embeddings import PromptEmbeddings
 
 _INDEX = "model_index.json"
 
@@ -34,7 +34,7 @@ class StableModel:
     """A Stable Diffusion 1.x, 2.x or XL pipeline's parts, loaded when first needed.
 
     `controlnets` maps a kind of condition to a folder; `classifier` is the folder of a
-    noise-aware classifier over this model's latents, for class guides. On a GPU everything
+    noise-aware classifier over this model's latents, for class guidance. On a GPU everything
     runs in half precision. `variant` is the part of the file names between "model" and the
     suffix ("fp16").
     """
@@ -134,7 +134,7 @@ class StableModel:
         folder = self._classifier_folder
         if folder is None:
             raise UsageError(
-                f"{self._name} has no noise-aware classifier: use a text guide, or name one in "
+                f"{self._name} has no noise-aware classifier: use a text guidance, or name one in "
                 "the profile (also = […])"
             )
         with self.weights.lease() as networks:
@@ -188,11 +188,11 @@ class StableModel:
         more = {"clip_sample": False} if sampler == "ddim" else {}
         return kinds[sampler].from_config(self.pipeline.scheduler.config, **more)
 
-    def words(self, prompts: Sequence[str], size: int = 0) -> Words:
-        """What the denoiser is told: token states, and for XL pooled states and sizes."""
+    def embed_prompts(self, prompts: Sequence[str], size: int = 0) -> PromptEmbeddings:
+        """Token states, and for XL pooled states and sizes."""
         import torch
 
-        from ragcore.diffusion.words import Words
+        from ragcore.diffusion.prompt_embeddings import PromptEmbeddings
 
         how = {"device": self.device, "num_images_per_prompt": 1}
         with self._lock, torch.no_grad():  # fast tokenizers refuse to be used by two threads
@@ -200,12 +200,12 @@ class StableModel:
                 list(prompts), do_classifier_free_guidance=False, **how
             )
         if len(encoded) == 2:
-            return Words(encoded[0])
+            return PromptEmbeddings(encoded[0])
         states, _, pooled, _ = encoded
         side = size or self.card.size
         times = torch.tensor([side, side, 0, 0, side, side], dtype=states.dtype)
         rows = times.to(states.device).expand(len(prompts), -1)
-        return Words(states, added={"text_embeds": pooled, "time_ids": rows})
+        return PromptEmbeddings(states, added={"text_embeds": pooled, "time_ids": rows})
 
     def set_loras(self, wanted: Sequence[tuple[Path, float]]) -> None:
         """Put these LoRA files on with their weights, and take all others off.

@@ -142,7 +142,7 @@ class _Test:
         return result
 
     def guidance(self, count: int, images: Path | None) -> dict[str, dict[str, float]]:
-        """By scale of the class guide, with an empty prompt: accuracy, Fréchet, diversity.
+        """By scale of class guidance, with an empty prompt: accuracy, Fréchet, diversity.
 
         Classes are asked for in turn: first the groups of icons, then the fine classes.
         """
@@ -156,10 +156,10 @@ class _Test:
         sheets = []
         for scale in SCALES:
             wanted = groups.in_turn(count)
-            made = self._guided(f"guide {scale:g}", wanted, scale)
+            made = self._guided(f"guidance {scale:g}", wanted, scale)
             features = self.features(made)
             finely = fine.in_turn(count)
-            others = self.features(self._guided(f"fine guide {scale:g}", finely, scale))
+            others = self.features(self._guided(f"fine guidance {scale:g}", finely, scale))
             table[f"{scale:g}"] = {
                 "class_accuracy": groups.judge.accuracy(features, wanted),
                 "fine_class_accuracy": fine.judge.accuracy(others, finely),
@@ -239,7 +239,7 @@ class _Test:
         model = self.model
         request = ImagineRequest(prompt="red apple", seed=1, steps=self.steps, scale=self.scale)
         self.imaginer.imagine(request)
-        words = model.words(["", "red apple"])
+        embeddings = model.embed_prompts(["", "red apple"])
         latents = torch.randn(2, *latent_shape(model)).to(model.device)
         whole, bare = [], []
         for _ in range(5):
@@ -249,7 +249,7 @@ class _Test:
             began = time.perf_counter()
             with torch.no_grad():
                 for step in range(self.steps):
-                    model.denoiser(latents, 999 - step, **words.inputs())
+                    model.denoiser(latents, 999 - step, **embeddings.inputs())
             bare.append(time.perf_counter() - began)
         return {
             "seconds_per_image": round(min(whole), 4),

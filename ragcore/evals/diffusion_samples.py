@@ -27,29 +27,29 @@ def sample_batch(
 ) -> Pixels:
     """RGB uint8 [n, h, w, 3] of different prompts at once; number i has the seed `seed + i`.
 
-    `classes` are a class for each image with the guide's scale, `conditions` by kind.
+    `classes` are a class for each image with the guidance scale, `conditions` by kind.
     """
     import torch
 
-    from ragcore.diffusion.guides import ClassGuide
+    from ragcore.diffusion.guidance import ClassifierGuidance
     from ragcore.diffusion.networks import as_pixels
     from ragcore.diffusion.sampling import ControlInput, Plan, denoise
 
     scheduler = model.scheduler("dpm++")
     scheduler.set_timesteps(steps)
-    guides = []
+    guidance = []
     if classes is not None and classes[1]:
         rows = [model.classifier.class_rows(name) for name in classes[0]]
-        guides.append(ClassGuide(model.classifier, rows, classes[1]))
+        guidance.append(ClassifierGuidance(model.classifier, rows, classes[1]))
     controls = []
     for kind, images in (conditions or {}).items():
         condition = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         controls.append(ControlInput(model.controlnet(kind), condition.to(model.device)))
     plan = Plan(
-        prompt=model.words(prompts),
-        empty=model.words([""] * len(prompts)),
+        prompt=model.embed_prompts(prompts),
+        empty=model.embed_prompts([""] * len(prompts)),
         scale=scale,
-        guides=guides,
+        guidance=guidance,
         controls=controls,
     )
     shape = latent_shape(model)

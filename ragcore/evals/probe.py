@@ -1,4 +1,4 @@
-"""What stands in a code in plain sight: linear probes from codes to attributes of images.
+"""Which attributes are linear in an image's latent: probes from latents to attributes.
 
 A probe is a linear model fitted on some icons and tested on others (Alain and Bengio 2016,
 arXiv:1610.01644). Beside each stand the same probe on raw pixels, and one fitted on shuffled
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.diffusion.codes import PROBES, Probe, save_probes
-from ragcore.diffusion.codes import encode as encode_pixels
+from ragcore.diffusion.latents import PROBES, Probe, save_probes
+from ragcore.diffusion.latents import encode as encode_pixels
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
 from ragcore.evals.probe_scenes import Scenes, make_scenes
@@ -46,7 +46,7 @@ def evaluate_probe(
     save: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """R² (numbers) and accuracy (classes) on icons not fitted on, by attribute and kind of code.
+    """R² (numbers) and accuracy (classes) on icons not fitted on, by attribute and representation.
 
     `folder` holds icons in the layout of `ragcore tune diffusion`. With `save` the probes of the
     latents are written there for Studio. Raises UsageError for too few icons, or an image maker
@@ -89,14 +89,14 @@ def evaluate_probe(
 def _model_of(models: Models) -> LatentModel:
     model = models.diffuser()
     if not isinstance(model, LatentModel):
-        raise UsageError("only the codes of models that ragcore has trained are probed")
+        raise UsageError("only latents of models that ragcore has trained are probed")
     return model
 
 
 def _enter(
     result: dict[str, Any], name: str, scenes: Scenes, probing: _Probing, *, control: bool
 ) -> None:
-    """Write a code's column into the table, with `control` also that of shuffled labels."""
+    """Add a representation's column to the table, with `control` also that of shuffled labels."""
     kinds = {name: False, "shuffled": True} if control else {name: False}
     for column, shuffled in kinds.items():
         for attribute, value in probing.r2(scenes.numbers, shuffled=shuffled).items():
@@ -110,18 +110,18 @@ def _enter(
 
 @dataclass
 class _Probing:
-    """Codes [n, d], standardised by those fitted on, and which of them are for testing."""
+    """Vectors [n, d], standardized by those fitted on, and which of them are for testing."""
 
-    codes: Table
+    vectors: Table
     test: NDArray[np.bool_]
     seed: int
     _fitted: dict[bool, Any] = field(default_factory=dict)  # shuffled or not
 
     def __post_init__(self) -> None:
-        fit = self.codes[~self.test]
+        fit = self.vectors[~self.test]
         self.middle, spread = fit.mean(axis=0), fit.std(axis=0)
         self.spread = spread.clip(max(float(spread.max()) * _FLAT, 1e-6))
-        scaled = (self.codes - self.middle) / self.spread
+        scaled = (self.vectors - self.middle) / self.spread
         self.fit_on, self.test_on = scaled[~self.test], scaled[self.test]
 
     def r2(self, numbers: Mapping[str, Table], *, shuffled: bool = False) -> dict[str, float]:
@@ -143,7 +143,7 @@ class _Probing:
         return float((model.predict(self.test_on) == given[self.test]).mean())
 
     def probes(self, numbers: Mapping[str, Table]) -> dict[str, Probe]:
-        """Probes in the codes' own units, and the directions along which codes change."""
+        """Probes in the vectors' own units, and the directions along which vectors change."""
         import numpy as np
 
         model = self._ridge(numbers, shuffled=False)
@@ -151,7 +151,7 @@ class _Probing:
         wanted = _stacked(numbers)[~self.test]
         deviations = wanted.std(axis=0)
         centerd = (wanted - wanted.mean(axis=0)) / deviations
-        directions = centerd.T @ (self.codes[~self.test] - self.middle) / len(centerd)
+        directions = centerd.T @ (self.vectors[~self.test] - self.middle) / len(centerd)
         found = {}
         for row, name in enumerate(numbers):
             weight = model.coef_[row] / self.spread

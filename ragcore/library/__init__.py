@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         CONDITIONS,
         ControlRequest,
         GeneratedImage,
-        GuideRequest,
+        GuidanceRequest,
         Imagined,
         ImagineRequest,
         ImagineStep,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ragcore.diffusion.images import as_png, open_image
     from ragcore.diffusion.request import (
         MOST_COUNT,
-        MOST_GUIDE,
+        MOST_GUIDANCE,
         MOST_SCALE,
         MOST_STEPS,
         SAMPLERS,
@@ -59,7 +59,7 @@ __all__ = [
     "FILTERS",
     "LOCAL",
     "MOST_COUNT",
-    "MOST_GUIDE",
+    "MOST_GUIDANCE",
     "MOST_SCALE",
     "MOST_STEPS",
     "PROFILES_OWN",
@@ -79,7 +79,7 @@ __all__ = [
     "Filter",
     "FilterField",
     "GeneratedImage",
-    "GuideRequest",
+    "GuidanceRequest",
     "ImageAnswer",
     "ImageGroup",
     "ImageInfo",
@@ -121,7 +121,7 @@ _HOME_OF = {
         "ragcore.diffusion": [
             "CONDITIONS",
             "ControlRequest",
-            "GuideRequest",
+            "GuidanceRequest",
             "ImagineRequest",
             "ImagineStep",
             "Imagined",
@@ -131,7 +131,7 @@ _HOME_OF = {
         "ragcore.diffusion.images": ["as_png", "open_image"],
         "ragcore.diffusion.request": [
             "MOST_COUNT",
-            "MOST_GUIDE",
+            "MOST_GUIDANCE",
             "MOST_SCALE",
             "MOST_STEPS",
             "SAMPLERS",

@@ -17,9 +17,9 @@ from ragcore.types import DiffusionModelInfo
 if TYPE_CHECKING:
     from ragcore.diffusion import Gallery, Imaginer, ImagineRequest
     from ragcore.diffusion.canny_stages import CannyStage
-    from ragcore.diffusion.codes import Probe
+    from ragcore.diffusion.latents import Probe
     from ragcore.diffusion.model import LatentModel
-    from ragcore.diffusion.strawmen import StrawMan
+    from ragcore.diffusion.negative_examples import NegativeExample
 
 ImageInput = bytes | str | Path
 
@@ -49,7 +49,7 @@ class Diffusion:
         )
 
     def class_names(self) -> list[str]:
-        """Names that a class guide takes. Raises UsageError for a model without a classifier."""
+        """Names that class guidance takes. Raises UsageError for a model without a classifier."""
         return imaginer_of(self._core).class_names
 
     def check(self, request: ImagineRequest) -> int:
@@ -122,26 +122,26 @@ class Diffusion:
 
     def negative_example(
         self, way: Literal["pixels", "latent", "interleaved"], name: str, *, seed: int = 0
-    ) -> StrawMan:
+    ) -> NegativeExample:
         """A way to generate an ImageNet class that does not work, to be looked at.
 
         Raises UsageError for an unknown class or a model without a latent space of its own.
         """
         require_extra("diffusion", "generated images")
-        from ragcore.diffusion import strawmen
+        from ragcore.diffusion import negative_examples
 
-        classifier = strawmen.ImageNetClassifier(self._core.settings)
+        classifier = negative_examples.ImageNetClassifier(self._core.settings)
         if way == "pixels":
-            return strawmen.descend_pixels(classifier, name, seed=seed)
+            return negative_examples.descend_pixels(classifier, name, seed=seed)
         model = self._latent_model()
         if way == "latent":
-            return strawmen.descend_latent(classifier, model, name, seed=seed)
-        return strawmen.interleave(classifier, model, name, seed=seed)
+            return negative_examples.descend_latent(classifier, model, name, seed=seed)
+        return negative_examples.interleave(classifier, model, name, seed=seed)
 
     @property
     def probes(self) -> dict[str, Probe]:
         """Linear probes of an image's latents, by attribute; none without probes."""
-        from ragcore.diffusion.codes import load_probes
+        from ragcore.diffusion.latents import load_probes
         from ragcore.diffusion.model import LatentModel
 
         model = imaginer_of(self._core).model
@@ -155,11 +155,11 @@ class Diffusion:
 
         Raises UsageError for an attribute without a probe, UnreadableFile.
         """
-        from ragcore.diffusion import codes
+        from ragcore.diffusion import latents
         from ragcore.diffusion.images import as_png, square
 
         model = self._latent_model()
-        edited, read = codes.edit(model, square(image, model.card.size, "image"), changes)
+        edited, read = latents.edit(model, square(image, model.card.size, "image"), changes)
         return as_png(edited), read
 
     def interpolate_latents(
@@ -169,12 +169,12 @@ class Diffusion:
 
         Raises UsageError for fewer than 2 steps or more than 64, UnreadableFile.
         """
-        from ragcore.diffusion import codes
+        from ragcore.diffusion import latents
         from ragcore.diffusion.images import as_png, square
 
         model = self._latent_model()
         ends = [square(one, model.card.size, "image") for one in (first, second)]
-        return [as_png(one) for one in codes.interpolate(model, ends[0], ends[1], steps)]
+        return [as_png(one) for one in latents.interpolate(model, ends[0], ends[1], steps)]
 
     def _latent_model(self) -> LatentModel:
         from ragcore.diffusion.model import LatentModel

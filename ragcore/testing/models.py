@@ -306,7 +306,7 @@ class DiffuserConformance:
 
         with diffuser.in_use(), torch.inference_mode():
             side = diffuser.card.size // diffuser.autoencoder.factor
-            words = diffuser.words(["a red ship", ""], diffuser.card.size)
+            embeddings = diffuser.embed_prompts(["a red ship", ""], diffuser.card.size)
             scheduler = diffuser.scheduler(self.sampler)
             scheduler.set_timesteps(2)
             latents = torch.zeros(
@@ -317,7 +317,7 @@ class DiffuserConformance:
                 device=diffuser.device,
                 dtype=diffuser.dtype,
             )
-            noise = diffuser.denoiser(latents, scheduler.timesteps[0], **words.inputs()).sample
+            noise = diffuser.denoiser(latents, scheduler.timesteps[0], **embeddings.inputs()).sample
             assert noise.shape == latents.shape
             assert bool(torch.isfinite(noise).all())
 

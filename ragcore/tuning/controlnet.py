@@ -209,12 +209,12 @@ class _Training:
 
         def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
             batch = self.noising.batch(train.latents, plan.batch_size, dice)
-            words = drawn.words(batch.rows, dice, full=True)
+            embeddings = drawn.embeddings(batch.rows, dice, full=True)
             predicted = forward(
                 batch.noisy.to(memory_format=torch.channels_last),
                 batch.timesteps,
                 train.condition(batch.rows),
-                words.inputs(),
+                embeddings.inputs(),
             )
             error = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
             return (error * batch.weight).mean(), {}
@@ -282,15 +282,15 @@ def _joined(network: Any, denoiser: Any) -> Any:
             self.network, self.denoiser = network, denoiser
 
         def forward(
-            self, noisy: Tensor, timesteps: Tensor, condition: Tensor, words: dict[str, Any]
+            self, noisy: Tensor, timesteps: Tensor, condition: Tensor, embeddings: dict[str, Any]
         ) -> Tensor:
             down, middle = self.network(
-                noisy, timesteps, **words, controlnet_cond=condition, return_dict=False
+                noisy, timesteps, **embeddings, controlnet_cond=condition, return_dict=False
             )
             predicted: Tensor = self.denoiser(
                 noisy,
                 timesteps,
-                **words,
+                **embeddings,
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=middle,
             ).sample

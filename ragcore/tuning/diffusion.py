@@ -196,8 +196,8 @@ class _Run:
         import torch
 
         from ragcore.diffusion import networks
+        from ragcore.diffusion.prompt_embeddings import TokenStates
         from ragcore.diffusion.sampling import new_scheduler
-        from ragcore.diffusion.words import TokenStates
 
         device = self.hardware.device
         folder = WeightStore(self.settings).ensure(self.recipe.text_encoder)

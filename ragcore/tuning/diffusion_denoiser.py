@@ -1,4 +1,4 @@
-"""The second stage of `ragcore tune diffusion`: noise and words to latents."""
+"""The second stage of `ragcore tune diffusion`: noise and prompt embeddings to latents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from ragcore.diffusion.networks import PixelAutoencoder
-    from ragcore.diffusion.words import Words
+    from ragcore.diffusion.prompt_embeddings import PromptEmbeddings
     from ragcore.tuning.diffusion_hardware import Hardware
     from ragcore.tuning.diffusion_recipe import DenoiserStage
 
@@ -29,7 +29,7 @@ def denoiser_work(
     autoencoder: PixelAutoencoder,
     hardware: Hardware,
 ) -> Work:
-    """Predict v (or the noise) from a noisy latent and words; words left out now and then.
+    """Predict v (or the noise) from a noisy latent and a prompt, which is dropped at random.
 
     `sets` are the latents of the training set and of the held-out icons.
     """
@@ -41,14 +41,14 @@ def denoiser_work(
 
     def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         batch = noising.batch(train, plan.batch_size, dice)
-        return _loss(forward, batch, drawn.words(batch.rows, dice)), {}
+        return _loss(forward, batch, drawn.embeddings(batch.rows, dice)), {}
 
     fixed = hardware.dice(plan.batch_size)
     tests = [noising.batch(held_out, 128, fixed) for _ in range(2)]
     named = Drawn(held_out, texts, 0.0)
 
     def evaluate() -> Mapping[str, float]:
-        losses = [_loss(network, b, named.words(b.rows, fixed, full=True)) for b in tests]
+        losses = [_loss(network, b, named.embeddings(b.rows, fixed, full=True)) for b in tests]
         return {"held_out_loss": round(float(torch.stack(losses).mean()), 5)}
 
     return Work(
@@ -60,13 +60,13 @@ def denoiser_work(
     )
 
 
-def _loss(network: Any, batch: Batch, words: Words) -> Tensor:
+def _loss(network: Any, batch: Batch, embeddings: PromptEmbeddings) -> Tensor:
     import torch
 
     predicted = network(
         batch.noisy.to(memory_format=torch.channels_last),
         batch.timesteps,
-        **words.inputs(),
+        **embeddings.inputs(),
     ).sample
     error = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
     loss: Tensor = (error * batch.weight).mean()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from ragcore.diffusion.networks import PixelAutoencoder
-    from ragcore.diffusion.words import TokenStates, Words
+    from ragcore.diffusion.prompt_embeddings import PromptEmbeddings, TokenStates
     from ragcore.tuning.diffusion_data import IconSet
     from ragcore.tuning.diffusion_hardware import Hardware
     from ragcore.tuning.diffusion_recipe import DenoiserStage
@@ -86,18 +86,18 @@ class Texts:
         self._states = torch.cat([part.states.half() for part in parts])
         self._means = torch.cat([part.means for part in parts if part.means is not None])
 
-    def take(self, texts: Sequence[str]) -> Words:
-        """Words of these texts, in their order."""
+    def take(self, texts: Sequence[str]) -> PromptEmbeddings:
+        """Embeddings of these texts, in their order."""
         import torch
 
         rows = torch.tensor([self.number[text] for text in texts], device=self._means.device)
         return self.rows(rows)
 
-    def rows(self, numbers: Tensor) -> Words:
-        """Words of the texts with these numbers."""
-        from ragcore.diffusion.words import Words
+    def rows(self, numbers: Tensor) -> PromptEmbeddings:
+        """Embeddings of the texts with these numbers."""
+        from ragcore.diffusion.prompt_embeddings import PromptEmbeddings
 
-        return Words(self._states[numbers].float(), self._means[numbers])
+        return PromptEmbeddings(self._states[numbers].float(), self._means[numbers])
 
 
 class Drawn:
@@ -116,7 +116,7 @@ class Drawn:
         self._borders = borders[:-1].contiguous().to(device)
         self._empty = texts.number[""]
 
-    def words(self, rows: Tensor, dice: Generator, *, full: bool = False) -> Words:
+    def embeddings(self, rows: Tensor, dice: Generator, *, full: bool = False) -> PromptEmbeddings:
         """One text for each row; `full` always takes name and style where it takes any."""
         import torch
 

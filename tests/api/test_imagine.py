@@ -85,7 +85,7 @@ def finished(client: httpx.Client, location: str) -> dict[str, Any]:
 def test_progress_previews_and_the_image(ann: httpx.Client, library: Library) -> None:
     image = library.images.list("open", limit=1)[0].id
     body = {
-        "steps": 12, "count": 2, "style": "flat", "scale": 1e6, "guides": ["class:circles:2"],
+        "steps": 12, "count": 2, "style": "flat", "scale": 1e6, "guidance": ["class:circles:2"],
         "preview_every": 2, "controls": [
             {"kind": "canny", "image_id": image, "weight": 0.5, "end": 0.8},
             {"kind": "scribble", "image": base64.b64encode(png_of("red")).decode()},
@@ -155,8 +155,8 @@ WRONG = [
     ({"steps": 10_000}, 422, "1000"),
     ({"size": 33}, 400, "in steps of 16"),
     ({"style": "cubist"}, 400, "flat, round"),
-    ({"guides": ["class:unicorns:1"]}, 400, "unknown class 'unicorns'"),
-    ({"guides": ["class:circles"]}, 400, "class:NAME:SCALE"),
+    ({"guidance": ["class:unicorns:1"]}, 400, "unknown class 'unicorns'"),
+    ({"guidance": ["class:circles"]}, 400, "class:NAME:SCALE"),
     ({"controls": [{"kind": "canny", "image": BROKEN}]}, 422, "not a readable image"),
     ({"controls": [{"kind": "canny", "image": "?"}]}, 400, "base64"),
     ({"controls": [{"kind": "canny"}]}, 400, "either an image or an image_id"),

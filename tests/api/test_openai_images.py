@@ -36,7 +36,7 @@ def opened(data: str) -> Image.Image:
 
 
 def test_images_are_made_and_made_again(painter: openai.OpenAI) -> None:
-    more = {"ragcore": {"seed": 3, "steps": 2, "guides": ["class:circles:1"]}}
+    more = {"ragcore": {"seed": 3, "steps": 2, "guidance": ["class:circles:1"]}}
     made = painter.images.generate(prompt="a red circle", n=2, extra_body=more)
     assert [one.model_extra["ragcore"]["seed"] for one in made.data] == [3, 4]
     images = [opened(one.b64_json) for one in made.data]
@@ -53,7 +53,11 @@ def test_images_are_made_and_made_again(painter: openai.OpenAI) -> None:
         ({"size": "17x17"}, 400, "pixels a side"),
         ({"extra_body": {"ragcore": {"steps": 0}}}, 422, "steps"),
         ({"extra_body": {"ragcore": {"colour": "red"}}}, 422, "colour"),
-        ({"extra_body": {"ragcore": {"steps": 1, "guides": ["class:dragons:1"]}}}, 400, "dragons"),
+        (
+            {"extra_body": {"ragcore": {"steps": 1, "guidance": ["class:dragons:1"]}}},
+            400,
+            "dragons",
+        ),
         ({"extra_body": {"ragcore": {"steps": 1, "style": "baroque"}}}, 400, "baroque"),
         ({"response_format": "url"}, 422, "b64_json"),
     ],

@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from ragcore.diffusion import (
     ControlRequest,
-    GuideRequest,
+    GuidanceRequest,
     ImagineRequest,
-    codes,
+    latents,
 )
 from ragcore.types import SearchQuery
 from tests.diffusion.tiny import make_model
@@ -190,14 +190,14 @@ def test_how_it_works(page: Page) -> None:
 @pytest.mark.usefixtures("home")
 def test_codes_are_read_moved_and_mixed(page: Page, profile: Path) -> None:
     test = page("studio", collection="sample").run()
-    test.segmented_control(key="studio-view").set_value("Codes").run()
+    test.segmented_control(key="studio-view").set_value("Latents").run()
     assert not test.exception
     assert any("has no probes" in text.value for text in test.caption)
     assert len(test.get("image")) == 8  # between two images of the collection
     folder = profile.parent / "model"
     flat = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
-    codes.save_probes({"red": codes.Probe("red", flat[0], flat[1], 0.5, 1.0, 0.8)},
-                      folder / codes.PROBES)  # fmt: skip
+    latents.save_probes({"red": latents.Probe("red", flat[0], flat[1], 0.5, 1.0, 0.8)},
+                      folder / latents.PROBES)  # fmt: skip
     try:
         test.run()
         (slider,) = test.slider
@@ -208,7 +208,7 @@ def test_codes_are_read_moved_and_mixed(page: Page, profile: Path) -> None:
         assert any("green to red" in text.value for text in test.caption)
         assert len(test.get("image")) == 10
     finally:
-        (folder / codes.PROBES).unlink()
+        (folder / latents.PROBES).unlink()
 
 
 @pytest.mark.usefixtures("home")
@@ -220,13 +220,13 @@ def test_a_grid_over_guides_and_controls(page: Page) -> None:
     _widget(test, "studio-steps").set_value(2)
     test.run()
     test.button(key="studio-grid-go").click().run()
-    assert "Choose the guide towards a class first" in test.error[0].value
+    assert "Choose guidance towards a class first" in test.error[0].value
     _widget(test, "studio-class").set_value("bars")
     test.run()
     test.button(key="studio-grid-go").click().run()
     work = finish(test)
-    guides = [made.images[0].recipe["guides"] for made in work.results]
-    assert guides == [["class:bars:0"], ["class:bars:1e+06"]]
+    guidance = [made.images[0].recipe["guides"] for made in work.results]
+    assert guidance == [["class:bars:0"], ["class:bars:1e+06"]]
     assert any("was cut to 1000" in text.value.replace("\\", "") for text in test.caption)
     _widget(test, "studio-x").set_value("weight of control 1")
     test.run()
@@ -267,7 +267,7 @@ def test_settings_that_have_no_place_here_are_said(page: Page) -> None:
     control = ControlRequest("canny", drawn.getvalue(), 4.5, 0.2, 0.7)
     request = ImagineRequest(
         prompt="sun", steps=2, seed=2**60, size=48, scale=30, count=2,
-        guides=[GuideRequest("class", "Bars", 500), GuideRequest("class", "circles", 1)],
+        guidance=[GuidanceRequest("class", "Bars", 500), GuidanceRequest("class", "circles", 1)],
         controls=[control] * 4, start_image=drawn.getvalue(), strength=0.85,
     )  # fmt: skip
     (png, *_) = [one.png for one in library().imagine(request).images]
@@ -276,7 +276,7 @@ def test_settings_that_have_no_place_here_are_said(page: Page) -> None:
     assert not test.exception
     assert not test.error
     missing = [toast.value for toast in test.toast if "Without" in toast.value]
-    assert "a second guide towards a class" in missing[0]
+    assert "a second guidance towards a class" in missing[0]
     assert "so large a seed" in missing[0]
     assert "a control by canny edges" in missing[0]
     for key, value in {
@@ -332,7 +332,7 @@ def test_stable_diffusion_with_loras(
     test = page("studio").run()
     assert not test.exception
     assert not test.error
-    assert any("no class guide" in caption.value for caption in test.caption)
+    assert any("no class guidance" in caption.value for caption in test.caption)
     plain = made(test, studio_steps=2, studio_seed=3, studio_lock=True, studio_prompt="x")
     drop = plain.file_uploader(key="studio-lora-drop-0")
     drop.set_value((lora.name, lora.read_bytes(), "application/octet-stream")).run()

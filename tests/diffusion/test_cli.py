@@ -44,7 +44,7 @@ def run(
 def test_images_and_json(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(
         "red apple", "--style", "flat", "--seed", "5", "--steps", "2", "--count", "2",
-        "--guide", "class:circles:2", "-o", "apple.png", "--json",
+        "--guidance", "class:circles:2", "-o", "apple.png", "--json",
     )  # fmt: skip
     assert code == 0
     told: dict[str, Any] = json.loads(out)
@@ -76,11 +76,11 @@ WRONG = [
     (["x", "--steps", "10000"], "not 10000"),
     (["x", "--size", "33"], "in steps of 16"),
     (["x", "--style", "cubist"], "unknown style 'cubist'"),
-    (["x", "--guide", "class:unicorns:3"], "unknown class 'unicorns'"),
-    (["x", "--guide", "class:circles"], "class:NAME:SCALE"),
-    (["x", "--guide", "class:circles:many"], "not a number: 'many'"),
-    (["x", "--guide", "smell:roses:3"], "unknown guide 'smell'"),
-    (["x", "--guide", "class:circles:nan"], "not a number"),
+    (["x", "--guidance", "class:unicorns:3"], "unknown class 'unicorns'"),
+    (["x", "--guidance", "class:circles"], "class:NAME:SCALE"),
+    (["x", "--guidance", "class:circles:many"], "not a number: 'many'"),
+    (["x", "--guidance", "smell:roses:3"], "unknown guidance 'smell'"),
+    (["x", "--guidance", "class:circles:nan"], "not a number"),
     (["x", "--control", "canny"], "KIND:FILE"),
     (["x", "--control", "canny:/no/such.png"], "no such file: /no/such.png"),
     (["x", "--control", "smell:broken.png"], "unknown condition 'smell'"),

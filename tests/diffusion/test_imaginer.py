@@ -13,7 +13,7 @@ from PIL import Image
 
 from ragcore.diffusion import (
     ControlRequest,
-    GuideRequest,
+    GuidanceRequest,
     Imagined,
     Imaginer,
     ImagineRequest,
@@ -110,7 +110,7 @@ def test_nothing_is_left_behind(imaginer: Imaginer) -> None:
         token = CancelToken()
         with pytest.raises(Cancelled):
             imaginer.imagine(
-                ImagineRequest(steps=9, guides=[GuideRequest("class", "bars", 2)]),
+                ImagineRequest(steps=9, guidance=[GuidanceRequest("class", "bars", 2)]),
                 on_step=lambda _: token.cancel(),
                 cancel=token,
             )
@@ -151,20 +151,20 @@ def test_start_image_and_strength(imaginer: Imaginer, drawn: Path) -> None:
 def test_class_guide_moves_latents_towards_its_class(imaginer: Imaginer) -> None:
     import torch
 
-    from ragcore.diffusion.guides import ClassGuide
+    from ragcore.diffusion.guidance import ClassifierGuidance
     from ragcore.diffusion.sampling import Plan, denoise
 
     model = imaginer.model
     rows = model.classifier.class_rows("straight things")
     assert rows == [1, 2]
-    words = model.words([""] * 8)
+    embeddings = model.embed_prompts([""] * 8)
     noise = torch.randn((8, 4, 4, 4), generator=torch.Generator().manual_seed(0))
 
     def log_probability(scale: float, sampler: str) -> float:
         scheduler = model.scheduler(sampler)
         scheduler.set_timesteps(10)
-        guides = [ClassGuide(model.classifier, [rows], scale)] if scale else []
-        plan = Plan(prompt=words, empty=words, guides=guides)
+        guidance = [ClassifierGuidance(model.classifier, [rows], scale)] if scale else []
+        plan = Plan(prompt=embeddings, empty=embeddings, guidance=guidance)
         latents = noise * scheduler.init_noise_sigma
         for step in denoise(model.denoiser, scheduler, latents, scheduler.timesteps, plan):
             latents = step.latents
@@ -205,7 +205,7 @@ def test_recipe_in_the_file_makes_the_same_image(imaginer: Imaginer, drawn: Path
         negative="dark",
         style="round",
         controls=[ControlRequest("canny", drawn, 0.7, 0.1, 0.8)],
-        guides=[GuideRequest("class", "bars", 3)],
+        guidance=[GuidanceRequest("class", "bars", 3)],
         start_image=drawn,
         strength=0.8,
         count=2,
@@ -247,10 +247,10 @@ def test_a_large_recipe_stays_readable(drawn: Path) -> None:
         ({"size": 4000}, "to 128"),
         ({"style": "cubist"}, "flat, round"),
         (
-            {"guides": [GuideRequest("class", "unicorns", 1)]},
+            {"guidance": [GuidanceRequest("class", "unicorns", 1)]},
             "round things, straight things, circles",
         ),
-        ({"guides": [GuideRequest("text", "a cat", 1)]}, "image-text encoder"),
+        ({"guidance": [GuidanceRequest("text", "a cat", 1)]}, "image-text encoder"),
         ({"controls": [ControlRequest("pose", b"")]}, "it has canny, scribble"),
     ],
 )
@@ -272,8 +272,8 @@ def test_broken_condition_files(imaginer: Imaginer, tmp_path: Path) -> None:
 
 
 def test_a_scale_of_a_million_is_cut_and_said(imaginer: Imaginer) -> None:
-    guide = GuideRequest("class", "circles", 1e6)
-    result = imaginer.imagine(ImagineRequest(scale=1e6, guides=[guide], **FEW))
+    guide = GuidanceRequest("class", "circles", 1e6)
+    result = imaginer.imagine(ImagineRequest(scale=1e6, guidance=[guide], **FEW))
     assert len(result.notes) == 2
     assert all("was cut to" in note for note in result.notes)
     assert pixels(result.images[0].png).shape == (SIZE, SIZE, 3)

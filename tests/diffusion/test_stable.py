@@ -13,7 +13,7 @@ from PIL import Image
 
 from ragcore.diffusion import (
     ControlRequest,
-    GuideRequest,
+    GuidanceRequest,
     Imaginer,
     ImagineRequest,
     LoraRequest,
@@ -149,7 +149,7 @@ def test_two_people_take_turns_and_one_may_give_up(folders: dict[str, Path]) -> 
 def test_text_guide_is_the_same_one(folders: dict[str, Path]) -> None:
     import torch
 
-    from ragcore.diffusion.guides import ClipView
+    from ragcore.diffusion.guidance import ClipView
 
     class Brightness(torch.nn.Module):
         """An image tower whose first number is how bright an image is."""
@@ -163,10 +163,10 @@ def test_text_guide_is_the_same_one(folders: dict[str, Path]) -> None:
     view = ClipView(Brightness(), size=(32, 32), logit_scale=100.0)
     model = StableModel(folders["sd"], name="sd")
     imaginer = Imaginer(model, clip=lambda: nullcontext((view, lambda _: torch.tensor([1.0, 0.0]))))
-    brighter = made(imaginer, guides=[GuideRequest("text", "bright", 100)], steps=8)
+    brighter = made(imaginer, guidance=[GuidanceRequest("text", "bright", 100)], steps=8)
     assert brighter.mean() > made(imaginer, steps=8).mean() + 1
     with pytest.raises(UsageError, match="no noise-aware classifier"):
-        made(imaginer, guides=[GuideRequest("class", "fruit", 1)])
+        made(imaginer, guidance=[GuidanceRequest("class", "fruit", 1)])
 
 
 def test_class_guide_is_the_same_one(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -184,13 +184,13 @@ def test_class_guide_is_the_same_one(folders: dict[str, Path], tmp_path: Path) -
     imaginer = Imaginer(model)
     assert imaginer.class_names == ["all", "dark", "bright"]
     plain = made(imaginer)
-    assert np.abs(made(imaginer, guides=[GuideRequest("class", "all", 50)]) - plain).max() <= 1
+    assert np.abs(made(imaginer, guidance=[GuidanceRequest("class", "all", 50)]) - plain).max() <= 1
     one, two = (
-        made(imaginer, guides=[GuideRequest("class", name, 50)]) for name in ("dark", "bright")
+        made(imaginer, guidance=[GuidanceRequest("class", name, 50)]) for name in ("dark", "bright")
     )
     assert np.abs(one - two).max() > 2
     with pytest.raises(UsageError, match="unknown class 'fruit'"):
-        made(imaginer, guides=[GuideRequest("class", "fruit", 1)])
+        made(imaginer, guidance=[GuidanceRequest("class", "fruit", 1)])
 
 
 def test_profile_with_a_folder(folders: dict[str, Path], tmp_path: Path, drawn: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ragcore.cli.main import main
-from ragcore.diffusion import codes
+from ragcore.diffusion import latents
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.evals.probe import evaluate_probe
@@ -70,12 +70,12 @@ def test_place_is_linear_and_shuffled_labels_are_not(
 def test_probes_are_kept_and_read_what_they_measured(
     icons: Path, model: LatentModel, table: dict[str, dict[str, dict[str, float]]]
 ) -> None:
-    probes = codes.load_probes(model.folder)
+    probes = latents.load_probes(model.folder)
     assert {name: probe.r2 for name, probe in probes.items()} == {
         name: pytest.approx(row["latents"]) for name, row in table["r2"].items()
     }
     scenes = make_scenes(read_icons(icons), 100, seed=5)
-    read = probes["x"].read(codes.encode(model, scenes.pixels))
+    read = probes["x"].read(latents.encode(model, scenes.pixels))
     assert np.corrcoef(read, scenes.numbers["x"])[0, 1] > 0.6
 
 
@@ -84,36 +84,36 @@ def test_moving_a_code_moves_what_is_read(
     icons: Path, model: LatentModel, table: dict[str, dict[str, dict[str, float]]]
 ) -> None:
     scene = make_scenes(read_icons(icons), 1, seed=3).pixels[0]
-    same, read = codes.edit(model, scene, {})
-    edited, again = codes.edit(model, scene, {"lightness": 3.0})
+    same, read = latents.edit(model, scene, {})
+    edited, again = latents.edit(model, scene, {"lightness": 3.0})
     assert again == read
     assert edited.shape == same.shape == (32, 32, 3)
     assert (edited != same).any()
-    probe = codes.load_probes(model.folder)["lightness"]
-    code = codes.encode(model, scene[None])
-    assert probe.read(code + probe.direction)[0] > probe.read(code)[0]
+    probe = latents.load_probes(model.folder)["lightness"]
+    latent = latents.encode(model, scene[None])
+    assert probe.read(latent + probe.direction)[0] > probe.read(latent)[0]
     with pytest.raises(UsageError, match="no probe 'charm'"):
-        codes.edit(model, scene, {"charm": 1})
+        latents.edit(model, scene, {"charm": 1})
     with pytest.raises(UsageError, match="10 standard deviations"):
-        codes.edit(model, scene, {"x": float("nan")})
+        latents.edit(model, scene, {"x": float("nan")})
 
 
 def test_between_two_codes(icons: Path, model: LatentModel) -> None:
     first, second = make_scenes(read_icons(icons), 2, seed=4).pixels
-    steps = codes.interpolate(model, first, second, 5)
+    steps = latents.interpolate(model, first, second, 5)
     assert steps.shape == (5, 32, 32, 3)
-    ends = codes.decode(model, codes.encode(model, np.stack([first, second])))
+    ends = latents.decode(model, latents.encode(model, np.stack([first, second])))
     assert np.abs(steps[[0, -1]].astype(int) - ends).max() <= 1
     for count in (0, 1, 65):
         with pytest.raises(UsageError, match="2 to 64 steps"):
-            codes.interpolate(model, first, second, count)
+            latents.interpolate(model, first, second, count)
 
 
 def test_a_broken_file_of_probes_is_named(model: LatentModel, tmp_path: Path) -> None:
-    assert codes.load_probes(tmp_path) == {}
-    (tmp_path / codes.PROBES).write_bytes(b"\x00" * 40)
+    assert latents.load_probes(tmp_path) == {}
+    (tmp_path / latents.PROBES).write_bytes(b"\x00" * 40)
     with pytest.raises(ModelUnavailable, match="holds no probes"):
-        codes.load_probes(tmp_path)
+        latents.load_probes(tmp_path)
 
 
 def test_too_few_icons_and_none(

@@ -27,6 +27,7 @@ MOST_IMAGES = 16
 _LOOK_EVERY = 0.1  # seconds
 # Earlier names of fields.
 _DEPRECATED = {"picture": "image", "start_picture": "start_image"}  # deprecated
+_DEPRECATED |= {"guides": "guidance"}
 _BASE64 = "An image file in base64."
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", examples=["0123456789abcdef"])]
@@ -77,7 +78,7 @@ class ImagineForm(BaseModel):
     sampler: Literal["dpm++", "ddim", "euler"] = "dpm++"
     start_image: str | None = Field(default=None, description=_BASE64)
     strength: float = Field(default=0.6, ge=0, le=1)
-    guides: list[str] = Field(default=[], max_length=8, examples=[["class:buildings:3"]])
+    guidance: list[str] = Field(default=[], max_length=8, examples=[["class:buildings:3"]])
     controls: list[ControlForm] = Field(default=[], max_length=8)
     guess: bool = False
     loras: list[LoraForm] = Field(default=[], max_length=8)
@@ -275,19 +276,21 @@ def _pngs(pixels: Any) -> list[str]:
 
 def _request(library: Library, body: ImagineForm) -> Any:
     """The request; images of collections are looked up as the principal may see them."""
-    from ragcore.library import ControlRequest, GuideRequest, ImagineRequest, LoraRequest
+    from ragcore.library import ControlRequest, GuidanceRequest, ImagineRequest, LoraRequest
 
     known = library.diffusion.loras() if body.loras else {}
     for lora in body.loras:
         if lora.name not in known:
             raise Problem(400, f"there is no LoRA {lora.name!r} on the server")
-    plain = body.model_dump(exclude={"guides", "controls", "loras", "start_image", "preview_every"})
+    plain = body.model_dump(
+        exclude={"guidance", "controls", "loras", "start_image", "preview_every"}
+    )
     return ImagineRequest(
         **plain,
         start_image=None
         if body.start_image is None
         else decode_image(body.start_image, "start_image"),
-        guides=[GuideRequest.parse(guide) for guide in body.guides],
+        guidance=[GuidanceRequest.parse(one) for one in body.guidance],
         controls=[
             ControlRequest(
                 one.kind, _image_of(library, one), one.weight, one.start, one.end, one.ready

@@ -8,12 +8,13 @@ import time
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ragcore.api.access import Reader
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import library_of, work_of
+from ragcore.renamed import with_current_names
 from ragcore.types import CancelToken
 
 router = APIRouter(route_class=BoundedRoute, prefix="/v1", tags=["OpenAI-compatible"])
@@ -31,7 +32,12 @@ class ImageExtension(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     steps: int = Field(default=25, ge=1, le=MOST_STEPS)
     scale: float = Field(default=3.0, ge=0, le=30)
-    guides: list[str] = Field(default=[], max_length=4, examples=[["class:buildings:3"]])
+    guidance: list[str] = Field(default=[], max_length=4, examples=[["class:buildings:3"]])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        return with_current_names(values, {"guides": "guidance"}, "the field")
 
 
 class ImageRequest(BaseModel):
@@ -77,7 +83,7 @@ async def image_generations(request: Request, principal: Reader, body: ImageRequ
         size = int(square[1])
 
     def make(cancel: CancelToken) -> ImageList:
-        from ragcore.library import GuideRequest, ImagineRequest
+        from ragcore.library import GuidanceRequest, ImagineRequest
 
         more = body.ragcore
         wanted = ImagineRequest(
@@ -89,7 +95,7 @@ async def image_generations(request: Request, principal: Reader, body: ImageRequ
             size=size,
             count=body.n,
             scale=more.scale,
-            guides=[GuideRequest.parse(guide) for guide in more.guides],
+            guidance=[GuidanceRequest.parse(one) for one in more.guidance],
         )
         made = library.imagine(wanted, cancel=cancel)
         return ImageList(

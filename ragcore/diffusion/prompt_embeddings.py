@@ -1,4 +1,4 @@
-"""Prompts to token states: what a denoiser's cross-attention reads."""
+"""Prompt embeddings: the token states that a denoiser's cross-attention reads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TOKENS = 24  # of every text: shorter ones are filled up, longer ones cut
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """What a denoiser is told, one row for each image.
+class PromptEmbeddings:
+    """What a denoiser is conditioned on, one row for each image.
 
     `states` are token states [n, tokens, width]; `means` [n, width] goes in beside the time;
     `added` are Stable Diffusion XL's further inputs, by name.
@@ -28,14 +28,16 @@ class Words:
     means: Tensor | None = None
     added: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def repeated(self, row: int, count: int) -> Words:
+    def repeated(self, row: int, count: int) -> PromptEmbeddings:
         """One row, `count` times."""
 
         def rows(values: Tensor) -> Tensor:
             return values[row : row + 1].expand(count, *values.shape[1:])
 
         means = None if self.means is None else rows(self.means)
-        return Words(rows(self.states), means, {k: rows(v) for k, v in self.added.items()})
+        return PromptEmbeddings(
+            rows(self.states), means, {k: rows(v) for k, v in self.added.items()}
+        )
 
     def inputs(self) -> dict[str, Any]:
         """As arguments of a denoiser or a ControlNet."""
@@ -79,8 +81,8 @@ class TokenStates:
         """Bytes of the weights."""
         return sum(p.numel() * p.element_size() for p in self._model.parameters())
 
-    def __call__(self, texts: Sequence[str]) -> Words:
-        """Words of some texts, in their order."""
+    def __call__(self, texts: Sequence[str]) -> PromptEmbeddings:
+        """Embeddings of some texts, in their order."""
         import torch
 
         with self._lock:  # fast tokenizers refuse to be used by two threads
@@ -93,10 +95,10 @@ class TokenStates:
             ).to(self._device)
         with torch.no_grad():
             states = self._model(**tokens).last_hidden_state.float()
-        return as_words(states, tokens["attention_mask"])
+        return as_embeddings(states, tokens["attention_mask"])
 
 
-def as_words(states: Tensor, mask: Tensor) -> Words:
+def as_embeddings(states: Tensor, mask: Tensor) -> PromptEmbeddings:
     """Normalize raw token states [n, tokens, width], take their means over the mask, fill up.
 
     States are layer-normalized, means scaled to length sqrt(width), so that both have about
@@ -109,10 +111,10 @@ def as_words(states: Tensor, mask: Tensor) -> Words:
     states = functional.layer_norm(states, (width,)) * mask[..., None]
     means = states.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
     filled = functional.pad(states, (0, 0, 0, TOKENS - states.shape[1]))
-    return Words(filled, functional.normalize(means, dim=-1) * width**0.5)
+    return PromptEmbeddings(filled, functional.normalize(means, dim=-1) * width**0.5)
 
 
-def joined(first: Words, second: Words) -> Words:
+def joined(first: PromptEmbeddings, second: PromptEmbeddings) -> PromptEmbeddings:
     """The rows of both, one after the other."""
     import torch
 
@@ -120,4 +122,4 @@ def joined(first: Words, second: Words) -> Words:
     if first.means is not None and second.means is not None:
         means = torch.cat([first.means, second.means])
     added = {name: torch.cat([rows, second.added[name]]) for name, rows in first.added.items()}
-    return Words(torch.cat([first.states, second.states]), means, added)
+    return PromptEmbeddings(torch.cat([first.states, second.states]), means, added)

@@ -1,4 +1,4 @@
-"""The straw men do what they are kept for: a sure classifier, and no image."""
+"""The negative examples do what they are for: a sure classifier, and no image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ragcore.diffusion.model import LatentModel
-from ragcore.diffusion.strawmen import (
+from ragcore.diffusion.negative_examples import (
     ImageNetClassifier,
     descend_latent,
     descend_pixels,

@@ -1,4 +1,4 @@
-"""Studio, "Codes": an image's code read by probes and moved along them; two codes mixed."""
+"""Studio, "Latents": attributes predicted from an image's latent and edited; interpolation."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def show(made: list[bytes]) -> None:
 
 
 def _edit(made: list[bytes]) -> None:
-    st.subheader("Move a code along a probe", anchor=False)
+    st.subheader("Move a latent along a probe", anchor=False)
     st.markdown(
-        "The autoencoder turns an image into a code of a twelfth as many numbers. A *probe* is a "
-        "linear function that reads an attribute off it; moving the code along its direction "
+        "The autoencoder turns an image into a latent of a twelfth as many numbers. A *probe* is a "
+        "linear function that predicts an attribute from it; moving the latent along its direction "
         "changes the image. *R²* says how much of the attribute the probe reads on images "
-        "it was not fitted on: near 1, the code holds it in plain sight."
+        "it was not fitted on: near 1, the attribute is linear in the latent."
     )
     probes = library().diffusion.probes
     if not probes:
@@ -47,7 +47,7 @@ def _edit(made: list[bytes]) -> None:
             "being the model's."
         )
         return
-    image = _image("An image", "codes-image", made, 0)
+    image = _image("An image", "latents-image", made, 0)
     if image is None:
         return
     left, right = st.columns([2, 3], gap="large")
@@ -55,7 +55,7 @@ def _edit(made: list[bytes]) -> None:
         changes = {
             name: st.slider(
                 f"{_SHOWN.get(name, name)} (R² {probe.r2:.2f})",
-                -_REACH, _REACH, 0.0, 0.25, key=f"codes-{name}",
+                -_REACH, _REACH, 0.0, 0.25, key=f"latents-{name}",
                 help="In standard deviations.",
             )
             for name, probe in probes.items()
@@ -67,24 +67,24 @@ def _edit(made: list[bytes]) -> None:
         before.image(io.BytesIO(enlarged(same)), caption="Decoded as it is", width="stretch")
         after.image(io.BytesIO(enlarged(edited)), caption="Decoded after moving", width="stretch")
         st.caption(
-            "Read off the code: "
+            "Predicted from the latent: "
             + " · ".join(f"{_SHOWN.get(n, n).lower()} {value:.2f}" for n, value in read.items())
         )
 
 
 def _mix(made: list[bytes]) -> None:
-    st.subheader("Between two codes", anchor=False)
+    st.subheader("Between two latents", anchor=False)
     left, right = st.columns(2)
     with left:
-        first = _image("First image", "codes-first", made, 0)
+        first = _image("First image", "latents-first", made, 0)
     with right:
-        second = _image("Second image", "codes-second", made, 1)
+        second = _image("Second image", "latents-second", made, 1)
     if first is None or second is None:
         return
     steps = library().diffusion.interpolate_latents(first, second, steps=8)
     for place, step in zip(st.columns(len(steps)), steps, strict=True):
         place.image(io.BytesIO(enlarged(step)), width="stretch")
-    st.caption("Codes in between are decoded; an image made of halves is no image of a half.")
+    st.caption("Latents in between are decoded; an image made of halves is no image of a half.")
 
 
 def _image(label: str, key: str, made: list[bytes], number: int) -> bytes | None:

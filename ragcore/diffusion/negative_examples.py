@@ -1,10 +1,11 @@
-"""Two ways to "generate a class" that do not work, kept to be looked at. Imports torch.
+"""Two ways to "generate a class" that do not work, for teaching. Imports torch.
 
 Plain gradient descent on pixels or on a latent towards a class of a real ImageNet classifier
 finds what fools the classifier, not what shows the class: the loss goes to nothing and the
 image is noise (Szegedy et al. 2013, arXiv:1312.6199). Interleaving the same gradient with
 denoising steps keeps the image an image, but the classifier has never seen noise, so that
-its gradient means little until the end; `ragcore.diffusion.guides.ClassGuide` is the way out.
+its gradient means little until the end; `ragcore.diffusion.guidance.ClassifierGuidance`, whose
+classifier was trained on noise, works.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _SIDE = 128  # what the classifier sees; more costs time and changes nothing her
 
 
 @dataclass(frozen=True, slots=True)
-class StrawMan:
-    """What came of it: RGB uint8 [h, w, 3], and the class's probability after every step."""
+class NegativeExample:
+    """A result: RGB uint8 [h, w, 3], and the class's probability after every step."""
 
     image: NDArray[np.uint8] = field(repr=False)
     probabilities: tuple[float, ...]
@@ -78,7 +79,7 @@ class ImageNetClassifier:
 
 def descend_pixels(
     classifier: ImageNetClassifier, name: str, *, steps: int = 60, size: int = 64, seed: int = 0
-) -> StrawMan:
+) -> NegativeExample:
     """Gradient descent on the pixels themselves, from gray with a little noise."""
     row = classifier.row(name)
     noise = torch.randn((1, 3, size, size), generator=torch.Generator().manual_seed(seed))
@@ -87,7 +88,7 @@ def descend_pixels(
 
 def descend_latent(
     classifier: ImageNetClassifier, model: LatentModel, name: str, *, steps: int = 60, seed: int = 0
-) -> StrawMan:
+) -> NegativeExample:
     """Gradient descent on a latent that the autoencoder decodes."""
     row = classifier.row(name)
     side = model.card.size // model.autoencoder.factor
@@ -103,7 +104,7 @@ def _descend(
     decode: Callable[[Tensor], Tensor],
     steps: int,
     rate: float,
-) -> StrawMan:
+) -> NegativeExample:
     if not 1 <= steps <= 1000:
         raise UsageError(f"steps must be from 1 to 1,000, not {steps}")
     point = start.clone().requires_grad_(True)
@@ -116,7 +117,7 @@ def _descend(
         optimizer.step()
         probabilities.append(float((-loss).exp().detach()))
     with torch.no_grad():
-        return StrawMan(as_pixels(decode(point))[0], tuple(probabilities))
+        return NegativeExample(as_pixels(decode(point))[0], tuple(probabilities))
 
 
 def interleave(
@@ -127,7 +128,7 @@ def interleave(
     steps: int = 25,
     rate: float = 0.3,
     seed: int = 0,
-) -> StrawMan:
+) -> NegativeExample:
     """Denoising steps without a prompt, and after each one a step down the same gradient.
 
     The classifier sees the clean image predicted so far; the gradient's length is made the
@@ -138,24 +139,24 @@ def interleave(
     row = classifier.row(name)
     scheduler = model.scheduler("ddim")
     scheduler.set_timesteps(steps)
-    empty = model.words([""])
+    empty = model.embed_prompts([""])
     side = model.card.size // model.autoencoder.factor
     shape = (1, model.autoencoder.channels, side, side)
     pushed = _Pushed(classifier, model, row, rate)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     for step in denoise(
         model.denoiser, scheduler, latents, scheduler.timesteps,
-        Plan(prompt=empty, empty=empty, guides=[pushed]),
+        Plan(prompt=empty, empty=empty, guidance=[pushed]),
     ):  # fmt: skip
         latents = step.latents
     with torch.no_grad():
-        return StrawMan(
+        return NegativeExample(
             as_pixels(model.autoencoder.decode(latents))[0], tuple(pushed.probabilities)
         )
 
 
 class _Pushed:
-    """The plain classifier in a guide's place."""
+    """The plain classifier in the place of guidance."""
 
     def __init__(
         self, classifier: ImageNetClassifier, model: LatentModel, row: int, rate: float

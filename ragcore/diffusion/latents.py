@@ -1,8 +1,8 @@
-"""Codes: what an image is to the autoencoder. Two can be mixed, and one moved along a probe.
+"""Latents of whole images: two can be interpolated, and one edited along a probe's direction.
 
-A probe reads an attribute off a code by a linear function; moving a code along the direction in
-which codes differ when the attribute does (Haufe et al. 2014, doi:10.1016/j.neuroimage.2013.10.067)
-edits the image. `ragcore eval probe --save` makes the probes of a model.
+A probe predicts an attribute from a latent by a linear function; moving a latent along the
+direction in which latents differ when the attribute does edits the image (Haufe et al. 2014,
+doi:10.1016/j.neuroimage.2013.10.067). `ragcore eval probe --save` makes the probes of a model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
-    Codes = NDArray[np.float32]
+    Latents = NDArray[np.float32]
 
 PROBES = "probes.safetensors"
 MOST = 10.0  # standard deviations that an attribute may be moved
@@ -29,19 +29,19 @@ MOST = 10.0  # standard deviations that an attribute may be moved
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One attribute: `codes @ weight + bias` reads it; `direction` is how codes change with one
+    """One attribute: `latents @ weight + bias` reads it; `direction` is how latents change with one
     standard deviation `deviation` of it. `r2` was measured on images not fitted on."""
 
     name: str
-    weight: Codes  # [d]
-    direction: Codes  # [d]
+    weight: Latents  # [d]
+    direction: Latents  # [d]
     bias: float
     deviation: float
     r2: float
 
-    def read(self, codes: Codes) -> Codes:
-        """The attribute [n] of codes [n, d]."""
-        values: Codes = codes @ self.weight + self.bias
+    def read(self, latents: Latents) -> Latents:
+        """The attribute [n] of latents [n, d]."""
+        values: Latents = latents @ self.weight + self.bias
         return values
 
 
@@ -88,8 +88,8 @@ def load_probes(folder: Path) -> dict[str, Probe]:
         raise ModelUnavailable(f"{path} holds no probes: {error}") from error
 
 
-def encode(model: LatentModel, pixels: Pixels) -> Codes:
-    """Codes float32 [n, d] of RGB uint8 [n, h, w, 3]."""
+def encode(model: LatentModel, pixels: Pixels) -> Latents:
+    """Latents float32 [n, d] of RGB uint8 [n, h, w, 3]."""
     import numpy as np
     import torch
 
@@ -100,31 +100,31 @@ def encode(model: LatentModel, pixels: Pixels) -> Codes:
         for start in range(0, len(pixels), 64):
             batch = as_tensor(pixels[start : start + 64]).to(model.device)
             parts.append(model.autoencoder.encode(batch).flatten(1).float().cpu().numpy())
-    codes: Codes = np.concatenate(parts)
-    return codes
+    latents: Latents = np.concatenate(parts)
+    return latents
 
 
-def decode(model: LatentModel, codes: Codes) -> Pixels:
-    """Images RGB uint8 [n, s, s, 3] of codes [n, d], `s` being the model's size."""
+def decode(model: LatentModel, latents: Latents) -> Pixels:
+    """Images RGB uint8 [n, s, s, 3] of latents [n, d], `s` being the model's size."""
     import torch
 
     from ragcore.diffusion.networks import as_pixels
 
     side = model.card.size // model.autoencoder.factor
-    latents = torch.from_numpy(codes).view(len(codes), -1, side, side).to(model.device)
+    tensor = torch.from_numpy(latents).view(len(latents), -1, side, side).to(model.device)
     with torch.inference_mode():
-        return as_pixels(model.autoencoder.decode(latents).cpu())
+        return as_pixels(model.autoencoder.decode(tensor).cpu())
 
 
 def interpolate(model: LatentModel, first: Pixels, second: Pixels, steps: int) -> Pixels:
-    """`steps` images [steps, s, s, 3] on the straight line between two codes, ends included.
+    """`steps` images [steps, s, s, 3] on the straight line between two latents, ends included.
 
     Raises UsageError outside 2 to 64 steps.
     """
     import numpy as np
 
     if not 2 <= steps <= 64:
-        raise UsageError("between two codes there are 2 to 64 steps")
+        raise UsageError("between two latents there are 2 to 64 steps")
     one, other = encode(model, np.stack([first, second]))
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     return decode(model, (1 - share) * one + share * other)
@@ -134,7 +134,7 @@ def edit(
     model: LatentModel, image: Pixels, changes: Mapping[str, float]
 ) -> tuple[Pixels, dict[str, float]]:
     """The image [s, s, 3] after moving attributes by so many standard deviations, and what the
-    probes read off it before.
+    probes predicted before.
 
     Raises UsageError for an attribute without a probe, or a change beyond `MOST`.
     """
@@ -147,7 +147,7 @@ def edit(
             raise UsageError(f"no probe {name!r}: the model has {known}")
         if not abs(change) <= MOST:
             raise UsageError(f"{name} can be moved by {MOST:g} standard deviations at most")
-    code = encode(model, image[None])
-    read = {name: float(probe.read(code)[0]) for name, probe in probes.items()}
-    moved = code + sum((change * probes[name].direction for name, change in changes.items()), 0.0)
+    latent = encode(model, image[None])
+    read = {name: float(probe.read(latent)[0]) for name, probe in probes.items()}
+    moved = latent + sum((change * probes[name].direction for name, change in changes.items()), 0.0)
     return decode(model, moved.astype(np.float32))[0], read

@@ -1,4 +1,4 @@
-"""Guides: gradients at a noisy latent. Imports torch."""
+"""Guidance: gradients at a noisy latent. Imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Decoder = Callable[[Tensor], Tensor]
 
 
-class ClassGuide:
+class ClassifierGuidance:
     """Classifier guidance (Dhariwal and Nichol 2021, arXiv:2105.05233).
 
     The classifier has learned on noisy latents, so that its gradient means something at every
@@ -39,7 +39,7 @@ class ClassGuide:
         return self.scale * found.to(latents.dtype)
 
 
-class TextGuide:
+class ClipGuidance:
     """CLIP guidance on the predicted clean image, seen through augmented crops.
 
     One view lets the gradient draw what only CLIP sees; several crops at random places and
