@@ -61,7 +61,7 @@ class ClipGuidance:
     ) -> None:
         self.clip, self.text, self.decode = clip, text, decode
         self.signal, self.scale, self.crops = signal, scale, crops
-        self._dice = torch.Generator().manual_seed(seed % 2**63)
+        self._rng = torch.Generator().manual_seed(seed % 2**63)
 
     def gradient(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
         """scale x the gradient of the cosine with the text over CLIP's temperature."""
@@ -76,7 +76,7 @@ class ClipGuidance:
 
     def _crop(self, pixels: Tensor) -> Tensor:
         """A random square of 70 to 100 % of the side, perhaps mirrored, at CLIP's size."""
-        draw = torch.rand(4, generator=self._dice).tolist()
+        draw = torch.rand(4, generator=self._rng).tolist()
         height, width = pixels.shape[-2:]
         share = 0.7 + 0.3 * draw[0]
         rows, columns = round(share * height), round(share * width)

@@ -266,8 +266,8 @@ class _Job:
         autoencoder = self.model.autoencoder
         side = self.size // autoencoder.factor
         shape = (1, autoencoder.channels, side, side)
-        dice = [torch.Generator().manual_seed(seed) for seed in self.seeds]
-        noise = torch.cat([torch.randn(shape, generator=one) for one in dice])
+        rng = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+        noise = torch.cat([torch.randn(shape, generator=one) for one in rng])
         noise = noise.to(self.model.device, self.model.dtype)
         timesteps = scheduler.timesteps
         if self.start is None:

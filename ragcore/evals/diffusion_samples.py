@@ -53,8 +53,8 @@ def sample_batch(
         controls=controls,
     )
     shape = latent_shape(model)
-    dice = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
-    latents = torch.stack([torch.randn(shape, generator=one) for one in dice]).to(model.device)
+    rng = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
+    latents = torch.stack([torch.randn(shape, generator=one) for one in rng]).to(model.device)
     for step in denoise(model.denoiser, scheduler, latents, scheduler.timesteps, plan):
         latents = step.latents
     with torch.no_grad():

@@ -39,15 +39,15 @@ def make_scenes(icons: IconSet, count: int, *, seed: int) -> Scenes:
 
     if icons.pixels.shape[1] != icons.pixels.shape[2]:
         raise UsageError(f"probes need square images, not {icons.pixels.shape[1:3]}")
-    dice = np.random.default_rng(seed)
-    rows = dice.permutation(len(icons.icons))
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(icons.icons))
     scenes: list[NDArray[np.uint8]] = []
     numbers: list[dict[str, float]] = []
     kept: list[Icon] = []
     for row in np.resize(rows, 2 * count).tolist():
         if len(kept) == count:
             break
-        scene = _place(icons.pixels[row], dice)
+        scene = _place(icons.pixels[row], rng)
         if (found := _measure(scene)) is not None:
             scenes.append(scene)
             numbers.append(found)
@@ -65,13 +65,13 @@ def make_scenes(icons: IconSet, count: int, *, seed: int) -> Scenes:
     )
 
 
-def _place(icon: NDArray[np.uint8], dice: np.random.Generator) -> NDArray[np.uint8]:
+def _place(icon: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     import cv2
     import numpy as np
 
     side = len(icon)
-    small = max(4, round(side * dice.uniform(*_SCALES)))
-    left, top = (int(dice.integers(0, side - small + 1)) for _ in range(2))
+    small = max(4, round(side * rng.uniform(*_SCALES)))
+    left, top = (int(rng.integers(0, side - small + 1)) for _ in range(2))
     scene = np.full_like(icon, 255)
     scene[top : top + small, left : left + small] = cv2.resize(
         icon, (small, small), interpolation=cv2.INTER_AREA

@@ -79,7 +79,7 @@ def words_of(caption: str) -> list[str]:
     return _WORD.findall(caption.lower().replace("grey", "gray"))
 
 
-def make_questions(captions: Sequence[str], dice: random.Random) -> list[Question]:
+def make_questions(captions: Sequence[str], rng: random.Random) -> list[Question]:
     """All sure questions about one image, at most one each of what, count and colour, and
     one is-there answered yes and one answered no."""
     told = [words_of(caption) for caption in captions]
@@ -88,11 +88,11 @@ def make_questions(captions: Sequence[str], dice: random.Random) -> list[Questio
         thing for words in told for thing in {PLURAL.get(w, w) for w in words} if thing in GROUP_OF
     )
     found = [
-        _what(told, dice),
-        _count(told, need, dice),
-        _colour(told, need, dice),
-        _present(seen, need, dice),
-        _absent(seen, dice),
+        _what(told, rng),
+        _count(told, need, rng),
+        _colour(told, need, rng),
+        _present(seen, need, rng),
+        _absent(seen, rng),
     ]
     return [question for question in found if question is not None]
 
@@ -103,7 +103,7 @@ def with_article(thing: str) -> str:
     return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
-def _what(told: Sequence[Sequence[str]], dice: random.Random) -> Question | None:
+def _what(told: Sequence[Sequence[str]], rng: random.Random) -> Question | None:
     """The thing that captions begin with, if most of them agree."""
     firsts = Counter(
         next((w for w in words if PLURAL.get(w, w) in GROUP_OF.keys() - MASS - SEVERAL), "")
@@ -112,12 +112,12 @@ def _what(told: Sequence[Sequence[str]], dice: random.Random) -> Question | None
     word, times = firsts.most_common(1)[0]
     if not word or 2 * times <= len(told):
         return None
-    text = dice.choice(("What is in the picture?", "What is it?", "What do you see?"))
+    text = rng.choice(("What is in the picture?", "What is it?", "What do you see?"))
     answer = word if word in PLURAL else with_article(word)
     return Question("what", text, f"{answer.capitalize()}.")
 
 
-def _count(told: Sequence[Sequence[str]], need: int, dice: random.Random) -> Question | None:
+def _count(told: Sequence[Sequence[str]], need: int, rng: random.Random) -> Question | None:
     """How many of a kind, where captions give the number and none gives another."""
     counts: dict[str, Counter[str]] = {}
     for words in told:
@@ -139,11 +139,11 @@ def _count(told: Sequence[Sequence[str]], need: int, dice: random.Random) -> Que
     sure = [(things, number) for things, number in sure if number in NUMBERS]
     if not sure:
         return None
-    things, number = dice.choice(sorted(sure))
+    things, number = rng.choice(sorted(sure))
     return Question("count", f"How many {things} are there?", f"{number.capitalize()}.")
 
 
-def _colour(told: Sequence[Sequence[str]], need: int, dice: random.Random) -> Question | None:
+def _colour(told: Sequence[Sequence[str]], need: int, rng: random.Random) -> Question | None:
     """The colour that stands before a thing, where captions agree on one."""
     colours: dict[str, Counter[str]] = {}
     for words in told:
@@ -159,18 +159,18 @@ def _colour(told: Sequence[Sequence[str]], need: int, dice: random.Random) -> Qu
     ]
     if not sure:
         return None
-    thing, colour = dice.choice(sorted(sure))
+    thing, colour = rng.choice(sorted(sure))
     verb = "are" if thing.endswith("s") and thing != "grass" else "is"
-    spelt = dice.choice(("color", "colour"))
+    spelt = rng.choice(("color", "colour"))
     return Question("colour", f"What {spelt} {verb} the {thing}?", f"{colour.capitalize()}.")
 
 
-def _present(seen: Counter[str], need: int, dice: random.Random) -> Question | None:
+def _present(seen: Counter[str], need: int, rng: random.Random) -> Question | None:
     sure = sorted(t for t in ASKED if seen[t] >= need)
-    return _is_there(dice.choice(sure), "Yes.") if sure else None
+    return _is_there(rng.choice(sure), "Yes.") if sure else None
 
 
-def _absent(seen: Counter[str], dice: random.Random) -> Question | None:
+def _absent(seen: Counter[str], rng: random.Random) -> Question | None:
     """Something of which no caption names anything of the kind."""
     named = {GROUP_OF[thing] for thing in seen}
     sure = [t for t in ASKED if GROUP_OF[t] not in named]
@@ -179,7 +179,7 @@ def _absent(seen: Counter[str], dice: random.Random) -> Question | None:
         if seen[other] >= 2 and not any(seen[w] for w in (one, *ALIKE[one])):
             sure.append(one)
     weights = [OFTEN.get(thing, 1) for thing in sure]
-    return _is_there(dice.choices(sure, weights)[0], "No.") if sure else None
+    return _is_there(rng.choices(sure, weights)[0], "No.") if sure else None
 
 
 def _is_there(thing: str, answer: str) -> Question:

@@ -188,7 +188,7 @@ def split(examples: Examples, *, test: float, dev: float, seed: int) -> Split:
     """
     import numpy as np
 
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     by_class: dict[int, list[int]] = defaultdict(list)
     given = [row for row, item in enumerate(examples.items) if item.held]
     for row in range(len(examples.items)):
@@ -202,7 +202,7 @@ def split(examples: Examples, *, test: float, dev: float, seed: int) -> Split:
         wanted_test = min(count - 1, max(1, round(count * test))) if test else 0
         wanted_dev = max(1, round(count * dev)) if dev and count >= 4 else 0
         wanted_dev = min(wanted_dev, count - wanted_test - 1)
-        order = _in_groups(examples, members, dice)
+        order = _in_groups(examples, members, rng)
         at, limits = 0, (wanted_test, wanted_dev, count)
         for part, limit in zip((parts[2], parts[1], parts[0]), limits, strict=True):
             taken, end = 0, len(order) - (part is not parts[0])  # one unit is left to train on
@@ -228,14 +228,14 @@ def shots(labels: IdArray, rows: IdArray, count: int, seed: int) -> IdArray:
     return np.array(sorted(kept), np.int64)
 
 
-def _in_groups(examples: Examples, members: list[int], dice: random.Random) -> list[list[int]]:
+def _in_groups(examples: Examples, members: list[int], rng: random.Random) -> list[list[int]]:
     """Rows of one class in random order; those of a group together, if a class has four groups
     or more: with fewer there would be nothing left to train on or to measure with."""
     groups: dict[str, list[int]] = defaultdict(list)
     for row in members:
         groups[examples.items[row].group or f"\0{row}"].append(row)
     units = list(groups.values()) if len(groups) >= 4 else [[row] for row in members]
-    dice.shuffle(units)
+    rng.shuffle(units)
     return units
 
 

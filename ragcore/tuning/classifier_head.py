@@ -119,11 +119,11 @@ def out_of_fold(
     check: Check,
 ) -> FloatArray:
     """Logits [n, classes] of every example from a head that was not trained on it."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     fold = np.empty(len(labels), np.int64)
     for label in np.unique(labels):  # each class is spread over the folds
-        rows = dice.permutation(np.flatnonzero(labels == label))
-        fold[rows] = (np.arange(len(rows)) + dice.integers(folds)) % folds
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        fold[rows] = (np.arange(len(rows)) + rng.integers(folds)) % folds
     logits = np.zeros((len(labels), classes), np.float32)
     for number in range(folds):
         check()

@@ -57,11 +57,11 @@ def measure_flipped(given: Flipped, check: Callable[[], None]) -> dict[str, floa
     review; how many were flipped and proposed, the share of the flipped ones among the proposed
     ("precision") and of the proposed ones among the flipped ("recall")."""
     rows = np.concatenate([given.split.train, given.split.dev])
-    dice = np.random.default_rng(given.seed + 1)
+    rng = np.random.default_rng(given.seed + 1)
     labels = given.labels.copy()
-    flipped = dice.choice(rows, round(len(rows) * given.share), replace=False)
+    flipped = rng.choice(rows, round(len(rows) * given.share), replace=False)
     labels[flipped] = (
-        labels[flipped] + dice.integers(1, given.classes, len(flipped))
+        labels[flipped] + rng.integers(1, given.classes, len(flipped))
     ) % given.classes
     train, dev, test = given.split.train, given.split.dev, given.split.test
     strength = heads.choose_strength(

@@ -179,10 +179,10 @@ class _Loop:
         from torch.nn import functional
 
         examples, plan = self.of.examples, self.of.recipe.tower
-        dice = random.Random(f"{self.of.recipe.seed} {self.step}")
+        rng = random.Random(f"{self.of.recipe.seed} {self.step}")
         items = [_item(examples, row, self.of.max_megapixels) for row in rows]
         if examples.modality == "image":
-            items = [varied(image, dice, plan.crop, plan.flip) for image in items]
+            items = [varied(image, rng, plan.crop, plan.flip) for image in items]
         inputs = to_device(self.tower.prepare(items), self.device)
         wanted = torch.from_numpy(examples.labels[rows]).to(self.device)
         self.optimizer.zero_grad(set_to_none=True)
@@ -236,16 +236,16 @@ class _Loop:
         return tower, plan.head_learning_rate
 
 
-def varied(image: Any, dice: random.Random, crop: float, flip: float) -> Any:
+def varied(image: Any, rng: random.Random, crop: float, flip: float) -> Any:
     """A part of an image, at least `crop` of its area, mirrored with probability `flip`."""
     from PIL import Image
 
-    share = math.sqrt(dice.uniform(crop, 1.0))
+    share = math.sqrt(rng.uniform(crop, 1.0))
     width = max(1, round(image.width * share))
     height = max(1, round(image.height * share))
-    left, top = dice.randint(0, image.width - width), dice.randint(0, image.height - height)
+    left, top = rng.randint(0, image.width - width), rng.randint(0, image.height - height)
     image = image.crop((left, top, left + width, top + height))
-    if dice.random() < flip:
+    if rng.random() < flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return image
 

@@ -192,16 +192,16 @@ class _Run:
         )
 
     def _epoch(self, data: clip_batches.Inputs) -> float:
-        dice = random.Random(f"{self.recipe.seed} {self.state.epoch}")
+        rng = random.Random(f"{self.recipe.seed} {self.state.epoch}")
         order = list(range(len(self.train_items)))
-        dice.shuffle(order)
+        rng.shuffle(order)
         clip_towers.freeze_statistics(self.model)
         total = 0.0
         began = time.monotonic()
         for index in range(self.per_epoch):
             self._check_cancel()
             rows = order[index * self._batch_size : (index + 1) * self._batch_size]
-            picks = [dice.randrange(len(self.train_items[row].captions)) for row in rows]
+            picks = [rng.randrange(len(self.train_items[row].captions)) for row in rows]
             total += self._step(data, rows, picks)
             self._report(index + 1, began)
         return total / self.per_epoch

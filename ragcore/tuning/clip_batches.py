@@ -40,29 +40,29 @@ class Inputs(Protocol):
     def features(self, rows: Sequence[int]) -> Tensor: ...
 
 
-def augment(image: Image, size: tuple[int, int], how: Augmentation, dice: random.Random) -> Image:
+def augment(image: Image, size: tuple[int, int], how: Augmentation, rng: random.Random) -> Image:
     """One random version of an image, `size` (height, width) pixels, RGB."""
     from PIL import Image as Images
     from PIL import ImageEnhance, ImageOps
 
     height, width = size
-    scale = dice.uniform(*how.crop_scale)
-    ratio = dice.uniform(0.75, 1.33)
+    scale = rng.uniform(*how.crop_scale)
+    ratio = rng.uniform(0.75, 1.33)
     w = min(image.width, max(1, round((scale * image.width * image.height * ratio) ** 0.5)))
     h = min(image.height, max(1, round((scale * image.width * image.height / ratio) ** 0.5)))
-    left, top = dice.randint(0, image.width - w), dice.randint(0, image.height - h)
+    left, top = rng.randint(0, image.width - w), rng.randint(0, image.height - h)
     box = (left, top, left + w, top + h)
     image = image.resize((width, height), Images.Resampling.BICUBIC, box=box)
-    if dice.random() < how.flip:
+    if rng.random() < how.flip:
         image = ImageOps.mirror(image)
-    if dice.random() < how.low_resolution:
-        side = dice.choice(LOW_SIDES)
+    if rng.random() < how.low_resolution:
+        side = rng.choice(LOW_SIDES)
         image = image.resize((side, side), Images.Resampling.BICUBIC)
         image = image.resize((width, height), Images.Resampling.BICUBIC)
     if how.jitter:
         for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-            image = enhance(image).enhance(dice.uniform(1 - how.jitter, 1 + how.jitter))
-    if dice.random() < how.gray:
+            image = enhance(image).enhance(rng.uniform(1 - how.jitter, 1 + how.jitter))
+    if rng.random() < how.gray:
         image = ImageOps.grayscale(image).convert("RGB")
     return image
 
@@ -92,8 +92,8 @@ class PixelInputs:
         def one(row: int) -> Tensor:
             image = self.items[row].open()
             if random_views:
-                dice = random.Random(f"{self.seed} {self.step} {row}")
-                image = augment(image, self.size, self.how, dice)
+                rng = random.Random(f"{self.seed} {self.step} {row}")
+                image = augment(image, self.size, self.how, rng)
             return self.loaded.preprocess(image)
 
         with ThreadPoolExecutor(self.workers) as pool:
@@ -205,8 +205,8 @@ class FeatureCache:
         def one(row: int) -> torch.Tensor:
             image = items[row].open()
             if view:
-                dice = random.Random(f"{self.seed} {view} {row}")
-                image = augment(image, self.size, self.how, dice)
+                rng = random.Random(f"{self.seed} {view} {row}")
+                image = augment(image, self.size, self.how, rng)
             return self.loaded.preprocess(image)
 
         features, step = [], 16

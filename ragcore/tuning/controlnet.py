@@ -207,9 +207,9 @@ class _Training:
         train, plan = self.train, self.plan
         drawn = Drawn(train.latents, self.texts, plan.text_dropout)
 
-        def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-            batch = self.noising.batch(train.latents, plan.batch_size, dice)
-            embeddings = drawn.embeddings(batch.rows, dice, full=True)
+        def loss(forward: Any, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+            batch = self.noising.batch(train.latents, plan.batch_size, rng)
+            embeddings = drawn.embeddings(batch.rows, rng, full=True)
             predicted = forward(
                 batch.noisy.to(memory_format=torch.channels_last),
                 batch.timesteps,
@@ -256,8 +256,8 @@ class _Training:
             scale=2.0 if prompted else 1.0,
             controls=[ControlInput(self.network, condition)],
         )
-        dice = torch.Generator().manual_seed(0)
-        made = torch.randn(latents.latents.shape, generator=dice).to(device)
+        rng = torch.Generator().manual_seed(0)
+        made = torch.randn(latents.latents.shape, generator=rng).to(device)
         for step in denoise(self.base.denoiser, scheduler, made, scheduler.timesteps, plan):
             made = step.latents
         with torch.no_grad():

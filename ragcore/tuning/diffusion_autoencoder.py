@@ -50,10 +50,10 @@ def autoencoder_work(
     side = train.shape[1] // network.factor
     noise_shape = (plan.batch_size, network.channels, side, side)
 
-    def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        rows = torch.randint(len(pixels), (plan.batch_size,), generator=dice, device=pixels.device)
+    def loss(forward: Any, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        rows = torch.randint(len(pixels), (plan.batch_size,), generator=rng, device=pixels.device)
         wanted = as_input(pixels[rows])
-        noise = torch.randn(noise_shape, generator=dice, device=pixels.device)
+        noise = torch.randn(noise_shape, generator=rng, device=pixels.device)
         decoded, divergence = forward(wanted, noise)
         error = decoded.float() - wanted
         plain = error.abs().mean()

@@ -38,11 +38,11 @@ def classifier_work(
     data, labels = train[0], torch.tensor(train[1], device=hardware.device)
     wanted = torch.tensor(held_out[1], device=hardware.device)
 
-    def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(forward: Any, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         size = plan.batch_size
-        rows = torch.randint(len(data.latents), (size,), generator=dice, device=labels.device)
-        clean = moved(data.latents[rows], plan.shift, dice)
-        batch = noising.noised(clean, noising.timesteps(size, dice), dice, rows)
+        rows = torch.randint(len(data.latents), (size,), generator=rng, device=labels.device)
+        clean = moved(data.latents[rows], plan.shift, rng)
+        batch = noising.noised(clean, noising.timesteps(size, rng), rng, rows)
         logits = forward(batch.noisy, batch.timesteps).float()
         right = (logits.argmax(dim=1) == labels[rows]).float().mean()
         return functional.cross_entropy(logits, labels[rows]), {"accuracy": right}
@@ -67,7 +67,7 @@ def classifier_work(
     )
 
 
-def moved(latents: Tensor, most: int, dice: Generator) -> Tensor:
+def moved(latents: Tensor, most: int, rng: Generator) -> Tensor:
     """Latents [n, c, h, w], each moved by up to `most` positions; borders repeat themselves."""
     import torch
     from torch.nn import functional
@@ -77,7 +77,7 @@ def moved(latents: Tensor, most: int, dice: Generator) -> Tensor:
     count, channels, height, width = latents.shape
     device = latents.device
     padded = functional.pad(latents, (most,) * 4, mode="replicate")
-    begin = torch.randint(2 * most + 1, (2, count, 1), generator=dice, device=device)
+    begin = torch.randint(2 * most + 1, (2, count, 1), generator=rng, device=device)
     down = (begin[0] + torch.arange(height, device=device)).view(count, 1, height, 1)
     across = (begin[1] + torch.arange(width, device=device)).view(count, 1, 1, width)
     taken = padded.gather(2, down.expand(count, channels, height, padded.shape[3]))
@@ -98,10 +98,10 @@ def _found(
     """The leaf that each row is taken for at one noise level, always with the same noise."""
     import torch
 
-    dice = hardware.dice(timestep)
+    rng = hardware.rng(timestep)
     found = []
     for clean in torch.split(data.latents, _BATCH):
         steps = torch.full((len(clean),), timestep, device=clean.device)
-        batch = noising.noised(clean, steps, dice, steps)
+        batch = noising.noised(clean, steps, rng, steps)
         found.append(network(batch.noisy, steps).argmax(dim=1))
     return torch.cat(found)

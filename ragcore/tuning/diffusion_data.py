@@ -142,10 +142,10 @@ def _share(seed: int, text: str) -> float:
 
 def captions(icon: Icon, seed: int) -> list[tuple[float, str]]:
     """What an icon is called in training: (probability, text), probabilities adding up to 1."""
-    dice = random.Random(f"{seed} {icon.concept} {icon.style}")
+    rng = random.Random(f"{seed} {icon.concept} {icon.style}")
     style = style_words(icon.style)
     others = [tag for tag in icon.tags if tag != icon.name]
-    some = ", ".join(dice.sample(others, min(2, len(others)))) or icon.name
+    some = ", ".join(rng.sample(others, min(2, len(others)))) or icon.name
     return [
         (0.64, f"{icon.name}, {style}"),
         (0.12, icon.name),

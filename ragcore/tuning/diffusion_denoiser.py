@@ -39,11 +39,11 @@ def denoiser_work(
     noising = Noising(plan, hardware.device)
     drawn = Drawn(train, texts, plan.text_dropout)
 
-    def loss(forward: Any, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        batch = noising.batch(train, plan.batch_size, dice)
-        return _loss(forward, batch, drawn.embeddings(batch.rows, dice)), {}
+    def loss(forward: Any, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        batch = noising.batch(train, plan.batch_size, rng)
+        return _loss(forward, batch, drawn.embeddings(batch.rows, rng)), {}
 
-    fixed = hardware.dice(plan.batch_size)
+    fixed = hardware.rng(plan.batch_size)
     tests = [noising.batch(held_out, 128, fixed) for _ in range(2)]
     named = Drawn(held_out, texts, 0.0)
 

@@ -34,7 +34,7 @@ class Hardware:
             return nullcontext()
         return torch.autocast(self.device, torch.bfloat16)
 
-    def dice(self, seed: int) -> Generator:
+    def rng(self, seed: int) -> Generator:
         """A generator on the device."""
         import torch
 

@@ -116,11 +116,11 @@ class Drawn:
         self._borders = borders[:-1].contiguous().to(device)
         self._empty = texts.number[""]
 
-    def embeddings(self, rows: Tensor, dice: Generator, *, full: bool = False) -> PromptEmbeddings:
+    def embeddings(self, rows: Tensor, rng: Generator, *, full: bool = False) -> PromptEmbeddings:
         """One text for each row; `full` always takes name and style where it takes any."""
         import torch
 
-        draws = torch.rand((2, len(rows)), generator=dice, device=rows.device)
+        draws = torch.rand((2, len(rows)), generator=rng, device=rows.device)
         kinds = torch.bucketize(draws[1], self._borders)
         numbers = self._numbers[rows, torch.zeros_like(kinds) if full else kinds]
         return self._texts.rows(numbers.masked_fill(draws[0] < self._dropout, self._empty))
@@ -147,23 +147,23 @@ class Noising:
         scheduler = new_scheduler("ddim", prediction=plan.prediction, schedule=plan.schedule)
         self.kept: Tensor = scheduler.alphas_cumprod.to(device)
 
-    def batch(self, data: Latents, size: int, dice: Generator) -> Batch:
+    def batch(self, data: Latents, size: int, rng: Generator) -> Batch:
         import torch
 
         device = data.latents.device
-        rows = torch.randint(len(data.latents), (size,), generator=dice, device=device)
-        return self.noised(data.latents[rows], self.timesteps(size, dice), dice, rows)
+        rows = torch.randint(len(data.latents), (size,), generator=rng, device=device)
+        return self.noised(data.latents[rows], self.timesteps(size, rng), rng, rows)
 
-    def timesteps(self, size: int, dice: Generator) -> Tensor:
+    def timesteps(self, size: int, rng: Generator) -> Tensor:
         """Evenly spread from a random start: every batch sees all noise levels."""
         import torch
 
         device = self.kept.device
-        offset = torch.rand((), generator=dice, device=device)
+        offset = torch.rand((), generator=rng, device=device)
         spread = (offset + torch.arange(size, device=device) / size) % 1
         return (spread * len(self.kept)).long()
 
-    def noised(self, clean: Tensor, timesteps: Tensor, dice: Generator, rows: Tensor) -> Batch:
+    def noised(self, clean: Tensor, timesteps: Tensor, rng: Generator, rows: Tensor) -> Batch:
         """z = a x + s e, with v or e as target.
 
         What the predicted clean latent counts is limited as by min-SNR (arXiv:2303.09556). With
@@ -172,7 +172,7 @@ class Noising:
         """
         import torch
 
-        noise = torch.randn(clean.shape, generator=dice, device=clean.device)
+        noise = torch.randn(clean.shape, generator=rng, device=clean.device)
         kept = self.kept[timesteps]
         a, s = (level.sqrt().view(-1, 1, 1, 1) for level in (kept, 1 - kept))
         ratio = kept / (1 - kept)

@@ -145,7 +145,7 @@ class StageRun:
 
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        loss, values = self._loss(self.hardware.dice(self.seed * 1_000_003 + self.step))
+        loss, values = self._loss(self.hardware.rng(self.seed * 1_000_003 + self.step))
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.step += 1
@@ -155,23 +155,23 @@ class StageRun:
             torch._foreach_lerp_(self.average, self.weights, 1 - decay)
         return {"loss": loss.detach(), **values}
 
-    def _loss(self, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def _loss(self, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Loss and gradients; what cannot be compiled here is run as it stands."""
         import torch
 
         self.optimizer.zero_grad(set_to_none=True)
         if self._plain is None:
-            return self._backward(dice)
+            return self._backward(rng)
         try:
-            return self._backward(dice)
+            return self._backward(rng)
         except torch._dynamo.exc.TorchDynamoException as error:
             self.folder.log(step=self.step, not_compiled=" ".join(str(error).split())[:300])
             self._forward, self._plain = self._plain, None
-            return self._loss(self.hardware.dice(self.seed * 1_000_003 + self.step))
+            return self._loss(self.hardware.rng(self.seed * 1_000_003 + self.step))
 
-    def _backward(self, dice: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def _backward(self, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         with self.hardware.arithmetic():
-            loss, values = self.work.loss(self._forward, dice)
+            loss, values = self.work.loss(self._forward, rng)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss, values
 

@@ -58,14 +58,14 @@ def tidy(caption: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def asked_of(item: Captioned, recipe: ProjectorRecipe, dice: random.Random, *, more: bool) -> Asked:
+def asked_of(item: Captioned, recipe: ProjectorRecipe, rng: random.Random, *, more: bool) -> Asked:
     """What one turn asks of an image: its captions and, if `more`, made questions."""
     count = min(recipe.captions_per_turn, len(item.captions))
-    captions = [tidy(caption) for caption in dice.sample(item.captions, count)]
+    captions = [tidy(caption) for caption in rng.sample(item.captions, count)]
     asked: Asked = [(recipe.caption_question, captions)]
     if more:
-        made = make_questions(item.captions, dice)
-        for question in dice.sample(made, min(recipe.questions.questions, len(made))):
+        made = make_questions(item.captions, rng)
+        for question in rng.sample(made, min(recipe.questions.questions, len(made))):
             asked.append((question.text, [question.answer]))
     return asked
 
@@ -133,9 +133,9 @@ class Turns:
         for place in range(number * size, (number + 1) * size):
             turn, at = divmod(place, total)
             row = self._shuffled(turn)[at]
-            dice = random.Random(f"{self.recipe.seed} {turn} {row}")
-            cells.append(self.cells[dice.randrange(len(self.cells))][row])
-            asked.append(asked_of(self.items[row], self.recipe, dice, more=more))
+            rng = random.Random(f"{self.recipe.seed} {turn} {row}")
+            cells.append(self.cells[rng.randrange(len(self.cells))][row])
+            asked.append(asked_of(self.items[row], self.recipe, rng, more=more))
         return np.stack(cells).astype(np.float32), asked
 
     def _shuffled(self, turn: int) -> list[int]:

@@ -38,8 +38,8 @@ def test_judge_knows_real_icons_in_a_style_it_has_not_seen(tmp_path: Path) -> No
 
 
 def test_frechet_and_diversity() -> None:
-    dice = np.random.default_rng(0)
-    real = dice.normal(size=(400, 80)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(400, 80)).astype(np.float32)
     same, moved, narrow = real.copy(), real + 1, real * 0.3
     assert frechet(real, same) == pytest.approx(0, abs=0.05)
     assert frechet(real, moved) > 5

@@ -222,8 +222,8 @@ def test_recipe_in_the_file_makes_the_same_image(imaginer: Imaginer, drawn: Path
 
 def test_a_large_recipe_stays_readable(drawn: Path) -> None:
     """Readers refuse text above a megabyte, and large images do not compress to less."""
-    dice = np.random.default_rng(0)
-    noise = dice.integers(0, 255, (600, 600, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (600, 600, 3), np.uint8)
     request = ImagineRequest(
         prompt="x",
         controls=[ControlRequest(kind, b"", 0.5) for kind in ("canny", "scribble")],

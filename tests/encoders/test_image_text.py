@@ -49,10 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def random_images(count: int) -> list[Image.Image]:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     return [
-        Image.fromarray(dice.integers(0, 255, (30 + i, 50, 3), dtype=np.uint8))
-        for i in range(count)
+        Image.fromarray(rng.integers(0, 255, (30 + i, 50, 3), dtype=np.uint8)) for i in range(count)
     ]
 
 

@@ -28,9 +28,9 @@ def test_dimension_is_the_sum_of_the_parts() -> None:
 @pytest.mark.full
 def test_each_part_is_a_unit_vector_and_the_learned_one_empty(solved: LoadedClip) -> None:
     image_head, text_head = starter_clip.heads(solved.model)
-    dice = torch.Generator().manual_seed(1)
-    images = image_head(torch.rand(5, starter_heads.FEATURES, generator=dice))
-    texts = text_head(torch.randn(5, starter_heads.WORDS, generator=dice))
+    rng = torch.Generator().manual_seed(1)
+    images = image_head(torch.rand(5, starter_heads.FEATURES, generator=rng))
+    texts = text_head(torch.randn(5, starter_heads.WORDS, generator=rng))
     for vectors in (images, texts):
         learned, classes, semantic = vectors.split(PARTS, dim=-1)
         assert learned.abs().max() == 0

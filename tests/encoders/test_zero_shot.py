@@ -101,11 +101,11 @@ def test_wrong_labels_are_named(
 
 def test_fitted_temperature_is_calibrated() -> None:
     """Labels drawn from softmax(scores / t) give t back."""
-    dice = np.random.default_rng(0)
-    scores = dice.normal(0, 0.1, (4000, 5)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 0.1, (4000, 5)).astype(np.float32)
     exponentials = np.exp(scores / 0.07)
     chances = exponentials / exponentials.sum(1, keepdims=True)
-    labels = [int(dice.choice(5, p=row)) for row in chances]
+    labels = [int(rng.choice(5, p=row)) for row in chances]
     assert fit_temperature(scores, labels) == pytest.approx(0.07, rel=0.1)
 
 

@@ -55,10 +55,10 @@ def test_equal_scores_do_not_count_as_found() -> None:
 
 
 def test_caption_recall_agrees_with_counting() -> None:
-    dice = np.random.default_rng(0)
-    images = dice.normal(size=(30, 8)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(30, 8)).astype(np.float32)
     owner = [i for i in range(30) for _ in range(3)]
-    captions = images[owner] + dice.normal(0, 1.5, (90, 8)).astype(np.float32)
+    captions = images[owner] + rng.normal(0, 1.5, (90, 8)).astype(np.float32)
     result = caption_recall(images, captions, owner)
     scores = captions @ images.T
     ranks = [int((row > row[o]).sum()) for row, o in zip(scores, owner, strict=True)]

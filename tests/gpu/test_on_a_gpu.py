@@ -106,9 +106,9 @@ def test_images_and_words_share_a_space(tmp_path: Path) -> None:
     from ragcore.encoders.image_text import OpenClipEncoder
 
     name = f"local:{save_clip(tmp_path)}"
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     images = [
-        Image.fromarray(dice.integers(0, 255, (40 + i, 60, 3), dtype=np.uint8)) for i in range(9)
+        Image.fromarray(rng.integers(0, 255, (40 + i, 60, 3), dtype=np.uint8)) for i in range(9)
     ]
     here = OpenClipEncoder(name, settings=GPU)
     there = OpenClipEncoder(
@@ -230,8 +230,8 @@ def test_an_index_is_trained_on_the_gpu(tmp_path: Path, kind: str) -> None:
 
     if not index_types.gpu_available():
         pytest.skip("this FAISS was not built for GPUs")
-    dice = np.random.default_rng(0)
-    vectors = dice.standard_normal((20_000, 64)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((20_000, 64)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     store = FaissStore(tmp_path / "store", 64, kind=kind, device="cuda")
     store.add(np.arange(len(vectors)), vectors)

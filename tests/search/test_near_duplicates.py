@@ -14,15 +14,15 @@ from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash, 
 
 def scene(seed: int) -> Image.Image:
     """An image full of corners and shades, different for every seed."""
-    dice = np.random.default_rng(seed)
-    coarse = dice.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((480, 360), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(image)
     for _ in range(60):
-        x, y = int(dice.integers(0, 460)), int(dice.integers(0, 340))
-        w, h = (int(v) for v in dice.integers(6, 70, 2))
-        color = tuple(int(v) for v in dice.integers(0, 255, 3))
-        (pen.ellipse if dice.random() < 0.5 else pen.rectangle)((x, y, x + w, y + h), fill=color)
+        x, y = int(rng.integers(0, 460)), int(rng.integers(0, 340))
+        w, h = (int(v) for v in rng.integers(6, 70, 2))
+        color = tuple(int(v) for v in rng.integers(0, 255, 3))
+        (pen.ellipse if rng.random() < 0.5 else pen.rectangle)((x, y, x + w, y + h), fill=color)
     return image
 
 

@@ -18,13 +18,13 @@ def draw_classes(
     folder: Path, *, classes: Sequence[str] = ("red", "green", "blue"), each: int = 8
 ) -> Path:
     """Sub-folders of images: a disc of the class' color at a place that varies."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for name in classes:
         target = folder / name
         target.mkdir(parents=True)
         for number in range(each):
-            image = Image.new("RGB", (40, 40), tuple(dice.integers(180, 256, 3).tolist()))
-            left, top = dice.integers(0, 16, 2).tolist()
+            image = Image.new("RGB", (40, 40), tuple(rng.integers(180, 256, 3).tolist()))
+            left, top = rng.integers(0, 16, 2).tolist()
             ImageDraw.Draw(image).ellipse((left, top, left + 24, top + 24), fill=COLORS[name])
             image.save(target / f"{number}.png")
     return folder
@@ -32,12 +32,12 @@ def draw_classes(
 
 def write_texts(path: Path, *, each: int = 12) -> Path:
     """A .jsonl of short texts of two classes that differ in their words."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     words = {"sea": ("river", "sea", "ship"), "law": ("tax", "law", "query")}
     rows = []
     for number in range(each):
         for label, own in words.items():
-            text = " ".join(dice.choice([*own, *own, "the", "a", "of"], 6)) + f" {number}"
+            text = " ".join(rng.choice([*own, *own, "the", "a", "of"], 6)) + f" {number}"
             rows.append(json.dumps({"text": text, "label": label}))
     path.write_text("\n".join(rows), "utf-8")
     return path

@@ -13,10 +13,10 @@ from ragcore.tuning.classifier_scores import confusion, measure, wilson
 
 def clouds(classes: int, each: int, seed: int = 0, noise: float = 0.4) -> tuple:  # type: ignore[type-arg]
     """Unit vectors around one direction a class: (vectors [n, 16], labels [n])."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     middles = np.random.default_rng(99).normal(size=(classes, 16))
     labels = np.repeat(np.arange(classes), each)
-    vectors = middles[labels] + noise * dice.normal(size=(len(labels), 16))
+    vectors = middles[labels] + noise * rng.normal(size=(len(labels), 16))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float32), labels.astype(np.int64)
 
@@ -31,10 +31,10 @@ def test_a_head_learns_and_absent_classes_are_never_chosen(classes: int) -> None
 
 
 def test_the_temperature_that_was_put_in_is_found() -> None:
-    dice = np.random.default_rng(0)
-    honest = 2 * dice.normal(size=(4000, 4)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    honest = 2 * rng.normal(size=(4000, 4)).astype(np.float32)
     chances = softmax(honest)
-    labels = np.array([dice.choice(4, p=row / row.sum()) for row in chances.astype(np.float64)])
+    labels = np.array([rng.choice(4, p=row / row.sum()) for row in chances.astype(np.float64)])
     assert heads.fit_temperature(honest * 3, labels) == pytest.approx(3, rel=0.1)
     told = measure(honest * 3, labels, 3.0)
     assert told["ece"] < 0.03 < told["ece_before"]
