@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from ragcore.renamed import warn_renamed, with_current_names
-from ragcore.tuning.classifier_recipe import ClassifierData
-from ragcore.tuning.diffusion_recipe import Stage
+from ragcore.tuning.classifier.recipe import ClassifierData
+from ragcore.tuning.diffusion.recipe import Stage
 from ragcore.weights.profiles import parse_profile
 
 

@@ -14,7 +14,7 @@ from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.image_sets import detect
 from ragcore.extras import require_extra
 from ragcore.models import Models, VisionLLM
-from ragcore.tuning.caption_questions import make_questions
+from ragcore.tuning.vision.caption_questions import make_questions
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ragcore.errors import UsageError
 from ragcore.evals.diffusion_samples import latent_shape, rebuilt, sample_batch, save_sheet
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.models import Models
-from ragcore.tuning.diffusion_data import IconSet, read_icons, split, style_words
+from ragcore.tuning.diffusion.data import IconSet, read_icons, split, style_words
 from ragcore.types import Progress, ProgressCallback
 
 if TYPE_CHECKING:

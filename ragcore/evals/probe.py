@@ -18,7 +18,7 @@ from ragcore.diffusion.latents import encode as encode_pixels
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
 from ragcore.evals.probe_scenes import Scenes, make_scenes
-from ragcore.tuning.diffusion_data import read_icons
+from ragcore.tuning.diffusion.data import read_icons
 from ragcore.types import Progress, ProgressCallback
 
 if TYPE_CHECKING:

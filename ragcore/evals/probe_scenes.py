@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragcore.errors import UsageError
-from ragcore.tuning.diffusion_data import Icon, IconSet, style_words
+from ragcore.tuning.diffusion.data import Icon, IconSet, style_words
 
 if TYPE_CHECKING:
     import numpy as np

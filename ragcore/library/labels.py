@@ -130,7 +130,7 @@ class Labels:
         """
         import numpy as np
 
-        from ragcore.tuning.classifier_head import worth_labelling
+        from ragcore.tuning.classifier.head import worth_labelling
 
         row = self._core.catalog.collection(collection)
         ids, vectors = self._vectors(row.id, kind)
@@ -186,7 +186,7 @@ class Labels:
         import numpy as np
 
         from ragcore.encoders.classifier import softmax
-        from ragcore.tuning.classifier_head import fit_head
+        from ragcore.tuning.classifier.head import fit_head
 
         classes, labels = np.unique(np.array(taught, dtype=object).astype(str), return_inverse=True)
         if len(classes) < 2:

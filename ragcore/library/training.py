@@ -13,14 +13,14 @@ from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.answers.confidence import Calibration
-    from ragcore.tuning.classifier import ClassifierReport
-    from ragcore.tuning.classifier_recipe import ClassifierRecipe
-    from ragcore.tuning.clip import ClipReport
-    from ragcore.tuning.controlnet import ControlNetReport
-    from ragcore.tuning.diffusion import DiffusionReport, StageName
-    from ragcore.tuning.extractive import ReaderReport
-    from ragcore.tuning.lora import LoraReport
-    from ragcore.tuning.projector import ProjectorReport
+    from ragcore.tuning.classifier.recipe import ClassifierRecipe
+    from ragcore.tuning.classifier.train import ClassifierReport
+    from ragcore.tuning.clip.train import ClipReport
+    from ragcore.tuning.diffusion.controlnet import ControlNetReport
+    from ragcore.tuning.diffusion.train import DiffusionReport, StageName
+    from ragcore.tuning.extractive.train import ReaderReport
+    from ragcore.tuning.lora.train import LoraReport
+    from ragcore.tuning.vision.train import ProjectorReport
 
 
 @scoped
@@ -45,7 +45,7 @@ class Training:
         resume: bool = True,
     ) -> ClipReport:
         """Tune an image-text model on images with captions."""
-        from ragcore.tuning.clip import tune_clip
+        from ragcore.tuning.clip.train import tune_clip
 
         return tune_clip(
             recipe,
@@ -64,7 +64,7 @@ class Training:
         resume: bool = True,
     ) -> LoraReport:
         """Train a low-rank adapter of a language model."""
-        from ragcore.tuning.lora import tune_lora
+        from ragcore.tuning.lora.train import tune_lora
 
         return tune_lora(
             recipe,
@@ -84,8 +84,8 @@ class Training:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> tuple[Path, Calibration, dict[str, dict[str, float]]]:
-        """Fit how sure the LLM's answers are; see `ragcore.tuning.calibration.calibrate_model`."""
-        from ragcore.tuning.calibration import calibrate_model
+        """Fit how sure the LLM's answers are: `ragcore.tuning.lora.calibration`."""
+        from ragcore.tuning.lora.calibration import calibrate_model
 
         return calibrate_model(
             questions,
@@ -109,7 +109,7 @@ class Training:
     ) -> DiffusionReport:
         """Train a latent diffusion model of small images from scratch; all `stages` if none are
         named, each for `max_minutes` at most."""
-        from ragcore.tuning.diffusion import STAGES, tune_diffusion
+        from ragcore.tuning.diffusion.train import STAGES, tune_diffusion
 
         return tune_diffusion(
             recipe,
@@ -131,7 +131,7 @@ class Training:
         resume: bool = True,
     ) -> ControlNetReport:
         """Train a ControlNet over a frozen diffusion model."""
-        from ragcore.tuning.controlnet import tune_controlnet
+        from ragcore.tuning.diffusion.controlnet import tune_controlnet
 
         return tune_controlnet(
             recipe,
@@ -152,9 +152,9 @@ class Training:
         resume: bool = True,
     ) -> ClassifierReport:
         """Train a classifier; `ways` replace the recipe's. See
-        `ragcore.tuning.classifier.tune_classifier`."""
-        from ragcore.tuning.classifier import tune_classifier
-        from ragcore.tuning.classifier_recipe import ClassifierRecipe
+        `ragcore.tuning.classifier.train.tune_classifier`."""
+        from ragcore.tuning.classifier.recipe import ClassifierRecipe
+        from ragcore.tuning.classifier.train import tune_classifier
         from ragcore.tuning.recipe import read_recipe
 
         if ways and not isinstance(recipe, ClassifierRecipe):
@@ -181,7 +181,7 @@ class Training:
         resume: bool = True,
     ) -> ProjectorReport:
         """Train a language model to answer about images."""
-        from ragcore.tuning.projector import tune_projector
+        from ragcore.tuning.vision.train import tune_projector
 
         return tune_projector(
             recipe,
@@ -200,7 +200,7 @@ class Training:
         resume: bool = True,
     ) -> ReaderReport:
         """Train an extractive reader: answer spans, and questions without an answer."""
-        from ragcore.tuning.extractive import tune_reader
+        from ragcore.tuning.extractive.train import tune_reader
 
         return tune_reader(
             recipe,

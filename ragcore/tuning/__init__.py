@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""Training from recipes: every task has a package; recipes and run folders are shared."""

@@ -14,7 +14,7 @@ from ragcore.evals.diffusion import evaluate_diffusion
 from ragcore.evals.diffusion_samples import sample_batch
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.settings import Settings
-from ragcore.tuning.diffusion_data import read_icons
+from ragcore.tuning.diffusion.data import read_icons
 
 from .icons import draw_icons
 from .test_imaginer import pixels

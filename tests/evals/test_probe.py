@@ -15,7 +15,7 @@ from ragcore.diffusion.model import LatentModel
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.evals.probe import evaluate_probe
 from ragcore.evals.probe_scenes import make_scenes
-from ragcore.tuning.diffusion_data import read_icons
+from ragcore.tuning.diffusion.data import read_icons
 from ragcore.weights import WeightStore
 from tests.diffusion.icons import draw_icons
 from tests.diffusion.tiny import make_model

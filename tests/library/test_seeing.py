@@ -18,7 +18,7 @@ from ragcore.errors import Cancelled, UnreadableFile, UsageError
 from ragcore.library import Library
 from ragcore.llm.vision_llm import ImageAnswer
 from ragcore.settings import Settings
-from ragcore.tuning.clip_data import of_collection
+from ragcore.tuning.clip.data import of_collection
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 

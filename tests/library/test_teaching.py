@@ -15,7 +15,7 @@ from ragcore.encoders.classifier import classifiers_folder
 from ragcore.errors import Cancelled, UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
-from ragcore.tuning.classifier_recipe import ClassifierData
+from ragcore.tuning.classifier.recipe import ClassifierData
 from ragcore.types import CancelToken, SearchQuery
 from tests.tuning.classifier_samples import draw_classes, recipe, save_timm
 

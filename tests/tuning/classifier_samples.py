@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ragcore.tuning.classifier_recipe import ClassifierRecipe
+from ragcore.tuning.classifier.recipe import ClassifierRecipe
 
 COLORS = {"red": "#d02020", "green": "#20a030", "blue": "#2040d0"}
 

@@ -10,13 +10,13 @@ from ragcore.answers.confidence import Calibration
 from ragcore.errors import UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
-from ragcore.tuning.calibration import (
+from ragcore.tuning.lora.calibration import (
     calibrate,
     calibrate_model,
     questions_among,
     write_calibration,
 )
-from ragcore.tuning.grounded_qa import Context
+from ragcore.tuning.lora.grounded_qa import Context
 from ragcore.types import SearchResult
 from ragcore.weights import WeightStore
 

@@ -14,9 +14,9 @@ from ragcore.encoders.classifier import Classifier, classifiers_folder, list_cla
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
-from ragcore.tuning.classifier import tune_classifier
-from ragcore.tuning.classifier_data import read_examples
-from ragcore.tuning.classifier_recipe import ClassifierData
+from ragcore.tuning.classifier.data import read_examples
+from ragcore.tuning.classifier.recipe import ClassifierData
+from ragcore.tuning.classifier.train import tune_classifier
 from ragcore.types import CancelToken, Progress
 from tests.encoders.small_models import save_clip, save_text_encoder
 

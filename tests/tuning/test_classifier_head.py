@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ragcore.encoders.classifier import softmax
-from ragcore.tuning import classifier_head as heads
-from ragcore.tuning.classifier_data import Example, gather, shots, split
-from ragcore.tuning.classifier_scores import confusion, measure, wilson
+from ragcore.tuning.classifier import head as heads
+from ragcore.tuning.classifier.data import Example, gather, shots, split
+from ragcore.tuning.classifier.scores import confusion, measure, wilson
 
 
 def clouds(classes: int, each: int, seed: int = 0, noise: float = 0.4) -> tuple:  # type: ignore[type-arg]

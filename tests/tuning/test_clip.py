@@ -15,9 +15,9 @@ from ragcore.encoders.image_text import OpenClipEncoder
 from ragcore.errors import Cancelled, UsageError
 from ragcore.readers.images import pixels_sha256, thumbnail
 from ragcore.settings import Settings
-from ragcore.tuning.clip import tune_clip
-from ragcore.tuning.clip_data import training_images
-from ragcore.tuning.clip_recipe import ClipData, ClipRecipe
+from ragcore.tuning.clip.data import training_images
+from ragcore.tuning.clip.recipe import ClipData, ClipRecipe
+from ragcore.tuning.clip.train import tune_clip
 from ragcore.types import CancelToken, Progress, ReadDocument, ReadImage
 from ragcore.weights import WeightStore
 

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ragcore.tuning.clip_losses import cached_gradients, clip_loss, siglip_loss  # noqa: E402
+from ragcore.tuning.clip.losses import cached_gradients, clip_loss, siglip_loss  # noqa: E402
 
 
 def unit(seed: int, rows: int = 12) -> torch.Tensor:

@@ -15,10 +15,10 @@ from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_w
 from ragcore.encoders.extractive_reader import ExtractiveReader
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.settings import Settings
-from ragcore.tuning.extractive import span_loss, tune_reader
-from ragcore.tuning.extractive_data import find_spans
-from ragcore.tuning.extractive_recipe import ExtractiveRecipe, ReaderData
-from ragcore.tuning.extractive_scores import auc
+from ragcore.tuning.extractive.data import find_spans
+from ragcore.tuning.extractive.recipe import ExtractiveRecipe, ReaderData
+from ragcore.tuning.extractive.scores import auc
+from ragcore.tuning.extractive.train import span_loss, tune_reader
 from ragcore.types import CancelToken, Progress
 
 from ..encoders.small_models import save_small_bert

@@ -10,8 +10,7 @@ from ragcore.answers.prompt import assemble
 from ragcore.errors import UsageError
 from ragcore.llm.batch import generate_branches
 from ragcore.settings import Settings
-from ragcore.tuning.lora import LoraReport, tune_lora
-from ragcore.tuning.lora_packing import (
+from ragcore.tuning.lora.packing import (
     end_of_turn,
     make_packs,
     read_examples,
@@ -20,7 +19,8 @@ from ragcore.tuning.lora_packing import (
     to_batch,
     to_tensors,
 )
-from ragcore.tuning.lora_recipe import LoraRecipe
+from ragcore.tuning.lora.recipe import LoraRecipe
+from ragcore.tuning.lora.train import LoraReport, tune_lora
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 

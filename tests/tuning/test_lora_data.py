@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragcore.answers.prompt import ABSTENTION
-from ragcore.tuning.grounded_qa import (
+from ragcore.tuning.lora.grounded_qa import (
     as_answer,
     build_dev,
     build_groups,
@@ -19,9 +19,9 @@ from ragcore.tuning.grounded_qa import (
     training_contexts,
     write_examples,
 )
-from ragcore.tuning.lora_packing import read_examples
+from ragcore.tuning.lora.packing import read_examples
+from ragcore.tuning.lora.policy_qa import policy_group
 from ragcore.tuning.neighbours import Neighbours
-from ragcore.tuning.policy_qa import policy_group
 
 
 @pytest.mark.parametrize(

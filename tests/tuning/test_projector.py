@@ -13,13 +13,13 @@ from ragcore.datasets.image_sets import read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
-from ragcore.tuning.caption_questions import make_questions
-from ragcore.tuning.image_packing import TreeMaker, to_batch
-from ragcore.tuning.projector import tune_projector
-from ragcore.tuning.projector_data import tidy
-from ragcore.tuning.projector_recipe import ProjectorRecipe
-from ragcore.tuning.projector_scores import tree_logits
 from ragcore.tuning.recipe import read_recipe
+from ragcore.tuning.vision.caption_questions import make_questions
+from ragcore.tuning.vision.data import tidy
+from ragcore.tuning.vision.packing import TreeMaker, to_batch
+from ragcore.tuning.vision.recipe import ProjectorRecipe
+from ragcore.tuning.vision.scores import tree_logits
+from ragcore.tuning.vision.train import tune_projector
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 

@@ -1,0 +1,1 @@
+"""Classifiers of images and texts: a head on features, LoRA, or all weights."""

@@ -1,0 +1,1 @@
+"""Image-text models trained on images with captions: loss, towers, batches, recipe."""

@@ -1,0 +1,1 @@
+"""Latent diffusion and its ControlNets, one network after the other."""

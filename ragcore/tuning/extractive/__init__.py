@@ -1,0 +1,1 @@
+"""A reader that points to the answer in a passage."""

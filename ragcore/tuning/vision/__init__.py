@@ -1,0 +1,1 @@
+"""A projector with which a frozen language model reads images."""
