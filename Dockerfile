@@ -1,4 +1,4 @@
-# ragcore in a container: docs/container.md says how to build and run it.
+# ragcore in a container: docs/how-to/container.md says how to build and run it.
 #
 #   docker build --tag ragcore .
 #   docker build --tag ragcore:cuda --build-arg VARIANT=cuda .

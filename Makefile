@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Everything lives in .venv; the second run is quick.
 # PYTHON=python3.11 chooses the interpreter that .venv is made with; `make demo PAGE=no` ends
 # after the printed part; `make test TESTS=tests/weights` runs a part of the tests, and
-# `make test WORKERS=4` has four processes run them (docs/testing.md).
+# `make test WORKERS=4` has four processes run them (docs/reference/testing.md).
 
 PYTHON ?= python3
 VENV := .venv

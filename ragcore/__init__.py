@@ -38,9 +38,9 @@ _HOME_OF = {
 
 # Encoders, SQLite, readers and language models share the cores. OpenMP's threads spin for
 # milliseconds while they wait for work, and keep the cores from the others; asleep at once they
-# wake too late for the next token. They spin for about 0.05 ms (docs/search.md, Speed). Read when
-# the first OpenMP library is loaded (torch's, or llama.cpp's); whoever sets one of the variables
-# decides.
+# wake too late for the next token. They spin for about 0.05 ms (docs/measurements/search.md). Read
+# when the first OpenMP library is loaded (torch's, or llama.cpp's); whoever sets one of the
+# variables decides.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

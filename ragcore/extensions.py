@@ -1,9 +1,9 @@
 """The registry: everything that can be exchanged or added, found by entry points.
 
 A package adds to ragcore by an entry point of the group `ragcore.<group>` in its metadata; what
-ships with ragcore is registered the same way (docs/extending.md). The metadata is read once per
-process, and nothing is imported before `Extension.load`. A plug-in that is broken is one line in
-the log and an entry of `active()`, and everything else works.
+ships with ragcore is registered the same way (docs/how-to/extending.md). The metadata is read once
+per process, and nothing is imported before `Extension.load`. A plug-in that is broken is one line
+in the log and an entry of `active()`, and everything else works.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
             problem = error.errors()[0]
             name = ".".join(str(part) for part in problem["loc"])
             if problem["type"] == "extra_forbidden":
-                raise UsageError(f"there is no setting {name!r} (see docs/settings.md)") from None
+                raise UsageError(
+                    f"there is no setting {name!r} (see docs/reference/settings.md)"
+                ) from None
             raise UsageError(f"setting {name}: {problem['msg']}") from None
         except (SettingsError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"the settings cannot be read: {error}") from None

@@ -287,7 +287,8 @@ class SearchQuery:
     """What to look for. At least one of `text`, `image`, `minus` must be given.
 
     `image` is a path or encoded bytes. `where` is a `Filter`, or its string form by field
-    (docs/search.md). `cutoff` overrides the collection's relevance cut-off (0 shows everything).
+    (docs/explanation/search.md). `cutoff` overrides the collection's relevance cut-off (0 shows
+    everything).
     """
 
     text: str = ""

@@ -180,7 +180,7 @@ def _catalog(settings: Settings) -> Path:
     if settings.database_url:
         raise UsageError(
             "the catalog is in a database server: back it up by pg_dump, then the folder "
-            f"{settings.home} beside it (see docs/operations.md)"
+            f"{settings.home} beside it (see docs/how-to/operations.md)"
         )
     path = settings.home / CATALOG
     if not path.is_file():

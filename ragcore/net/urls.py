@@ -38,7 +38,7 @@ def parse_url(url: str, base: httpx.URL | None = None) -> httpx.URL:
     if parsed.userinfo:
         raise UsageError(
             "a web address with a user name or password in it is not taken: write them into the "
-            "credentials file (docs/sources.md)"
+            "credentials file (docs/how-to/sources.md)"
         )
     host = parsed.host.rstrip(".")
     return parsed.copy_with(host=host, path=parsed.path or "/", fragment=None)

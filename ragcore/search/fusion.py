@@ -9,8 +9,8 @@ all the rare words of a query stands high even where the encoder sees nothing in
 The cosine is taken to a query that was moved towards the best passages found so far (pseudo
 relevance feedback, Rocchio 1971; for dense vectors Li et al. 2021, arXiv:2108.11044), and scaled
 so that its best value stays that of the query as it was typed: feedback reorders, and does not
-make a query that fits nothing look as if something fitted. docs/search.md has the table of
-what was tried, on three collections with one setting.
+make a query that fits nothing look as if something fitted. docs/measurements/search.md has the
+table of what was tried, on three collections with one setting.
 """
 
 from __future__ import annotations

@@ -71,5 +71,5 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "recipe"
     if first["type"] == "extra_forbidden":
-        return f"there is no key {where!r} in such a recipe (see docs/tuning.md)"
+        return f"there is no key {where!r} in such a recipe (see docs/reference/tuning.md)"
     return f"{where}: {first['msg'].lower()}"

@@ -1,6 +1,6 @@
 """Index types by size, and how each is built, searched and stored.
 
-The switch-over points were measured by `benchmarks/vectors.py`; see docs/vectors.md.
+The switch-over points were measured by `benchmarks/vectors.py`; see docs/measurements/vectors.md.
 
 - exact: every vector is scored; no structure.
 - hnsw: a graph over float16 vectors (Malkov & Yashunin 2018, arXiv:1603.09320).

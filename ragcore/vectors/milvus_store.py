@@ -259,7 +259,7 @@ class MilvusStore:
         return best
 
     def _level(self, k: int) -> dict[str, int]:
-        """How hard the index looks; docs/vectors.md has the recall of these."""
+        """How hard the index looks; docs/reference/vectors.md has the recall of these."""
         if self._kind == "ivf_sq8":
             return {"nprobe": 64}
         return {"ef": min(32_768, max(192, 2 * k))}

@@ -58,7 +58,7 @@ def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
 
 
 def curl_lines() -> list[str]:
-    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "api.md").read_text("utf-8")
     block = re.search(r"```sh\n(.*?)```", text, re.S)
     assert block
     return [line for line in block[1].splitlines() if line.startswith("curl ")]
@@ -66,12 +66,12 @@ def curl_lines() -> list[str]:
 
 def by_openai(url: str) -> dict[str, Any]:
     """The names that the block for OpenAI's client leaves, run as it stands but for the address."""
-    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "api.md").read_text("utf-8")
     block = re.search(r"```python\n(.*?)```", text, re.S)
     assert block
     code = block[1].replace("http://localhost:8765", url).replace('"data/', f'"{ROOT}/data/')
     names: dict[str, Any] = {}
-    exec(compile(code, "docs/api.md", "exec"), names)
+    exec(compile(code, "docs/reference/api.md", "exec"), names)
     return names
 
 

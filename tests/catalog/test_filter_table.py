@@ -69,7 +69,7 @@ def test_an_earlier_name_is_accepted_with_one_line(caplog: pytest.LogCaptureFixt
 
 
 def test_the_page_has_the_table() -> None:
-    text = (ROOT / "docs" / "search.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "search.md").read_text("utf-8")
     assert filters.markdown_table() in text, filters.markdown_table()
 
 

@@ -19,7 +19,7 @@ from ragcore.cli.main import cli
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 PAGES += [ROOT / "data" / "README.md", ROOT / "indexes" / "README.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 
 
@@ -104,7 +104,7 @@ def test_wrong_command_lines_are_noticed() -> None:
 
 
 def test_every_command_has_its_place_in_the_pages() -> None:
-    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
     missing = [name for name in all_commands() if name not in text]
     # "list" is what a group does by itself.
     assert [name for name in missing if name != "ragcore collections list"] == []
@@ -122,7 +122,7 @@ def test_every_command_and_option_says_what_it_does() -> None:
 
 
 def test_catalog_page_names_every_table() -> None:
-    text = (ROOT / "docs" / "catalog.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "catalog.md").read_text("utf-8")
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.M)
     assert {name for row in rows for name in re.findall(r"\w+", row)} == set(Base.metadata.tables)
 
@@ -169,11 +169,13 @@ def test_make_targets_that_are_named_exist() -> None:
 
 
 def test_every_room_has_a_page() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     rooms = [
         path.name
         for path in (ROOT / "ragcore").iterdir()
         if path.is_dir() and (path / "__init__.py").exists()
     ]
     for room in rooms:
-        assert f"`ragcore/{room}`" in text, f"docs/architecture.md does not know ragcore/{room}"
+        assert f"`ragcore/{room}`" in text, (
+            f"docs/explanation/architecture.md does not know ragcore/{room}"
+        )

@@ -22,7 +22,7 @@ from ragcore.library import Library
 from ragcore.models import Models
 from ragcore.settings import Settings
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "extending.md").read_text("utf-8")
 FILE = re.compile(r"^`([\w-]+/[\w.]+)`\n\n```\w+\n(.*?)^```", re.M | re.S)
 FILES: dict[str, str] = dict(FILE.findall(PAGE))
 PROFILE = re.search(r'^```toml\n(name = "mine"\n.*?)^```', PAGE, re.M | re.S)

@@ -3,9 +3,7 @@ nothing from elsewhere."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,18 +69,6 @@ def test_every_setting_is_in_its_table() -> None:
         value = Settings.model_fields[name].default
         if isinstance(value, str | int) and name not in docs_reference.COMPUTED_DEFAULTS:
             assert default == (f"`{value}`" if value != "" else "empty"), name
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
-        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.mark.full

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-PAGE = (TESTS.parent / "docs" / "testing.md").read_text("utf-8")
+PAGE = (TESTS.parent / "docs" / "reference" / "testing.md").read_text("utf-8")
 
 
 def test_files_of_the_full_tier_are_listed() -> None:

@@ -134,7 +134,7 @@ def test_the_journey_of_the_docs(
     starter_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = Path(__file__).resolve().parents[2]
-    text = (root / "docs" / "mcp.md").read_text("utf-8")
+    text = (root / "docs" / "how-to" / "mcp.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     line = 'StdioServerParameters(command="ragcore", args=arguments)'
     assert line in code
@@ -142,7 +142,7 @@ def test_the_journey_of_the_docs(
     names = {
         "given": server(tmp_path / "home", "--write", "--allow", str(root / "data" / "sample"))
     }
-    exec(compile(code.replace(line, "given"), "docs/mcp.md", "exec"), names)
+    exec(compile(code.replace(line, "given"), "docs/how-to/mcp.md", "exec"), names)
     told: dict[str, Any] = names["told"]  # type: ignore[assignment]
     assert not [tool for tool, result in told.items() if result.is_error], told
     assert told["add_text"].structured_content["added"] == 1

@@ -42,7 +42,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def markdown_table() -> str:
-    """The table of `docs/search.md`."""
+    """The table of `docs/explanation/search.md`."""
     rows = ["| field | in Python | value |", "|---|---|---|"]
     for field in FILTERS:
         keys = ", ".join(f"`{key}`" for key in field.keys)

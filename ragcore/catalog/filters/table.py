@@ -1,7 +1,7 @@
 """The filters. Each is one attribute of `Filter`, with all that there is to know of it.
 
 To add one, add its attribute here (and a migration, if it needs a column): the command line, the
-HTTP API, MCP and the pages follow, and `docs/search.md` gets its row.
+HTTP API, MCP and the pages follow, and `docs/explanation/search.md` gets its row.
 """
 
 from __future__ import annotations
