@@ -38,6 +38,7 @@ LOGIN_PATH, LOGOUT_PATH, HEALTH_PATH = "/login", "/logout", "/_stcore/health"
 _HARMLESS = ("GET", "HEAD", "OPTIONS")  # methods that change nothing here
 _FOREIGN = b"pages of other sites and programs may not use this server"
 _YEAR = 365 * 86400
+_SHELL = (Path(__file__).parent / "assets" / "shell.js").read_text("utf-8")
 _MAX_FORM = 4096
 
 # Everything comes from this server: the browser itself refuses any other address.
@@ -203,10 +204,11 @@ class Access:
         return sender
 
     def _page_body(self, body: bytes) -> bytes:
-        """Tell the page where its server is: it would find out by trial, with errors logged."""
+        """Add our own script, and where the page's server is: it would find out by trial, with
+        errors logged."""
         script = (
             "<script>window.__streamlit={BACKEND_BASE_URL:location.origin"
-            f"+{json.dumps(self._root)}}}</script>"
+            f"+{json.dumps(self._root)}}};{_SHELL}</script>"
         )
         return body.replace(b"<head>", b"<head>" + script.encode(), 1)
 

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 import streamlit as st
-from ragcore_app.components import collections, jobs, style, viewer
+from ragcore_app.components import collections, frame, jobs, style, viewer
 from ragcore_app.state import (
     apply_pending,
     errors_as_sentences,
@@ -25,6 +25,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 def main() -> None:
     st.set_page_config(page_title="ragcore", page_icon=str(ASSETS / "icon.png"), layout="wide")
+    viewer.begin_run()
     apply_pending()
     style.apply_style()
     pages = {
@@ -48,6 +49,7 @@ def main() -> None:
     if not may("write"):
         del pages["teach"]
     chosen = st.navigation(list(pages.values()), position="top")
+    frame.name_page(chosen.title)
     st.logo(str(ASSETS / "icon.png"), size="medium")
     wanted = st.session_state.pop("_go", None)
     if wanted and pages[wanted] != chosen:

@@ -22,6 +22,7 @@ from ragcore.settings import Settings
 
 from .access import Access
 from .login import Login
+from .originals import ORIGINALS, original
 from .state import close_libraries, open_early, use_login
 from .thumbnails import THUMBNAILS, thumbnail
 
@@ -54,7 +55,10 @@ def make_app(
     return st.App(
         HERE / "main.py",
         lifespan=lifespan,
-        routes=[Route(f"{root}{THUMBNAILS}/{{image_id:int}}", thumbnail)],
+        routes=[
+            Route(f"{root}{THUMBNAILS}/{{image_id:int}}", thumbnail),
+            Route(f"{root}{ORIGINALS}/{{document_id:int}}", original),
+        ],
         middleware=[Middleware(Access, login=login, base_path=base_path, hosts=hosts)],
     )
 

@@ -83,10 +83,8 @@ class Person:
         """Type words and send them off."""
         box = self.page.get_by_label("Search", exact=True)
         box.fill(words)
-        self.page.evaluate(
-            """() => { const seen = document.querySelectorAll('[class*=st-key-hit-],'
-            + '[class*=st-key-pic-]'); seen.forEach(node => node.dataset.old = '1'); }"""
-        )
+        seen = self.page.locator(".document, .image")
+        seen.evaluate_all("all => all.forEach(one => one.dataset.old = '1')")
         self.began = time.perf_counter()
         box.press("Enter")
 
@@ -95,10 +93,10 @@ class Person:
         self.page.wait_for_function(
             """() => !document.querySelector('[data-testid=stSpinner]') &&
             /results? in /.test(document.body.innerText) &&
-            document.querySelector('[data-test-script-state=notRunning]') &&
-            document.querySelector('[class*=st-key-hit-]:not([data-old])')""",
+            document.querySelector('[data-test-script-state=notRunning]')""",
             polling=20,
         )
+        self.page.locator(".document:not([data-old])").first.wait_for()
         return time.perf_counter() - self.began
 
     def ask(self, question: str) -> None:

@@ -7,8 +7,9 @@ import streamlit as st
 from ragcore.library import DEFAULT_COLLECTION
 
 from ..state import library, may
+from .text import plain
 
-KEY = "collection"
+KEY, ALL = "collection", "All collections"
 
 
 def names() -> list[str]:
@@ -18,13 +19,27 @@ def names() -> list[str]:
 def choose() -> str | None:
     """A box in the sidebar; None where there is no collection yet."""
     known = names()
+    return _choose(known, known)
+
+
+def choose_some() -> list[str]:
+    """As `choose`, and all together can be chosen."""
+    known = names()
+    chosen = _choose(known, [*known, ALL] if len(known) > 1 and ALL not in known else known)
+    return known if chosen == ALL else [name for name in known if name == chosen]
+
+
+def _choose(known: list[str], options: list[str]) -> str | None:
+    wanted = st.query_params.get(KEY)
+    if wanted not in (None, ALL, *options):
+        st.warning(f"There is no collection {plain(wanted)} that you may see.")
     if not known:
         return None
     first = DEFAULT_COLLECTION if DEFAULT_COLLECTION in known else known[0]
-    if st.session_state.get(KEY) not in (None, *known):
+    if st.session_state.get(KEY) not in (None, *options):
         del st.session_state[KEY]
     chosen = st.sidebar.selectbox(
-        "Collection", known, index=known.index(first), key=KEY, bind="query-params"
+        "Collection", options, index=options.index(first), key=KEY, bind="query-params"
     )
     return str(chosen)
 

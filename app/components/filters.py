@@ -6,7 +6,7 @@ What is chosen stands in the address by the name of the filter's argument: `?typ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -15,14 +15,15 @@ import streamlit as st
 from ragcore.library import FILTERS, Filter, FilterField
 
 from ..state import library
+from .chips import Chip
 from .text import shorten, type_name
 
 _NAMES: dict[str, Callable[[str], str]] = {"type": type_name}
 
 
-def sidebar(collection: str) -> None:
-    """A widget for each filter that has one, and something to choose from."""
-    facets = library().documents.facets(collection)
+def sidebar(*names: str) -> None:
+    """A widget for each filter that has one, and something to choose from in the collections."""
+    facets = _facets(names)
     for field in FILTERS:
         if field.widget == "choice":
             _choice(field, facets[field.name])
@@ -48,6 +49,17 @@ def sidebar(collection: str) -> None:
             )  # fmt: skip
 
 
+def _facets(names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Counts by value of each filter, over the collections."""
+    found: dict[str, dict[str, int]] = {}
+    for name in names:
+        for field, counts in library().documents.facets(name).items():
+            every = found.setdefault(field, {})
+            for value, number in counts.items():
+                every[value] = every.get(value, 0) + number
+    return found
+
+
 def _is_of_use(field: FilterField, facets: dict[str, dict[str, int]]) -> bool:
     """Whether what the filter is about is there, or chosen."""
     if field.part_of:
@@ -68,9 +80,25 @@ def chosen() -> Filter:
     return Filter(**values)
 
 
-def clear() -> None:
-    """Set every widget to nothing; to be called before they are shown."""
-    for key in _keys():
+def chips() -> Iterator[Chip]:
+    """A chip for each condition that is set."""
+    values = chosen()
+    for field in FILTERS:
+        for key, operator in field.keys.items():
+            if key not in values:
+                continue
+            value = values[key]
+            shown = (
+                _NAMES[field.name](value) if field.name in _NAMES else field.shown.get(value, value)
+            )
+            words = {">=": " from", "<=": " until"}.get(operator, ":")
+            label = f"{field.label}{words} {shown}"
+            yield Chip(key, label, clear, (field.attribute(operator),))
+
+
+def clear(*keys: str) -> None:
+    """Set these widgets, or all, to nothing; to be called before they are shown."""
+    for key in keys or _keys():
         value = st.session_state.get(key)
         empty: Any = "" if _is_text(key) else None
         if isinstance(value, int | float):
@@ -102,25 +130,26 @@ def _choice(field: FilterField, counts: dict[str, int]) -> None:
 
     The value itself is put into the address, not what is shown of it.
     """
-    key = field.name
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get(key)
+    key, seen = field.name, f"_seen_{field.name}"
+    given = st.query_params.get(key)
+    if key not in st.session_state or given != st.session_state.get(seen):
+        st.session_state[key] = given  # another address: a link, Back or Forward
     if st.session_state[key] not in (None, *counts):
         st.session_state[key] = None
-    if not counts:
-        st.query_params.pop(key, None)
-        return
-    name = _NAMES.get(key, lambda value: field.shown.get(value, shorten(value[-40:], 40)))
-    picked = st.selectbox(
-        field.label,
-        list(counts),
-        index=None,
-        key=key,
-        persist_state="session",
-        placeholder="any",
-        format_func=lambda value: f"{name(value)} ({counts.get(value, 0):,})",
-    )
+    picked = None
+    if counts:
+        name = _NAMES.get(key, lambda value: field.shown.get(value, shorten(value[-40:], 40)))
+        picked = st.selectbox(
+            field.label,
+            list(counts),
+            index=None,
+            key=key,
+            persist_state="session",
+            placeholder="any",
+            format_func=lambda value: f"{name(value)} ({counts.get(value, 0):,})",
+        )
     if picked is None:
         st.query_params.pop(key, None)
-    elif st.query_params.get(key) != picked:
+    elif given != picked:
         st.query_params[key] = picked
+    st.session_state[seen] = picked

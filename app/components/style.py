@@ -15,22 +15,11 @@ mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em;
   padding-left: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; }
 .rc-previews { display: flex; flex-wrap: wrap; gap: .5rem; }
 .rc-text { overflow-wrap: anywhere; white-space: pre-wrap; line-height: 1.5; }
-[class*="st-key-hit-"] { gap: .25rem; }
-[class*="st-key-hit-"] button p, [class*="st-key-talk-"] button p { text-align: left; }
-/* Titles give way, menus do not: on a narrow card the menu stays in sight. */
-[class*="st-key-hit-"] [class*="st-key-open-"], [class*="st-key-pic-"] [class*="st-key-open-"] {
-  min-width: 0; flex: 0 1 auto; }
-[class*="st-key-hit-"] [class*="st-key-menu-"], [class*="st-key-pic-"] [class*="st-key-menu-"] {
-  flex: none; }
-[class*="st-key-hit-"] [class*="st-key-open-"] p { white-space: normal; text-align: left; }
-[class*="st-key-hit-"] [class*="st-key-open-"] button div { text-align: left; }
-[class*="st-key-pic-"] { gap: .15rem; }
-[class*="st-key-pic-"] img { aspect-ratio: 1; object-fit: cover; width: 100%; }
-[class*="st-key-pic-"] [class*="st-key-open-"] * { min-width: 0; max-width: 100%; }
-[class*="st-key-pic-"] button p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-[class*="st-key-pic-"] button { max-width: 100%; }
-[class*="st-key-pic-"] [class*="st-key-menu-"] button p {
-  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+[class*="st-key-talk-"] button p { text-align: left; }
+.rc-heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  margin: 0; padding: 0; }
+#rc-away { position: fixed; inset: auto 0 0 0; z-index: 2000000; padding: .8rem 1rem;
+  background: #7f1d1d; color: #fff; text-align: center; }
 [data-testid="stChatMessage"] { background: transparent; padding-left: 0; padding-right: 0; }
 [data-testid="stSidebar"] [class*="st-key-talk-"] button { justify-content: flex-start; }
 [data-testid="stSidebar"] [class*="st-key-talk-"] button p {

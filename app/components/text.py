@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from html import escape
 
 from ragcore.text import visible_name
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&@\"'/])")
 _WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"[.!?;:]\s+")
+_BEFORE = 160  # characters that an excerpt may begin before its first word, for the sentence
 
 TYPES = {
     "application/pdf": "PDF",
@@ -38,33 +39,44 @@ def shorten(text: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 
-def marked_html(text: str, words: Iterable[str], *, width: int = 420) -> str:
-    """An excerpt of `text` around the first of `words`, all of them in <mark>, escaped."""
+def excerpt(text: str, words: Iterable[str], *, width: int = 420) -> list[tuple[str, bool]]:
+    """A part of `text` that begins at the sentence in which most of `words` stand close together,
+    in pieces: what is one of the words, and what is not."""
     wanted = {word.casefold() for phrase in words for word in _WORD.findall(phrase)}
     line = " ".join(text.split())
-    start = _first(line, wanted)
-    begin = max(0, start - width // 3) if len(line) > width else 0
-    if begin:
-        begin = line.find(" ", begin) + 1
+    begin = _best_start(line, wanted, width) if len(line) > width else 0
     part = line[begin : begin + width]
     if begin + width < len(line):
         part = part.rsplit(" ", 1)[0]
-    pieces, at = [], 0
+    pieces: list[tuple[str, bool]] = [("… ", False)] if begin else []
+    at = 0
     for match in _WORD.finditer(part):
         if match.group().casefold() in wanted:
-            pieces += [escape(part[at : match.start()]), f"<mark>{escape(match.group())}</mark>"]
+            pieces += [(part[at : match.start()], False), (match.group(), True)]
             at = match.end()
-    pieces.append(escape(part[at:]))
-    before = "… " if begin else ""
     after = " …" if begin + len(part) < len(line) else ""
-    return f"{before}{''.join(pieces)}{after}"
+    pieces.append((part[at:] + after, False))
+    return [piece for piece in pieces if piece[0]]
 
 
-def _first(line: str, wanted: set[str]) -> int:
-    for match in _WORD.finditer(line):
-        if match.group().casefold() in wanted:
-            return match.start()
-    return 0
+def _best_start(line: str, wanted: set[str], width: int) -> int:
+    """Where the sentence begins from which on most of the words come within `width`."""
+    found = [
+        (match.start(), match.group().casefold())
+        for match in _WORD.finditer(line)
+        if match.group().casefold() in wanted
+    ]
+    if not found:
+        return 0
+
+    def words_from(start: int) -> int:
+        return len({word for at, word in found if start <= at < start + width})
+
+    best = max((at for at, _ in found), key=lambda at: (words_from(at), -at))
+    ends = [match.end() for match in _SENTENCE_END.finditer(line, max(0, best - _BEFORE), best)]
+    if ends:
+        return ends[-1]
+    return 0 if best <= _BEFORE else best
 
 
 def type_name(media_type: str) -> str:

@@ -8,12 +8,12 @@ import streamlit as st
 
 from ragcore.types import Hit
 
-from ..state import errors_as_sentences, library
-from . import actions
+from ..state import errors_as_sentences, library, show_notices
+from . import actions, address
 from .metadata import metadata_lines
 from .text import count_name, day_name, plain, size_name, type_name
 
-_OPEN = "_open"
+_OPEN, _FRESH, _SHOWN = "_open", "_opened_now", "_window_drawn"
 
 
 def open_page(
@@ -25,7 +25,9 @@ def open_page(
     last: int | None = None,
 ) -> None:
     """Show a document's page at the end of this run, the characters of `span` marked, and the
-    pages up to `last` below it."""
+    pages up to `last` below it. The address names it from then on."""
+    address.open_document(document_id, page or 1)
+    st.session_state[_FRESH] = True
     st.session_state[_OPEN] = {
         "document": document_id,
         "page": page or 1,
@@ -38,33 +40,67 @@ def open_page(
 
 
 def open_image(image_id: int, hit: Hit | None = None) -> None:
-    """Show an image at the end of this run."""
+    """Show an image at the end of this run. The address names it from then on."""
+    address.open_image(image_id)
+    st.session_state[_FRESH] = True
     st.session_state[_OPEN] = {"image": image_id, "hit": hit}
 
 
 def open_hit(hit: Hit) -> None:
     if hit.kind == "image":
         open_image(hit.id, hit)
+    elif not hit.text:
+        open_page(hit.document_id)
     else:
         open_page(hit.document_id, hit.page, hit.span, hit=hit, last=hit.page_end)
 
 
 def show_opened() -> None:
-    """Draw the window that was asked for in this run, if any. Called once, by the main script."""
-    wanted = st.session_state.pop(_OPEN, None)
-    if wanted is None:
+    """Draw the window of what the address says is open, if anything, and if it is not drawn yet.
+    Called once, by the main script."""
+    st.session_state.pop(_FRESH, None)
+    drawn = st.session_state.pop(_SHOWN, False)
+    if not drawn and address.opened() is not None:
+        _window()
+
+
+def after_choice() -> None:
+    """At the end of a fragment: do what was chosen in it, without drawing the page again."""
+    if "_go" in st.session_state:
+        st.rerun()
+    show_notices()
+    if st.session_state.pop(_FRESH, False):
+        st.session_state[_SHOWN] = True
+        _window()
+
+
+def begin_run() -> None:
+    """At the start of the main script: no window is drawn yet."""
+    st.session_state.pop(_SHOWN, None)
+
+
+def _window() -> None:
+    opened = address.opened()
+    if opened is None:
         return
-    st.session_state["_viewed"] = wanted
-    if "image" in wanted:
+    kind, number = opened
+    wanted = st.session_state.get(_OPEN, {})
+    if wanted.get(kind) != number:  # by its address alone
+        page = address.page()
+        wanted = {kind: number, "hit": None}
+        if kind == "document":
+            wanted |= {"page": page, "first": page, "last": page, "span": None, "quote": ""}
+        st.session_state[_OPEN] = wanted
+    if kind == "image":
         _image_window()
     else:
         _page_window()
 
 
-@st.dialog("Page", width="large")
+@st.dialog("Page", width="large", on_dismiss=address.close)
 def _page_window() -> None:
     with errors_as_sentences():
-        _page(st.session_state["_viewed"])
+        _page(st.session_state[_OPEN])
 
 
 def _page(wanted: dict[str, object]) -> None:
@@ -118,22 +154,25 @@ def _page_turner(wanted: dict[str, object], pages: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if st.button("Back", key="viewer-back", icon=":material/chevron_left:", disabled=page <= 1):
             wanted["page"] = page - 1
+            address.open_document(int(str(wanted["document"])), int(str(wanted["page"])))
             st.rerun(scope="fragment")
         st.caption(f"Page {page} of {pages}", width="content")
         if st.button(
             "Next", key="viewer-next", icon=":material/chevron_right:", disabled=page >= pages
         ):
             wanted["page"] = page + 1
+            address.open_document(int(str(wanted["document"])), int(str(wanted["page"])))
             st.rerun(scope="fragment")
         if page != wanted["first"] and st.button("To the passage", key="viewer-first"):
             wanted["page"] = wanted["first"]
+            address.open_document(int(str(wanted["document"])), int(str(wanted["page"])))
             st.rerun(scope="fragment")
 
 
-@st.dialog("Image", width="large")
+@st.dialog("Image", width="large", on_dismiss=address.close)
 def _image_window() -> None:
     with errors_as_sentences():
-        wanted = st.session_state["_viewed"]
+        wanted = st.session_state[_OPEN]
         lib = library()
         info = lib.images.get(int(wanted["image"]))
         st.markdown(f"**{plain(info.document or info.path.rsplit('/', 1)[-1])}**")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from ragcore.types import Labelled
 
-from ..components import hits
+from ..components import results
 from ..components.text import count_name, plain
 from ..state import errors_as_sentences, library
 
@@ -70,11 +70,10 @@ def _grid(name: str, title: str, found: Sequence[Labelled]) -> None:
     key = f"label-{name}"
     shown = st.session_state.get(f"_{key}", _SHOWN)
     part = found[:shown]
-    hits.images(
-        [one.hit for one in part],
-        place=key,
-        notes={one.hit.id: _fits(one) for one in part},
+    section = results.Section(
+        [one.hit for one in part], notes={("image", one.hit.id): _fits(one) for one in part}
     )
+    results.show(key, [section], density="comfortable")
     if len(found) > shown and st.button(
         "Show more", key=f"{key}-more", icon=":material/expand_more:"
     ):

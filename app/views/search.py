@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import streamlit as st
 
-from ragcore.types import Hit, SearchQuery, SearchResult
+from ragcore.library import Filter
+from ragcore.types import DocumentInfo, Hit, HitKind, SearchQuery, SearchResult
 
-from ..components import collections, filters, hits
-from ..components.text import count_name, plain
+from ..components import chips, collections, filters, frame, results, viewer
+from ..components.chips import Chip
+from ..components.text import count_name, day_name, plain, shorten, size_name
 from ..state import errors_as_sentences, library
 
 _FIRST, _MORE, _MOST = 20, 40, 200
@@ -18,23 +21,33 @@ _IMAGES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "a
 _ALIKE, _COPIES = "Alike", "Copies of it"
 _AUTO = "auto"  # the slider's left end: the collection's own cut-off
 _CUTS = [_AUTO, *(f"{cut / 20:.2f}" for cut in range(20))]
+_SHORT = 120  # characters of a query in the page's title
+_DENSITIES: dict[str, results.Density] = {"Comfortable": "comfortable", "Compact": "compact"}
 
 
 def show() -> None:
-    collection = collections.choose()
-    if collection is None:
+    frame.heading("Search")
+    names = collections.choose_some()
+    if not names:
         collections.empty_state()
         return
-    text, image = _question()
-    _filters(collection)
-    query = _query(collection, text, image)
-    if query is None:
-        _welcome(collection)
-        return
+    text, dropped = _question()
+    if text:
+        frame.name_page(shorten(text, _SHORT), "Search")
+    _filters(names)
+    chips.show([*_chips(text, dropped is not None), *filters.chips()])
     with errors_as_sentences():
-        with st.spinner("Searching …", show_time=False):
-            result = library().search(query)
-        _results(result, query)
+        image = _chosen_image(dropped)
+        query = _query(names, text, image)
+        chosen = filters.chosen()
+        if query is not None:
+            with st.spinner("Searching …", show_time=False):
+                result = library().search(query)
+            _results(result, query)
+        elif chosen or _kind() != "all":
+            _browse(names, chosen)
+        else:
+            _welcome(names)
 
 
 def _question() -> tuple[str, bytes | None]:
@@ -49,7 +62,6 @@ def _question() -> tuple[str, bytes | None]:
         placeholder="What are you looking for?",
         label_visibility="collapsed",
         icon=":material/search:",
-        max_chars=2000,
     )
     with beside.popover("Image", icon=":material/image:", width="stretch"):
         st.caption("Drop or choose an image, or paste one below.")
@@ -68,10 +80,10 @@ def _question() -> tuple[str, bytes | None]:
         if pasted and pasted.files:
             st.session_state["_pasted"] = pasted.files[0].getvalue()
         st.text_input(
-            "But not",
+            "Exclude",
             key="minus",
             bind="query-params",
-            placeholder="words to stay away from",
+            placeholder="words that results should not be about",
             max_chars=500,
         )
         st.slider(
@@ -84,25 +96,23 @@ def _question() -> tuple[str, bytes | None]:
             help="How much the image counts against the words, where both are given.",
         )
     image = uploaded.getvalue() if uploaded else st.session_state.get("_pasted")
-    return (text or "").strip(), _chosen_image(image)
+    return (text or "").strip(), image
 
 
-def _chosen_image(image: bytes | None) -> bytes | None:
+def _chosen_image(dropped: bytes | None) -> bytes | None:
     """The library's own image that `like` in the address names, or one dropped or pasted."""
-    address = st.query_params
     wanted = st.session_state.pop("_query", None)
     if wanted is not None:
         _set_address(wanted)
-    like = address.get("like", "")
+    like = st.query_params.get("like", "")
     if like.isdecimal():
-        with errors_as_sentences():
-            info = library().images.get(int(like))
-            _image_note(library().images.thumbnail(info.id), f"Searching by {plain(info.document)}")
-            return library().images.read(info.id)
-        return None
-    if image is not None:
-        _image_note(image, "Searching by your image (it is not part of the link)")
-    return image
+        info = library().images.get(int(like))
+        _image_note(library().images.thumbnail(info.id), f"Searching by {plain(info.document)}")
+        return library().images.read(info.id)
+    if dropped is not None:
+        shown = library().images.preview(dropped)
+        _image_note(shown, "Searching by your image (it is not part of the link)")
+    return dropped
 
 
 def _set_address(wanted: dict[str, str]) -> None:
@@ -128,7 +138,7 @@ def _image_note(image: bytes, note: str) -> None:
             help="What shows the same kind of thing, or copies of this very image: cut, turned, "
             "mirrored, re-colored, written over.",
         )
-        st.button("Take away", key="no-image", icon=":material/close:", on_click=_no_image)
+        st.button("Remove", key="no-image", icon=":material/close:", on_click=_no_image)
 
 
 def _set_sameness() -> None:
@@ -144,13 +154,13 @@ def _no_image() -> None:
     st.session_state["_uploads"] = st.session_state.get("_uploads", 0) + 1
 
 
-def _filters(collection: str) -> None:
+def _filters(names: Sequence[str]) -> None:
     with st.sidebar:
         st.segmented_control(
             "Show", list(_KINDS), default="All", required=True, key="kind",
             bind="query-params",
         )  # fmt: skip
-        filters.sidebar(collection)
+        filters.sidebar(*names)
         st.select_slider(
             "Relevance cut-off",
             _CUTS,
@@ -168,14 +178,35 @@ def _clear() -> None:
     st.session_state["kind"] = "All"
 
 
-def _query(collection: str, text: str, image: bytes | None) -> SearchQuery | None:
+def _chips(text: str, dropped: bool) -> Iterator[Chip]:
+    """What is in force besides the filters of the library's table."""
+    state = st.session_state
+    if minus := (state.get("minus") or "").strip():
+        yield Chip("minus", f"Exclude: {minus}", chips.set_state, ("minus", ""))
+    if dropped or st.query_params.get("like", "").isdecimal():
+        copies = " (copies of it)" if st.query_params.get("same") else ""
+        yield Chip("image", f"Image{copies}", _no_image)
+        if text and state.get("mix", 0.5) != 0.5:
+            yield Chip("mix", f"Image counts {state['mix']:.2f}", chips.set_state, ("mix", 0.5))
+    if _kind() != "all":
+        yield Chip("kind", f"Only {_kind()}", chips.set_state, ("kind", "All"))
+    cut = state.get("cut", _AUTO)
+    if cut not in (_AUTO, None):
+        yield Chip("cut", f"Cut-off {cut}", chips.set_state, ("cut", _AUTO))
+
+
+def _kind() -> str:
+    return _KINDS[st.session_state.get("kind") or "All"]
+
+
+def _query(names: Sequence[str], text: str, image: bytes | None) -> SearchQuery | None:
     state = st.session_state
     minus = (state.get("minus") or "").strip()
     if not (text or image or minus):
         return None
-    cut = state.get("cut", _AUTO)
+    cut = state.get("cut") or _AUTO
     mix = state.get("mix", 0.5)
-    signature = (text, minus, bool(image), collection)
+    signature = (text, minus, bool(image), *names)
     if state.get("_searched") != signature:  # another search begins at the first results
         state["_searched"], state["_k"] = signature, _FIRST
     return SearchQuery(
@@ -184,89 +215,140 @@ def _query(collection: str, text: str, image: bytes | None) -> SearchQuery | Non
         minus=minus,
         text_weight=1.0 if not image else max(0.02, 2 * (1 - mix)),
         image_weight=max(0.02, 2 * mix),
-        kind=_KINDS[state.get("kind") or "All"],  # type: ignore[arg-type]
+        kind=_kind(),  # type: ignore[arg-type]
         k=state.get("_k", _FIRST),
         where=filters.chosen(),
-        collection=collection,
+        collections=tuple(names),
         cutoff=None if cut == _AUTO else float(cut),
         same_image=bool(image and st.query_params.get("same")),
     )
 
 
+@st.fragment
 def _results(result: SearchResult, query: SearchQuery) -> None:
+    """What was found. A fragment: what is opened here does not search again."""
     found = len(result.hits)
-    seconds = result.seconds.get("total", 0.0)
-    shown = f"{count_name(found, 'result')} in {seconds:.2f} s"
+    shown = f"{count_name(found, 'result')} in {result.seconds.get('total', 0.0):.2f} s"
     if result.cutoff > 0:
         shown += f" · cut-off {result.cutoff:.2f}"
-    st.caption(shown)
+    if query.same_image and query.text:
+        shown += " · copies are compared by the image alone; the words are not used"
+    density = _head(shown)
     if not found:
         st.markdown("**Nothing here comes close enough to that.**")
         st.caption(
-            "Try other words, take filters away, or move the cut-off. What came nearest stands "
-            "below."
+            "Try other words, remove filters, or move the cut-off. What came nearest stands below."
             if result.below
-            else "Try other words, or take filters away."
+            else "Try other words, or remove filters."
         )
-    _both(result.hits, place="hit")
-    if found >= query.k and query.k < _MOST:
-        st.button("Show more", key="more", on_click=_more, icon=":material/expand_more:")
+    sections = [results.Section(result.hits)]
     if result.below:
-        with st.expander(
-            f"{count_name(len(result.below), 'result')} below the cut-off", expanded=not found
-        ):
-            _both(result.below, place="below")
+        title = f"{count_name(len(result.below), 'result')} below the cut-off"
+        sections.append(results.Section(result.below, title=title, open=not found))
+    results.show("hits", sections, density=density, collections=len(query.collections) > 1)
+    if (
+        found >= query.k
+        and query.k < _MOST
+        and st.button("Show more", key="more", icon=":material/expand_more:")
+    ):
+        st.session_state["_k"] = min(st.session_state.get("_k", _FIRST) + _MORE, _MOST)
+        st.rerun()
+    viewer.after_choice()
 
 
-def _more() -> None:
-    st.session_state["_k"] = min(st.session_state.get("_k", _FIRST) + _MORE, _MOST)
+def _head(shown: str) -> results.Density:
+    """How many there are, and how close together they are drawn."""
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.caption(shown, width="content")
+        density = st.segmented_control(
+            "Density", list(_DENSITIES), default="Comfortable", required=True, key="density",
+            bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
+    return _DENSITIES[density or "Comfortable"]
 
 
-def _both(found: tuple[Hit, ...], *, place: str) -> None:
-    """Passages and images side by side where there are both; one under the other on a phone."""
-    passages = [hit for hit in found if hit.kind == "passage"]
-    images = [hit for hit in found if hit.kind == "image"]
-    if passages and images:
-        left, right = st.columns([3, 2], gap="large")
-        with left:
-            st.subheader("Passages", anchor=False)
-            hits.passages(passages, place=place)
-        with right:
-            st.subheader("Images", anchor=False)
-            hits.images(images, place=place, width=130)
-    elif passages:
-        hits.passages(passages, place=place)
-    elif images:
-        hits.images(images, place=place)
+@st.fragment
+def _browse(names: Sequence[str], chosen: Filter) -> None:
+    """Without words: everything that the filters leave."""
+    kind, limit = _kind(), st.session_state.get("_browsed", _FIRST)
+    hits: list[Hit] = []
+    notes: dict[tuple[HitKind, int], str] = {}
+    total = 0
+    for name in names:
+        if kind != "images":
+            rows, count = library().documents.list(name, where=chosen, limit=limit)
+            total += count
+            hits += [_of_document(row, name) for row in rows]
+            notes |= {("passage", row.id): _facts(row) for row in rows}
+        if kind != "passages":
+            images = library().images.list(name, where=chosen, limit=limit)
+            hits += [_of_image(info, name) for info in images]
+    drawn = sum(hit.kind == "image" for hit in hits)
+    parts = [count_name(total, "document")] if kind != "images" else []
+    if kind != "passages":
+        parts.append(f"{count_name(drawn, 'image')} shown")
+    density = _head(" · ".join(parts) + ", without words")
+    if not hits:
+        st.markdown("**Nothing meets the filters.**")
+    section = results.Section(hits, scores=False, notes=notes)
+    results.show("browsed", [section], density=density, collections=len(names) > 1)
+    if (total > limit or drawn >= limit) and st.button(
+        "Show more", key="more-browsed", icon=":material/expand_more:"
+    ):
+        st.session_state["_browsed"] = limit + _MORE
+        st.rerun(scope="fragment")
+    viewer.after_choice()
 
 
-def _welcome(collection: str) -> None:
+def _welcome(names: Sequence[str]) -> None:
     """Before the first search: what there is, and the newest images to begin from."""
-    counts = library().documents.statistics(collection)
-    if not counts.documents:
+    every = [library().documents.statistics(name) for name in names]
+    documents, passages, images = (
+        sum(getattr(counts, part) for counts in every)
+        for part in ("documents", "passages", "images")
+    )
+    if not documents:
         collections.empty_state()
         return
+    which = f"**{plain(names[0])}** holds" if len(names) == 1 else "**All collections** hold"
     st.markdown(
-        f"**{plain(collection)}** holds {count_name(counts.documents, 'document')}, "
-        f"{count_name(counts.passages, 'passage')} and {count_name(counts.images, 'image')}. "
-        "Type words above, or give an image, or both."
+        f"{which} {count_name(documents, 'document')}, {count_name(passages, 'passage')} and "
+        f"{count_name(images, 'image')}. Type words above, or give an image, or both; filters "
+        "alone show what they leave."
     )
-    newest = library().images.list(collection, limit=12)
+    newest = [
+        _of_image(info, name) for name in names for info in library().images.list(name, limit=12)
+    ]
     if newest:
-        st.subheader("Newest images", anchor=False)
-        found = [_as_hit(info, collection) for info in newest]
-        hits.images(found, place="new", scores=False)
+        _newest(sorted(newest, key=lambda hit: -hit.id)[:12])
 
 
-def _as_hit(info: Any, collection: str) -> Hit:
+@st.fragment
+def _newest(hits: Sequence[Hit]) -> None:
+    section = results.Section(hits, scores=False, images_title="Newest images")
+    results.show("newest", [section], density="comfortable")
+    viewer.after_choice()
+
+
+def _of_document(row: DocumentInfo, collection: str) -> Hit:
     return Hit(
-        id=info.id,
-        kind="image",
-        score=1.0,
-        document_id=info.document_id,
-        document=info.document,
-        path=info.path,
-        text=info.caption or info.text,
-        page=info.page,
-        collection=collection,
-    )
+        id=row.id, kind="passage", score=1.0, document_id=row.id, document=row.title or row.name,
+        path=row.path, text="", media_type=row.media_type, collection=collection,
+    )  # fmt: skip
+
+
+def _facts(row: DocumentInfo) -> str:
+    if row.state == "failed":
+        return "could not be read"
+    pages = count_name(row.pages, "page")
+    return f"{pages} · {size_name(row.size)} · changed {day_name(row.modified_at)}"
+
+
+def _of_image(info: Any, collection: str) -> Hit:
+    return Hit(
+        id=info.id, kind="image", score=1.0, document_id=info.document_id, document=info.document,
+        path=info.path, text=info.caption or info.text, page=info.page, collection=collection,
+        caption_by=info.caption_by,
+    )  # fmt: skip

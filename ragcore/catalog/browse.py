@@ -75,11 +75,12 @@ def list_documents(
     state: str | None = None,
     media_type: str | None = None,
     incomplete: bool | None = None,
+    where: Sequence[ColumnElement[bool]] = (),
     order: str = "name",
     limit: int = 100,
     offset: int = 0,
 ) -> tuple[Sequence[Document], int]:
-    """One page of a collection's documents, and how many there are in all.
+    """One page of a collection's documents that meet all of `where`, and how many there are.
 
     `search` is looked for in name, title and, for who may write, path. `incomplete`: only those
     of whose file something was not read, or everything. Raises UsageError for an
@@ -87,11 +88,11 @@ def list_documents(
     """
     if order not in ORDERS:
         raise UsageError(f"documents are ordered by {', '.join(ORDERS)}, not by {order!r}")
-    here: list[ColumnElement[bool]] = [Document.collection_id == collection_id]
+    here: list[ColumnElement[bool]] = [Document.collection_id == collection_id, *where]
     if search:
-        where = Document.path if may("write") else Document.name  # readers see no paths
+        named = Document.path if may("write") else Document.name  # readers see no paths
         here.append(
-            where.icontains(search, autoescape=True)
+            named.icontains(search, autoescape=True)
             | Document.title.icontains(search, autoescape=True)
         )
     if state:
@@ -165,14 +166,17 @@ def list_images(
     *,
     document_id: int | None = None,
     captioned: bool = False,
+    ids: Select[Any] | None = None,
     limit: int = 100,
     offset: int = 0,
 ) -> Sequence[ImageInfo]:
     """A collection's images, newest first, or those of one document in its order.
 
-    `captioned` leaves out those without a caption.
+    `captioned` leaves out those without a caption, `ids` all but those that it selects.
     """
     query = _images().where(Image.collection_id == collection_id)
+    if ids is not None:
+        query = query.where(Image.id.in_(ids))
     if captioned:
         query = query.where(Image.caption != "")
     if document_id is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ class Documents:
         state: str | None = None,
         media_type: str | None = None,
         incomplete: bool | None = None,
+        where: Mapping[str, str] | None = None,
         order: Order = "name",
         limit: int = 100,
         offset: int = 0,
@@ -58,16 +59,20 @@ class Documents:
         """One page of the documents and their number in all.
 
         `search` is looked for in name, title and, for who may write, path. `incomplete`: only
-        those of whose file something was not read, or everything.
+        those of whose file something was not read, or everything. `where`: filters that they, or
+        a passage or image of theirs, meet.
         """
+        chosen = filters.Filter.of(where or {})
         with self._core.catalog.search() as session:
+            row = self._core.catalog.collection(collection)
             rows, total = browse.list_documents(
                 session,
-                self._core.catalog.collection(collection).id,
+                row.id,
                 search=search,
                 state=state,
                 media_type=media_type,
                 incomplete=incomplete,
+                where=filters.documents_with(chosen, row.id),
                 order=order,
                 limit=limit,
                 offset=offset,

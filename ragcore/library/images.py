@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
-from ragcore.catalog.filters import Filter
+from ragcore.catalog.filters import Filter, items
 from ragcore.catalog.image_groups import GroupBy, ImageGroup, image_groups
 from ragcore.catalog.image_metadata import metadata_of
+from ragcore.catalog.models import Image as ImageRow
 from ragcore.catalog.permits import Permit
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.files import read_regular
@@ -51,19 +52,24 @@ class Images:
         *,
         document_id: int | None = None,
         captioned: bool = False,
+        where: Mapping[str, str] | None = None,
         limit: int = 100,
         offset: int = 0,
     ) -> Sequence[browse.ImageInfo]:
-        """A collection's images, newest first, or those of one document in its order.
+        """A collection's images that meet the filters, newest first, or those of one document in
+        its order.
 
         `captioned` leaves out those without a caption.
         """
+        chosen = Filter.of(where or {})
         with self._core.catalog.search() as session:
+            row = self._core.catalog.collection(collection)
             found = browse.list_images(
                 session,
-                self._core.catalog.collection(collection).id,
+                row.id,
                 document_id=document_id,
                 captioned=captioned,
+                ids=items(chosen, row.id, ImageRow) if chosen else None,
                 limit=limit,
                 offset=offset,
             )
@@ -88,6 +94,13 @@ class Images:
         from ragcore.readers.images import load_image, thumbnail
 
         data = self.read(image_id)
+        limit = self._core.settings.max_megapixels
+        return thumbnail(load_image(data, max_megapixels=limit, at_least=side), side=side)
+
+    def preview(self, data: bytes, *, side: int = 320) -> bytes:
+        """An encoded image that is in no collection, as WebP of at most `side` pixels a side."""
+        from ragcore.readers.images import load_image, thumbnail
+
         limit = self._core.settings.max_megapixels
         return thumbnail(load_image(data, max_megapixels=limit, at_least=side), side=side)
 

@@ -112,6 +112,7 @@ NEEDS: Mapping[str, Need] = {
     "Images.label": "read",
     "Images.list": "look",
     "Images.metadata": "look",
+    "Images.preview": "read",
     "Images.read": "look",
     "Images.refresh_metadata": "write",
     "Images.thumbnail": "look",

@@ -16,6 +16,7 @@ from ragcore.search.hits import Scored, image_hits, passage_hits
 from ragcore.search.images import ImageSearch
 from ragcore.search.labels import Labeller, check_labels
 from ragcore.search.lexical import LexicalSearch
+from ragcore.search.listings import rank_down
 from ragcore.search.passages import PassageSearch, Seconds
 from ragcore.search.scope import Scope, find_scope
 from ragcore.search.stores import Stores
@@ -181,9 +182,10 @@ class SearchEngine:
                 reranker=self._reranker(query),
             )
             with self._catalog.search_engine.connect() as connection:
-                return passage_hits(
+                found = passage_hits(
                     connection, scored, collection=collection.name, words=words.words
                 )
+            return rank_down(found)
         store = self._store(collection, "image")
         if query.same_image and image is not None:
             scored = self._same_image(image, store, query, collection.id, allowed, seconds)

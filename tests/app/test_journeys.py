@@ -98,7 +98,7 @@ def test_upload_progress_search_by_words_and_image(
     settle(page)
     page.get_by_role("button", name="Image", exact=True).click()
     page.locator("input[type=file]").first.set_input_files(tmp_path / "red-circle.png")
-    first = page.locator("[class*=st-key-pic-hit-]").first
+    first = page.locator(".image").first
     expect(first).to_contain_text("red-circle", timeout=WAIT)
 
 
@@ -173,7 +173,7 @@ def test_by_keyboard_alone(server: Server, person: Callable[..., Any]) -> None:
     page = person()
     page.goto(f"{server.url}/?q=table+games")
     settle(page)
-    title = page.locator("[class*=st-key-open-hit-] button").first
+    title = page.locator(".document .open").first
     title.wait_for()
     for _ in range(40):
         page.keyboard.press("Tab")

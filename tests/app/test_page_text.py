@@ -7,7 +7,7 @@ import re
 import pytest
 from ragcore_app.components.text import (
     count_name,
-    marked_html,
+    excerpt,
     plain,
     shorten,
     size_name,
@@ -20,11 +20,10 @@ HOSTILE = (
 )
 
 
-def test_only_marks_are_markup() -> None:
-    html = marked_html(f"before {HOSTILE} after", ["bold", "script"])
-    assert set(re.findall(r"</?\w+>", html)) == {"<mark>", "</mark>"}
-    assert "&lt;<mark>script</mark>&gt;alert(1)" in html
-    assert "<mark>bold</mark>" in html
+def test_an_excerpt_is_the_text_itself_and_what_is_marked() -> None:
+    pieces = excerpt(f"before {HOSTILE} after", ["bold", "script"])
+    assert "".join(part for part, _ in pieces) == f"before {HOSTILE} after"
+    assert [part for part, marked in pieces if marked] == ["script", "script", "bold"]
 
 
 def test_markdown_is_taken_literally() -> None:
@@ -44,17 +43,26 @@ def test_streamlit_directives_are_broken() -> None:
 @pytest.mark.parametrize("words", [[], ["zebra"], ["the"], ["THE end"]])
 def test_excerpts_are_short_and_whole_words(words: list[str]) -> None:
     text = " ".join(f"word{i} the" for i in range(400)) + " zebra stripes end"
-    html = marked_html(text, words, width=200)
-    bare = re.sub(r"</?mark>", "", html)
+    pieces = excerpt(text, words, width=200)
+    bare = "".join(part for part, _ in pieces)
     assert len(bare) < 230
     if words == ["zebra"]:
-        assert "<mark>zebra</mark>" in html
-        assert html.startswith("… ")
+        assert ("zebra", True) in pieces
+        assert bare == "… zebra stripes end", "it begins at the match"
+
+
+def test_an_excerpt_begins_at_the_sentence_with_most_of_the_words() -> None:
+    text = (
+        "A gauge once. " + "Nothing of it here. " * 30 + "The river gauge drifts. And so on. " * 9
+    )
+    bare = "".join(part for part, _ in excerpt(text, ["river", "gauge"], width=200))
+    assert bare.startswith("… The river gauge drifts.")
+    assert bare.endswith(" …")
 
 
 def test_accents_and_case() -> None:
-    assert "<mark>Straße</mark>" in marked_html("Die Straße ist lang", ["STRASSE"])
-    assert "<mark>Café</mark>" in marked_html("Das Café", ["café"])
+    assert ("Straße", True) in excerpt("Die Straße ist lang", ["STRASSE"])
+    assert ("Café", True) in excerpt("Das Café", ["café"])
 
 
 def test_names() -> None:

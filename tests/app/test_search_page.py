@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ragcore_app.originals import original
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from ragcore.library import Library
@@ -14,6 +20,7 @@ from ragcore.settings import Settings
 
 Page = Callable[..., AppTest]
 pytestmark = pytest.mark.usefixtures("home")
+COMPONENT = "ragcore_results"
 
 
 def html(test: AppTest) -> str:
@@ -22,6 +29,21 @@ def html(test: AppTest) -> str:
 
 def captions(test: AppTest) -> str:
     return "\n".join(caption.value for caption in test.caption)
+
+
+def results(test: AppTest) -> dict[str, list[dict[str, Any]]]:
+    """The documents and images that the browser is given to draw, also those below the cut-off."""
+    [drawn] = [one for one in test.get("bidi_component") if one.proto.component_name == COMPONENT]
+    sections = json.loads(drawn.proto.json)["sections"]
+    return {
+        kind: [one for section in sections for one in section[kind]]
+        for kind in ("documents", "images")
+    }
+
+
+def words_marked(test: AppTest) -> set[str]:
+    passages = [one for document in results(test)["documents"] for one in document["passages"]]
+    return {part for one in passages for part, marked in one["parts"] if marked}
 
 
 def found(test: AppTest) -> int:
@@ -51,9 +73,9 @@ def test_words_find_the_passage_and_are_marked(page: Page) -> None:
     assert not test.exception
     assert not test.error
     assert found(test)
-    assert "<mark>games</mark>" in html(test)
-    titles = [button.label for button in test.button if "page 4" in button.label]
-    assert titles, "the handbook's page on working hours"
+    assert "games" in words_marked(test)
+    [handbook] = [one for one in results(test)["documents"] if "Handbook" in one["title"]]
+    assert "Page 4" in {one["place"] for one in handbook["passages"]}, "on working hours"
 
 
 def test_typing_searches(page: Page) -> None:
@@ -66,10 +88,52 @@ def test_typing_searches(page: Page) -> None:
 def test_a_filter_by_type_and_its_address(page: Page) -> None:
     test = page("search", q="gauge", kind="Passages", type="text/csv").run()
     assert not test.error
-    assert "PDF" not in html(test)
-    test.button(key="clear").click().run()
+    assert {one["about"] for one in results(test)["documents"]} == {"Table (CSV)"}
+    test.button(key="chip-type").click().run()
     assert "type" not in test.query_params
-    assert "PDF" in html(test)
+    assert "PDF" in {one["about"] for one in results(test)["documents"]}
+
+
+def test_filters_without_words_show_what_they_leave(page: Page) -> None:
+    test = page("search", type="application/pdf").run()
+    assert not test.exception
+    drawn = results(test)
+    assert len(drawn["documents"]) == 2
+    assert all(not one["passages"] for one in drawn["documents"])
+    assert "2 documents" in captions(test)
+    test = page("search", kind="Images").run()
+    assert not results(test)["documents"]
+    assert len(results(test)["images"]) >= 4
+    test = page("search", name="no such file").run()
+    assert "Nothing meets the filters" in test.markdown[0].value
+
+
+def test_everything_in_force_is_a_chip(page: Page) -> None:
+    test = page("search", q="gauge", minus="river", kind="Passages", cut="0.30", name="faq").run()
+    keys = [button.key for button in test.button if (button.key or "").startswith("chip-")]
+    assert keys == ["chip-minus", "chip-kind", "chip-cut", "chip-name"]
+    for key in keys:
+        test.button(key=key).click().run()
+        assert not test.exception
+    assert not [button for button in test.button if (button.key or "").startswith("chip-")]
+    assert found(test)
+
+
+def test_all_collections(page: Page, own_home: Path) -> None:
+    with Library(Settings(home=own_home)) as library:
+        note = own_home.parent / "heron.txt"
+        note.write_text("The heron waits at the weir.")
+        library.ingest([note], collection="birds")
+    test = page("search", q="heron weir gauge", kind="Passages", collection="All collections").run()
+    assert not test.exception
+    abouts = {one["about"] for one in results(test)["documents"]}
+    assert "Text · birds" in abouts
+    assert any(about.endswith("· sample") for about in abouts)
+
+
+def test_an_unknown_collection_is_said(page: Page) -> None:
+    test = page("search", collection="no such").run()
+    assert "There is no collection no such" in test.warning[0].value
 
 
 def test_dates_and_names_filter_from_the_address(page: Page) -> None:
@@ -112,19 +176,21 @@ def test_wrong_addresses_do_no_harm(page: Page) -> None:
 
 def test_a_hit_opens_with_its_page(page: Page) -> None:
     test = page("search", q="table games during working hours", kind="Passages").run()
-    opener = next(b for b in test.button if b.key and b.key.startswith("open-hit-"))
-    test = opener.click().run()
+    [handbook] = [one for one in results(test)["documents"] if "Handbook" in one["title"]]
+    document = f"document-{handbook['original']}"
+    test = page("search", q="table games", open=document, at="4").run()
     assert not test.exception
     assert not test.error
-    assert any(b.key == "viewer-next" for b in test.button)
+    assert "Page 4 of 12" in captions(test)
     assert "The rule applies to everybody on the premises" in html(test)
+    test = page("search", open="document-99999").run()
+    assert test.error[0].value == "There is no document 99999."
 
 
 def test_images_by_words_and_more_like_this(page: Page, home: Path) -> None:
     test = page("search", q="green stripes", kind="Images", cut="0.00").run()
     assert not test.error
-    openers = [b for b in test.button if b.key and b.key.startswith("open-hit-image-")]
-    assert len(openers) >= 4
+    assert len(results(test)["images"]) >= 4
     with Library(Settings(home=home)) as library:
         bars = next(i for i in library.images.list("sample") if i.path.endswith("green-bars.png"))
         copy = next(i for i in library.images.list("sample") if i.path.endswith("bars-copy.jpg"))
@@ -134,7 +200,30 @@ def test_images_by_words_and_more_like_this(page: Page, home: Path) -> None:
     test.segmented_control(key="sameness").set_value("Alike").run()
     assert not test.exception
     assert "same" not in test.query_params
-    assert any(b.key == f"open-hit-image-{copy.id}" for b in test.button)
+    assert copy.id in {one["id"] for one in results(test)["images"]}
+
+
+def test_a_broken_image_is_said_as_at_ingest(page: Page) -> None:
+    test = page("search")
+    test.session_state["_pasted"] = b"no image at all"
+    test.run()
+    assert not test.exception
+    assert "image" in test.error[0].value
+    assert "Something went wrong" not in test.error[0].value
+
+
+def test_original_files_by_address(home: Path) -> None:
+    route = Route("/{document_id:int}", original)
+    browser = TestClient(Starlette(routes=[route]))
+    with Library(Settings(home=home)) as library:
+        rows = {row.name: row for row in library.documents.list("sample")[0]}
+    shown = browser.get(f"/{rows['staff-handbook.pdf'].id}")
+    assert shown.headers["content-disposition"].startswith("inline")
+    assert shown.content.startswith(b"%PDF")
+    saved = browser.get(f"/{rows['visitor-guide.html'].id}")  # nothing in it is run
+    assert saved.headers["content-type"] == "application/octet-stream"
+    assert saved.headers["content-disposition"].startswith("attachment")
+    assert browser.get("/99999").status_code == 404
 
 
 def test_a_passage_is_kept_for_a_question(page: Page) -> None:

@@ -156,9 +156,9 @@ def test_a_found_image_is_followed_kept_and_found(
     page.get_by_label("Search", exact=True).fill("green bars")
     page.keyboard.press("Enter")
     settle(page)
-    image = page.locator("[class*=st-key-pic-hit-]", has_text="green-bars.png").first
-    image.get_by_role("button", name="More").click()
-    page.get_by_text("Use as control").click()
+    image = page.locator(".image", has_text="green-bars.png").first
+    image.locator("summary").click()
+    image.get_by_role("button", name="Use as control").click()
     page.get_by_text("What is followed").wait_for()
     assert page.get_by_label("What to make").input_value() == "green ladder"
     png = make(page)

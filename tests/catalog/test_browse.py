@@ -6,6 +6,7 @@ import pytest
 
 from ragcore.catalog import Catalog, FileState, browse, filters
 from ragcore.catalog.documents import store_document, store_failure
+from ragcore.catalog.models import Image
 from ragcore.errors import UsageError
 
 from .conftest import make_document
@@ -39,6 +40,23 @@ def test_documents_are_listed_in_pages(catalog: Catalog, stocked: int) -> None:
     assert names(catalog, stocked, search="%") == ([], 0), "a search is no pattern"
     with pytest.raises(UsageError, match="ordered by name"):
         names(catalog, stocked, order="colour")
+
+
+def test_documents_and_images_that_meet_filters(catalog: Catalog, stocked: int) -> None:
+    def met(**given: str) -> list[str]:
+        where = filters.documents_with(filters.Filter(**given), stocked)
+        return names(catalog, stocked, where=where)[0]
+
+    assert met(name="b") == ["b.txt", "bad.pdf"]
+    assert met(name="b", type="text/plain") == ["b.txt"]
+    assert met(page="3") == ["c.txt"], "of the three, the only one with a passage there"
+    assert met(page="3", name="b") == []
+    with catalog.read() as session:
+        ids = filters.items(filters.Filter(name="c"), stocked, Image)
+        assert {one.path for one in browse.list_images(session, stocked, ids=ids)} == {
+            "/notes/c.txt"
+        }
+        assert len(browse.list_images(session, stocked)) == 3
 
 
 def test_statistics_count_everything(catalog: Catalog, stocked: int) -> None:

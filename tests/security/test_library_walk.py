@@ -52,8 +52,8 @@ READ = {
     "Documents": "facets get indexes list map original page page_boxes page_image statistics",
     "Duplicates": "files images",
     "Evals": "",
-    "Images": "ask ask_stream caption get groups label list metadata read thumbnail thumbnails "
-    "view",
+    "Images": "ask ask_stream caption get groups label list metadata preview read thumbnail "
+    "thumbnails view",
     "Jobs": "get recent wait",
     "Labels": "classes counts given given_counts items next of texts",
     "LibraryModels": "count_tokens damaged_weights device embed loaded preparation prepare "

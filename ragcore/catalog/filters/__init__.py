@@ -2,7 +2,13 @@
 
 from ragcore.catalog.filters.describe import json_schema, lines, markdown_table
 from ragcore.catalog.filters.field import FilterField
-from ragcore.catalog.filters.resolve import documents_in, facets, item_ids, items
+from ragcore.catalog.filters.resolve import (
+    documents_in,
+    documents_with,
+    facets,
+    item_ids,
+    items,
+)
 from ragcore.catalog.filters.table import FILTERS, Filter
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     "Filter",
     "FilterField",
     "documents_in",
+    "documents_with",
     "facets",
     "item_ids",
     "items",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
 from ragcore.catalog.filters.field import Item
@@ -31,6 +31,18 @@ def items(chosen: Filter, collection_id: int, item: Item) -> Select[int]:
     if of_documents:
         query = query.join(Document, Document.id == item.document_id).where(*of_documents)
     return query.where(*_conditions(chosen, item, "item"))
+
+
+def documents_with(chosen: Filter, collection_id: int) -> list[ColumnElement[bool]]:
+    """The conditions of documents that meet `chosen`, or have a passage or image that does."""
+    met = _conditions(chosen, Passage, "document")
+    with_item: list[ColumnElement[bool]] = []
+    tables: tuple[Item, ...] = (Passage, Image)
+    for item in tables:
+        if of_items := _conditions(chosen, item, "item"):
+            here = (item.collection_id == collection_id, *of_items)
+            with_item.append(Document.id.in_(select(item.document_id).where(*here)))
+    return [*met, or_(*with_item)] if with_item else met
 
 
 def documents_in(session: Session, chosen: Filter, collection_id: int) -> Sequence[Document]:
