@@ -61,6 +61,7 @@ def main() -> None:
             st.page_link(page)
     with errors_as_sentences():
         library()
+        frame.heading(chosen.title)
         chosen.run()
         jobs.sidebar_note()
         viewer.show_opened()

@@ -60,6 +60,20 @@
   if (!matchMedia("(pointer: coarse)").matches)  // no keyboard over half of a phone's page
     focusOnce.observe(document, { childList: true, subtree: true });
 
+  // --- "Copy" below an answer ------------------------------------------------------------------
+  addEventListener("click", async (event) => {
+    const button = event.target.closest?.(".rc-copy");
+    const text = button?.closest(".rc-copied")?.querySelector(".rc-text");
+    if (!text) return;
+    try {
+      await navigator.clipboard.writeText(text.innerText);
+    } catch {  // no https, so no clipboard for scripts
+      getSelection().selectAllChildren(text);
+      document.execCommand("copy");
+    }
+    button.textContent = "Copied";
+  });
+
   // --- a server that is away ------------------------------------------------------------------
   const AWAY = "ragcore does not answer: it was stopped, or this computer cannot reach it. Nothing "
     + "that was stored is lost. This page goes on by itself when ragcore is back.";

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ragcore.library import DEFAULT_COLLECTION
+from ragcore.library import DEFAULT_COLLECTION, SAMPLE
 
-from ..state import library, may
+from ..state import errors_as_sentences, library, may, set_later
 from .text import plain
 
 KEY, ALL = "collection", "All collections"
@@ -45,18 +45,35 @@ def _choose(known: list[str], options: list[str]) -> str | None:
 
 
 def empty_state() -> None:
-    """What to do where nothing has been added yet."""
+    """What this is and how to begin, where nothing has been added yet."""
     st.subheader("Nothing here yet", anchor=False)
     if not may("write"):
         st.markdown("Your account may see no collection that has something in it.")
         return
     st.markdown(
-        "Add documents and images first: open **Library**, choose **Add**, and drop files "
-        "there. They stay on this computer."
+        "ragcore finds passages and images in your own files, and answers questions from them "
+        "with the page that each answer stands on. Everything stays on this computer."
     )
-    if st.button("Add files", type="primary", icon=":material/add:"):
-        st.session_state["_go"] = "library"
-        from ..state import set_later
+    st.markdown(
+        "- **Search**: *spare parts for the pump*, and the page opens at that line\n"
+        "- **Ask**: *how many days of leave do we have?*, answered with quotes\n"
+        "- **Images**: *a red boat in the fog*, or one image to find others like it"
+    )
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Add files", type="primary", icon=":material/add:"):
+            _open_adding()
+        if st.button("Try with sample documents", key="sample", icon=":material/science:"):
+            with errors_as_sentences():
+                library().jobs.start_sample()
+                set_later(**{KEY: SAMPLE})
+                _open_adding()
+    st.caption(
+        "Read are PDF, Word, PowerPoint, Excel, OpenDocument, e-books, web pages, Markdown, text, "
+        "CSV, e-mail, and images (JPEG, PNG, WebP, HEIC, TIFF and others)."
+    )
 
-        set_later(view="Add")
-        st.rerun()
+
+def _open_adding() -> None:
+    st.session_state["_go"] = "library"
+    set_later(view="Add")
+    st.rerun()

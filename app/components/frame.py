@@ -8,7 +8,7 @@ import streamlit as st
 
 
 def heading(text: str) -> None:
-    """The page's h1 where nothing visible is one: for those who listen to it."""
+    """The page's h1: for those who listen to it, since the row of pages shows where one is."""
     st.html(f'<h1 class="rc-heard">{escape(text)}</h1>')
 
 

@@ -9,10 +9,12 @@ import streamlit as st
 from ragcore.library import JobInfo
 from ragcore.types import Skipped
 
-from ..state import errors_as_sentences, library, say_later
+from ..state import errors_as_sentences, library, may, say_later, set_later
+from .collections import KEY as COLLECTION
 from .text import count_name, day_name, plain, size_name, time_name
 
 _EVERY = 1.0  # seconds between two looks at a running job
+_LATE = 3.0  # seconds without news after which nothing moves
 _SEEN = "_seen_jobs"
 _DOING = {
     "ingest": "Adding to",
@@ -90,7 +92,7 @@ def _card(job: JobInfo) -> None:
         if job.kind == "reembed":
             what = "Re-embed"
         st.markdown(f"**{what}** → {plain(job.collection)}")
-        if job.request.get("attempt", 1) > 1:
+        if job.request.get("after") == "interrupted":
             st.caption("The server was stopped in the middle; it went on where that was.")
         if job.running:
             _running(job)
@@ -115,8 +117,8 @@ def _running(job: JobInfo) -> None:
         if progress.get("rate"):
             parts.append(f"{progress['rate']:.1f} a second")
         left = progress.get("seconds_left")
-        if left is not None:
-            parts.append(f"{time_name(left)} left")
+        if left is not None:  # grows while nothing moves
+            parts.append(f"{time_name(left + max(0.0, age(job) - _LATE))} left")
         if progress.get("failed"):
             parts.append(f"{progress['failed']:,} failed")
         st.progress(_share(job), " · ".join(parts))
@@ -143,8 +145,10 @@ def cancel(job_id: int) -> None:
 def _ended(job: JobInfo) -> None:
     done, total = _counts(job)
     when = day_name(job.finished_at or job.updated_at)
+    failed = job.report.get("failed", [])
     if job.state == "done":
-        st.caption(f":material/check: {when} · {_summary(job)}")
+        icon = "warning" if failed else "check"
+        st.caption(f":material/{icon}: {when} · {_summary(job)}")
     elif job.state == "failed":
         st.error(f"{when} · {plain(job.error)}")
     elif job.state == "cancelled":
@@ -154,12 +158,13 @@ def _ended(job: JobInfo) -> None:
             f"The server was stopped in the middle of this, at {done:,} of {total:,} files "
             f"({when}). What was stored is kept."
         )
-    failed = job.report.get("failed", [])
     if failed:
-        with st.expander(f"{count_name(len(failed), 'file')} could not be read"):
+        with st.expander(f"{count_name(len(failed), 'file')} could not be read", expanded=True):
             for failure in failed[:200]:
                 name = str(failure["path"]).rsplit("/", 1)[-1]
                 st.caption(f"**{plain(name)}**: {plain(failure['error'])}")
+            if may("write"):
+                _try_again(job, locked=any("locked" in str(one["error"]) for one in failed))
     incomplete = job.report.get("incomplete", [])
     if incomplete:
         with st.expander(f"{count_name(len(incomplete), 'file')} with parts that were not read"):
@@ -167,12 +172,41 @@ def _ended(job: JobInfo) -> None:
                 name = str(file["path"]).rsplit("/", 1)[-1]
                 skipped = "; ".join(str(Skipped(**one)) for one in file["skipped"])
                 st.caption(f"**{plain(name)}**: {plain(skipped)}")
+    if job.kind == "ingest" and (job.report.get("added") or job.report.get("updated")):
+        _next_steps(job)
     if job.state in ("failed", "cancelled", "interrupted") and st.button(
         "Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"
     ):
         library().jobs.resume(job.id)
-        say_later("It goes on where it stopped.")
+        say_later("It continues where it stopped.")
         st.rerun()
+
+
+def _try_again(job: JobInfo, *, locked: bool) -> None:
+    """Read what failed once more, locked files with a password."""
+    with st.form(f"again-{job.id}", border=False):
+        password = ""
+        if locked:
+            password = st.text_input(
+                "Password of the locked files", type="password", autocomplete="off",
+                help="It is not kept.",
+            )  # fmt: skip
+        if st.form_submit_button("Try again", icon=":material/refresh:"):
+            library().jobs.start_again(job.id, passwords=[password] if password else [])
+            st.rerun()
+
+
+def _next_steps(job: JobInfo) -> None:
+    """What one does with what was added."""
+    with st.container(horizontal=True, gap="small"):
+        for page, label, icon in (
+            ("search", "Search it", "search"),
+            ("ask", "Ask about it", "chat"),
+        ):
+            if st.button(label, key=f"{page}-{job.id}", icon=f":material/{icon}:"):
+                set_later(**{COLLECTION: job.collection})
+                st.session_state["_go"] = page
+                st.rerun()
 
 
 def _summary(job: JobInfo) -> str:

@@ -12,13 +12,14 @@ import streamlit as st
 from ragcore.errors import UsageError
 from ragcore.library import ConversationInfo, Reply, TurnInfo, hit_from
 
-from ..components import collections, image_question, viewer
+from ..components import answer_style, collections, frame, image_question, viewer
 from ..components.actions import CONTEXT
 from ..components.text import plain, shorten, time_name
 from ..state import end_with_login, errors_as_sentences, library, owner, say_later
 
 _EVERY = 0.25  # seconds between two looks at an answer that is being written
 _KEY = "talk"
+_STARTING = 4  # questions to begin with
 _MOST_DOCUMENTS = 1000  # that can be chosen from
 _COMPOSED = "Put together from the documents themselves; no language model wrote it."
 _RENAME, _DELETE = "Rename", "Delete"
@@ -33,21 +34,26 @@ def show() -> None:
     _sidebar()
     talk = _current()
     if talk is None:
-        st.title("Ask your documents", anchor=False)
+        st.header("Ask your documents", anchor=False)
         st.markdown(
             "Answers come only from what is in the collection, and name the page they stand on. "
             "What is not there is not answered."
         )
         image_question.show()
+        _starting_questions(collection)
     else:
+        frame.name_page(shorten(talk.title or "Conversation", 80), "Ask")
         _head(talk)
-        for turn in library().chats.turns(owner(), talk.id):
-            _turn(turn, talk)
+        turns = library().chats.turns(owner(), talk.id)
+        for turn in turns:
+            _turn(turn, talk, last=turn is turns[-1])
     reply = library().chats.running(owner(), talk.id) if talk else None
     if reply is not None and talk is not None:
         _writing(reply, talk)
     _context_chips()
-    scope = _scope(collection)
+    with st.container(horizontal=True, gap="small"):
+        scope = _scope(collection)
+        answer_style.show(collection)
     question = st.chat_input(
         "Ask a question" if talk is None else "Ask on",
         key="question",
@@ -106,6 +112,7 @@ def _current() -> ConversationInfo | None:
         return library().chats.get(owner(), int(raw))
     except UsageError:  # another person's, or deleted
         st.query_params.pop(_KEY, None)
+        st.warning(f"You have no conversation {raw}: it was deleted, or is another person's.")
         return None
 
 
@@ -147,7 +154,7 @@ def _delete(talk: ConversationInfo) -> None:
 # --- turns -----------------------------------------------------------------------
 
 
-def _turn(turn: TurnInfo, talk: ConversationInfo) -> None:
+def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool) -> None:
     if turn.role == "user":
         with st.chat_message("user", avatar=":material/person:"):
             _text(turn.content)
@@ -158,7 +165,7 @@ def _turn(turn: TurnInfo, talk: ConversationInfo) -> None:
         if payload.get("error"):
             st.error(plain(payload["error"]))
         else:
-            _text(turn.content)
+            _text(turn.content, copy=True)
         if payload.get("stopped"):
             st.caption("Stopped." if turn.content else "Stopped before anything was written.")
         if payload.get("composed"):
@@ -167,21 +174,33 @@ def _turn(turn: TurnInfo, talk: ConversationInfo) -> None:
         if payload.get("abstained"):
             _nearest(turn)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.feedback(
-                "thumbs",
-                key=f"rate-{turn.id}",
-                default={1: 1, -1: 0}.get(turn.rating or 0),
-                on_change=_rate,
-                args=(turn.id,),
-            )
+            if not payload.get("stopped") and not payload.get("error"):
+                st.feedback(
+                    "thumbs",
+                    key=f"rate-{turn.id}",
+                    default={1: 1, -1: 0}.get(turn.rating or 0),
+                    on_change=_rate,
+                    args=(turn.id,),
+                )
+            asked = payload.get("asked", "")
+            if (
+                last
+                and asked
+                and st.button(
+                    "Try again", key=f"retry-{turn.id}", type="tertiary", icon=":material/refresh:"
+                )
+            ):
+                _send(asked, talk, talk.collection)
             seconds = payload.get("timings", {}).get("total")
             if seconds:
                 st.caption(time_name(seconds), width="content")
         _evidence(turn)
 
 
-def _text(text: str) -> None:
-    st.html(f'<div class="rc-text">{escape(text)}</div>')
+def _text(text: str, *, copy: bool = False) -> None:
+    """Text as it is; with `copy` a button below it (app/assets/shell.js)."""
+    button = '<button type="button" class="rc-link rc-copy">Copy</button>' if copy and text else ""
+    st.html(f'<div class="rc-copied"><div class="rc-text">{escape(text)}</div>{button}</div>')
 
 
 def _rewritten(turn: TurnInfo, talk: ConversationInfo) -> None:
@@ -286,6 +305,18 @@ def _rate(turn_id: int) -> None:
     library().chats.rate(owner(), turn_id, rating)
 
 
+def _starting_questions(collection: str) -> None:
+    """Questions to begin with, from headings of the collection's documents."""
+    headings = library().documents.headings(collection, limit=_STARTING)
+    if not headings:
+        return
+    st.caption("For example:")
+    for place, heading in enumerate(headings):
+        question = heading if heading.endswith("?") else f"What is said about “{heading}”?"
+        if st.button(plain(question), key=f"start-{place}", icon=":material/chat:"):
+            _send(question, None, collection)
+
+
 # --- asking ------------------------------------------------------------------------
 
 
@@ -381,7 +412,7 @@ def _context_chips() -> None:
                     icon=":material/close:",
                     on_click=_drop_context,
                     args=(hit.id,),
-                    help="Take it away",
+                    help="Remove",
                 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION
 from ragcore.settings import Settings
 
@@ -28,7 +29,7 @@ def show(collection: str) -> None:
                 help="Tried on every locked file that is added from this page. It is not kept.",
             )
     with right:
-        st.subheader("What goes on", anchor=False)
+        st.subheader("Activity", anchor=False)
         jobs.job_cards()
 
 
@@ -56,6 +57,10 @@ def _upload(target: str, password: str | None) -> None:
         max_upload_size=limit,
         label_visibility="collapsed",
     )
+    st.caption(
+        f"At most {limit:,} MB a file. Add larger ones, and many, as a folder of this computer: "
+        "nothing is copied then."
+    )
     label = f"Add {count_name(len(files), 'file')}" if files else "Add"
     if st.button(label, type="primary", disabled=not files, key="upload-go"):
         with errors_as_sentences():
@@ -81,16 +86,20 @@ def _folder(target: str, password: str | None) -> None:
     if roots:
         shown = ", ".join(plain(str(root)) for root in roots)
         st.caption(f"Allowed are folders under {shown}.")
-    path = st.text_input(
-        "Folder or file", key="folder", placeholder="/home/me/papers", max_chars=4000
-    )
-    sync = st.checkbox(
-        "Also remove what is gone from the folder",
-        key="sync",
-        help="Documents whose files are no longer there leave the collection.",
-    )
-    if st.button("Add the folder", key="folder-go", disabled=not path):
+    with st.form("folder-form", border=False):  # what was just typed counts at the first click
+        path = st.text_input(
+            "Folder or file", key="folder", placeholder="/home/me/papers", max_chars=4000
+        )
+        sync = st.checkbox(
+            "Also remove what is gone from the folder",
+            key="sync",
+            help="Documents whose files are no longer there leave the collection.",
+        )
+        added = st.form_submit_button("Add the folder", key="folder-go")
+    if added:
         with errors_as_sentences():
+            if not path.strip():
+                raise UsageError("type the path of a folder or file first")
             library().documents.check_paths([path])
             _start(target, [path], password, sync=sync)
             st.rerun()

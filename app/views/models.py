@@ -22,7 +22,7 @@ def show() -> None:
             f"Weights are damaged: {plain(damage)}. `ragcore doctor --repair` gets them again.",
             icon=":material/error:",
         )
-    st.title("Models and settings", anchor=False)
+    st.header("Models and settings", anchor=False)
     _device()
     with errors_as_sentences():
         _loaded()

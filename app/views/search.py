@@ -26,7 +26,6 @@ _DENSITIES: dict[str, results.Density] = {"Comfortable": "comfortable", "Compact
 
 
 def show() -> None:
-    frame.heading("Search")
     names = collections.choose_some()
     if not names:
         collections.empty_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select
@@ -22,6 +23,7 @@ from ragcore.catalog.models import (
 from ragcore.catalog.permits import may, may_see
 from ragcore.errors import UsageError
 
+_PASSAGES_FOR_HEADINGS = 2_000
 ORDERS = {
     "name": Document.name,
     "newest": Document.ingested_at.desc(),
@@ -134,6 +136,26 @@ def documents_below(session: Session, collection_id: int, paths: Sequence[str]) 
         )
         found.update(session.execute(query).all())
     return found
+
+
+def headings(session: Session, collection_id: int, limit: int) -> list[str]:
+    """Headings of sections to ask about, at most `limit`, taken from the documents in turn:
+    questions first, then the others in their order."""
+    query = (
+        select(Passage.document_id, Passage.heading, Document.title)
+        .join(Document, Document.id == Passage.document_id)
+        .where(Passage.collection_id == collection_id, Passage.heading != "")
+        .order_by(Passage.id)
+        .limit(_PASSAGES_FOR_HEADINGS)
+    )
+    by_document: dict[int, dict[str, None]] = {}
+    for document_id, heading, title in session.execute(query):
+        last = heading.rsplit(" > ", 1)[-1].strip()
+        if 8 <= len(last) <= 80 and " " in last and last != title and last[-1] not in ":.,":
+            by_document.setdefault(document_id, {})[last] = None
+    turns = [sorted(found, key=lambda one: not one.endswith("?")) for found in by_document.values()]
+    in_turn = (one for row in zip_longest(*turns) for one in row if one is not None)
+    return list(islice(dict.fromkeys(in_turn), limit))
 
 
 def document_pages(session: Session, document_id: int) -> Sequence[DocumentPage]:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ragcore.cli.output import echo, progress_line, shorten
-from ragcore.errors import RagcoreError
 from ragcore.extras import install_hint, missing_modules
-from ragcore.library import Collection, Library
+from ragcore.library import SAMPLE, Collection, Library, copy_documents, package_folder
 from ragcore.types import SearchQuery
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-COLLECTION = "sample"
 QUESTION = "Are we allowed to play foosball during working hours?"
 WORDS = "a flower"
 
@@ -47,7 +44,7 @@ def command(ctx: click.Context, page: bool, remove: bool) -> None:
             _remove(library, folder)
             return
         _fetch_models(library)
-        show(library.collection(COLLECTION), folder)
+        show(library.collection(SAMPLE), folder)
     echo(f"The files are in {folder}; `ragcore demo --remove` removes them again")
     if not page:
         return
@@ -71,31 +68,16 @@ def copy_files(folder: Path) -> list[Path]:
 
     Files that exist already are left alone, so that a second demo ingests nothing again.
     """
-    documents = _package_folder("ragcore_sample")
-    photographs = _package_folder("ragcore.cli") / "photographs"
-    found = {folder / "documents" / one.name: one for one in documents.iterdir() if one.is_file()}
-    found |= {folder / "photographs" / one.name: one for one in photographs.iterdir()}
+    copy_documents(folder)
+    photographs = package_folder("ragcore.cli") / "photographs"
+    found = {folder / "photographs" / one.name: one for one in photographs.iterdir()}
     for name, package, inside in FROM_PACKAGES:
-        found[folder / "photographs" / name] = _package_folder(package) / inside
+        found[folder / "photographs" / name] = package_folder(package) / inside
     for target, source in found.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             target.write_bytes(source.read_bytes())
-    return sorted(path for path in found if path.parent.name == "photographs")
-
-
-def _package_folder(package: str) -> Path:
-    """Where a package's files are, without importing it.
-
-    importlib.resources (3.11) fails for a package without `__init__.py` that is installed editable:
-    its path has an entry that is no folder.
-    """
-    spec = find_spec(package)
-    places = spec.submodule_search_locations if spec is not None else None
-    for place in places or ():
-        if Path(place).is_dir():
-            return Path(place)
-    raise RagcoreError(f"the package {package} is missing: install ragcore again")
+    return sorted(found)
 
 
 def altered(image: Image) -> Image:
@@ -159,14 +141,14 @@ def _remove(library: Library, folder: Path) -> None:
     """Remove the demo's files and documents; the collection too, unless it has others."""
     existed = folder.exists()
     shutil.rmtree(folder, ignore_errors=True)
-    if COLLECTION not in {row.name for row in library.collections()}:
+    if SAMPLE not in {row.name for row in library.collections()}:
         done = f"removed {folder}" if existed else "there is no demo to remove"
         echo(done)
         return
-    count = library.documents.forget_missing([folder], collection=COLLECTION)
-    left = library.documents.statistics(COLLECTION).documents
+    count = library.documents.forget_missing([folder], collection=SAMPLE)
+    left = library.documents.statistics(SAMPLE).documents
     if not left:
-        library.admin.delete_collection(COLLECTION)
-    kept = f"; {left} other documents of collection {COLLECTION!r} stay" if left else ""
+        library.admin.delete_collection(SAMPLE)
+    kept = f"; {left} other documents of collection {SAMPLE!r} stay" if left else ""
     echo(f"removed {folder} and {count} documents{kept}")
     echo(f"The models stay in {library.admin.settings.weights_cache}")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ragcore.encoders.classifier import ClassifierCard
     from ragcore.ingest.jobs import JobInfo
     from ragcore.library.adapters import BARE, PROFILES_OWN
+    from ragcore.library.samples import SAMPLE, copy_documents, package_folder
     from ragcore.llm.adapters import AdapterInfo
     from ragcore.llm.vision_llm import ImageAnswer
     from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
@@ -63,6 +64,7 @@ __all__ = [
     "MOST_SCALE",
     "MOST_STEPS",
     "PROFILES_OWN",
+    "SAMPLE",
     "SAMPLERS",
     "SCOPES",
     "AdapterInfo",
@@ -100,9 +102,11 @@ __all__ = [
     "TurnInfo",
     "as_png",
     "check_name",
+    "copy_documents",
     "filters",
     "hit_from",
     "open_image",
+    "package_folder",
     "principal_of",
 ]
 
@@ -139,6 +143,7 @@ _HOME_OF = {
         "ragcore.encoders.classifier": ["ClassifierCard"],
         "ragcore.ingest.jobs": ["JobInfo"],
         "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
+        "ragcore.library.samples": ["SAMPLE", "copy_documents", "package_folder"],
         "ragcore.llm.adapters": ["AdapterInfo"],
         "ragcore.llm.vision_llm": ["ImageAnswer"],
         "ragcore.search.duplicates": ["Decision", "FileGroup", "DuplicateGroup"],

@@ -201,6 +201,12 @@ class Documents:
             found = filters.facets(session, collection_id)
             return {**found, "year": browse.years(session, collection_id)}
 
+    def headings(self, collection: str = DEFAULT_COLLECTION, *, limit: int = 10) -> Sequence[str]:
+        """Headings of sections to ask about, from its documents in turn; questions first."""
+        collection_id = self._core.catalog.collection(collection).id
+        with self._core.catalog.search() as session:
+            return browse.headings(session, collection_id, limit)
+
     def indexes(self, collection: str = DEFAULT_COLLECTION) -> Sequence[dict[str, Any]]:
         """Each active index: "space", "modality", "dimension", and what its store reports."""
         catalog = self._core.catalog

@@ -21,6 +21,7 @@ from ragcore.library.core import Core
 from ragcore.library.images import Images
 from ragcore.library.ingesting import check_may_read, ingest, reembed
 from ragcore.library.labels import Labels
+from ragcore.library.samples import SAMPLE, copy_documents
 from ragcore.library.scopes import scoped
 from ragcore.library.training import Training
 from ragcore.types import CancelToken, ProgressCallback
@@ -104,6 +105,7 @@ class Jobs:
         sync: bool = False,
         passwords: Sequence[str] = (),
         attempt: int = 1,
+        after: str = "",
     ) -> int:
         self._core.catalog.create_collection(collection, exist_ok=True)
 
@@ -122,7 +124,7 @@ class Jobs:
                 self._draw_maps(collection)
             return asdict(report)
 
-        request = {"paths": list(names), "sync": sync, "attempt": attempt}
+        request = {"paths": list(names), "sync": sync, "attempt": attempt, "after": after}
         return self._core.jobs.start("ingest", collection, request, work)
 
     def start_upload(
@@ -156,6 +158,22 @@ class Jobs:
         with self._core.catalog.write() as session:
             paths = forget_content(session, row.id, list(document_ids))
         return self._start_ingest(paths, collection)
+
+    def start_again(self, job_id: int, *, passwords: Sequence[str] = ()) -> int:
+        """Ingest the files again that an ingest could not read, with passwords for locked ones.
+
+        Raises UsageError where it could read all of them.
+        """
+        job = self._core.jobs.get(job_id)
+        paths = [str(one["path"]) for one in job.report.get("failed", [])]
+        if job.running or not paths:
+            raise UsageError(f"job {job_id} has no files that could not be read")
+        return self._start_ingest(paths, job.collection, passwords=passwords)
+
+    def start_sample(self, *, collection: str = SAMPLE) -> int:
+        """Ingest copies of the sample documents that come with ragcore."""
+        folder = copy_documents(self._core.settings.home / "demo")
+        return self._start_ingest([str(folder)], collection)
 
     def start_captioning(self, collection: str = DEFAULT_COLLECTION) -> int:
         """`Images.caption_collection` in the background."""
@@ -244,7 +262,7 @@ class Jobs:
             )
         attempt = int(job.request.get("attempt", 1)) + 1
         return self._start_ingest(
-            job.request["paths"], job.collection, job.request["sync"], passwords, attempt
+            job.request["paths"], job.collection, job.request["sync"], passwords, attempt, job.state
         )
 
     def resume_interrupted(self) -> Sequence[int]:

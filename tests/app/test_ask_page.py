@@ -33,7 +33,7 @@ def buttons(test: AppTest, start: str) -> list[str]:
 @pytest.mark.starter_models
 def test_question_answer_citation_rating_export_delete(page: Page, own_home: Path) -> None:
     test = page("ask").run()
-    assert test.title[0].value == "Ask your documents"
+    assert test.header[0].value == "Ask your documents"
     test.chat_input[0].set_value(QUESTION).run()
     assert test.query_params["talk"], "the conversation is in the address"
     answered(test)
@@ -61,7 +61,7 @@ def test_question_answer_citation_rating_export_delete(page: Page, own_home: Pat
     talks.delete(me, talk.id)
     test.run()
     assert not test.chat_message
-    assert test.title[0].value == "Ask your documents"
+    assert test.header[0].value == "Ask your documents"
 
 
 def test_stop_keeps_what_was_written(page: Page, own_home: Path) -> None:

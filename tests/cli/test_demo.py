@@ -57,7 +57,7 @@ def test_other_documents_of_the_collection_stay(home: Path, tmp_path: Path) -> N
     own.write_text("Mine.\n")
     demo.copy_files(home / "demo")
     with Library(Settings(home=home)) as library:
-        sample = library.collection(demo.COLLECTION)
+        sample = library.collection(demo.SAMPLE)
         sample.ingest([own, home / "demo" / "documents" / "spare-parts.csv"])
     assert "1 documents; 1 other documents of collection 'sample' stay" in run("--remove")
     with Library(Settings(home=home)) as library:
