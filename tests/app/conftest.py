@@ -175,7 +175,7 @@ def person(server: Server, chrome: Any) -> Iterator[Callable[..., Any]]:
         page.goto(server.url)
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Come in").click()
+        page.get_by_role("button", name="Log in").click()
         settle(page)
         return page
 

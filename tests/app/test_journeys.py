@@ -32,7 +32,7 @@ def test_login(server: Server, chrome: Any) -> None:
     assert page.url.endswith("/login")
     page.get_by_label("Name").fill("Ann")
     page.get_by_label("Password").fill("wrong password")
-    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("button", name="Log in").click()
     page.get_by_role("alert").wait_for()
     assert "not the name and password" in page.get_by_role("alert").inner_text()
     page.get_by_label("Password").fill(PASSWORD)
