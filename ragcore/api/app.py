@@ -18,6 +18,7 @@ from ragcore.api.image_jobs import ImageJobs
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.routes import (
+    albums,
     classifiers,
     collections,
     documents,
@@ -36,7 +37,7 @@ from ragcore.library import Library
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
-    collections, documents, images, jobs, search, seeing, classifiers, models, openai,
+    collections, documents, images, albums, jobs, search, seeing, classifiers, models, openai,
     openai_images, imagine, system,
 )  # fmt: skip
 

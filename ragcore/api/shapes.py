@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ragcore.api.coverage_shapes import CoverageShape
-from ragcore.library import ImageInfo, JobInfo, Statistics, filters
+from ragcore.library import ImageInfo, ImageMarks, JobInfo, Statistics, filters
 from ragcore.renamed import with_current_names
 from ragcore.serialize import hit_json
 from ragcore.types import (
@@ -201,8 +201,14 @@ class ImageShape(BaseModel):
         "`utc_offset` in minutes, `taken_from` its source: sidecar, exif, xmp, iptc, name, file."
     )
 
+    marks: ImageMarks = Field(
+        description="What people say of it; `rating` counts in place of the file's, null: that."
+    )
+
     @classmethod
-    def of(cls, info: ImageInfo, metadata: ImageMetadata | None) -> ImageShape:
+    def of(
+        cls, info: ImageInfo, metadata: ImageMetadata | None, marks: ImageMarks | None
+    ) -> ImageShape:
         return cls(
             id=info.id,
             document_id=info.document_id,
@@ -215,6 +221,7 @@ class ImageShape(BaseModel):
             caption_by=info.caption_by or None,
             text=info.text,
             metadata=metadata,
+            marks=marks or ImageMarks(),
         )
 
 

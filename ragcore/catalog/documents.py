@@ -14,6 +14,7 @@ from ragcore.catalog.coverage import coverage_values
 from ragcore.catalog.embeddings import add_embeddings, remove_embeddings
 from ragcore.catalog.image_metadata import write_metadata
 from ragcore.catalog.labels import give_again, keep_given
+from ragcore.catalog.marks import keep_marks, mark_again
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage, SpaceRow, Thumbnail, now
 from ragcore.types import FileState, PassageDraft, ReadDocument, ReadImage
 
@@ -88,12 +89,13 @@ def store_document(session: Session, collection_id: int, new: NewDocument) -> tu
     """Store a document in place of any earlier version; return (its id, whether it is new).
 
     The document keeps its id when it is updated; passages and images get new ids, and what
-    people labelled keeps its label where it is as it was.
+    people labelled or marked keeps that where it is as it was.
     """
     document_id = session.scalar(_at(collection_id, new.file.path))
     values = _document_values(new)
     is_new = document_id is None
     given = [] if document_id is None else keep_given(session, [document_id])
+    marks = [] if document_id is None else keep_marks(session, [document_id])
     if document_id is None:
         row = Document(collection_id=collection_id, **values)
         session.add(row)
@@ -106,6 +108,7 @@ def store_document(session: Session, collection_id: int, new: NewDocument) -> tu
     _store_passages(session, collection_id, document_id, new, str(values["title"]))
     _store_images(session, collection_id, document_id, new)
     give_again(session, collection_id, document_id, given)
+    mark_again(session, collection_id, document_id, marks)
     return document_id, is_new
 
 

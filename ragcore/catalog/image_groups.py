@@ -1,4 +1,4 @@
-"""The images of a collection in groups to look through: by month, folder, label or place."""
+"""The images of a collection in groups to look through: by month, folder, label, place or album."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, Literal, get_args
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ragcore.catalog.albums import members_by_album
 from ragcore.catalog.filters import Filter, items
 from ragcore.catalog.models import Document, Image, ImageMetadataRow, ItemLabel
 from ragcore.catalog.permits import may
 from ragcore.errors import UsageError
 
-GroupBy = Literal["month", "folder", "label", "place"]
+GroupBy = Literal["month", "folder", "label", "place", "album"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageGroup:
-    """Images of one month ("2024-05"), folder, label or place; "" is none of it. `ids` and
-    `names` (of the documents) go together, the newest first."""
+    """Images of one month ("2024-05"), folder, label, place or album; "" is none of it. `ids`
+    and `names` (of the documents) go together, the newest first; albums have their own order."""
 
     name: str
     ids: tuple[int, ...]
@@ -31,8 +32,8 @@ class ImageGroup:
 def image_groups(
     session: Session, collection_id: int, by: GroupBy, chosen: Filter
 ) -> list[ImageGroup]:
-    """All images of a collection that meet `chosen`, each once. Months go from the newest, other
-    groups by name, and what is in none comes last.
+    """All images of a collection that meet `chosen`, each once, or once in each of its albums.
+    Months go from the newest, other groups by name, and what is in none comes last.
 
     An image's time is when it was taken, where that is not known when its file was changed; its
     label is the one that a classifier is surest of. Raises UsageError for an unknown `by`.
@@ -52,6 +53,10 @@ def image_groups(
     )  # fmt: skip
     if chosen:
         query = query.where(Image.id.in_(items(chosen, collection_id, Image)))
+    if by == "album":
+        return _by_album(
+            session, collection_id, {row.id: row.name for row in session.execute(query)}
+        )
     labels = _labels(session, collection_id) if by == "label" else {}
     name_of: dict[GroupBy, Callable[[Any], str]] = {
         "month": lambda row: _month(row.taken_at or row.modified_at),
@@ -68,6 +73,25 @@ def image_groups(
         ImageGroup(name, *(tuple(part) for part in zip(*found[name], strict=True)))
         for name in names
     ]
+
+
+def _by_album(session: Session, collection_id: int, names: dict[int, str]) -> list[ImageGroup]:
+    """These images in their albums; those that are in none come last, in the order given."""
+    groups: list[ImageGroup] = []
+    seen: set[int] = set()
+    for album, members in sorted(members_by_album(session, collection_id).items(), key=_by_name):
+        ids = tuple(one for one in members if one in names)
+        seen.update(ids)
+        if ids:
+            groups.append(ImageGroup(album, ids, tuple(names[one] for one in ids)))
+    rest = tuple(one for one in names if one not in seen)
+    if rest:
+        groups.append(ImageGroup("", rest, tuple(names[one] for one in rest)))
+    return groups
+
+
+def _by_name(album: tuple[str, list[int]]) -> str:
+    return album[0].casefold()
 
 
 def _month(time: dt.datetime) -> str:

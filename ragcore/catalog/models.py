@@ -218,6 +218,60 @@ class ImageKeyword(Base):
     keyword: Mapped[str] = mapped_column(Text, primary_key=True)
 
 
+class ImageMark(Base):
+    """What people say of an image. `rating` counts in place of its file's."""
+
+    __tablename__ = "image_marks"
+    __table_args__ = (Index("ix_image_marks_collection", "collection_id", "favorite"),)
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    collection_id: Mapped[int] = mapped_column(Id)
+    favorite: Mapped[bool] = mapped_column(default=False)
+    rating: Mapped[int | None]
+    note: Mapped[str] = mapped_column(Text, default="")
+
+
+class ImageTag(Base):
+    """A tag that people gave an image."""
+
+    __tablename__ = "image_tags"
+    __table_args__ = (Index("ix_image_tags_tag", "tag"),)
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    tag: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class Album(Base):
+    """A named series of a collection's images."""
+
+    __tablename__ = "albums"
+    __table_args__ = (UniqueConstraint("collection_id", "name"), _AUTOINCREMENT)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(_string(200))
+    created_at: Mapped[dt.datetime] = mapped_column(default=now)
+
+
+class AlbumImage(Base):
+    """An image of an album; they go by `position`."""
+
+    __tablename__ = "album_images"
+    __table_args__ = (Index("ix_album_images_image", "image_id"),)
+
+    album_id: Mapped[int] = mapped_column(
+        ForeignKey("albums.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    position: Mapped[int]
+
+
 class Thumbnail(Base):
     """A small WebP of an image, apart so that listing images stays quick."""
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "ask": "Answer a question from the documents, with citations.",
     "caption": "Write captions for images that have none.",
     "refresh-metadata": "Read dates, places, ratings and keywords of image files again.",
+    "images": "List images; albums, favorites, ratings, tags, notes.",
     "imagine": "Make an image from words, guidance and conditions.",
     "label": "Choose among labels of your own for every image.",
     "classify": "Label a collection by a classifier of your own.",

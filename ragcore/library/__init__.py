@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from ragcore.access.sessions import Sessions
     from ragcore.answers import AnswerEvent
     from ragcore.answers.chat import Reply, hit_from
+    from ragcore.catalog.albums import AlbumInfo
     from ragcore.catalog.browse import ImageInfo, Statistics
     from ragcore.catalog.catalog import check_name
     from ragcore.catalog.conversations import ConversationInfo, TurnInfo
     from ragcore.catalog.image_groups import ImageGroup
+    from ragcore.catalog.marks import ImageMarks
     from ragcore.diffusion import (
         CONDITIONS,
         ControlRequest,
@@ -68,6 +70,7 @@ __all__ = [
     "SAMPLERS",
     "SCOPES",
     "AdapterInfo",
+    "AlbumInfo",
     "AnswerEvent",
     "Audit",
     "ClassifierCard",
@@ -85,6 +88,7 @@ __all__ = [
     "ImageAnswer",
     "ImageGroup",
     "ImageInfo",
+    "ImageMarks",
     "ImagineRequest",
     "ImagineStep",
     "Imagined",
@@ -116,12 +120,14 @@ _HOME_OF = {
         "ragcore.answers": ["AnswerEvent"],
         "ragcore.answers.chat": ["Reply", "hit_from"],
         "ragcore.access.audit": ["Audit"],
+        "ragcore.catalog.albums": ["AlbumInfo"],
         "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
         "ragcore.catalog.catalog": ["check_name"],
         "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
         "ragcore.catalog.image_groups": ["ImageGroup"],
         "ragcore.access.keys": ["KeyInfo", "Keys"],
         "ragcore.access.sessions": ["Sessions"],
+        "ragcore.catalog.marks": ["ImageMarks"],
         "ragcore.diffusion": [
             "CONDITIONS",
             "ControlRequest",

@@ -1,4 +1,4 @@
-"""The images of a library: list, look at, ask about, caption, label."""
+"""The images of a library: list, look at, mark, ask about, caption, label."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
 from ragcore.catalog.filters import Filter, items
 from ragcore.catalog.image_groups import GroupBy, ImageGroup, image_groups
 from ragcore.catalog.image_metadata import metadata_of
+from ragcore.catalog.marks import ImageMarks, mark, marks_of
 from ragcore.catalog.models import Image as ImageRow
 from ragcore.catalog.permits import Permit
 from ragcore.errors import RagcoreError, UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ragcore.ingest.captioning import CaptionReport
     from ragcore.ingest.refresh import MetadataReport
+    from ragcore.library.sidecars import SidecarReport
     from ragcore.llm.vision_llm import ImageAnswer
     from ragcore.models import Sampling
 
@@ -59,7 +61,8 @@ class Images:
         """A collection's images that meet the filters, newest first, or those of one document in
         its order.
 
-        `captioned` leaves out those without a caption.
+        `captioned` leaves out those without a caption, `where` those that do not meet these
+        filters. Raises UsageError for an unknown filter.
         """
         chosen = Filter.of(where or {})
         with self._core.catalog.search() as session:
@@ -122,7 +125,7 @@ class Images:
         where: Mapping[str, str] | None = None,
     ) -> Sequence[ImageGroup]:
         """All images of a collection that meet the filters, in groups to look through: by
-        "month", "folder" (of those only who may write), "label" or "place".
+        "month", "folder" (of those only who may write), "label", "place" or "album".
 
         Raises UsageError for an unknown collection, filter or `by`.
         """
@@ -135,6 +138,60 @@ class Images:
         """How images were taken, by id; without those of which nothing is known."""
         with self._core.catalog.search() as session:
             return metadata_of(session, image_ids)
+
+    def marks(self, image_ids: Sequence[int]) -> dict[int, ImageMarks]:
+        """Favorite, rating, note, tags and albums of images, by id; without those that have
+        none."""
+        with self._core.catalog.search() as session:
+            return marks_of(session, image_ids)
+
+    def mark(
+        self,
+        image_ids: Sequence[int],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        favorite: bool | None = None,
+        rating: int | None = None,
+        note: str | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+    ) -> int:
+        """Change what is given of a collection's images; return how many of them are there.
+
+        `rating`: 0 to 5 stars, -1 rejected; it counts in place of the file's. Tags that differ in
+        case only are one. Files are never written to. Raises UsageError for an unknown
+        collection, another rating, a note or tag that is too long.
+        """
+        row = self._core.catalog.collection(collection)
+        with self._core.catalog.write() as session:
+            return mark(
+                session,
+                row.id,
+                image_ids,
+                favorite=favorite,
+                rating=rating,
+                note=note,
+                add_tags=add_tags,
+                remove_tags=remove_tags,
+            )
+
+    def export_xmp(
+        self,
+        folder: Path,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        where: Mapping[str, str] | None = None,
+    ) -> SidecarReport:
+        """Write an XMP sidecar for each of a collection's image files that meet the filters, below
+        `folder`, in the folders that they have below the one that holds them all.
+
+        They have ratings, keywords, tags, captions, notes, dates, positions, favorites and
+        albums. Originals are never written to, nor sidecars of other programs. Raises UsageError
+        for an unknown collection or filter, a `folder` that is a file.
+        """
+        from ragcore.library.sidecars import export_sidecars
+
+        return export_sidecars(self._core.catalog, collection, folder, where or {})
 
     def refresh_metadata(
         self,

@@ -14,6 +14,7 @@ from ragcore.catalog.permits import AuditCallback, Permit
 from ragcore.library import answering, ingesting
 from ragcore.library.adapters import Adapters
 from ragcore.library.admin import Admin
+from ragcore.library.albums import Albums
 from ragcore.library.answering import PLAIN
 from ragcore.library.chats import Chats
 from ragcore.library.classifiers import Classifiers
@@ -107,6 +108,11 @@ class Library:
     def documents(self) -> Documents:
         """Documents and their pages; counts of a collection."""
         return Documents(self._core, self._permit)
+
+    @cached_property
+    def albums(self) -> Albums:
+        """Albums of a collection's images."""
+        return Albums(self._core, self._permit)
 
     @cached_property
     def images(self) -> Images:

@@ -41,6 +41,11 @@ NEEDED: dict[tuple[str, str], str] = {
     ("get", f"{C}/documents/{{document_id}}/pages/{{number}}"): "read",
     ("get", f"{C}/documents/{{document_id}}/pages/{{number}}/image"): "read",
     ("get", f"{C}/images"): "read",
+    ("patch", f"{C}/images"): "write",
+    ("get", f"{C}/albums"): "read",
+    ("post", f"{C}/albums"): "write",
+    ("patch", f"{C}/albums/{{album}}"): "write",
+    ("delete", f"{C}/albums/{{album}}"): "write",
     ("get", f"{C}/images/{{image_id}}"): "read",
     ("get", f"{C}/images/{{image_id}}/thumbnail"): "read",
     ("get", f"{C}/images/{{image_id}}/view"): "read",
@@ -111,6 +116,7 @@ def request(
         number=1,
         model=f"ragcore/{collection}",
         name="nowhere",
+        album="nowhere",
     )
     how: dict[str, Any] = {}
     if path.endswith("/search"):
@@ -138,6 +144,12 @@ def request(
         how["json"] = {"prompt": "x", "size": "no size"}
     elif path.endswith("/embeddings"):
         how["json"] = {"model": "none", "input": "x"}
+    elif method == "patch" and path.endswith("/images"):
+        how["json"] = {"image_ids": [NOTHING], "favorite": True}
+    elif method == "patch" and "/albums" in path:
+        how["json"] = {"add": [NOTHING]}
+    elif method == "post" and path.endswith("/albums"):
+        how["json"] = {"name": " "}  # no name that could be given
     elif method == "patch":
         how["json"] = {"adapter": "default"}
     elif method == "post" and path == "/api/v1/collections":

@@ -21,10 +21,13 @@ from PIL import Image as PillowImage
 from sqlalchemy import select
 
 from ragcore.catalog.models import (
+    Album,
+    AlbumImage,
     Base,
     Conversation,
     Document,
     Image,
+    ImageMark,
     ImageMetadataRow,
     Passage,
     Turn,
@@ -44,6 +47,7 @@ READ = {
     "Collection": "ask ask_stream documents info label search statistics",
     "Adapters": "list used_by",
     "Admin": "",
+    "Albums": "list",
     "Chats": "count create delete export_markdown get list rate rename running set_collection "
     "start stop turns",
     "Classifiers": "followed get list results",
@@ -52,7 +56,7 @@ READ = {
     "Documents": "facets get indexes list map original page page_boxes page_image statistics",
     "Duplicates": "files images",
     "Evals": "",
-    "Images": "ask ask_stream caption get groups label list metadata preview read thumbnail "
+    "Images": "ask ask_stream caption get groups label list marks metadata preview read thumbnail "
     "thumbnails view",
     "Jobs": "get recent wait",
     "Labels": "classes counts given given_counts items next of texts",
@@ -116,10 +120,15 @@ def prey(library: Library) -> Prey:
     save_classifier(folder, card, {"head.weight": torch.zeros(2, 2)}, {})
     talk = library.chats.create("key 99", collection="beta", title=SECRET)
     with library.admin.catalog.write() as session:
+        album = Album(collection_id=beta, name=SECRET)
+        session.add(album)
+        session.flush()
         session.add(Turn(conversation_id=talk.id, role="user", content=SECRET))
         for image in session.scalars(select(Image.id).where(Image.collection_id == beta)):
             row = ImageMetadataRow(image_id=image, collection_id=beta, caption=SECRET)
             session.add(row)
+            session.add(ImageMark(image_id=image, collection_id=beta, favorite=True, note=SECRET))
+            session.add(AlbumImage(album_id=album.id, image_id=image, position=1))
     job = library.jobs.start("ingest", "beta", {"paths": [f"{FOLDER}/{SECRET}"]}, _nothing)
     library.jobs.wait(job)
     library.diffusion.gallery("key 99")
@@ -176,6 +185,8 @@ def values(prey: Prey, kind: str, name: str) -> dict[str, Any]:
     }  # fmt: skip
     if kind == "Library":
         found["query"] = "vault code"
+    if kind == "Albums":
+        found["name"] = SECRET
     if kind in ("Classifiers", "Labels"):
         found["name"] = "of beta"
     if (kind, name) == ("Documents", "map"):
@@ -322,9 +333,10 @@ def test_a_reader_of_the_collection_is_let_in(library: Library, prey: Prey) -> N
     )
     every = parts(reader)
     for what in (
-        "Library.find_collection", "Collection.documents", "Collection.info", "Chats.get",
+        "Albums.list", "Library.find_collection", "Collection.documents", "Collection.info",
+        "Chats.get",
         "Chats.turns", "Classifiers.get", "Documents.get", "Documents.list", "Documents.page",
-        "Documents.statistics", "Images.get", "Images.metadata", "Images.thumbnail",
+        "Documents.statistics", "Images.get", "Images.marks", "Images.metadata", "Images.thumbnail",
         "Images.thumbnails",
         "Jobs.get",
         "Labels.texts", "Labels.items",

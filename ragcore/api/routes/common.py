@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Path, Query, Request
@@ -29,6 +29,17 @@ Cursor = Annotated[
     str | None, Query(max_length=200, description="`next_cursor` of the page before.")
 ]
 Responses = dict[int | str, dict[str, Any]]  # what FastAPI adds to a route's description
+
+
+def where_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Filters of an address, as "favorite=yes" or "taken>=2024". Raises Problem 400."""
+    where: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not value.strip():
+            raise Problem(400, f"where takes FIELD=VALUE, not {pair[:80]!r}")
+        where[f"{name}=" if name.endswith((">", "<")) else name] = value
+    return where
 
 
 def binary(*media_types: str) -> Responses:

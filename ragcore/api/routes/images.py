@@ -19,6 +19,7 @@ from ragcore.api.routes.common import (
     found,
     image_here,
     library_of,
+    where_of,
     work_of,
 )
 from ragcore.api.shapes import ImageList, ImageShape
@@ -35,22 +36,28 @@ async def list_images(
     request: Request,
     here: ReaderHere,
     document_id: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+    where: Annotated[
+        list[str], Query(max_length=20, description="Filters, each FIELD=VALUE: favorite=yes.")
+    ] = [],  # noqa: B006  # FastAPI copies it
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ImageList:
     """The collection's images, newest first, or those of one document in its order."""
-    offset = offset_of(cursor)
+    offset, chosen = offset_of(cursor), where_of(where)
     library = library_of(request)
 
     def look() -> ImageList:
         if document_id is not None:
             document_here(library, here, document_id)
         rows = library.images.list(
-            here.name, document_id=document_id, limit=limit + 1, offset=offset
+            here.name, document_id=document_id, where=chosen, limit=limit + 1, offset=offset
         )
-        about = library.images.metadata([row.id for row in rows])
+        ids = [row.id for row in rows]
+        about, marks = library.images.metadata(ids), library.images.marks(ids)
         return ImageList(
-            items=[ImageShape.of(row, about.get(row.id)) for row in rows[:limit]],
+            items=[
+                ImageShape.of(row, about.get(row.id), marks.get(row.id)) for row in rows[:limit]
+            ],
             next_cursor=cursor_at(offset + limit) if len(rows) > limit else None,
         )
 
@@ -64,7 +71,8 @@ async def get_image(request: Request, here: ReaderHere, image_id: ImageId) -> Im
 
     def look() -> ImageShape:
         info = image_here(library, here, image_id)
-        return ImageShape.of(info, library.images.metadata([info.id]).get(info.id))
+        about, marks = library.images.metadata([info.id]), library.images.marks([info.id])
+        return ImageShape.of(info, about.get(info.id), marks.get(info.id))
 
     return await work_of(request).run(here.principal, look)
 

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import browse, image_metadata, labels, permits
+from ragcore.catalog import albums, browse, image_metadata, labels, marks, permits
 from ragcore.catalog.filters import values
 from ragcore.catalog.filters.field import (
     Condition,
@@ -132,6 +132,19 @@ def _of_image(condition: Callable[[Given], ColumnElement[bool]]) -> Condition:
             return exists().where(Metadata.image_id == Image.id, condition(given))
         own = (Image.document_id == item.document_id, Image.page.is_(None))
         return exists().where(Metadata.image_id == Image.id, *own, condition(given))
+
+    return on
+
+
+def _marked(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Condition:
+    """What people say of an image: a condition on its id and the value. Passages of an image file
+    (the text in the image) go with it."""
+
+    def on(item: Item, given: Given) -> ColumnElement[bool]:
+        if item is Image:
+            return condition(Image.id, given)
+        own = (Image.document_id == item.document_id, Image.page.is_(None))
+        return exists().where(*own, condition(Image.id, given))
 
     return on
 
@@ -322,12 +335,12 @@ class Filter(Mapping[str, str]):
     )
     rating: int | str | None = entry(
         values.RATING,
-        "stars of the image, 1 to 5, or -1 for rejected",
+        "stars of the image, 1 to 5, or -1 for rejected; a person's count in place of the file's",
         label="Rating",
-        condition=_of_image(lambda given: within(Metadata.rating, given)),
+        condition=_marked(lambda image, given: within(marks.rating_of(image), given)),
         on="item",
         widget="minimum",
-        facet=image_metadata.images_by(Metadata.rating),
+        facet=marks.rating_counts,
     )
     rating_min: int | str | None = bound()
     rating_max: int | str | None = bound()
@@ -339,6 +352,35 @@ class Filter(Mapping[str, str]):
         on="item",
         widget="choice",
         facet=image_metadata.images_by_keyword,
+    )
+    album: str | None = entry(
+        values.TEXT,
+        "the name of an album that the image is in",
+        label="Album",
+        condition=_marked(lambda image, given: albums.in_album(image, given["="])),
+        on="item",
+        widget="choice",
+        facet=albums.album_counts,
+    )
+    favorite: bool | str | None = entry(
+        values.YES_NO,
+        "`yes` for images that are favorites, `no` for the others",
+        label="Favorites",
+        condition=_marked(lambda image, given: marks.is_favorite(image, given["="])),
+        on="item",
+        widget="choice",
+        facet=marks.favorite_counts,
+        shown={"yes": "Favorites", "no": "Others"},
+    )
+    tag: str | tuple[str, ...] | None = entry(
+        values.WORDS,
+        "a tag that people gave the image, or several with commas between them, which it must "
+        "all have",
+        label="Tag",
+        condition=_marked(lambda image, given: marks.has_tags(image, given["="])),
+        on="item",
+        widget="choice",
+        facet=marks.tag_counts,
     )
     incomplete: bool | str | None = entry(
         values.YES_NO,
