@@ -59,15 +59,42 @@ COMPUTED_DEFAULTS = {
 
 
 def http_routes() -> str:
-    """Every route of the HTTP API by tag, with parameters, body and answers, from its OpenAPI
-    document."""
+    """Every route of the HTTP API by tag, the errors that they share, and the fields of what is
+    sent and answered, from its OpenAPI document."""
     schema = _openapi()
     by_tag: dict[str, list[str]] = {}
+    errors: dict[str, str] = {}
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
             tag = (route.get("tags") or ["other"])[0]
             by_tag.setdefault(tag, []).append(_route(method, path, route))
-    return "\n".join(f"### {tag}\n\n" + "\n".join(routes) for tag, routes in by_tag.items())
+            errors |= {
+                status: _cell(answer.get("description", ""))
+                for status, answer in route["responses"].items()
+                if status >= "4"
+            }
+    parts = ["| error | meaning |", "|---|---|"]
+    parts += [f"| {status} | {meaning} |" for status, meaning in sorted(errors.items())]
+    for tag, routes in by_tag.items():
+        parts += ["", f"### {tag}", "", *routes]
+    parts += ["### Fields of bodies and answers", ""]
+    for name, one in sorted(schema["components"]["schemas"].items()):
+        parts += _fields(name, one)
+    return "\n".join(parts)
+
+
+def _fields(name: str, schema: dict[str, Any]) -> list[str]:
+    """A table of one schema's fields; nothing for one without fields."""
+    if not schema.get("properties"):
+        return []
+    required = schema.get("required", [])
+    rows = [
+        f"| `{field}`{' (required)' if field in required else ''} | {_type(one)} "
+        f"| {_cell(one.get('description', ''))} |"
+        for field, one in schema["properties"].items()
+    ]
+    about = [_cell(schema["description"]), ""] if schema.get("description") else []
+    return [f"#### {name}", "", *about, "| field | type | meaning |", "|---|---|---|", *rows, ""]
 
 
 def _openapi() -> dict[str, Any]:
@@ -81,7 +108,7 @@ def _openapi() -> dict[str, Any]:
 
 
 def _route(method: str, path: str, route: dict[str, Any]) -> str:
-    lines = [f"#### `{method.upper()} {path}`", "", route.get("summary", ""), ""]
+    lines = [f"#### `{method.upper()} {path}`", ""]
     if route.get("description"):
         lines += [route["description"], ""]
     if parameters := route.get("parameters"):
@@ -94,17 +121,19 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
         lines.append("")
     for kind, body in route.get("requestBody", {}).get("content", {}).items():
         lines += [f"Body: {_type(body.get('schema', {}))} as `{kind}`.", ""]
-    answers = [
-        f"{status} {_cell(answer.get('description', ''))}"
-        for status, answer in route.get("responses", {}).items()
-    ]
-    return "\n".join([*lines, f"Answers: {'; '.join(answers)}.", ""])
+    for status, answer in route["responses"].items():
+        for kind, body in answer.get("content", {}).items():
+            if status < "4":
+                lines += [f"Answers {status} with {_type(body.get('schema', {}))} as `{kind}`.", ""]
+    refused = ", ".join(sorted(status for status in route["responses"] if status >= "4"))
+    return "\n".join([*lines, f"Errors: {refused}.", ""])
 
 
 def _type(schema: dict[str, Any]) -> str:
     """A schema's type in a few words."""
     if "$ref" in schema:
-        return f"`{schema['$ref'].rpartition('/')[2]}`"
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
         return " or ".join(_type(one) for one in schema["anyOf"])
     if schema.get("type") == "array":
