@@ -22,10 +22,12 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "places": ("rgeocoder",),
         "postgres": ("psycopg",),
         "ray": ("ray",),
+        "remote": ("fsspec", "s3fs", "paramiko", "webdav4", "requests", "keyring"),
         "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
         "train": ("matplotlib", "sacrebleu"),
         "ui": ("streamlit", "plotly"),
         "watch": ("watchfiles",),
+        "web": ("trafilatura", "feedparser", "protego"),
     }
 )
 

@@ -177,6 +177,22 @@ class Settings(BaseSettings):
         description="Hosts, addresses or networks that sources may connect to although they are "
         "not public, as in `nas.lan, 10.1.0.0/16`; in the variable, separated by commas.",
     )
+    source_credentials: Path | None = Field(
+        default=None,
+        description="TOML file with the credentials of sources by URL; empty: `credentials.toml` "
+        "in `home`.",
+    )
+    crawl_pages: int = Field(
+        default=1000, gt=0, description="Pages that one crawl of a web site takes, at most."
+    )
+    crawl_depth: int = Field(
+        default=5, ge=0, description="Links that a crawl follows in a row from its first page."
+    )
+    crawl_delay: float = Field(
+        default=1.0,
+        ge=0,
+        description="Seconds between two requests to a web site; its robots.txt may ask for more.",
+    )
     upload_quota_mb: int = Field(
         default=0, ge=0, description="What the uploads of one collection may take, in MiB; 0: any."
     )

@@ -93,7 +93,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 # What is about the way to the models and back is tested on tiny ones.
-ON_TINY_MODELS = ("answers", "api", "app", "cli", "library", "mcp", "security")
+ON_TINY_MODELS = ("answers", "api", "app", "cli", "library", "mcp", "security", "sources")
 
 
 @pytest.fixture(scope="session")

@@ -138,13 +138,21 @@ def _page(wanted: dict[str, object]) -> None:
             size_name(document.size),
             count_name(document.pages, "page"),
             f"changed {day_name(document.modified_at)}",
-            document.path,
         ]
-        st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
+        lines = [*map(escape, facts), place_html(document.path)]
+        st.html(f'<p class="rc-about">{"<br>".join(lines)}</p>')
         if document.pages:
             with st.expander("Text of this page"):
                 words = lib.documents.page(document.id, page).text
                 st.html(f'<div class="rc-text">{escape(words) or "This page has no text."}</div>')
+
+
+def place_html(path: str) -> str:
+    """Where a document is: of a web page, a link to it."""
+    shown = escape(path)
+    if not path.startswith(("http://", "https://")):
+        return shown
+    return f'<a href="{shown}" target="_blank" rel="noopener noreferrer">{shown}</a>'
 
 
 def _page_turner(wanted: dict[str, object], pages: int) -> None:
@@ -190,8 +198,8 @@ def _image_window() -> None:
         facts.append(f"{info.width} × {info.height} pixels")
         if info.page:
             facts.append(f"on page {info.page}")
-        facts.append(info.path)
-        st.html(f'<p class="rc-about">{"<br>".join(map(escape, facts))}</p>')
+        lines = [*map(escape, facts), place_html(info.path)]
+        st.html(f'<p class="rc-about">{"<br>".join(lines)}</p>')
         if isinstance(wanted["hit"], Hit):
             _why(wanted["hit"])
 

@@ -15,6 +15,13 @@ from ragcore.library import DEFAULT_COLLECTION, Library
 _MOST_SKIPPED = 20  # lines about files that a source passed over
 
 
+def source_options(*, crawl: bool, depth: int | None, pages: int | None) -> dict[str, str]:
+    """The options of a web source, as the library takes them."""
+    numbers = {"depth": depth, "pages": pages}
+    given = {name: str(number) for name, number in numbers.items() if number is not None}
+    return {"crawl": "yes", **given} if crawl else given
+
+
 @click.command("ingest")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
@@ -35,6 +42,17 @@ _MOST_SKIPPED = 20  # lines about files that a source passed over
     metavar="HOST:PORT",
     help="The Ray cluster.  [default: the setting ray_address; else the one of this machine]",
 )
+@click.option("--crawl", is_flag=True, help="Also take the pages that a web address links to.")
+@click.option(
+    "--depth",
+    type=click.IntRange(0),
+    help="Links that a crawl follows in a row.  [default: the setting crawl_depth]",
+)
+@click.option(
+    "--pages",
+    type=click.IntRange(1),
+    help="Pages that a crawl takes, at most.  [default: the setting crawl_pages]",
+)
 @as_json_option
 @click.pass_context
 def command(
@@ -46,9 +64,13 @@ def command(
     captions: bool | None,
     engine: str | None,
     address: str | None,
+    crawl: bool,
+    depth: int | None,
+    pages: int | None,
     as_json: bool,
 ) -> None:
-    """Add files and folders to a collection, or what is at SCHEME://… of a plug-in's source.
+    """Add files and folders to a collection, web pages (https://…), or what is at SCHEME://… of
+    another source.
 
     Files that have not changed are passed over; a file that cannot be read is reported and the
     others go on. What of a file is not read is reported too. Ctrl-C stops after the batch at
@@ -68,6 +90,7 @@ def command(
             captions=captions,
             engine=engine,
             address=address,
+            options=source_options(crawl=crawl, depth=depth, pages=pages),
             progress=progress_line(),
             cancel=token,
         )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import FileState
-from ragcore.errors import RagcoreError, UsageError
+from ragcore.errors import Cancelled, RagcoreError, UsageError
+from ragcore.extensions import scheme_of
 from ragcore.sources import (
     LocalSource,
     Skipped,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ragcore.settings import Settings
 
 _LONGEST_NAME = 255  # bytes of a file's name, as file systems allow
+_WEB = ("http", "https")
 UNKNOWN_SIZE = -1  # of a file that its source has not measured
 
 
@@ -70,42 +73,53 @@ def _at_and_above(location: str) -> Iterator[str]:
         location = location.rpartition("/")[0]
 
 
-def open_sources(paths: Iterable[str | Path], settings: Settings) -> list[Source]:
-    """The sources of paths and URLs; none is listed yet.
+def open_sources(
+    paths: Iterable[str | Path],
+    settings: Settings,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> list[Source]:
+    """The sources of paths and URLs, each with the same options; none is listed yet.
 
     Raises UsageError for none, a path that does not exist, is not allowed, or has an unknown
-    scheme.
+    scheme, and for an option that a source does not have.
     """
-    sources = [open_source(str(path), settings) for path in paths]
+    sources = [open_source(str(path), settings, options) for path in paths]
     if not sources:
         raise UsageError("nothing to ingest: name at least one file or folder")
     return sources
 
 
-def discover(paths: Iterable[str | Path], settings: Settings) -> Discovered:
-    """Everything that the sources of `paths` list.
+def discover(
+    paths: Iterable[str | Path],
+    settings: Settings,
+    options: Mapping[str, str] = MappingProxyType({}),
+    check_cancel: Callable[[], None] = lambda: None,
+) -> Discovered:
+    """Everything that the sources of `paths` list. `check_cancel`, called between two files, may
+    raise Cancelled.
 
     A source that cannot be listed to its end is one entry in `failed`. Raises UsageError as
     `open_sources`, and for a URL where nothing is.
     """
     found = Discovered()
-    for source in open_sources(paths, settings):
+    for source in open_sources(paths, settings, options):
         try:
             for item in source.list():
                 _take(item, source, found)
-        except UsageError:
+                check_cancel()
+        except (UsageError, Cancelled):
             raise
         except Exception as error:  # of a server, or a fault of a plug-in: the others go on
             found.failed.append(FileFailure(source.location, _reason(error)))
         else:
-            if not isinstance(source, LocalSource) or source.is_folder:
+            if getattr(source, "is_folder", True):
                 found.roots.append(source.location)
     return found
 
 
 def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None:
     if isinstance(item, Skipped):
-        if is_remote(item.location):
+        if is_remote(item.location) and item.kind != "dropped":
             found.kept.add(item.location)
         if item.kind == "link":
             found.links += 1
@@ -125,7 +139,8 @@ def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None
 
 def _problem(item: SourceItem, source: Source) -> str:
     """What is wrong with an item of a plug-in's source; "" if nothing is."""
-    if not is_remote(item.location) or not is_below(item.location, source.location):
+    web = all(scheme_of(one) in _WEB for one in (item.location, source.location))
+    if not is_remote(item.location) or not (web or is_below(item.location, source.location)):
         return f"its source lists it outside of {source.location}"
     try:
         length = len(item.name.encode())

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ragcore.catalog import Catalog, FileState, KnownFile
 from ragcore.catalog.documents import known_files, remove_documents, touch_document
@@ -78,23 +79,31 @@ class IngestPipeline:
         self._claims = Claims(settings.home / "claims", collection_id)
         self._others: list[FileState] = []  # files that another run works on now
 
-    def run(self, paths: Iterable[str | Path], *, sync: bool = False) -> IngestReport:
+    def run(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        sync: bool = False,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> IngestReport:
         """Ingest; return what was done. Cancelled runs return too, with `cancelled` set.
+
+        `options` are for the sources of `paths`.
 
         Raises UsageError if a path or URL does not exist or is not allowed; a file that cannot
         be read, or a source that cannot be listed, is one entry in `failed`.
         """
         started = time.monotonic()
         self._meter.show("discover", force=True)
-        found = discover(paths, self._settings)
-        plan = self._plan(found, sync)
-        self._fetcher = Fetcher(found, self._settings)
-        self._report.unchanged = plan.unchanged
-        self._report.failed = list(found.failed)
-        self._report.skipped_links = found.links
-        self._report.skipped = list(found.skipped)
-        self._meter.total = len(plan.read)
         try:
+            found = discover(paths, self._settings, options, self._check_cancel)
+            plan = self._plan(found, sync)
+            self._fetcher = Fetcher(found, self._settings)
+            self._report.unchanged = plan.unchanged
+            self._report.failed = list(found.failed)
+            self._report.skipped_links = found.links
+            self._report.skipped = list(found.skipped)
+            self._meter.total = len(plan.read)
             pending = plan.read
             while pending:
                 self._read_embed_store(plan, pending)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION
@@ -55,16 +56,18 @@ class Collection:
         sync: bool = False,
         passwords: Sequence[str] = (),
         captions: bool | None = None,
+        options: Mapping[str, str] = MappingProxyType({}),
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
-        """Add files and folders; see `Library.ingest`."""
+        """Add files, folders and other sources; see `Library.ingest`."""
         return self.library.ingest(
             paths,
             collection=self.name,
             sync=sync,
             passwords=passwords,
             captions=captions,
+            options=options,
             progress=progress,
             cancel=cancel,
         )

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import permits
@@ -63,6 +64,7 @@ def ingest(
     captions: bool | None = None,
     engine: str | None = None,
     address: str | None = None,
+    options: Mapping[str, str] = MappingProxyType({}),
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> IngestReport:
@@ -71,7 +73,7 @@ def ingest(
     from ragcore.ingest.pipeline import IngestPipeline
 
     paths = list(paths)
-    open_sources(paths, core.settings)
+    open_sources(paths, core.settings, options)
     row = core.catalog.create_collection(collection, exist_ok=True)
     sizes = _sizes(core, collection)
     pipeline = IngestPipeline(
@@ -84,7 +86,7 @@ def ingest(
         progress=progress,
         cancel=cancel,
     )
-    report = pipeline.run(paths, sync=sync)
+    report = pipeline.run(paths, sync=sync, options=options)
     core.stores.refresh(row.id)
     _log_report(collection, report)
     if not report.cancelled:

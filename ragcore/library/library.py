@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ragcore.access.principals import Principal
@@ -207,6 +207,7 @@ class Library:
         captions: bool | None = None,
         engine: str | None = None,
         address: str | None = None,
+        options: Mapping[str, str] = MappingProxyType({}),
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
@@ -215,11 +216,12 @@ class Library:
 
         `sync` also removes documents whose files are gone from the folders and sources given.
         `passwords` are tried on locked files. `captions` overrides the setting: whether a model
-        captions images that have no caption. `engine` ("local", "ray") and `address` override
-        the settings ingest_engine and ray_address. A file that cannot be read, and a source that
-        cannot be listed, is an entry in the report's `failed`. Raises UsageError for a path or
-        URL that does not exist or is not allowed, NotPermitted for files that are not for whoever
-        asks, RagcoreError if no Ray cluster answers.
+        captions images that have no caption. `engine` ("local", "ray") and `address` override the
+        settings ingest_engine and ray_address. `options` are for the sources, as in {"crawl":
+        "yes", "depth": "2"} for web addresses (docs/sources.md). A file that cannot be read, and a
+        source that cannot be listed, is an entry in the report's `failed`. Raises UsageError for a
+        path or URL that does not exist or is not allowed, NotPermitted for files that are not for
+        whoever asks, RagcoreError if no Ray cluster answers.
         """
         paths = list(paths)
         ingesting.check_may_read(self._core, paths, collection)
@@ -232,6 +234,7 @@ class Library:
             captions=captions,
             engine=engine,
             address=address,
+            options=options,
             progress=progress,
             cancel=cancel,
         )

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from ragcore.net.addresses import AddressPolicy, Resolver, system_resolver
-from ragcore.net.fetching import Limits, WebClient, WebResponse
+from ragcore.net.fetching import (
+    AGENT,
+    HttpStatus,
+    Limits,
+    RedirectRefused,
+    WebClient,
+    WebResponse,
+)
 from ragcore.net.transport import ForbiddenAddress, GuardedTransport, guarded_socket
 from ragcore.net.urls import origin, parse_url
 
 __all__ = [
+    "AGENT",
     "AddressPolicy",
     "ForbiddenAddress",
     "GuardedTransport",
+    "HttpStatus",
     "Limits",
+    "RedirectRefused",
     "Resolver",
     "WebClient",
     "WebResponse",

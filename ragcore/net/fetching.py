@@ -35,6 +35,18 @@ class Limits:
     redirects: int = 5
 
 
+class HttpStatus(UnreadableFile):
+    """An address answers with a status that is no success. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, status: int, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+
+class RedirectRefused(UnreadableFile):
+    """An address leads to one that the caller does not take."""
+
+
 class WebResponse:
     """What an address answered; the body is received as it is read. `url` is the last one."""
 
@@ -149,7 +161,7 @@ class WebClient:
             except UsageError as error:
                 raise UnreadableFile(f"{at} redirects to what is not followed: {error}") from None
             if not allow(at):
-                raise UnreadableFile(f"it redirects to {at}, which is not taken")
+                raise RedirectRefused(f"it redirects to {at}, which is not taken")
         raise UnreadableFile(f"more than {self._limits.redirects} redirects, the last to {at}")
 
     def _one(self, at: httpx.URL, headers: dict[str, str], secret: str) -> httpx.Response:
@@ -178,7 +190,12 @@ def _check(answer: WebResponse, types: Container[str] | None) -> None:
         return
     if not 200 <= answer.status < 300:
         reason = httpx.codes.get_reason_phrase(answer.status) or "no success"
-        raise UnreadableFile(f"{answer.url} answers {answer.status} ({reason})")
+        waited = answer.headers.get("Retry-After", "")
+        raise HttpStatus(
+            f"{answer.url} answers {answer.status} ({reason})",
+            answer.status,
+            float(waited) if waited.isascii() and waited.isdigit() else None,
+        )
     # One encoding inside another unpacks without bounds before its size can be seen.
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:

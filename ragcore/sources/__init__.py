@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ragcore import extensions
@@ -21,11 +23,13 @@ def is_remote(location: str) -> bool:
     return extensions.scheme_of(location) not in ("", LOCAL)
 
 
-def open_source(url: str, settings: Settings) -> Source:
+def open_source(
+    url: str, settings: Settings, options: Mapping[str, str] = MappingProxyType({})
+) -> Source:
     """The source of a path or URL, by its scheme. Nothing is listed or connected to yet.
 
-    Raises UsageError for an unknown scheme, a URL that its source does not take, a path that
-    does not exist, and what the setting allowed_roots does not allow; ExtensionError if the
+    Raises UsageError for an unknown scheme, a URL or option that its source does not take, a path
+    that does not exist, and what the setting allowed_roots does not allow; ExtensionError if the
     source's plug-in is broken.
     """
     scheme = extensions.scheme_of(url) or LOCAL
@@ -36,7 +40,7 @@ def open_source(url: str, settings: Settings) -> Source:
             "files under these folders are ingested"
         )
     factory: SourceFactory = extension.load()
-    return factory(url, SourceContext(settings))
+    return factory(url, SourceContext(settings, options))
 
 
 def copies(settings: Settings) -> Copies:

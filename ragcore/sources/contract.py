@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
@@ -36,23 +38,28 @@ class Skipped:
     "link" is a link that leads out of what was asked for, "left out" anything else that is passed
     over on purpose; both are counted. "failed" is a file, or a folder with all that is in it,
     that could not be looked at: a failure of the run. Documents at or below a skipped location
-    are not removed.
+    are not removed. "dropped" is what is left out because it is not there any more, or not asked
+    for any more: its document is removed like one that is not listed.
     """
 
     location: str
     reason: str
-    kind: Literal["link", "left out", "failed"] = "left out"
+    kind: Literal["link", "left out", "failed", "dropped"] = "left out"
 
 
 class Source(Protocol):
-    """The files at one URL. `fetch` is called from several threads at once."""
+    """The files at one URL. `fetch` is called from several threads at once.
+
+    A source of which `is_folder` is False (it need not have the attribute) lists what does not lie
+    below its location: a `--sync` of it removes nothing.
+    """
 
     @property
     def location(self) -> str:
         """The URL in its canonical form.
 
-        The location of every item is this one, or begins with it and a slash; and an item's
-        location, given as a URL, is a source of that one item.
+        The location of every item is this one, or begins with it and a slash (web pages lie where
+        links lead to); and an item's location, given as a URL, is a source of that one item.
         """
         ...
 
@@ -78,9 +85,20 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What a source's factory is given besides the URL."""
+    """What a source's factory is given besides the URL.
+
+    `options` are the person's wishes by name, as they were written: {"depth": "3"}.
+    """
 
     settings: Settings
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def check_options(self, *known: str) -> None:
+        """Raises UsageError for an option that the source does not know."""
+        for name in self.options:
+            if name not in known:
+                has = f"it has {', '.join(known)}" if known else "it has none"
+                raise UsageError(f"there is no option {name!r} of this source: {has}")
 
 
 # What is registered for a scheme: (the whole URL, context) to a source. It connects to nothing.

@@ -15,11 +15,14 @@ from ragcore.errors import RagcoreError, UnreadableFile
 from ragcore.files import private_folder
 from ragcore.sources.contract import Source, SourceItem
 
+_lock = threading.Lock()
+_swept: set[Path] = set()
+
 
 class Copies:
     """Temporary copies, each in a sub-folder of `folder` that is named after this process.
 
-    What a killed process left is removed when another one makes its first copy.
+    What a killed process left is removed when another one creates its first copy.
     """
 
     def __init__(self, folder: Path, *, max_file_mb: int, seconds: float) -> None:
@@ -27,8 +30,6 @@ class Copies:
         self._folder = folder
         self._max_file_mb = max_file_mb
         self._seconds = seconds
-        self._swept = False
-        self._lock = threading.Lock()
 
     @contextmanager
     def of(self, source: Source, item: SourceItem) -> Iterator[Path]:
@@ -38,7 +39,8 @@ class Copies:
         """
         if item.size is not None:
             self._check(item.size)
-        with self._own_folder() as folder:
+        with own_folder(self._folder) as name:
+            folder = Path(name)
             path = self._fetched(source, item, folder)
             if path.parent == folder and path.name != item.name:
                 path = path.rename(folder / item.name)
@@ -75,17 +77,18 @@ class Copies:
                 "setting max_file_mb"
             )
 
-    @contextmanager
-    def _own_folder(self) -> Iterator[Path]:
-        private_folder(self._folder)
-        with self._lock:
-            if not self._swept:
-                _sweep(self._folder)
-                self._swept = True
-        with tempfile.TemporaryDirectory(
-            dir=self._folder, prefix=f"{_process(psutil.Process())}-", ignore_cleanup_errors=True
-        ) as own:
-            yield Path(own)
+
+def own_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """A new folder in `parent`, with this process's name; it is removed when it is closed or
+    forgotten. The first one of a process removes what killed ones left there."""
+    private_folder(parent)
+    with _lock:
+        if parent not in _swept:
+            _sweep(parent)
+            _swept.add(parent)
+    return tempfile.TemporaryDirectory(
+        dir=parent, prefix=f"{_process(psutil.Process())}-", ignore_cleanup_errors=True
+    )
 
 
 def write_limited(blocks: Iterable[bytes], path: Path, most_bytes: int) -> Path:

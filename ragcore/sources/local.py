@@ -91,6 +91,7 @@ class LocalSource:
 
 def local(url: str, context: SourceContext) -> LocalSource:
     """A path, or `file:///path`. Raises UsageError for the files of another computer."""
+    context.check_options()
     path = url
     if url.lower().startswith("file://"):
         parts = urlsplit(url)

@@ -50,7 +50,7 @@ class SourceConformance:
             assert isinstance(one.location, str)
             one.location.encode()
         skipped = [one for one in listed if isinstance(one, Skipped)]
-        assert all(one.kind in ("link", "left out", "failed") for one in skipped)
+        assert all(one.kind in ("link", "left out", "failed", "dropped") for one in skipped)
         assert all("\n" not in one.reason for one in skipped)
 
     def test_locations_are_unique_and_below_the_source(self, source: Source) -> None:
