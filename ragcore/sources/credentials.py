@@ -96,7 +96,7 @@ def _from_keyring(rest: str, where: str) -> str:
 
     service, _, user = rest.rpartition("/")
     try:
-        found = keyring.get_password(service, user)
+        found: str | None = keyring.get_password(service, user)
     except KeyringError as error:
         raise UsageError(f"{where}: the keyring cannot be read: {error}") from None
     if not found:

@@ -155,19 +155,19 @@ def check_found(hits: list[dict[str, Any]], path: str) -> None:
 def test_the_examples_work_together_in_python(installed: Path) -> None:
     with Library() as library:
         kitchen = library.collection("kitchen")
-        report = kitchen.ingest([installed / "files", f"zip://{installed}/notes.zip"])
+        report = kitchen.ingest([installed / "files", f"archive://{installed}/notes.zip"])
         assert (report.added, report.failed) == (3, [])
         [recipe] = [one for one in kitchen.documents() if one.path.endswith(".rcp")]
         assert (recipe.title, recipe.media_type) == ("Pancakes", "text/x-recipe")
         heron = kitchen.search("grey heron", kind="passages").hits[0]
-        assert heron.path == f"zip://{installed}/notes.zip/birds/heron.txt"
+        assert heron.path == f"archive://{installed}/notes.zip/birds/heron.txt"
         red = library.search("red", kind="images", collection="kitchen", cutoff=0.0).hits[0]
         assert red.path.endswith("apple.png")
         answer = kitchen.ask("What does the grey heron do?")
         assert "The grey heron waits for fish in shallow water" in answer.text
         assert answer.citations[0].document_id == heron.document_id
         assert "memory" in library.admin.stores.backend.description
-        again = kitchen.ingest([f"zip://{installed}/notes.zip"], sync=True)
+        again = kitchen.ingest([f"archive://{installed}/notes.zip"], sync=True)
         assert (again.unchanged, again.removed) == (1, 0)
     models = Models(Settings())
     assert models.text_encoder().encode(["flour"]).shape == (1, 512)
@@ -230,7 +230,7 @@ def test_the_packages_are_installed_and_used_as_the_page_says(tmp_path: Path) ->
     assert [one for one in own if not one["active"]] == []
     assert "overview-command 1.0" in run("-m", "ragcore.cli.main", "--help")
 
-    report = ragcore("ingest", "files", f"zip://{tmp_path}/notes.zip", "-c", "kitchen")
+    report = ragcore("ingest", "files", f"archive://{tmp_path}/notes.zip", "-c", "kitchen")
     assert (report["added"], report["failed"]) == (3, [])
     check_found(ragcore("search", "flour", "-c", "kitchen")["hits"], "pancakes.rcp")
     where = ("--where", "type=text/x-recipe")
@@ -243,7 +243,7 @@ def test_the_packages_are_installed_and_used_as_the_page_says(tmp_path: Path) ->
     (tmp_path / "notes.zip").unlink()
     with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
         archive.writestr("other.txt", "Another file.")
-    synced = ragcore("ingest", f"zip://{tmp_path}/notes.zip", "-c", "kitchen", "--sync")
+    synced = ragcore("ingest", f"archive://{tmp_path}/notes.zip", "-c", "kitchen", "--sync")
     assert (synced["added"], synced["removed"]) == (1, 1)
 
     # The suites use models of their own; that of the diffusion model is the starter's.
