@@ -218,10 +218,10 @@ class Library:
         `passwords` are tried on locked files. `captions` overrides the setting: whether a model
         captions images that have no caption. `engine` ("local", "ray") and `address` override the
         settings ingest_engine and ray_address. `options` are for the sources, as in {"crawl":
-        "yes", "depth": "2"} for web addresses (docs/sources.md). A file that cannot be read, and a
-        source that cannot be listed, is an entry in the report's `failed`. Raises UsageError for a
-        path or URL that does not exist or is not allowed, NotPermitted for files that are not for
-        whoever asks, RagcoreError if no Ray cluster answers.
+        "yes", "depth": "2"}. A file that cannot be read, and a source that cannot be listed, is an
+        entry in the report's `failed`. Raises UsageError for a path or URL that does not exist or
+        is not allowed, NotPermitted for files that are not for whoever asks, RagcoreError if no Ray
+        cluster answers.
         """
         paths = list(paths)
         ingesting.check_may_read(self._core, paths, collection)

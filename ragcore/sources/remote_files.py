@@ -147,7 +147,7 @@ def split(url: str) -> tuple[str, str]:
     if "@" in host:
         raise UsageError(
             "a URL with a user name or password in it is not taken: write them into the "
-            "credentials file (docs/sources.md)"
+            "credentials file (docs/how-to/sources.md)"
         )
     if ".." in path.split("/") or any(ord(c) < 32 for c in url):
         raise UsageError(f"{url!r} has a part that is not taken")
