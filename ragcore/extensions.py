@@ -228,11 +228,13 @@ class _Registry:
 def _installed() -> list[Extension]:
     everything = entry_points()
     listed = []
+    packages: dict[int, tuple[str, str]] = {}  # every look parses the package's metadata again
     for group in GROUPS:
         for point in everything.select(group=_PREFIX + group):
-            package = point.dist.name if point.dist else "unknown"
-            version = point.dist.version if point.dist else ""
-            listed.append(Extension(group, point.name, point.value, package, version))
+            dist = point.dist
+            if id(dist) not in packages:
+                packages[id(dist)] = (dist.name, dist.version) if dist else ("unknown", "")
+            listed.append(Extension(group, point.name, point.value, *packages[id(dist)]))
     return listed
 
 

@@ -30,6 +30,7 @@ MOST_CORE = 20
 # Imported, and not declared because a declared one always requires it: {package: by which}.
 BROUGHT_BY = {
     "filelock": "torch",
+    "ftfy": "open-clip-torch",
     "httpcore": "httpx",
     "huggingface-hub": "transformers",
     "numpy": "faiss-cpu",

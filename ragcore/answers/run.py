@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -16,8 +18,8 @@ from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
-from ragcore.errors import UsageError
-from ragcore.models import LikelihoodLLM, Sampling
+from ragcore.errors import RagcoreError, UsageError
+from ragcore.models import LikelihoodLLM, Sampling, Weights
 from ragcore.types import Answer, AnswerStyle, CancelToken, Citation, FieldEvidence, Hit, Message
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ class Run:
 
     def find(self, k: int) -> Iterator[AnswerEvent]:
         """Search, and put the prompt together within its budget."""
+        self._load_meanwhile()
         result = self.answerer.search(self.scope.query(self.question, k, kind="all"))
         self.nearest = (*result.hits, *result.below)[:NEAREST]
         self._time("search")
@@ -128,6 +131,19 @@ class Run:
             return
         sources = [_source(hit, self.question) for hit in self.hits]
         self.messages = assemble(self.question, sources, self.style)
+
+    def _load_meanwhile(self) -> None:
+        """Load the LLM beside the search. Where that fails, whoever needs it raises why."""
+        llm = self.answerer.llm
+        weights = getattr(llm, "weights", None)
+        if not isinstance(weights, Weights) or weights.present:
+            return
+
+        def load() -> None:
+            with suppress(RagcoreError):
+                llm.warm_up()
+
+        threading.Thread(target=load, name="ragcore-load-llm", daemon=True).start()
 
     def _count(self, text: str) -> int:
         """Tokens of a passage as it is shown to the model."""

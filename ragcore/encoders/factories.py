@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ragcore.encoders.options import reject_unknown
+from ragcore.encoders.options import may_be_quick, reject_unknown
 from ragcore.models import (
     ImageTextEncoder,
     ModelContext,
@@ -24,13 +24,15 @@ def sentence_transformers(
     """A text encoder over a sentence-transformers folder."""
     from ragcore.encoders.text import SentenceTransformerEncoder
 
+    quick = may_be_quick(context.settings)
     return SentenceTransformerEncoder(
         context.folder(reference.name),
         name=space_prefix(reference.name),
         revision=context.revision(reference.name),
-        placement=context.placement(),
+        placement=context.placement if quick else context.placement(),
         options=options,
         memory=context.memory,
+        quick=quick,
     )
 
 

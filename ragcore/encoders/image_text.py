@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.encoders.clip_models import STARTER, ClipSource, LoadedClip, find_clip, load_clip
+from ragcore.encoders.options import may_be_quick
+from ragcore.encoders.quick_text import are_few
 from ragcore.encoders.zero_shot import Calibration, parse_calibration, text_weights
 from ragcore.errors import UsageError
 from ragcore.models import ModelMemory, Space, Weights, folder_bytes, module_bytes
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from ragcore.encoders.starter_text import StarterText
     from ragcore.types import FloatArray
 
 Backend = Literal["auto", "torch", "openvino"]
@@ -59,13 +62,22 @@ class OpenClipEncoder:
         self._batch_size = batch_size
         self._backend = backend
         self._given = loaded
-        self.weights: Weights[_Parts] = (memory or ModelMemory()).weights(
+        memory = memory or ModelMemory()
+        self.weights: Weights[_Parts] = memory.weights(
             self._load,
             part="image_text_encoder",
             name=model,
             device=self._device,
             size=self._expected_bytes,
             measure=_Parts.bytes,
+        )
+        # the text side alone, without torch: a search by words needs no image tower
+        self._text_weights: Weights[StarterText] = memory.weights(
+            self._load_texts,
+            part="image_text_encoder",
+            name=model,
+            precision="float32 (numpy, texts only)",
+            measure=lambda text: text.bytes,
         )
 
     @cached_property
@@ -140,10 +152,28 @@ class OpenClipEncoder:
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return float32 [n, d], L2-normalized. Longer texts than the model takes are cut."""
         import numpy as np
-        import torch
 
         if not texts:
             return np.zeros((0, self.space.dimension), np.float32)
+        if self._name == STARTER and not self._given and not self.weights.loaded:
+            quick = may_be_quick(self._settings) and are_few(texts)
+        else:
+            quick = False
+        vectors = self._quick_vectors(texts) if quick else self._text_vectors(texts)
+        factors = text_weights(texts, self.calibration)
+        if factors is not None:
+            vectors = _normalized(vectors) * factors
+        return _normalized(vectors)
+
+    def _quick_vectors(self, texts: Sequence[str]) -> FloatArray:
+        with self._text_weights.lease() as text:
+            return text.encode(texts)
+
+    def _text_vectors(self, texts: Sequence[str]) -> FloatArray:
+        """Float32 [n, d], not normalized."""
+        import numpy as np
+        import torch
+
         # batches of like lengths: less padding; results go back to the order given
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         vectors = np.empty((len(texts), self.space.dimension), np.float32)
@@ -155,10 +185,7 @@ class OpenClipEncoder:
                 ids = parts.trim(parts.loaded.tokenize([texts[i] for i in chosen]))
                 out = model.encode_text(ids.to(parts.device))
                 vectors[chosen] = out.float().cpu().numpy()
-        factors = text_weights(texts, self.calibration)
-        if factors is not None:
-            vectors = _normalized(vectors) * factors
-        return _normalized(vectors)
+        return vectors
 
     def _batches(
         self, images: Sequence[Image], preprocess: Callable[[Image], torch.Tensor]
@@ -181,7 +208,13 @@ class OpenClipEncoder:
     def _device(self) -> str:
         return pick_device(self._settings)
 
+    def _load_texts(self) -> StarterText:
+        from ragcore.encoders.starter_clip import load_starter_text
+
+        return load_starter_text(self._settings)
+
     def _load(self) -> _Parts:
+        self._text_weights.unload()  # their work is done from here on
         loaded = self._given or load_clip(self._name, settings=self._settings)
         parts = _Parts(loaded, self._settings, self._backend, self._ir_name)
         precision = str(parts.dtype).removeprefix("torch.")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ragcore.errors import UsageError
+from ragcore.settings import Settings
 
 
 def reject_unknown(name: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -23,6 +24,12 @@ def space_name(name: str, revision: str, options: Mapping[str, Any]) -> str:
         return f"{name}@{revision}"
     text = json.dumps(dict(options), sort_keys=True)
     return f"{name}@{revision}+{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def may_be_quick(settings: Settings) -> bool:
+    """Whether a few texts may be encoded on the CPU in float32 before the model itself loads:
+    not where another device or precision is asked for by name."""
+    return settings.device != "cuda" and settings.precision == "auto"
 
 
 def first_line(error: BaseException) -> str:

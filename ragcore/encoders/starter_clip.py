@@ -22,6 +22,7 @@ from ragcore.encoders.clip_models import (
     LoadedClip,
     _fingerprint,
 )
+from ragcore.encoders.starter_space import CLASSES, CONTEXT, DIMENSION, SEMANTIC
 from ragcore.errors import ModelUnavailable
 from ragcore.settings import Settings
 
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     import torch
 
     from ragcore.encoders.starter_heads import ImageHead, TextHead
+    from ragcore.encoders.starter_text import StarterText
 
-DIMENSION = 1320  # of starter_heads: learned 256, classes 1000, semantic 64
-CLASSES = 1000
 SHIPPED_WEIGHTS = "model.safetensors"
 # Tensors of the heads that are the packages' own; they are not shipped again.
 FROM_PACKAGES = ("visual.head.class_weight", "visual.head.class_bias")
@@ -55,7 +55,7 @@ def model_config(minilm: Path) -> dict[str, Any]:
             "hf_model_pretrained": False,
             "hf_pooler_type": "mean_pooler",
             "hf_proj_type": "linear",
-            "context_length": 64,
+            "context_length": CONTEXT,
         },
     }
 
@@ -96,6 +96,15 @@ def load_starter(settings: Settings, *, trained: bool = True) -> LoadedClip:
     changed = load_file(WeightStore(settings).ensure(STARTER) / SHIPPED_WEIGHTS)
     apply_changes(loaded.model, {k: v.float() for k, v in changed.items()})
     return loaded
+
+
+def load_starter_text(settings: Settings) -> StarterText:
+    """The text side alone, without torch. Errors as for `load_starter`."""
+    from ragcore.encoders.starter_text import StarterText
+    from ragcore.weights import WeightStore
+
+    store = WeightStore(settings)
+    return StarterText(store.ensure("minilm-l6-v2"), store.ensure(STARTER) / SHIPPED_WEIGHTS)
 
 
 def build_untrained(settings: Settings) -> LoadedClip:
@@ -190,7 +199,7 @@ def closed_form(loaded: LoadedClip) -> None:
         for row, kinds in enumerate(members):
             text_head.groups[row, kinds] = 1 / len(kinds)
         words = text_head.names[:CLASSES]
-        axes = torch.linalg.eigh(words.T @ words)[1].flip(1)[:, : starter_heads.SEMANTIC]
+        axes = torch.linalg.eigh(words.T @ words)[1].flip(1)[:, :SEMANTIC]
         text_head.semantic_weight.copy_(axes)
         weights = image_head.class_weight - image_head.class_weight.mean(0)
         ridge = words.T @ words + RIDGE * torch.eye(starter_heads.WORDS)

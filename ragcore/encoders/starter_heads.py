@@ -15,18 +15,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
+from ragcore.encoders.starter_space import (
+    CLASSES,
+    LEARNED,
+    MEMBERS,
+    NAME_SHARPNESS,
+    SEMANTIC,
+    SEMANTIC_LENGTH,
+)
+
 FEATURES, WORDS = 1280, 384  # what the towers give
-MEMBERS, HIDDEN, WIDTH = 3, 1024, 512  # of the learned part
-LEARNED, CLASSES, SEMANTIC = 256, 1000, 64
-DIMENSION = LEARNED + CLASSES + SEMANTIC
-SEMANTIC_LENGTH = 0.45  # of that part in images and in texts, beside 1 for the others
+HIDDEN, WIDTH = 1024, 512  # of the learned part
 
 # A class counts from this logit on (chance is about 0, a sure class 8 and more), and softly
 # below it; a share goes to the classes that win outright.
 LOGIT_THRESHOLD, LOGIT_SLOPE = 2.5, 1.0
 SOFTMAX_SHARE = 0.3
-# How sharply a text is told to the nearest of the known names.
-NAME_SHARPNESS = 12.0
 
 
 class Heads(nn.Module):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.encoders.bert import Bert
 from ragcore.encoders.options import first_line, reject_unknown, space_name, valid_text
+from ragcore.encoders.quick_text import QuickText, are_few, find_quick_text
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.models import ModelMemory, Space, TextKind, Weights, folder_bytes
 
@@ -30,6 +33,10 @@ class SentenceTransformerEncoder:
     gives them. Vectors are normalized in float32 whatever the model's precision; texts longer
     than the model takes are cut as the model says. Safe to use from several threads.
 
+    With `quick`, a few texts are encoded without torch while the model is not loaded, where the
+    folder allows it (see `quick_text`): same space, and the same vectors up to rounding.
+    `placement` is asked for when the model loads.
+
     Options: `query_prompt`, `passage_prompt` (text put in front), `max_tokens` (a limit lower
     than the model's), `batch_tokens` (padded tokens in one batch).
     """
@@ -42,36 +49,52 @@ class SentenceTransformerEncoder:
         *,
         name: str,
         revision: str,
-        placement: Placement,
+        placement: Placement | Callable[[], Placement],
         options: Mapping[str, Any] | None = None,
         memory: ModelMemory | None = None,
+        quick: bool = False,
     ) -> None:
         options = dict(options or {})
         reject_unknown(name, options, self.OPTIONS)
         self._folder = folder
         self._name = name
-        self._placement = placement
+        self._place = placement
         self._prompts = {kind: options.get(f"{kind}_prompt") for kind in ("query", "passage")}
         self._max_tokens: int | None = options.get("max_tokens")
-        self._budget = int(options.get("batch_tokens") or _BATCH_TOKENS[placement.device])
-        if self._budget < 1:
+        self._batch_tokens = int(options.pop("batch_tokens", None) or 0)
+        if self._batch_tokens < 0:
             raise UsageError(f"{name}: batch_tokens must be at least 1")
-        options.pop("batch_tokens", None)
         self._space_name = space_name(name, revision, options)
         self._space: Space | None = None
         self._tokenizing = threading.Lock()  # fast tokenizers refuse to be used by two threads
-        self.weights: Weights[Any] = (memory or ModelMemory()).weights(
+        memory = memory or ModelMemory()
+        self.weights: Weights[Any] = memory.weights(
             self._load,
             part="text_encoder",
             name=name,
-            device=placement.device,
-            precision=placement.precision,
-            size=lambda: folder_bytes(folder, placement.dtype.itemsize),
+            device=lambda: self._placement.device,
+            size=lambda: folder_bytes(folder, self._placement.dtype.itemsize),
         )
+        self._quick = find_quick_text(folder, self._max_tokens) if quick else None
+        self._quick_weights: Weights[Bert] = memory.weights(
+            self._load_quick,
+            part="text_encoder",
+            name=name,
+            precision="float32 (numpy)",
+            size=lambda: folder_bytes(folder),
+            measure=lambda bert: bert.bytes,
+        )
+
+    @cached_property
+    def _placement(self) -> Placement:
+        return self._place() if callable(self._place) else self._place
 
     @property
     def space(self) -> Space:
-        """The space of these vectors. Loads the model the first time, to know its dimension."""
+        """The space of these vectors. Loads the model the first time, to know its dimension,
+        unless its folder says it."""
+        if self._space is None and self._quick is not None:
+            self._space = Space(self._space_name, "text", self._quick.dimension)
         if self._space is None:
             self.warm_up()
         assert self._space is not None
@@ -94,6 +117,8 @@ class SentenceTransformerEncoder:
             raise UsageError("encode takes a list of texts, not one text")
         dimension = self.space.dimension
         texts = [valid_text(text) for text in texts]
+        if self._quick is not None and not self.weights.loaded and are_few(texts):
+            return self._encode_quickly(self._quick, texts, kind)
         vectors = np.empty((len(texts), dimension), dtype=np.float32)
         with self.weights.lease() as model:
             for batch in self._batches(model, texts):
@@ -118,7 +143,18 @@ class SentenceTransformerEncoder:
                 backend.no_truncation()
                 return len(backend.encode(valid_text(text), add_special_tokens=False).ids)
 
+    def _encode_quickly(self, quick: QuickText, texts: Sequence[str], kind: TextKind) -> FloatArray:
+        prompt = self._prompt(quick.prompts, quick.default_prompt, kind) or ""
+        with self._quick_weights.lease() as bert:
+            return quick.encode(bert, [prompt + text for text in texts])
+
+    def _load_quick(self) -> Bert:
+        assert self._quick is not None
+        return self._quick.load()
+
     def _load(self) -> Any:
+        self._quick_weights.unload()  # their work is done from here on
+        self.weights.precision = self._placement.precision
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
@@ -149,11 +185,12 @@ class SentenceTransformerEncoder:
 
     def _batches(self, model: Any, texts: Sequence[str]) -> Iterator[list[int]]:
         """Positions of texts of like length, longest first, within the padded-token budget."""
+        budget = self._batch_tokens or _BATCH_TOKENS[self._placement.device]
         lengths = self._lengths(model, texts)
         order = sorted(range(len(texts)), key=lengths.__getitem__, reverse=True)
         start = 0
         while start < len(order):
-            size = max(1, self._budget // max(1, lengths[order[start]]))
+            size = max(1, budget // max(1, lengths[order[start]]))
             yield order[start : start + size]
             start += size
 
@@ -173,7 +210,8 @@ class SentenceTransformerEncoder:
         """Vectors [n, d] of one batch, float32 on the CPU."""
         import torch
 
-        prompt = self._prompt(model, kind)
+        prompts = getattr(model, "prompts", None) or {}
+        prompt = self._prompt(prompts, getattr(model, "default_prompt_name", None), kind)
         task = "query" if kind == "query" else "document"
         with torch.inference_mode():
             with self._tokenizing:
@@ -185,15 +223,16 @@ class SentenceTransformerEncoder:
             output = model(features, task=task)["sentence_embedding"].float()
             return torch.nn.functional.normalize(output, dim=1).cpu()
 
-    def _prompt(self, model: Any, kind: TextKind) -> str | None:
+    def _prompt(
+        self, prompts: Mapping[str, str], default: str | None, kind: TextKind
+    ) -> str | None:
         """The text to put in front: from the options, else the model's own."""
         given: str | None = self._prompts[kind]
         if given is not None:
             return given
         names = ("query",) if kind == "query" else ("document", "passage", "corpus")
-        prompts: Mapping[str, str] = getattr(model, "prompts", None) or {}
         found = next((prompts[name] for name in names if prompts.get(name)), None)
-        return found or prompts.get(getattr(model, "default_prompt_name", None) or "") or None
+        return found or prompts.get(default or "") or None
 
 
 def _widen(module: Any, inputs: Any, output: dict[str, Any]) -> dict[str, Any]:

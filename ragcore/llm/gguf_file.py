@@ -205,6 +205,20 @@ class _Reader:
         self._at += length
         return raw.decode("utf-8", "replace")
 
+    def _texts(self, count: int) -> list[str]:
+        """Vocabularies have hundreds of thousands: no call for each."""
+        unpack, data, at = struct.Struct("<Q").unpack_from, self._data, self._at
+        texts = []
+        for _ in range(count):
+            (length,) = unpack(data, at)
+            end = at + 8 + length
+            texts.append(data[at + 8 : end].decode("utf-8", "replace"))
+            at = end
+        if at > len(data):
+            raise struct.error("text beyond the end")
+        self._at = at
+        return texts
+
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
             return self._text()
@@ -214,6 +228,8 @@ class _Reader:
                 found = struct.unpack_from(f"<{count}{_SIMPLE[inner]}", self._data, self._at)
                 self._at += struct.calcsize(f"<{count}{_SIMPLE[inner]}")
                 return found
+            if inner == _STRING:
+                return self._texts(count)
             return [self._value(inner) for _ in range(count)]
         if kind not in _SIMPLE:
             raise self._damaged(f"a value has the unknown type {kind}")

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,19 @@ from ragcore.llm.adapters import CONFIG, WEIGHTS
 from ragcore.llm.gguf_export import interleaved
 
 if TYPE_CHECKING:
-    import torch
-
     from ragcore.llm.gguf_file import GgufModel
 
 # Architectures by GGUF's name, and whether llama.cpp wants the rows of query and key interleaved.
 _ARCHITECTURES = {"llama": True, "qwen2": False, "qwen3": False}
 _LAYOUT = 1  # of the files written here; another one makes them again
+
+
+@dataclass(frozen=True, slots=True)
+class _Factor:
+    """A low-rank factor as the adapter's file names it."""
+
+    name: str
+    shape: tuple[int, ...]
 
 
 def adapter_gguf(folder: Path, model: GgufModel, cache: Path, *, name: str) -> Path:
@@ -41,18 +48,20 @@ def adapter_gguf(folder: Path, model: GgufModel, cache: Path, *, name: str) -> P
     shape = [_LAYOUT, model.architecture, model.heads, model.kv_heads, model.layers]
     digest.update(json.dumps([config, shape], sort_keys=True).encode())
     target = cache / f"{digest.hexdigest()[:24]}.gguf"
-    tensors = _tensors(folder / WEIGHTS, model, name)
-    _check_fit(tensors, config, model, name)
+    factors = _factors(folder / WEIGHTS, model, name)
+    _check_fit(factors, config, model, name)
     if not target.is_file():
-        _write(target, tensors, config, model, name)
+        _write(target, folder / WEIGHTS, factors, config, model, name)
     return target
 
 
-def _tensors(file: Path, model: GgufModel, name: str) -> dict[str, tuple[torch.Tensor, ...]]:
-    """llama.cpp's name of each adapted weight with its low-rank factors A [r, in], B [out, r]."""
+def _factors(file: Path, model: GgufModel, name: str) -> dict[str, tuple[_Factor, _Factor]]:
+    """llama.cpp's name of each adapted weight with its low-rank factors A [r, in], B [out, r].
+
+    From the file's header: no tensor is read, and torch is not loaded.
+    """
     import gguf
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     if model.architecture not in _ARCHITECTURES:
         known = ", ".join(_ARCHITECTURES)
@@ -63,29 +72,26 @@ def _tensors(file: Path, model: GgufModel, name: str) -> dict[str, tuple[torch.T
     kind = next(k for k, n in gguf.MODEL_ARCH_NAMES.items() if n == model.architecture)
     names = gguf.get_tensor_name_map(kind, model.layers)
     try:
-        state = load_file(str(file))
+        with safe_open(str(file), "numpy") as opened:
+            shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118  # no mapping
     except (OSError, SafetensorError) as error:
         raise ModelUnavailable(f"adapter {name} cannot be read: {error}") from error
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in state.items():
+    found: dict[str, dict[str, _Factor]] = {}
+    for key, shape in shapes.items():
         module, _, rest = key.removeprefix("base_model.model.").partition(".lora_")
         if rest not in ("A.weight", "B.weight"):
             raise UsageError(f"adapter {name} has {key}, which llama.cpp does not run")
         new = names.get_name(module)
         if new is None:
             raise _other_base(name, model, f"it adapts {module}")
-        if rest == "B.weight" and _ARCHITECTURES[model.architecture]:
-            heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(new.rpartition(".")[2])
-            if heads and value.shape[0] % (2 * heads) == 0:
-                value = interleaved(value, heads)
-        found.setdefault(f"{new}.weight", {})[rest[0]] = value
+        found.setdefault(f"{new}.weight", {})[rest[0]] = _Factor(key, shape)
     if any(set(pair) != {"A", "B"} for pair in found.values()):
         raise ModelUnavailable(f"adapter {name} is damaged: a low-rank factor is missing")
     return {key: (pair["A"], pair["B"]) for key, pair in found.items()}
 
 
 def _check_fit(
-    tensors: Mapping[str, tuple[torch.Tensor, ...]],
+    factors: Mapping[str, tuple[_Factor, _Factor]],
     config: Mapping[str, Any],
     model: GgufModel,
     name: str,
@@ -96,7 +102,7 @@ def _check_fit(
             f"adapter {name} has DoRA, biases, whole modules or a rank pattern: llama.cpp runs "
             "plain LoRA; merge it instead (ragcore adapters export)"
         )
-    for key, (a, b) in tensors.items():
+    for key, (a, b) in factors.items():
         if key not in model.shapes:
             raise _other_base(name, model, f"the model has no {key}")
         if (b.shape[0], a.shape[1]) != model.shapes[key]:
@@ -111,25 +117,33 @@ def _other_base(name: str, model: GgufModel, why: str) -> UsageError:
 
 def _write(
     target: Path,
-    tensors: Mapping[str, tuple[torch.Tensor, ...]],
+    weights: Path,
+    factors: Mapping[str, tuple[_Factor, _Factor]],
     config: Mapping[str, Any],
     model: GgufModel,
     name: str,
 ) -> None:
     import gguf
+    from safetensors.torch import load_file
 
     alpha, rank = float(config["lora_alpha"]), int(config["r"])
     if config.get("use_rslora"):
         alpha *= math.sqrt(rank)  # llama.cpp divides by the rank, rsLoRA by its root
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        state = load_file(str(weights))
         target.parent.mkdir(parents=True, exist_ok=True)
         writer = gguf.GGUFWriter(partial, model.architecture)
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", alpha)
-        for key, (a, b) in tensors.items():
-            for part, value in (("lora_a", a), ("lora_b", b)):
+        for key, (a, b) in factors.items():
+            up = state[b.name]
+            if _ARCHITECTURES[model.architecture]:
+                heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(key.split(".")[-2])
+                if heads and up.shape[0] % (2 * heads) == 0:
+                    up = interleaved(up, heads)
+            for part, value in (("lora_a", state[a.name]), ("lora_b", up)):
                 writer.add_tensor(f"{key}.{part}", value.float().contiguous().numpy())
         writer.write_header_to_file()
         writer.write_kv_data_to_file()

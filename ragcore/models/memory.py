@@ -155,7 +155,7 @@ class ModelMemory:
                 self._budgets[wanted.device] = self._make_budget(wanted.device)
             budget = self._budgets[wanted.device]
             while need + budget.headroom > (free := self._free(budget, wanted)):
-                others = [w for w in self._weights if w.device == wanted.device and w is not wanted]
+                others = self._others(wanted)
                 idle = [w for w in others if w.idle]
                 if idle:
                     min(idle, key=lambda w: w.last_used).unload()
@@ -170,9 +170,15 @@ class ModelMemory:
 
     def _free(self, budget: Budget, wanted: Weights[Any]) -> int:
         """Bytes left when all that is being loaded just now is there, too."""
-        others = [w for w in self._weights if w.device == wanted.device and w is not wanted]
+        others = self._others(wanted)
         loaded = sum(w.bytes for w in others)
         return budget.free(loaded) - sum(w.reserved for w in others)
+
+    def _others(self, wanted: Weights[Any]) -> list[Weights[Any]]:
+        """What else is on the device, or on its way there. Others are not asked for their device:
+        to know it may take torch."""
+        present = (w for w in self._weights if w.present and w is not wanted)
+        return [w for w in present if w.device == wanted.device]
 
 
 class Weights(Generic[T]):
@@ -229,6 +235,11 @@ class Weights(Generic[T]):
     @property
     def loaded(self) -> bool:
         return self._value is not None
+
+    @property
+    def present(self) -> bool:
+        """In memory, or being loaded."""
+        return self._value is not None or self._loader is not None
 
     @property
     def idle(self) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ragcore.encoders import starter_clip, starter_heads
+from ragcore.encoders import starter_clip, starter_heads, starter_space
 from ragcore.encoders.clip_models import LoadedClip
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 
-PARTS = (starter_heads.LEARNED, starter_heads.CLASSES, starter_heads.SEMANTIC)
+PARTS = (starter_space.LEARNED, starter_space.CLASSES, starter_space.SEMANTIC)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def solved(starter_weights: WeightStore) -> LoadedClip:
 
 
 def test_dimension_is_the_sum_of_the_parts() -> None:
-    assert starter_clip.DIMENSION == starter_heads.DIMENSION == sum(PARTS)
+    assert starter_clip.DIMENSION == starter_space.DIMENSION == sum(PARTS)
 
 
 @pytest.mark.full
@@ -35,7 +35,7 @@ def test_each_part_is_a_unit_vector_and_the_learned_one_empty(solved: LoadedClip
         learned, classes, semantic = vectors.split(PARTS, dim=-1)
         assert learned.abs().max() == 0
         torch.testing.assert_close(classes.norm(dim=-1), torch.ones(5))
-        expected = torch.full((5,), starter_heads.SEMANTIC_LENGTH)
+        expected = torch.full((5,), starter_space.SEMANTIC_LENGTH)
         torch.testing.assert_close(semantic.norm(dim=-1), expected)
 
 
@@ -73,7 +73,7 @@ def test_groups_are_of_classes_that_exist() -> None:
 def test_turning_keeps_the_cosines_of_what_lies_in_few_dimensions() -> None:
     torch.manual_seed(0)
     image_head, text_head = starter_heads.ImageHead(), starter_heads.TextHead(1)
-    width = starter_heads.MEMBERS * starter_heads.WIDTH
+    width = starter_space.MEMBERS * starter_heads.WIDTH
     basis = torch.linalg.qr(torch.randn(width, 40))[0].T
     images, texts = torch.randn(90, 40) @ basis, torch.randn(70, 40) @ basis
     starter_heads.turn_together(image_head, text_head, images, texts)

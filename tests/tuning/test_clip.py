@@ -172,7 +172,7 @@ def test_starter_clip_is_trained_from_cached_features(
     import torch
     from safetensors.torch import load_file
 
-    from ragcore.encoders import starter_clip, starter_heads
+    from ragcore.encoders import starter_clip, starter_heads, starter_space
 
     plan = ClipRecipe.model_validate(
         {
@@ -197,7 +197,7 @@ def test_starter_clip_is_trained_from_cached_features(
     starter_clip.apply_changes(fresh.model, {k: v.float() for k, v in written.items()})
     image_head, _ = starter_clip.heads(fresh.model)
     features = torch.rand(3, starter_heads.FEATURES)
-    learned = fresh.model.visual.head(features)[:, : starter_heads.LEARNED]
+    learned = fresh.model.visual.head(features)[:, : starter_space.LEARNED]
     torch.testing.assert_close(learned.norm(dim=-1), torch.ones(3))
     assert image_head.usual.abs().max() > 0
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders import starter_clip
+from ragcore.encoders import starter_clip, starter_space
 from ragcore.encoders.clip_models import CONFIG_FILE, STARTER, LoadedClip, load_clip
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ def load_start(recipe: ClipRecipe, settings: Settings) -> LoadedClip:
 
 def members(recipe: ClipRecipe) -> int:
     """How many heads are trained side by side, each with a loss of its own."""
-    from ragcore.encoders import starter_heads
 
-    return starter_heads.MEMBERS if recipe.model == STARTER else 1
+    return starter_space.MEMBERS if recipe.model == STARTER else 1
 
 
 def set_apart(loaded: LoadedClip, recipe: ClipRecipe, apart: bool) -> None:
