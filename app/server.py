@@ -20,6 +20,7 @@ from ragcore.library import Keys, Library
 from ragcore.logs import adopt_servers
 from ragcore.settings import Settings
 
+from . import image_routes
 from .access import Access
 from .login import Login
 from .originals import ORIGINALS, original
@@ -58,6 +59,7 @@ def make_app(
         routes=[
             Route(f"{root}{THUMBNAILS}/{{image_id:int}}", thumbnail),
             Route(f"{root}{ORIGINALS}/{{document_id:int}}", original),
+            *image_routes.routes(root),
         ],
         middleware=[Middleware(Access, login=login, base_path=base_path, hosts=hosts)],
     )

@@ -41,16 +41,17 @@ def library() -> Library:
     if _login is None:
         return opened
     who = person()
-    return opened.for_principal(who, audit=_noting(_login, who))
+    return opened.for_principal(who, audit=_noting(_login, who, str(st.context.ip_address or "")))
 
 
-def library_of(token: str) -> Library | None:
-    """The library for who holds this token, outside of pages; None for a login that is over."""
+def library_of(token: str, client: str = "") -> Library | None:
+    """The library for who holds this token, outside of pages; None for a login that is over.
+    `client` is their address, for the audit."""
     opened = _open(Settings().model_dump_json())
     if _login is None:
         return opened
     who = _login.principal(token)
-    return None if who is None else opened.for_principal(who)
+    return None if who is None else opened.for_principal(who, audit=_noting(_login, who, client))
 
 
 def person() -> Principal:
@@ -101,9 +102,8 @@ def session_token() -> str:
     return str(st.context.cookies.get(SESSION_COOKIE, ""))
 
 
-def _noting(login: Login, who: Principal) -> Callable[[str, str, bool], None]:
+def _noting(login: Login, who: Principal, client: str) -> Callable[[str, str, bool], None]:
     """What enters the calls of a person into the audit."""
-    client = str(st.context.ip_address or "")[:64]
 
     def note(verb: str, collection: str, permitted: bool) -> None:
         login.audit.note(
@@ -112,7 +112,7 @@ def _noting(login: Login, who: Principal) -> Callable[[str, str, bool], None]:
             action=f"page {verb}"[:200],
             collection=collection[:200],
             status=200 if permitted else 403,
-            client=client,
+            client=client[:64],
         )
 
     return note

@@ -1,4 +1,4 @@
-"""The page Images: all images of a collection, by month, folder, label or place."""
+"""The page Images: all images of a collection, by month, folder, label, place or album."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ import streamlit as st
 
 from ragcore.library import ImageGroup
 
-from ..components import collections, filters, grid, viewer
+from ..components import collections, filters, grid
 from ..components.text import count_name
 from ..state import errors_as_sentences, library, may
 
-_BY = {"Month": "month", "Folder": "folder", "Label": "label", "Place": "place"}
-_NONE = {"month": "No date", "folder": "No folder", "label": "No label", "place": "No place"}
+_BY = {
+    "Month": "month",
+    "Folder": "folder",
+    "Label": "label",
+    "Place": "place",
+    "Album": "album",
+}
+_NONE = {
+    "month": "No date",
+    "folder": "No folder",
+    "label": "No label",
+    "place": "No place",
+    "album": "No album",
+}
 _SIZES = {"Small": 96, "Medium": 160, "Large": 240}
 
 
@@ -36,7 +48,7 @@ def show() -> None:
             return
         st.caption(count_name(count, "image"))
         titles = [_title(group, by) for group in groups]
-        grid.image_grid("grid", groups, titles, size=size, on_open=viewer.open_image)
+        grid.image_grid("grid", collection, groups, titles, size=size)
 
 
 def _controls() -> tuple[str, int]:

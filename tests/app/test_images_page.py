@@ -29,7 +29,7 @@ def test_the_page_counts_groups_and_filters(page: Page) -> None:
     assert not test.exception
     total = int(test.caption[0].value.split()[0])
     assert total >= 4
-    for by in ("Folder", "Label", "Place"):
+    for by in ("Folder", "Label", "Place", "Album"):
         test = page("images", collection="sample", by=by).run()
         assert not test.exception
         assert test.segmented_control(key="by").value == by
@@ -80,15 +80,65 @@ def test_the_grid_by_keyboard(server: Server, person: Callable[..., Any]) -> Non
     page.keyboard.press("End")
     assert focused() == names[-1]
     page.keyboard.press("Home")
-    for key in ("Enter", "Space"):
-        page.keyboard.press(key)
-        page.get_by_role("dialog").wait_for(timeout=WAIT)
-        settle(page)
-        assert str(names[0]) in page.get_by_role("dialog").inner_text()
-        page.keyboard.press("Escape")
-        page.get_by_role("dialog").wait_for(state="hidden", timeout=WAIT)
-        settle(page)
-        assert focused() == names[0], "the keyboard is back where it was"
+    page.keyboard.press("Enter")
+    viewer = page.get_by_role("dialog")
+    viewer.get_by_text(f"1 of {len(names)}").wait_for(timeout=WAIT)
+    assert str(names[0]) in viewer.locator("h2").inner_text()
+    for _ in names[1:]:
+        page.keyboard.press("ArrowRight")
+    viewer.get_by_text(f"{len(names)} of {len(names)}").wait_for(timeout=WAIT)
+    viewer.get_by_text("pixels").wait_for(timeout=WAIT)
+    page.wait_for_function(
+        "image => image.naturalWidth > 0", arg=viewer.locator(".stage img").element_handle()
+    )
+    page.keyboard.press("+")
+    assert "scale(1.5)" in str(viewer.locator(".stage img").get_attribute("style"))
+    page.keyboard.press("Escape")
+    viewer.wait_for(state="detached", timeout=WAIT)
+    assert focused() == names[-1], "the keyboard is at the image that was seen last"
+
+
+@pytest.mark.full
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)")
+def test_images_are_selected_and_marked(server: Server, person: Callable[..., Any]) -> None:
+    page = person("Ann")
+    page.goto(f"{server.url}/images?collection=sample")
+    images, bar = page.locator(".image"), page.locator(".bar")
+    images.first.wait_for(timeout=WAIT)
+    settle(page)
+    images.first.focus()
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    assert bar.locator("b").inner_text() == "2 selected"
+    page.keyboard.press("Shift+ArrowRight")
+    assert bar.locator("b").inner_text() == "3 selected"
+    page.keyboard.press("Escape")
+    assert bar.is_hidden()
+    images.nth(2).click(modifiers=["Shift"])
+    count = bar.locator("b").inner_text()
+    page.keyboard.press("f")
+    page.get_by_text("marked as favorites").wait_for(timeout=WAIT)
+    bar.get_by_role("button", name="Album").click()
+    bar.get_by_label("Album").fill("Drawn")
+    page.keyboard.press("Enter")
+    page.get_by_text("The album Drawn is made").wait_for(timeout=WAIT)
+    settle(page, 1500)
+    assert bar.locator("b").inner_text() == count, "still selected when the page is drawn again"
+    box = images.first.bounding_box()
+    page.keyboard.press("Escape")
+    page.mouse.move(box["x"] + 5, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2 * box["width"], box["y"] + 90, steps=5)
+    page.mouse.up()
+    assert bar.locator("b").inner_text() == "2 selected"
+    assert page.get_by_role("dialog").count() == 0, "a drag opens nothing"
+    page.get_by_role("radio", name="Album").click()
+    page.get_by_role("heading", name="Drawn").wait_for(timeout=WAIT)
+    with page.expect_download() as download:
+        bar.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "images.zip"
 
 
 @pytest.mark.full
