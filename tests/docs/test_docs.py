@@ -43,6 +43,7 @@ def command_lines(path: Path) -> Iterator[str]:
         for block in blocks(path, language):
             for line in block.splitlines():
                 line = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+                line = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line)  # variables set for it
                 if line.startswith("ragcore "):
                     yield line.partition(" #")[0]
     yield from re.findall(r"`(ragcore [^`]+)`", prose(path))
