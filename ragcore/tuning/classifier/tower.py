@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.backbones import Backbone, Tower, to_device
 from ragcore.encoders.classifier import add_lora
-from ragcore.errors import UnreadableFile, UsageError
+from ragcore.errors import UnreadableFile
 from ragcore.tuning.classifier.head import Head
 from ragcore.tuning.clip.towers import freeze_statistics
-from ragcore.types import Progress, ProgressCallback
+from ragcore.tuning.trainer import Plan, Trainer, half_cosine, warm_up
+from ragcore.types import ProgressCallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,20 +69,18 @@ class TowerRun:
         head = _linear(self.head).to(device)
         chosen = {n: p for n, p in tower.module.named_parameters() if p.requires_grad}
         rate = plan.learning_rate if self.way == "full" else plan.lora_learning_rate
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": list(chosen.values()), "lr": rate},
-                {"params": list(head.parameters()), "lr": plan.head_learning_rate},
-            ],
+        loop = _Loop(self, tower, head, chosen, device)
+        loop.optimize(
+            [(list(chosen.values()), rate), (list(head.parameters()), plan.head_learning_rate)],
+            betas=(0.9, 0.999),
             weight_decay=plan.weight_decay,
         )
-        state = _Loop(self, tower, head, chosen, optimizer, device)
-        state.run()
-        touched = {n: p for n, p in chosen.items() if n in state.touched}
+        loop.train()
+        touched = {n: p for n, p in chosen.items() if n in (loop.touched or chosen)}
         weights = {f"tower.{name}": value.detach().cpu() for name, value in touched.items()}
         weights |= {f"head.{name}": value.detach().cpu() for name, value in head.named_parameters()}
         trained = sum(value.numel() for value in weights.values())
-        return TrainedTower(tower, head, weights, trained, state.step, device, state.before)
+        return TrainedTower(tower, head, weights, trained, loop.step, device, loop.before)
 
     def steps(self) -> int:
         """Steps of the whole training."""
@@ -120,48 +119,39 @@ class TrainedTower:
         return np.concatenate(parts)
 
 
-class _Loop:
+class _Loop(Trainer):
     """The steps, with what a checkpoint needs."""
 
     def __init__(
-        self,
-        run: TowerRun,
-        tower: Tower,
-        head: Any,
-        chosen: dict[str, Any],
-        optimizer: Any,
-        device: str,
+        self, run: TowerRun, tower: Tower, head: Any, chosen: dict[str, Any], device: str
     ) -> None:
+        plan = Plan(steps=run.steps(), key=run.key, checkpoint_seconds=_SAVE_EVERY)
+        super().__init__(plan, run.folder, progress=run.progress)
         self.of, self.tower, self.head, self.chosen = run, tower, head, chosen
-        self.optimizer, self.device = optimizer, device
-        self.step = 0
+        self.device, self.stage = device, run.way
         self.touched: set[str] = set()
         self.before = (0.0, 0.0)
-        self._resume()
-        self._began = (time.monotonic(), time.process_time())
+        self._started = (time.monotonic(), time.process_time())
 
-    def run(self) -> None:
-        total, saved, began, first = self.of.steps(), time.monotonic(), time.monotonic(), self.step
-        rates = [group["lr"] for group in self.optimizer.param_groups]
+    def train(self) -> None:
+        """All steps, or those after the checkpoint, if it is of this very training."""
+        saved = self.folder.load_checkpoint()
+        if saved is not None and saved["key"] == self.plan.key:
+            self.go_on(saved)
         freeze_statistics(self.tower.module)
-        while self.step < total:
-            self.of.check()
-            warm = min(1.0, (self.step + 1) / (self.of.recipe.tower.warmup_steps + 1))
-            factor = warm * (1 + math.cos(math.pi * self.step / total)) / 2
-            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            loss = self._step(self._batch(self.step))
-            self.step += 1
-            self.of.folder.log(run=self.of.key, step=self.step, loss=round(loss, 5))
-            if self.of.progress is not None:
-                speed = (self.step - first) / max(1e-6, time.monotonic() - began)
-                left = (total - self.step) / speed
-                self.of.progress(Progress(self.of.way, self.step, total, speed, left))
-            if time.monotonic() - saved > _SAVE_EVERY:
-                self._save()
-                saved = time.monotonic()
-        if not self.touched:
-            self.touched = set(self.chosen)
+        self._started = (time.monotonic(), time.process_time())
+        self.run()
+
+    def rate(self) -> float:
+        """A warm-up, then a half cosine to zero."""
+        return warm_up(self.step, self.of.recipe.tower.warmup_steps) * half_cosine(self.done())
+
+    def backward(self) -> float:
+        self.of.check()
+        return self._gradients(self._batch(self.step))
+
+    def after_step(self) -> None:
+        self.folder.log(run=self.of.key, step=self.step, loss=round(self.losses[-1], 5))
 
     def _batch(self, step: int) -> IdArray:
         """The rows of a step: every epoch goes through all of them in an order of its own."""
@@ -174,7 +164,7 @@ class _Loop:
         batch: IdArray = order[at * size : (at + 1) * size]
         return batch
 
-    def _step(self, rows: IdArray) -> float:
+    def _gradients(self, rows: IdArray) -> float:
         import torch
         from torch.nn import functional
 
@@ -185,55 +175,34 @@ class _Loop:
             items = [varied(image, rng, plan.crop, plan.flip) for image in items]
         inputs = to_device(self.tower.prepare(items), self.device)
         wanted = torch.from_numpy(examples.labels[rows]).to(self.device)
-        self.optimizer.zero_grad(set_to_none=True)
         loss = functional.cross_entropy(self.head(self.tower.forward(inputs)), wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         if not self.touched:  # parts that the vectors do not depend on get no gradient
             self.touched = {n for n, p in self.chosen.items() if p.grad is not None}
-        self.optimizer.step()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UsageError("the loss is not finite: lower the learning rates in the recipe")
-        return value
+        return float(loss.detach())
 
-    def _save(self) -> None:
+    def state(self) -> dict[str, Any]:
         import torch
 
-        self.of.folder.save_checkpoint(
-            {
-                "run": self.of.key,
-                "step": self.step,
-                "tower": {n: p.detach() for n, p in self.chosen.items()},
-                "head": self.head.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "touched": sorted(self.touched),
-                "seconds": self.before[0] + time.monotonic() - self._began[0],
-                "cpu_seconds": self.before[1] + time.process_time() - self._began[1],
-                "random": torch.get_rng_state(),
-            }
-        )
+        return {
+            "tower": {n: p.detach() for n, p in self.chosen.items()},
+            "head": self.head.state_dict(),
+            "touched": sorted(self.touched),
+            "all_seconds": self.before[0] + time.monotonic() - self._started[0],
+            "cpu_seconds": self.before[1] + time.process_time() - self._started[1],
+            "random": torch.get_rng_state(),
+        }
 
-    def _resume(self) -> None:
+    def load_state(self, saved: Mapping[str, Any]) -> None:
         import torch
 
-        saved = self.of.folder.load_checkpoint()
-        if saved is None or saved["run"] != self.of.key:
-            return
         with torch.no_grad():
             for name, parameter in self.chosen.items():
                 parameter.copy_(saved["tower"][name])
         self.head.load_state_dict(saved["head"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        for group, rate in zip(self.optimizer.param_groups, self._rates(), strict=True):
-            group["lr"] = rate
+        self.touched = set(saved["touched"])
+        self.before = (saved["all_seconds"], saved["cpu_seconds"])
         torch.set_rng_state(saved["random"])
-        self.step, self.touched = saved["step"], set(saved["touched"])
-        self.before = (saved["seconds"], saved["cpu_seconds"])
-
-    def _rates(self) -> tuple[float, float]:
-        plan = self.of.recipe.tower
-        tower = plan.learning_rate if self.of.way == "full" else plan.lora_learning_rate
-        return tower, plan.head_learning_rate
 
 
 def varied(image: Any, rng: random.Random, crop: float, flip: float) -> Any:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.datasets.image_metrics import caption_recall
 from ragcore.datasets.image_sets import Captioned
 from ragcore.encoders.clip_models import STARTER
-from ragcore.errors import Cancelled, UsageError
+from ragcore.errors import Cancelled
 from ragcore.tuning.clip import batches as clip_batches
 from ragcore.tuning.clip import losses as clip_losses
 from ragcore.tuning.clip import start as clip_start
@@ -24,7 +22,8 @@ from ragcore.tuning.clip.data import Pairs, training_images
 from ragcore.tuning.clip.recipe import ClipRecipe
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.tuning.trainer import Average, Plan, Trainer, half_cosine, warm_up
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,20 +72,7 @@ def tune_clip(
     return run.train(resume)
 
 
-@dataclass(slots=True)
-class _State:
-    """What a checkpoint holds besides tensors."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float = -1.0
-    best_epoch: int = 0
-    seconds: float = 0.0
-    start: dict[str, float] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-class _Run:
+class _Run(Trainer):
     """One training run: model, data, optimizer."""
 
     def __init__(
@@ -101,10 +87,12 @@ class _Run:
 
         from ragcore.models.device import place
 
+        folder = RunFolder(recipe.path(recipe.output))
         self.recipe, self.settings = recipe, settings
-        self.progress, self.cancel = progress, cancel
-        self.folder = RunFolder(recipe.path(recipe.output))
         self.train_items, self.dev_items = training_images(recipe, settings, pairs)
+        self.per_epoch = max(1, len(self.train_items) // self._batch_size)
+        plan = Plan(steps=recipe.epochs * self.per_epoch, key=recipe.key())
+        super().__init__(plan, folder, progress=progress, cancel=cancel)
         self.device = place(settings, "convolution").device
         self.loaded = clip_start.load_start(recipe, settings)
         self.model: Any = self.loaded.model
@@ -112,50 +100,53 @@ class _Run:
         clip_start.set_apart(self.loaded, recipe, True)
         self.members = clip_start.members(recipe)
         self.model.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            list(clip_towers.decay_groups(self.chosen, recipe.weight_decay)),
-            lr=recipe.learning_rate,
-            betas=(0.9, 0.98),
+        self.use(
+            torch.optim.AdamW(
+                list(clip_towers.decay_groups(self.chosen, recipe.weight_decay)),
+                lr=recipe.learning_rate,
+                betas=(0.9, 0.98),
+            )
         )
-        self.average = _detached(self.chosen) if recipe.average else None
+        if recipe.average:
+            self.average = Average([p for _, p in self.chosen], recipe.average)
         self.best_weights = _detached(self.chosen)
-        self.state = _State()
-        self.per_epoch = max(1, len(self.train_items) // self._batch_size)
+        self.best, self.best_epoch = -1.0, 0
+        self.start: dict[str, float] = {}  # scores before the first step
+        self.metrics: dict[str, float] = {}
+        self.total = 0.0  # of the epoch's losses
 
     @property
     def _batch_size(self) -> int:
         return min(self.recipe.batch_size, len(self.train_items))
 
     def train(self, resume: bool) -> ClipReport:
-        resumed = self._resume() if resume else False
-        if not resumed:
+        if not resume:
             self.folder.clear()
-        train_set, dev_set = self._inputs()
-        began, before = time.monotonic(), self.state.seconds
-        if not self.state.start:
-            self.state.start = self._evaluate(dev_set)
-            self.folder.log(step=0, epoch=0, **self.state.start)
-        stopped = False
-        while self.state.epoch < self.recipe.epochs and not stopped:
-            loss = self._epoch(train_set)
-            self.state.epoch += 1
-            self.state.seconds = before + time.monotonic() - began
-            stopped = self._after_epoch(loss, dev_set)
-        output = self._save(train_set)
-        state = self.state
+        resumed = self.resume()
+        self.train_set, self.dev_set = self._inputs()
+        if not self.start:
+            self.start = self._evaluate()
+            self.folder.log(step=0, epoch=0, **self.start)
+        self.run()
+        output = self._save()
         return ClipReport(
             model=self.recipe.model,
             output=str(output),
-            epochs=state.epoch,
-            steps=state.step,
-            best_epoch=state.best_epoch,
-            metrics=state.metrics,
-            start=state.start,
-            seconds=round(state.seconds, 1),
+            epochs=self.epoch,
+            steps=self.step,
+            best_epoch=self.best_epoch,
+            metrics=self.metrics,
+            start=self.start,
+            seconds=round(self.seconds, 1),
             trained_weights=sum(p.numel() for _, p in self.chosen),
-            stopped_early=stopped,
+            stopped_early=self.epoch < self.recipe.epochs,
             resumed=resumed,
         )
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are finished."""
+        return self.step // self.per_epoch
 
     def _inputs(self) -> tuple[clip_batches.Inputs, clip_batches.Inputs]:
         from ragcore.encoders.image_text import image_size
@@ -194,30 +185,34 @@ class _Run:
             cache.inputs("dev", self.dev_items, views=1, dropout=dropout),
         )
 
-    def _epoch(self, data: clip_batches.Inputs) -> float:
-        rng = random.Random(f"{self.recipe.seed} {self.state.epoch}")
-        order = list(range(len(self.train_items)))
-        rng.shuffle(order)
+    def done(self) -> float:
+        """1 as well where no evaluation was better for too long."""
+        waited = (self.epoch - self.best_epoch) // self.recipe.eval_every
+        stopped = bool(self.recipe.patience) and waited >= self.recipe.patience
+        return 1.0 if stopped else super().done()
+
+    def rate(self) -> float:
+        """Linear warm-up, then a half cosine to zero."""
+        return warm_up(self.step, self.recipe.warmup_steps) * half_cosine(
+            self.step / self.plan.steps
+        )
+
+    def _begin_epoch(self) -> None:
+        self.rng = random.Random(f"{self.recipe.seed} {self.epoch}")
+        self.order = list(range(len(self.train_items)))
+        self.rng.shuffle(self.order)
         clip_towers.freeze_statistics(self.model)
-        total = 0.0
-        began = time.monotonic()
-        for index in range(self.per_epoch):
-            self._check_cancel()
-            rows = order[index * self._batch_size : (index + 1) * self._batch_size]
-            picks = [rng.randrange(len(self.train_items[row].captions)) for row in rows]
-            total += self._step(data, rows, picks)
-            self._report(index + 1, began)
-        return total / self.per_epoch
+        self.total = 0.0
 
-    def _step(self, data: clip_batches.Inputs, rows: list[int], picks: list[int]) -> float:
-        import torch
-
-        rate = self._learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def backward(self) -> float:
+        index = self.step % self.per_epoch
+        if not index:
+            self._begin_epoch()
+        rows = self.order[index * self._batch_size : (index + 1) * self._batch_size]
+        picks = [self.rng.randrange(len(self.train_items[row].captions)) for row in rows]
+        data = self.train_set
         if isinstance(data, clip_batches.PixelInputs):
-            data.step = self.state.step
-        self.optimizer.zero_grad(set_to_none=True)
+            data.step = self.step
         size = self.recipe.micro_batch or len(rows)
         chunks = [slice(start, start + size) for start in range(0, len(rows), size)]
 
@@ -234,26 +229,16 @@ class _Run:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
             loss = clip_losses.cached_gradients([images, texts], len(chunks), self._loss)
-        self.optimizer.step()
-        self._after_step()
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UsageError("the loss is not finite: lower learning_rate in the recipe")
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(0, math.log(100))
+        self.total += value
         return value
 
-    def _after_step(self) -> None:
+    def after_update(self) -> None:
         import torch
 
-        self.state.step += 1
-        if self.average is None:
-            return
-        # the average warms up, so that the random start is soon forgotten
-        decay = min(self.recipe.average, (1 + self.state.step) / (10 + self.state.step))
+        super().after_update()
         with torch.no_grad():
-            for name, parameter in self.chosen:
-                self.average[name].lerp_(parameter, 1 - decay)
+            self.model.logit_scale.clamp_(0, math.log(100))
 
     def _loss(self, images: Tensor, texts: Tensor) -> Tensor:
         if self.members > 1:
@@ -269,40 +254,36 @@ class _Run:
             return clip_losses.siglip_loss(images, texts, scale, self.model.logit_bias)
         return clip_losses.clip_loss(images, texts, scale, smoothing=self.recipe.label_smoothing)
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up, then a half cosine to zero."""
-        step, total = self.state.step, self.recipe.epochs * self.per_epoch
-        warm = min(1.0, (step + 1) / (self.recipe.warmup_steps + 1))
-        return self.recipe.learning_rate * warm * (1 + math.cos(math.pi * step / total)) / 2
-
     def _autocast(self) -> Any:
         import torch
 
         # bfloat16's range makes a gradient scaler unnecessary
         return torch.autocast("cuda", torch.bfloat16) if self.device == "cuda" else nullcontext()
 
-    def _after_epoch(self, loss: float, dev_set: clip_batches.Inputs) -> bool:
-        """Log, evaluate, keep the best, write the checkpoint; True if it is time to stop."""
-        state, recipe = self.state, self.recipe
-        row: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "loss": round(loss, 5)}
-        row["learning_rate"] = self._learning_rate()
+    def after_step(self) -> None:
+        """At the end of an epoch: log, evaluate, keep the best, write the checkpoint."""
+        if self.step % self.per_epoch:
+            return
+        recipe, epoch = self.recipe, self.epoch
+        row: dict[str, Any] = {"step": self.step, "epoch": epoch}
+        row["loss"] = round(self.total / self.per_epoch, 5)
+        row["learning_rate"] = recipe.learning_rate * self.rate()
         row["logit_scale"] = float(self.model.logit_scale.detach().exp())
-        if state.epoch % recipe.eval_every == 0 or state.epoch == recipe.epochs:
-            with _swapped(self.chosen, self.average):
-                metrics = self._evaluate(dev_set)
-                if (score := sum(metrics.values())) > state.best:
-                    state.best, state.best_epoch, state.metrics = score, state.epoch, metrics
+        if epoch % recipe.eval_every == 0 or epoch == recipe.epochs:
+            with self.by_the_clock(), _swapped(self.chosen, self.average):
+                metrics = self._evaluate()
+                if (score := sum(metrics.values())) > self.best:
+                    self.best, self.best_epoch, self.metrics = score, epoch, metrics
                     self.best_weights = _detached(self.chosen)
             row |= metrics
         self.folder.log(**row)
-        self._checkpoint()
-        waited = (state.epoch - state.best_epoch) // recipe.eval_every
-        return bool(recipe.patience) and waited >= recipe.patience
+        self.save()
 
-    def _evaluate(self, data: clip_batches.Inputs) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float]:
         """Recalls on dev, both ways."""
         import torch
 
+        data = self.dev_set
         self.model.eval()
         size = 64 if not self.recipe.cache_features else 1024
         pairs = [(i, c) for i, item in enumerate(self.dev_items) for c in range(len(item.captions))]
@@ -320,42 +301,40 @@ class _Run:
         owner = [i for i, _ in pairs]
         return caption_recall(images.cpu().numpy(), texts.cpu().numpy(), owner)
 
-    def _checkpoint(self) -> None:
-        import dataclasses
+    # --- what is stored ---
 
-        self.folder.save_checkpoint(
-            {
-                "recipe": self.recipe.key(),
-                "weights": _detached(self.chosen),
-                "average": self.average,
-                "best": self.best_weights,
-                "optimizer": self.optimizer.state_dict(),
-                "random": _random_state(),
-                "state": dataclasses.asdict(self.state),
-            }
-        )
+    def stop(self) -> None:
+        """Steps of an epoch that is not finished are not kept."""
+        raise Cancelled(f"cancelled after {self.epoch} epochs, which are kept")
 
-    def _resume(self) -> bool:
+    def state(self) -> dict[str, Any]:
         import torch
 
-        saved = self.folder.load_checkpoint()
-        if saved is None:
-            return False
-        if saved["recipe"] != self.recipe.key():
-            raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start again, or change output"
-            )
+        return {
+            "weights": _detached(self.chosen),
+            "average": self.average.values if self.average else None,
+            "best_weights": self.best_weights,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "start": self.start,
+            "metrics": self.metrics,
+            "random": torch.get_rng_state(),
+        }
+
+    def load_state(self, saved: Mapping[str, Any]) -> None:
+        import torch
+
         with torch.no_grad():
             for name, parameter in self.chosen:
                 parameter.copy_(saved["weights"][name])
-        self.average, self.best_weights = saved["average"], saved["best"]
-        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.average:
+            self.average.values = [value.to(self.device) for value in saved["average"]]
+        self.best_weights = saved["best_weights"]
+        self.best, self.best_epoch = saved["best"], saved["best_epoch"]
+        self.start, self.metrics = saved["start"], saved["metrics"]
         torch.set_rng_state(saved["random"])
-        self.state = _State(**saved["state"])
-        self.folder.truncate_log(self.state.step)
-        return True
 
-    def _save(self, data: clip_batches.Inputs) -> Path:
+    def _save(self) -> Path:
         import torch
 
         with torch.no_grad():
@@ -364,50 +343,35 @@ class _Run:
         if self.recipe.mode == "lora":
             clip_towers.merge_lora(self.model)
         if self.recipe.model == STARTER:
-            clip_start.finish_starter(self.loaded, data, len(self.train_items))
+            clip_start.finish_starter(self.loaded, self.train_set, len(self.train_items))
         clip_start.set_apart(self.loaded, self.recipe, False)
         recalls = {way: [f"{way}@{k}" for k in (1, 5, 10)] for way in ("t2i", "i2t")}
         self.folder.draw_curves({"loss": ["loss"], **recalls})
         weights = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
         return clip_start.save_model(self.folder.path / "model", self.loaded, weights, self.recipe)
 
-    def _check_cancel(self) -> None:
-        if self.cancel is not None and self.cancel.cancelled:
-            raise Cancelled(f"cancelled after {self.state.epoch} epochs, which are kept")
-
-    def _report(self, step: int, began: float) -> None:
-        if self.progress is None:
-            return
-        rate = step / max(1e-6, time.monotonic() - began)
-        done = self.state.epoch * self.per_epoch + step
-        total = self.recipe.epochs * self.per_epoch
-        self.progress(Progress("train", done, total, rate, (total - done) / rate))
-
 
 def _detached(chosen: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in chosen}
 
 
-class _swapped:  # noqa: N801 - reads as a statement where it is used
-    """Within the block the parameters hold other values (the averaged ones)."""
+@contextmanager
+def _swapped(chosen: Sequence[tuple[str, Any]], average: Average | None) -> Iterator[None]:
+    """Within the block the weights have their averages, if there are any."""
+    import torch
 
-    def __init__(self, chosen: list[tuple[str, Any]], other: Mapping[str, Tensor] | None) -> None:
-        self.chosen, self.other = chosen, other
+    own = [parameter.detach().clone() for _, parameter in chosen] if average else []
 
-    def __enter__(self) -> None:
-        self.own = _detached(self.chosen) if self.other is not None else {}
-        self._put(self.other or {})
-
-    def __exit__(self, *_: object) -> None:
-        self._put(self.own)
-
-    def _put(self, values: Mapping[str, Tensor]) -> None:
-        import torch
-
+    def put(values: Sequence[Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self.chosen:
-                if name in values:
-                    parameter.copy_(values[name])
+            for (_, parameter), value in zip(chosen, values, strict=False):
+                parameter.copy_(value)
+
+    put(average.values if average else [])
+    try:
+        yield
+    finally:
+        put(own)
 
 
 def _parts(rows: Sequence[Any], size: int) -> Iterator[Any]:
@@ -418,9 +382,3 @@ def _unit(vectors: Tensor) -> Tensor:
     from torch.nn import functional
 
     return functional.normalize(vectors.float(), dim=-1)
-
-
-def _random_state() -> Tensor:
-    import torch
-
-    return copy.deepcopy(torch.get_rng_state())

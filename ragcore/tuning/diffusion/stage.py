@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import Cancelled, UsageError
+from ragcore.errors import UsageError
 from ragcore.tuning.diffusion.hardware import Hardware
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.tuning.trainer import Average, Plan, Trainer, warm_up
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +56,13 @@ class Work:
     best: str = ""
 
 
-class StageRun:
+class StageRun(Trainer):
     """Trains one network as its part of the recipe says, into a folder of its own."""
 
     def __init__(
         self,
         work: Work,
-        plan: Stage,
+        how: Stage,
         folder: RunFolder,
         *,
         key: str,
@@ -73,35 +73,39 @@ class StageRun:
     ) -> None:
         import torch
 
-        self.work, self.plan, self.folder = work, plan, folder
-        self.key, self.seed = key, seed
+        plan = Plan(steps=how.steps, key=key, max_minutes=how.max_minutes, clip_norm=1.0)
+        super().__init__(plan, folder, progress=progress, cancel=cancel)
+        self.work, self.how, self.seed, self.stage = work, how, seed, work.name
         self.hardware = hardware or Hardware()
-        self.progress, self.cancel = progress, cancel
-        self.weights = [p for p in work.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.weights,
-            lr=plan.learning_rate,
+        self.optimize(
+            [([p for p in work.network.parameters() if p.requires_grad], how.learning_rate)],
             betas=(0.9, 0.99),
-            weight_decay=plan.weight_decay,
+            weight_decay=how.weight_decay,
             fused=True,
         )
-        self.average = [p.detach().clone() for p in self.weights]
+        self.average: Average = Average(self.weights, how.average)
         self.best: tuple[float, list[Tensor]] | None = None
-        self.step, self.seconds = 0, 0.0
+        self.totals: dict[str, Tensor] = {}  # of what was not logged yet
+        self._evaluated = 0  # after this step
         self._forward = work.network if work.forward is None else work.forward
         self._plain: Any = None
-        if plan.compile and self.hardware.device == "cuda":
+        if how.compile and self.hardware.device == "cuda":
             self._plain, self._forward = self._forward, torch.compile(self._forward)
 
     def train(self, resume: bool = True) -> StageReport:
         """Train to the plan's end; the network is left with averaged weights."""
-        resumed = self._resume() if resume else False
-        if not resumed:
+        if not resume:
             self.folder.clear()
+        resumed = self.resume()
+        if not resumed:
             with self.averaged():
                 self.folder.log(step=0, **self._evaluate())
         self.work.network.train()
-        self._steps()
+        first = self.step
+        self.run()
+        if self.step > first and self._evaluated < self.step:
+            self._log_evaluation()
+        self.save()
         with self._final():
             metrics = dict(self._evaluate())
         self.work.network.eval()
@@ -113,97 +117,73 @@ class StageRun:
             resumed,
         )
 
-    def _steps(self) -> None:
-        totals: dict[str, Tensor] = {}
-        began, first, before = time.monotonic(), self.step, self.seconds
-        while not self._done():
-            if self.cancel is not None and self.cancel.cancelled:
-                self._checkpoint()
-                raise Cancelled(f"cancelled after {self.step} steps, which are kept")
-            for name, value in self._one_step().items():
-                totals[name] = totals[name] + value if name in totals else value
-            if self.step == first + 1:
-                began = time.monotonic()  # the first step compiles, which the limit leaves out
-            self.seconds = before + time.monotonic() - began
-            self._report(first, time.monotonic() - began)
-            if self.step % self.plan.log_every == 0:
-                self._log(totals)
-                totals = {}
-            self._now_and_then()
+    def rate(self) -> float:
+        """Linear warm-up, constant, then linear to zero over the last part of the run."""
+        left = (1 - self.done()) / max(1e-6, self.how.cooldown)
+        return warm_up(self.step, self.how.warmup) * max(0.02, min(1.0, left))
 
-    def _done(self) -> bool:
-        return self._fraction() >= 1
+    def backward(self) -> None:
+        loss, values = self._loss(self._rng())
+        for name, value in {"loss": loss.detach(), **values}.items():
+            self.totals[name] = self.totals[name] + value if name in self.totals else value
 
-    def _fraction(self) -> float:
-        """How much of the run is over, by steps or by the clock, whichever is further."""
-        plan = self.plan
-        done = self.step / plan.steps if plan.steps else 1.0
-        return max(done, self.seconds / (60 * plan.max_minutes)) if plan.max_minutes else done
+    def _rng(self) -> Generator:
+        return self.hardware.rng(self.seed * 1_000_003 + self.step)
 
-    def _one_step(self) -> Mapping[str, Tensor]:
-        import torch
+    def after_update(self) -> None:
+        super().after_update()
+        if self.is_first_step:
+            self.restart_clock()  # the first step compiles, which the limit leaves out
 
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        loss, values = self._loss(self.hardware.rng(self.seed * 1_000_003 + self.step))
-        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
-        self.optimizer.step()
-        self.step += 1
-        # the average warms up, so that the random start is soon forgotten
-        decay = min(self.plan.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(self.average, self.weights, 1 - decay)
-        return {"loss": loss.detach(), **values}
+    def after_step(self) -> None:
+        with self.by_the_clock():
+            if self.step % self.how.log_every == 0:
+                self._log()
+            if self.step % self.how.image_every == 0:
+                self._log_evaluation()
+            if self.step % self.how.save_every == 0:
+                self.save()
 
     def _loss(self, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Loss and gradients; what cannot be compiled here is run as it stands."""
         import torch
 
-        self.optimizer.zero_grad(set_to_none=True)
         if self._plain is None:
-            return self._backward(rng)
+            return self._gradients(rng)
         try:
-            return self._backward(rng)
+            return self._gradients(rng)
         except torch._dynamo.exc.TorchDynamoException as error:
             self.folder.log(step=self.step, not_compiled=" ".join(str(error).split())[:300])
             self._forward, self._plain = self._plain, None
-            return self._loss(self.hardware.rng(self.seed * 1_000_003 + self.step))
+            self.optimizer.zero_grad(set_to_none=True)
+            return self._loss(self._rng())
 
-    def _backward(self, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def _gradients(self, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         with self.hardware.arithmetic():
             loss, values = self.work.loss(self._forward, rng)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss, values
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up, constant, then linear to zero over the last part of the run."""
-        plan = self.plan
-        warm = min(1.0, (self.step + 1) / (plan.warmup + 1))
-        left = (1 - self._fraction()) / max(1e-6, plan.cooldown)
-        return plan.learning_rate * warm * max(0.02, min(1.0, left))
-
-    def _log(self, totals: Mapping[str, Tensor]) -> None:
+    def _log(self) -> None:
         """Write means since the last line: the only place where the device is waited for."""
-        means = {name: float(value) / self.plan.log_every for name, value in totals.items()}
+        means = {name: float(value) / self.how.log_every for name, value in self.totals.items()}
+        self.totals = {}
         if not math.isfinite(means["loss"]):
             raise UsageError(f"the loss of the {self.work.name} is not finite: lower learning_rate")
         rounded = {name: round(value, 6) for name, value in means.items()}
         self.folder.log(step=self.step, seconds=round(self.seconds, 1), **rounded)
 
-    def _now_and_then(self) -> None:
-        last = self._done()
-        if last or self.step % self.plan.image_every == 0:
-            with self.averaged():
-                metrics = self._evaluate()
-                self.folder.log(step=self.step, **metrics)
-                if self.work.best:
-                    self._keep_best(metrics[self.work.best])
-                if self.work.image is not None:
-                    strip = self.work.image()
-                    strip.save(self.folder.path / f"strip-{self.step:06d}.png")
-            self._draw()
-        if last or self.step % self.plan.save_every == 0:
-            self._checkpoint()
+    def _log_evaluation(self) -> None:
+        self._evaluated = self.step
+        with self.averaged():
+            metrics = self._evaluate()
+            self.folder.log(step=self.step, **metrics)
+            if self.work.best:
+                self._keep_best(metrics[self.work.best])
+            if self.work.image is not None:
+                strip = self.work.image()
+                strip.save(self.folder.path / f"strip-{self.step:06d}.png")
+        self._draw()
 
     def _evaluate(self) -> Mapping[str, float]:
         with self.hardware.arithmetic():
@@ -216,7 +196,7 @@ class StageRun:
 
     def _keep_best(self, value: float) -> None:
         if self.best is None or value > self.best[0]:
-            self.best = (value, [p.clone() for p in self.average])
+            self.best = (value, [p.clone() for p in self.average.values])
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -226,7 +206,7 @@ class StageRun:
         own = [p.detach().clone() for p in self.weights]
         self.work.network.eval()
         try:
-            self._put(self.average)
+            self._put(self.average.values)
             with torch.no_grad():
                 yield
         finally:
@@ -239,7 +219,7 @@ class StageRun:
         import torch
 
         self.work.network.eval()
-        self._put(self.average if self.best is None else self.best[1])
+        self._put(self.average.values if self.best is None else self.best[1])
         with torch.no_grad():
             yield
 
@@ -250,43 +230,16 @@ class StageRun:
             for parameter, value in zip(self.weights, values, strict=True):
                 parameter.copy_(value)
 
-    def _checkpoint(self) -> None:
-        self.folder.save_checkpoint(
-            {
-                "key": self.key,
-                "weights": [p.detach() for p in self.weights],
-                "average": self.average,
-                "best": list(self.best) if self.best is not None else None,
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-                "seconds": self.seconds,
-            }
-        )
+    def state(self) -> dict[str, Any]:
+        return {
+            "weights": [p.detach() for p in self.weights],
+            "average": self.average.values,
+            "best": list(self.best) if self.best is not None else None,
+        }
 
-    def _resume(self) -> bool:
-        saved = self.folder.load_checkpoint()
-        if saved is None:
-            return False
-        if saved["key"] != self.key:
-            raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start again, or change output"
-            )
+    def load_state(self, saved: Mapping[str, Any]) -> None:
         self._put(saved["weights"])
         device = self.hardware.device
-        self.average = [value.to(device) for value in saved["average"]]
+        self.average.values = [value.to(device) for value in saved["average"]]
         if saved["best"] is not None:
             self.best = (saved["best"][0], [value.to(device) for value in saved["best"][1]])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.step, self.seconds = saved["step"], saved["seconds"]
-        self.folder.truncate_log(self.step)
-        return True
-
-    def _report(self, first: int, elapsed: float) -> None:
-        """Tell progress; the time that is left keeps to the limit of the clock."""
-        if self.progress is None:
-            return
-        rate = (self.step - first) / max(1e-6, elapsed)
-        left = (self.plan.steps - self.step) / rate if rate else None
-        if self.plan.max_minutes and left is not None:
-            left = min(left, 60 * self.plan.max_minutes - self.seconds)
-        self.progress(Progress(self.work.name, self.step, self.plan.steps, rate, left))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import Cancelled, UsageError
+from ragcore.errors import UsageError
 from ragcore.tuning.extractive.data import Exercise, Exercises, split_articles
 from ragcore.tuning.extractive.recipe import ExtractiveRecipe
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.tuning.trainer import Average, Plan, Trainer, half_cosine, warm_up
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     import torch
@@ -61,19 +61,10 @@ def tune_reader(
     return _Run(read, settings, progress, cancel or CancelToken()).train(resume)
 
 
-@dataclass(slots=True)
-class _State:
-    """What a checkpoint holds besides tensors."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    held_out: dict[str, float] = field(default_factory=dict)
-
-
-class _Run:
+class _Run(Trainer):
     """One training run: frozen base, reader, optimizer."""
+
+    stage = "reader"
 
     def __init__(
         self,
@@ -88,9 +79,9 @@ class _Run:
         from ragcore.models.device import place
         from ragcore.weights import WeightStore
 
-        self.recipe, self.progress, self.cancel = recipe, progress, cancel
-        self.folder = RunFolder(recipe.path(recipe.output))
-        self.state = _State()
+        self.recipe = recipe
+        self.tokens = 0
+        self.scores: dict[str, float] = {}
         placed = place(settings)
         self.device, self.precision = placed.device, placed.precision
         path = recipe.path(recipe.base)
@@ -116,99 +107,63 @@ class _Run:
         self.exercises = Exercises(train, self.maker, recipe)
         if not len(self.exercises):
             raise UsageError("the training data have fewer questions than one batch")
-        self.averaged = {k: v.detach().clone() for k, v in self.reader.state_dict().items()}
-        self.steps = max(1, round(recipe.epochs * len(self.exercises)))
         self.known: dict[int, torch.Tensor] = {}
+        plan = Plan(
+            steps=max(1, round(recipe.epochs * len(self.exercises))),
+            key=recipe.key(),
+            max_minutes=recipe.max_minutes,
+            clip_norm=recipe.clip_norm,
+            checkpoint_seconds=60 * recipe.checkpoint_minutes,
+        )
+        folder = RunFolder(recipe.path(recipe.output))
+        super().__init__(plan, folder, progress=progress, cancel=cancel)
+        self.averaged = Average(list(self.reader.state_dict().values()), recipe.average)
         heads = [*self.reader.span.parameters(), *self.reader.passage.parameters()]
         upper_layers = [self.reader.segments, *self.reader.layers.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": upper_layers, "base_rate": recipe.learning_rate},
-                {"params": heads, "base_rate": recipe.head_learning_rate},
-            ],
-            betas=(0.9, 0.98),
+        self.optimize(
+            [(upper_layers, recipe.learning_rate), (heads, recipe.head_learning_rate)],
             weight_decay=recipe.weight_decay,
         )
 
     def train(self, resume: bool) -> ReaderReport:
-        saved = self.folder.load_checkpoint() if resume else None
-        if saved is not None and saved["recipe"] != self.recipe.key():
-            raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start again, or change output"
-            )
-        if saved is None:
+        if not resume:
             self.folder.clear()
-        else:
-            self.reader.load_state_dict(saved["reader"])
-            self.averaged = {k: v.to(self.device) for k, v in saved["averaged"].items()}
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.state = _State(**saved["state"])
-            self.folder.truncate_log(self.state.step)
-        self._loop()
-        return self._finish(saved is not None)
+        resumed = self.resume()
+        self._scored = time.monotonic()
+        self.run()
+        return self._finish(resumed)
 
-    # --- the loop ---
-
-    def _done(self) -> float:
-        """How much of the run is over, by steps or by the clock, in [0, 1]."""
-        limit = self.recipe.max_minutes
-        by_clock = self.state.seconds / 60 / limit if limit else 0.0
-        return max(self.state.step / self.steps, by_clock)
-
-    def _set_rates(self) -> None:
+    def rate(self) -> float:
         """A warm-up, then a half cosine to zero over the whole run."""
-        warm = min(1.0, (self.state.step + 1) / (self.recipe.warmup_steps + 1))
-        factor = warm * (1 + math.cos(math.pi * min(1.0, self._done()))) / 2
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_rate"] * factor
+        return warm_up(self.step, self.recipe.warmup_steps) * half_cosine(self.done())
 
-    def _loop(self) -> None:
-        r, state = self.recipe, self.state
-        saved = scored = time.monotonic()
-        while self._done() < 1:
-            if self.cancel.cancelled:
-                self._checkpoint()
-                raise Cancelled(f"cancelled after {state.step} steps, which are kept")
-            began = time.monotonic()
-            self._set_rates()
-            state.losses = [*state.losses[-49:], self._step()]
-            state.step += 1
-            state.seconds += time.monotonic() - began
-            self._report_progress()
-            if state.step % r.log_every == 0:
-                self._log_step()
-            if time.monotonic() - saved > 60 * r.checkpoint_minutes:
-                self._checkpoint()
-                saved = time.monotonic()
-            if time.monotonic() - scored > 60 * r.score_minutes:
-                self._score()
-                scored = time.monotonic()
-
-    def _step(self) -> float:
+    def backward(self) -> float:
         """One batch of questions, each with its windows."""
         import torch
 
         self.reader.train()
-        batch = self.exercises.batch(self.state.step)
+        batch = self.exercises.batch(self.step)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.reader.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._average()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UsageError("the loss is not finite: lower the learning rates in the recipe")
-        return value
+        return float(loss.detach())
 
-    def _average(self) -> None:
-        """A moving average over the last steps, or over all of them while they are few: what it
-        holds is as good as weights at the end of a decayed run, at any time."""
-        step = self.state.step + 1
-        decay = min(self.recipe.average, step / (step + 9))
-        for name, value in self.reader.state_dict().items():
-            self.averaged[name].lerp_(value.detach(), 1 - decay)
+    def after_update(self) -> None:
+        self.averaged.update(self.step - 1)
+
+    def after_step(self) -> None:
+        r = self.recipe
+        if self.step % r.log_every == 0:
+            self.folder.log(
+                step=self.step,
+                loss=round(self.recent_loss(r.log_every), 4),
+                learning_rate=self.learning_rate,
+                tokens=self.tokens,
+                seconds=round(self.seconds, 1),
+            )
+        if time.monotonic() - self._scored > 60 * r.score_minutes:
+            self._score()
+            self._scored = time.monotonic()
 
     def _loss(self, batch: Sequence[Exercise]) -> torch.Tensor:
         import torch
@@ -226,7 +181,7 @@ class _Run:
         owner = owner.to(self.device)
         stacked, ignored = self._states(rows)
         starts, ends, passages = self.reader(states[owner], padding[owner], stacked, ignored)
-        self.state.tokens += int((~padding[owner]).sum() + (~ignored).sum())
+        self.tokens += int((~padding[owner]).sum() + (~ignored).sum())
         allowed = torch.zeros_like(ignored)
         for at, window in enumerate(windows):
             allowed[at, window.first : window.first + len(window.offsets)] = True
@@ -263,27 +218,6 @@ class _Run:
         stacked = pad_sequence(found, batch_first=True)
         return stacked.to(self.device), padding.to(self.device)
 
-    def _log_step(self) -> None:
-        state, recent = self.state, self.state.losses[-self.recipe.log_every :]
-        self.folder.log(
-            step=state.step,
-            loss=round(sum(recent) / len(recent), 4),
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            tokens=state.tokens,
-            seconds=round(state.seconds, 1),
-        )
-
-    def _report_progress(self) -> None:
-        if self.progress is None:
-            return
-        state = self.state
-        total = max(state.step, round(state.step / max(self._done(), 1e-9)))
-        rate = state.step / max(state.seconds, 1e-9)
-        left = (total - state.step) / max(rate, 1e-9)
-        self.progress(
-            Progress("reader", state.step, total, rate, left, f"loss {state.losses[-1]:.3f}")
-        )
-
     def _score(self) -> None:
         """Scores of the averaged weights."""
         from ragcore.encoders.extractive import Reader
@@ -292,46 +226,53 @@ class _Run:
 
         r = self.recipe
         averaged = Reader(self.shape)
-        averaged.load_state_dict(self.averaged)
-        self.state.held_out = score_reader(
+        averaged.load_state_dict(self._averaged_state())
+        self.scores = score_reader(
             ExtractiveReader(self.shape, self.base, averaged.to(self.device), self.maker),
             self.held_out,
             self.others,
             limit=r.score_limit,
             seed=r.seed,
         )
-        self.folder.log(step=self.state.step, **self.state.held_out)
+        self.folder.log(step=self.step, **self.scores)
+
+    def _averaged_state(self) -> dict[str, torch.Tensor]:
+        """A moving average over the last steps, or over all of them while they are few: what it
+        holds is as good as weights at the end of a decayed run, at any time."""
+        return dict(zip(self.reader.state_dict(), self.averaged.values, strict=True))
 
     # --- what is stored ---
 
-    def _checkpoint(self) -> None:
-        self.folder.save_checkpoint(
-            {
-                "recipe": self.recipe.key(),
-                "reader": self.reader.state_dict(),
-                "averaged": self.averaged,
-                "optimizer": self.optimizer.state_dict(),
-                "state": dataclasses.asdict(self.state),
-            }
-        )
+    def state(self) -> dict[str, Any]:
+        return {
+            "reader": self.reader.state_dict(),
+            "averaged": self._averaged_state(),
+            "tokens": self.tokens,
+            "scores": self.scores,
+        }
+
+    def load_state(self, saved: Mapping[str, Any]) -> None:
+        self.reader.load_state_dict(saved["reader"])
+        names = self.reader.state_dict()
+        self.averaged.values = [saved["averaged"][name].to(self.device) for name in names]
+        self.tokens, self.scores = saved["tokens"], saved["scores"]
 
     def _finish(self, resumed: bool) -> ReaderReport:
         from ragcore.encoders.extractive_reader import save
 
-        state = self.state
         self._score()
-        self._checkpoint()
-        save(self.folder.path / "model", self.shape, self.averaged)
+        self.save()
+        save(self.folder.path / "model", self.shape, self._averaged_state())
         report = ReaderReport(
             base=self.recipe.base,
             output=str(self.folder.path / "model"),
-            steps=state.step,
-            questions=state.step * self.recipe.batch_size,
-            tokens=state.tokens,
-            seconds=round(state.seconds, 1),
-            loss=round(sum(state.losses) / max(len(state.losses), 1), 4),
+            steps=self.step,
+            questions=self.step * self.recipe.batch_size,
+            tokens=self.tokens,
+            seconds=round(self.seconds, 1),
+            loss=round(self.recent_loss(), 4),
             trained_weights=sum(p.numel() for p in self.reader.parameters()),
-            held_out=state.held_out,
+            held_out=self.scores,
             resumed=resumed,
         )
         scores = ["f1", "contains", "passage", "auc"]

@@ -1,8 +1,8 @@
 """Low-rank adaptation of a frozen causal language model (Hu et al. 2021).
 
 `tune_lora` runs one recipe from start, or from the last checkpoint of its run folder, and
-leaves there: `log.jsonl`, `curves.png`, `checkpoint/` (adapter, optimizer, position) and
-`adapter/` (float16 safetensors and adapter_config.json, as peft and vLLM read them).
+leaves there: `log.jsonl`, `curves.png`, `checkpoint.pt` and `adapter/` (float16 safetensors and
+adapter_config.json, as peft and vLLM read them).
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ import json
 import os
 import random
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import UsageError
+from ragcore.errors import Cancelled, UsageError
 from ragcore.extras import require_extra
 from ragcore.models import Models
 from ragcore.tuning.lora.base import fingerprint, load_base, load_start, with_adapter
 from ragcore.tuning.lora.curves import draw_curves
 from ragcore.tuning.lora.packing import (
-    Example,
     Pack,
     make_packs,
     read_examples,
@@ -33,7 +31,9 @@ from ragcore.tuning.lora.packing import (
     to_tensors,
 )
 from ragcore.tuning.lora.recipe import LoraRecipe
-from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.tuning.run_folder import RunFolder
+from ragcore.tuning.trainer import Plan, Processes, Trainer
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     import torch
@@ -57,18 +57,6 @@ class LoraReport:
     decay_from: int | None = None
     dev: dict[str, float] = field(default_factory=dict)
     cancelled: bool = False
-
-
-@dataclass(slots=True)
-class _Position:
-    """Where a run stands; saved with each checkpoint."""
-
-    step: int = 0
-    pack: int = 0
-    examples: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    decay_from: int | None = None
 
 
 def tune_lora(
@@ -117,7 +105,11 @@ def _build_if_missing(recipe: LoraRecipe, models: Models) -> None:
     write_examples((example for group in groups for example in group), recipe.train)
 
 
-class _Run:
+class _Run(Trainer):
+    """One run: base, adapter, packs of examples."""
+
+    stage = "tune"
+
     def __init__(
         self,
         recipe: LoraRecipe,
@@ -126,14 +118,23 @@ class _Run:
         progress: ProgressCallback | None,
         cancel: CancelToken,
     ) -> None:
+        plan = Plan(
+            steps=recipe.steps,
+            key=None,
+            max_minutes=recipe.max_minutes,
+            clip_norm=recipe.clip_norm,
+            checkpoint_seconds=60 * recipe.checkpoint_minutes,
+        )
+        super().__init__(
+            plan, RunFolder(recipe.output), progress=progress, cancel=cancel,
+            processes=Processes.joined(),
+        )  # fmt: skip
         self.recipe = recipe
         self.settings = settings
         self.models = models
-        self.progress = progress
-        self.cancel = cancel
-        self.rank, self.world = _join()
-        self.position = _Position()
-        self.losses: list[float] = []
+        self.read = 0  # packs
+        self.examples = self.tokens = 0
+        self.decay_from: int | None = None
         self.dev_scores: dict[str, float] = {}
 
     def go(self, *, resume: bool) -> LoraReport:
@@ -142,11 +143,16 @@ class _Run:
         r = self.recipe
         _build_if_missing(r, self.models)
         examples = read_examples(r.train)
-        dev = read_examples(r.dev)[: r.dev_limit] if r.dev else []
-        r.output.mkdir(parents=True, exist_ok=True)
+        self.dev = read_examples(r.dev)[: r.dev_limit] if r.dev else []
+        earlier = r.output / "checkpoint"  # as earlier versions stored it
         if not resume:
-            shutil.rmtree(r.output / "checkpoint", ignore_errors=True)
-            (r.output / "log.jsonl").unlink(missing_ok=True)
+            self.folder.clear()
+            shutil.rmtree(earlier, ignore_errors=True)
+        elif earlier.is_dir():
+            raise UsageError(
+                f"{r.output} holds a run of an earlier version, which cannot be resumed: start "
+                "again (--fresh), or change output"
+            )
         torch.manual_seed(r.seed)
         base, self.tokenizer = load_base(
             r.base, self.settings, four_bit=r.four_bit, precision=r.precision
@@ -158,39 +164,44 @@ class _Run:
         base.set_attn_implementation(self._attention(base))
         self.model = with_adapter(base, r)
         weights = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            weights, lr=r.learning_rate, weight_decay=r.weight_decay, betas=(0.9, 0.98)
-        )
+        self.optimize([(weights, r.learning_rate)], weight_decay=r.weight_decay)
         if r.start is not None:
             load_start(self.model, r.start)
-        self._load_checkpoint()
+        self.resume()
         packs = make_packs(
             self.tokenizer, examples, max_tokens=r.max_tokens, shared=r.packing != "none"
         )
         if not packs:
             raise UsageError(f"no example of {r.train} fits into max_tokens = {r.max_tokens}")
-        self._train(packs, dev, weights)
+        self.packs = self._order(packs)
+        self.model.train()
+        with suppress(Cancelled):
+            self.run()
+            self.save()
         unchanged = abs(fingerprint(base) - before) <= 1e-9 * abs(before)
+        return self._finish(unchanged)
+
+    def _finish(self, unchanged: bool) -> LoraReport:
+        r = self.recipe
         if not self.cancel.cancelled:
-            self._score(dev)
+            self._score()
         adapter = self._export()
         self._calibrate(adapter)
-        p = self.position
         report = LoraReport(
             name=r.name,
             adapter=adapter,
-            steps=p.step,
-            examples=p.examples,
-            tokens=p.tokens,
-            seconds=p.seconds,
-            loss=sum(self.losses[-50:]) / max(len(self.losses[-50:]), 1),
-            trainable=sum(w.numel() for w in weights),
+            steps=self.step,
+            examples=self.examples,
+            tokens=self.tokens,
+            seconds=self.seconds,
+            loss=self.recent_loss(),
+            trainable=sum(w.numel() for w in self.weights),
             base_unchanged=unchanged,
-            decay_from=p.decay_from,
+            decay_from=self.decay_from,
             dev=self.dev_scores,
             cancelled=self.cancel.cancelled,
         )
-        if self.rank:
+        if self.processes.rank:
             return report
         summary = {**asdict(report), "adapter": adapter.name}
         (r.output / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -206,96 +217,46 @@ class _Run:
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans again for every length, for 0.1 s
         return "sdpa"
 
-    # --- the loop ---
+    # --- a step ---
 
     def _order(self, packs: list[Pack]) -> Iterator[Pack]:
         """Packs from the current position on; the first pass in file order, then shuffled."""
         while True:
-            turn, start = divmod(self.position.pack, len(packs))
+            turn, start = divmod(self.read, len(packs))
             order = list(range(len(packs)))
             if turn:
                 random.Random(self.recipe.seed + turn).shuffle(order)
             for i in order[start:]:
-                self.position.pack += 1
+                self.read += 1
                 yield packs[i]
 
-    def _done(self) -> float:
-        """How much of the run is over, by steps or by the clock, in [0, 1]."""
-        by_steps = self.position.step / self.recipe.steps
-        limit = self.recipe.max_minutes
-        return max(by_steps, self.position.seconds / 60 / limit if limit else 0.0)
-
-    def _rate(self) -> float:
+    def rate(self) -> float:
         """Warm-up, constant, then a straight line to zero over the last `decay` of the run."""
-        r, done = self.recipe, self._done()
-        factor = min(1.0, (self.position.step + 1) / max(r.warmup_steps, 1))
+        r, done = self.recipe, self.done()
+        factor = min(1.0, (self.step + 1) / max(r.warmup_steps, 1))
         if r.decay and done > 1 - r.decay:
-            if self.position.decay_from is None:
-                self.position.decay_from = self.position.step
+            if self.decay_from is None:
+                self.decay_from = self.step
             factor *= max(0.0, (1 - done) / r.decay)
-        return r.learning_rate * factor
+        return factor
 
-    def _train(self, packs: list[Pack], dev: list[Example], weights: list[Any]) -> None:
-        import torch
+    def backward(self) -> float:
+        """The packs of one step, those of this process."""
+        count = self.recipe.packs_per_step * self.processes.count
+        batch = [next(self.packs) for _ in range(count)]
+        total = sum(len(a) for pack in batch for a in pack.answers)
+        self.examples += sum(len(pack.answers) for pack in batch)
+        self.tokens += sum(pack.tokens for pack in batch)
+        own = batch[self.processes.rank :: self.processes.count]
+        return sum(self._gradients(part, total) for part in self._parts(own))
 
-        r, p = self.recipe, self.position
-        source = self._order(packs)
-        saved = time.monotonic()
-        self.model.train()
-        while self._done() < 1 and not self.cancel.cancelled:
-            started = time.monotonic()
-            rate = self._rate()
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            batch = [next(source) for _ in range(r.packs_per_step * self.world)]
-            total = sum(len(a) for pack in batch for a in pack.answers)
-            own = batch[self.rank :: self.world]
-            loss = sum(self._backward(part, total) for part in self._parts(own))
-            loss = self._reduce(weights, loss)
-            torch.nn.utils.clip_grad_norm_(weights, r.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            p.step += 1
-            p.examples += sum(len(pack.answers) for pack in batch)
-            p.tokens += sum(pack.tokens for pack in batch)
-            p.seconds = self._agree(p.seconds + time.monotonic() - started)
-            self.losses.append(loss)
-            self._log(step=p.step, loss=round(loss, 4), lr=rate, examples=p.examples,
-                      tokens=p.tokens, seconds=round(p.seconds, 1))  # fmt: skip
-            self._tell()
-            if r.dev_every and p.step % r.dev_every == 0:
-                self._score(dev)
-                self.model.train()
-            if time.monotonic() - saved > 60 * r.checkpoint_minutes:
-                self._save_checkpoint()
-                saved = time.monotonic()
-        self._save_checkpoint()
-
-    def _reduce(self, weights: list[Any], loss: float) -> float:
-        """Sum gradients and loss over all processes of a distributed run."""
-        if self.world == 1:
-            return loss
-        import torch
-        from torch import distributed
-
-        flat = torch.cat([w.grad.flatten() for w in weights] + [weights[0].new_tensor([loss])])
-        distributed.all_reduce(flat)
-        position = 0
-        for w in weights:
-            w.grad.copy_(flat[position : position + w.numel()].view_as(w))
-            position += w.numel()
-        return float(flat[-1])
-
-    def _agree(self, seconds: float) -> float:
-        """The first process's clock: all must decay and stop at the same step."""
-        if self.world == 1:
-            return seconds
-        import torch
-        from torch import distributed
-
-        clock = torch.tensor([seconds], dtype=torch.float64, device=self.model.device)
-        distributed.broadcast(clock, 0)
-        return float(clock)
+    def after_step(self) -> None:
+        self._log(step=self.step, loss=round(self.losses[-1], 4), lr=self.learning_rate,
+                  examples=self.examples, tokens=self.tokens,
+                  seconds=round(self.seconds, 1))  # fmt: skip
+        if self.recipe.dev_every and self.step % self.recipe.dev_every == 0:
+            self._score()
+            self.model.train()
 
     def _parts(self, packs: list[Pack]) -> list[list[Pack]]:
         """What goes through the model at once: on a GPU as many packs as `batch_tokens` holds."""
@@ -307,7 +268,7 @@ class _Run:
             parts[-1].append(pack)
         return parts
 
-    def _backward(self, packs: list[Pack], total: int) -> float:
+    def _gradients(self, packs: list[Pack], total: int) -> float:
         """Gradient of the mean answer-token loss over the step's `total` answer tokens."""
         import torch
         from torch.nn import functional
@@ -330,14 +291,16 @@ class _Run:
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.item())
 
-    def _score(self, dev: list[Example]) -> None:
-        if not dev or self.rank:
+    def _score(self) -> None:
+        if not self.dev or self.processes.rank:
             return
         from ragcore.tuning.lora.scores import score_examples
 
         with self._answering():
-            self.dev_scores = score_examples(self.model, self.tokenizer, dev, cancel=self.cancel)
-        self._log(step=self.position.step, examples=self.position.examples, dev=self.dev_scores)
+            self.dev_scores = score_examples(
+                self.model, self.tokenizer, self.dev, cancel=self.cancel
+            )
+        self._log(step=self.step, examples=self.examples, dev=self.dev_scores)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -354,7 +317,7 @@ class _Run:
         """Fit `calibration.json` beside the adapter on the contexts that were kept back."""
         build = self.recipe.build
         wanted = self.recipe.calibrate and build is not None and build.held_out
-        if not wanted or build is None or self.rank or self.cancel.cancelled:
+        if not wanted or build is None or self.processes.rank or self.cancel.cancelled:
             return
         from ragcore.tuning.lora.calibration import calibrate_held_out
 
@@ -362,62 +325,31 @@ class _Run:
             self.recipe, build, adapter, settings=self.settings, models=self.models,
             progress=self.progress, cancel=self.cancel,
         )  # fmt: skip
-        self._log(step=self.position.step, held_out=scores, passages=found.passages)
-
-    def _tell(self) -> None:
-        if self.progress is None or self.rank:
-            return
-        p = self.position
-        left = p.seconds * (1 / max(self._done(), 1e-9) - 1)
-        total = max(p.step, round(p.step / max(self._done(), 1e-9)))
-        rate = p.examples / max(p.seconds, 1e-9)
-        self.progress(Progress("tune", p.step, total, rate, left, f"loss {self.losses[-1]:.3f}"))
+        self._log(step=self.step, held_out=scores, passages=found.passages)
 
     def _log(self, **values: Any) -> None:
-        if self.rank:
-            return
-        with (self.recipe.output / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(values) + "\n")
+        if not self.processes.rank:
+            self.folder.log(**values)
 
-    # --- what is kept ---
+    # --- what is stored ---
 
-    def _save_checkpoint(self) -> None:
-        """Write beside the old checkpoint and swap, so that a crash leaves one that is whole."""
-        if self.rank:
-            return
-        import torch
+    def state(self) -> dict[str, Any]:
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
-        final = self.recipe.output / "checkpoint"
-        new, old = final.with_name("checkpoint.new"), final.with_name("checkpoint.old")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        state = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.model).items()}
-        save_file(state, str(new / "adapter.safetensors"))
-        torch.save(self.optimizer.state_dict(), new / "optimizer.pt")
-        (new / "position.json").write_text(json.dumps(asdict(self.position)))
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            os.replace(final, old)
-        os.replace(new, final)
-        shutil.rmtree(old, ignore_errors=True)
+        return {
+            "adapter": get_peft_model_state_dict(self.model),
+            "packs": self.read,
+            "examples": self.examples,
+            "tokens": self.tokens,
+            "decay_from": self.decay_from,
+        }
 
-    def _load_checkpoint(self) -> None:
-        import torch
+    def load_state(self, saved: Mapping[str, Any]) -> None:
         from peft import set_peft_model_state_dict
-        from safetensors.torch import load_file
 
-        folder = self.recipe.output / "checkpoint"
-        if not folder.exists():
-            folder = folder.with_name("checkpoint.old")  # a crash between the two renames
-        if not (folder / "position.json").exists():
-            return
-        set_peft_model_state_dict(self.model, load_file(str(folder / "adapter.safetensors")))
-        self.optimizer.load_state_dict(
-            torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
-        )
-        self.position = _Position(**json.loads((folder / "position.json").read_text()))
+        set_peft_model_state_dict(self.model, saved["adapter"])
+        self.read, self.examples, self.tokens = saved["packs"], saved["examples"], saved["tokens"]
+        self.decay_from = saved["decay_from"]
 
     def _export(self) -> Path:
         """The adapter in float16, in peft's own layout."""
@@ -425,23 +357,10 @@ class _Run:
 
         folder = self.recipe.output / "adapter"
         self.model.peft_config["default"].base_model_name_or_path = self.recipe.base
-        if self.rank:
+        if self.processes.rank:
             return folder
         self.model.save_pretrained(str(folder))
         file = str(folder / "adapter_model.safetensors")
         state = {k: v.half() for k, v in load_file(file).items()}
         save_file(state, file, metadata={"format": "pt"})
         return folder
-
-
-def _join() -> tuple[int, int]:
-    """(rank, processes): (0, 1), or as `torchrun` says, gradients then being summed."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return 0, 1
-    import torch
-    from torch import distributed
-
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return distributed.get_rank(), world

@@ -8,23 +8,21 @@ simple questions made from them, with the projector and a low-rank adapter.
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import Cancelled, UsageError
 from ragcore.tuning.lora.base import fingerprint, load_base
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
+from ragcore.tuning.trainer import Plan, Trainer, half_cosine, warm_up
 from ragcore.tuning.vision import data as projector_data
 from ragcore.tuning.vision.packing import TreeMaker, to_batch
 from ragcore.tuning.vision.recipe import ProjectorRecipe
 from ragcore.tuning.vision.scores import score_images, tree_logits
-from ragcore.types import CancelToken, Progress, ProgressCallback
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,20 +73,10 @@ def tune_projector(
     return _Run(read, settings, progress, cancel or CancelToken()).train(resume)
 
 
-@dataclass(slots=True)
-class _State:
-    """What a checkpoint holds besides tensors."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    start: dict[str, float] = field(default_factory=dict)
-    dev: dict[str, float] = field(default_factory=dict)
-
-
-class _Run:
+class _Run(Trainer):
     """One training run: frozen parts, projector, adapter, optimizer."""
+
+    stage = "captions"
 
     def __init__(
         self,
@@ -101,10 +89,19 @@ class _Run:
 
         from ragcore.encoders.grid import GridEncoder
 
+        plan = Plan(
+            steps=recipe.captions.steps + recipe.questions.steps,
+            key=recipe.key(),
+            max_minutes=recipe.max_minutes,
+            clip_norm=recipe.clip_norm,
+            checkpoint_seconds=60 * recipe.checkpoint_minutes,
+        )
+        folder = RunFolder(recipe.path(recipe.output))
+        super().__init__(plan, folder, progress=progress, cancel=cancel)
         self.recipe, self.settings = recipe, settings
-        self.progress, self.cancel = progress, cancel
-        self.folder = RunFolder(recipe.path(recipe.output))
-        self.state = _State()
+        self.tokens = 0
+        self.start: dict[str, float] = {}  # scores before the first step
+        self.dev: dict[str, float] = {}
         self.train_items, self.dev_items = projector_data.read_images(recipe, settings)
         self.dev_items = self.dev_items[: recipe.dev_limit]
         self.encoder = GridEncoder(recipe.side, settings=settings)
@@ -121,21 +118,17 @@ class _Run:
         self.adapted = False
 
     def train(self, resume: bool) -> ProjectorReport:
-        saved = self.folder.load_checkpoint() if resume else None
-        if saved is not None and saved["recipe"] != self.recipe.key():
-            raise UsageError(
-                f"{self.folder.path} holds a run of another recipe: start again, or change output"
-            )
+        saved = self.checkpoint() if resume else None
         if saved is None:
             self.folder.clear()
         self._read_cells()
         self.projector = self._projector(started=saved is not None).to(self.device)
         if saved is not None:
-            self._resume(saved)
+            self.go_on(saved)
         else:
-            self._optimize(self.state.step >= self.recipe.captions.steps)
-            self.state.start = self._score(0)
-        self._loop()
+            self._optimize(self.recipe.captions.steps == 0)
+            self.start = self._score()
+        self.run()
         return self._finish(saved is not None)
 
     # --- what is read and made before the first step ---
@@ -193,21 +186,15 @@ class _Run:
 
     def _optimize(self, second: bool) -> None:
         """The optimizer of a stage; the second one's begins with a fresh adapter."""
-        import torch
 
         r = self.recipe
         rate = r.questions.projector_rate if second else r.captions.learning_rate
-        groups: list[dict[str, Any]] = [
-            {"params": list(self.projector.parameters()), "base_rate": rate}
-        ]
+        groups: list[tuple[list[Any], float]] = [(list(self.projector.parameters()), rate)]
         if second:
             self._adapt()
             adapter = [p for n, p in self.model.named_parameters() if "lora_" in n]
-            groups.append({"params": adapter, "base_rate": r.questions.learning_rate})
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=rate, betas=(0.9, 0.98), weight_decay=r.weight_decay
-        )
-        self.weights = [p for group in groups for p in group["params"]]
+            groups.append((adapter, r.questions.learning_rate))
+        self.optimize(groups, weight_decay=r.weight_decay)
 
     def _adapt(self) -> None:
         import torch
@@ -223,58 +210,31 @@ class _Run:
             task_type="CAUSAL_LM",
         )
         self.model = get_peft_model(self.model, config)
-        self.adapted = True
+        self.adapted, self.stage = True, "captions and questions"
 
     # --- the loop ---
 
-    def _done(self) -> float:
-        """How much of the run is over, by steps or by the clock, in [0, 1]."""
-        r = self.recipe
-        by_steps = self.state.step / (r.captions.steps + r.questions.steps)
-        by_clock = self.state.seconds / 60 / r.max_minutes if r.max_minutes else 0.0
-        return max(by_steps, by_clock)
-
-    def _set_rates(self, second: bool) -> None:
+    def rate(self) -> float:
         """A warm-up in each stage; over the last `decay` of the run, a half cosine to zero."""
-        r, done = self.recipe, self._done()
-        step = self.state.step - (r.captions.steps if second else 0)
-        factor = min(1.0, (step + 1) / (r.warmup_steps + 1))
+        r, done = self.recipe, self.done()
+        step = self.step - (r.captions.steps if self.adapted else 0)
+        factor = warm_up(step, r.warmup_steps)
         if r.decay and done > 1 - r.decay:
-            factor *= (1 + math.cos(math.pi * (done - 1 + r.decay) / r.decay)) / 2
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_rate"] * factor
+            factor *= half_cosine((done - 1 + r.decay) / r.decay)
+        return factor
 
-    def _loop(self) -> None:
-        r, state = self.recipe, self.state
-        saved = time.monotonic()
-        while self._done() < 1:
-            if self.cancel.cancelled:
-                self._checkpoint()
-                raise Cancelled(f"cancelled after {state.step} steps, which are kept")
-            began = time.monotonic()
-            second = state.step >= r.captions.steps
-            if second and not self.adapted:
-                self._optimize(True)
-            self._set_rates(second)
-            state.losses = [*state.losses[-49:], self._step(second)]
-            state.step += 1
-            state.seconds += time.monotonic() - began
-            self._tell()
-            if state.step % r.log_every == 0:
-                self._log_step()
-            if state.step % r.dev_every == 0:
-                state.dev = self._score(state.step)
-            if time.monotonic() - saved > 60 * r.checkpoint_minutes:
-                self._checkpoint()
-                saved = time.monotonic()
+    def set_rates(self) -> None:
+        if self.step >= self.recipe.captions.steps and not self.adapted:
+            self._optimize(True)
+        super().set_rates()
 
-    def _step(self, second: bool) -> float:
+    def backward(self) -> float:
         """One batch: the mean loss over the tokens of answers."""
         import torch
         from torch.nn.functional import cross_entropy
 
-        torch.manual_seed(self.recipe.seed + self.state.step)  # of dropout: a resumed run's too
-        cells, asked = self.turns.batch(self.state.step, more=second)
+        torch.manual_seed(self.recipe.seed + self.step)  # of dropout: a resumed run's too
+        cells, asked = self.turns.batch(self.step, more=self.adapted)
         trees = [self.maker.make(one) for one in asked]
         t = to_batch(trees, device=self.device, dtype=self.model.dtype)
         self.model.train()
@@ -283,14 +243,22 @@ class _Run:
             logits = tree_logits(self.model, t, image)
         loss = cross_entropy(logits.float(), t.targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.weights, self.recipe.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.state.tokens += t.tokens
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UsageError("the loss is not finite: lower the learning rates in the recipe")
-        return value
+        self.tokens += t.tokens
+        return float(loss.detach())
+
+    def after_step(self) -> None:
+        r = self.recipe
+        if self.step % r.log_every == 0:
+            self.folder.log(
+                step=self.step,
+                stage=2 if self.adapted else 1,
+                loss=round(self.recent_loss(r.log_every), 4),
+                learning_rate=self.learning_rate,
+                tokens=self.tokens,
+                seconds=round(self.seconds, 1),
+            )
+        if self.step % r.dev_every == 0:
+            self.dev = self._score()
 
     def _autocast(self) -> Any:
         import torch
@@ -300,7 +268,7 @@ class _Run:
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
 
-    def _score(self, step: int) -> dict[str, float]:
+    def _score(self) -> dict[str, float]:
         import torch
 
         self.model.eval()
@@ -314,83 +282,55 @@ class _Run:
                 self.recipe.caption_question,
                 cancel=self.cancel,
             )
-        self.folder.log(step=step, seconds=round(self.state.seconds, 1), **scores)
+        self.folder.log(step=self.step, seconds=round(self.seconds, 1), **scores)
         return scores
 
-    def _log_step(self) -> None:
-        state, recent = self.state, self.state.losses[-self.recipe.log_every :]
-        self.folder.log(
-            step=state.step,
-            stage=2 if self.adapted else 1,
-            loss=round(sum(recent) / len(recent), 4),
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            tokens=state.tokens,
-            seconds=round(state.seconds, 1),
-        )
+    # --- what is stored ---
 
-    def _tell(self) -> None:
-        if self.progress is None:
-            return
-        state = self.state
-        total = max(state.step, round(state.step / max(self._done(), 1e-9)))
-        rate = state.step / max(state.seconds, 1e-9)
-        left = (total - state.step) / max(rate, 1e-9)
-        stage = "captions" if not self.adapted else "captions and questions"
-        self.progress(
-            Progress(stage, state.step, total, rate, left, f"loss {state.losses[-1]:.3f}")
-        )
-
-    # --- what is kept ---
-
-    def _checkpoint(self) -> None:
+    def state(self) -> dict[str, Any]:
         from peft import get_peft_model_state_dict
 
-        adapter = get_peft_model_state_dict(self.model) if self.adapted else None
-        self.folder.save_checkpoint(
-            {
-                "recipe": self.recipe.key(),
-                "projector": self.projector.state_dict(),
-                "adapter": adapter,
-                "optimizer": self.optimizer.state_dict(),
-                "state": dataclasses.asdict(self.state),
-            }
-        )
+        return {
+            "projector": self.projector.state_dict(),
+            "adapter": get_peft_model_state_dict(self.model) if self.adapted else None,
+            "tokens": self.tokens,
+            "start": self.start,
+            "dev": self.dev,
+        }
 
-    def _resume(self, saved: Mapping[str, Any]) -> None:
+    def load_state(self, saved: Mapping[str, Any]) -> None:
         from peft import set_peft_model_state_dict
 
         self.projector.load_state_dict(saved["projector"])
         self._optimize(saved["adapter"] is not None)
         if saved["adapter"] is not None:
             set_peft_model_state_dict(self.model, saved["adapter"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = _State(**saved["state"])
-        self.folder.truncate_log(self.state.step)
+        self.tokens, self.start, self.dev = saved["tokens"], saved["start"], saved["dev"]
 
     def _finish(self, resumed: bool) -> ProjectorReport:
         import json
 
         from ragcore.tuning.vision.export import export
 
-        state, r = self.state, self.recipe
-        state.dev = self._score(state.step)
-        self._checkpoint()
+        r = self.recipe
+        self.dev = self._score()
+        self.save()
         base = self.model.get_base_model() if self.adapted else self.model
         few = self.train_items[:2]
         again = self.encoder.encode([item.open() for item in few]).astype("float16")
         report = ProjectorReport(
             base=r.base,
             output=str(export(self, self.folder.path / "model")),
-            steps=state.step,
-            images=state.step * r.batch_size,
-            tokens=state.tokens,
-            seconds=round(state.seconds, 1),
-            loss=round(sum(state.losses) / max(len(state.losses), 1), 4),
+            steps=self.step,
+            images=self.step * r.batch_size,
+            tokens=self.tokens,
+            seconds=round(self.seconds, 1),
+            loss=round(self.recent_loss(), 4),
             trained_weights=sum(p.numel() for p in self.weights),
             base_unchanged=abs(fingerprint(base) - self.before) <= 1e-9 * abs(self.before),
             tower_unchanged=bool(abs(again - self.train_cells[: len(few)]).max() < 0.02),
-            start=state.start,
-            dev=state.dev,
+            start=self.start,
+            dev=self.dev,
             resumed=resumed,
         )
         scores = ["bleu4", "yes_no", "other_yes_no", "count", "colour"]
