@@ -11,7 +11,7 @@ from pathlib import Path
 from ragcore.diffusion.images import recipe_values
 from ragcore.diffusion.imaginer import GeneratedImage
 from ragcore.errors import RagcoreError
-from ragcore.files import private_folder, write_private
+from ragcore.files import private_folder, replace_private
 
 
 class Gallery:
@@ -28,9 +28,7 @@ class Gallery:
             private_folder(self._folder)
             for image in images:
                 path = self._folder / f"{time.time_ns():020}-{image.seed}.png"
-                part = path.with_suffix(".part")
-                write_private(part, image.png)
-                part.replace(path)
+                replace_private(path, image.png)
             for path in self._files()[self._most :]:
                 path.unlink(missing_ok=True)
         except OSError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.files import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,9 +56,8 @@ def save_probes(probes: Mapping[str, Probe], path: Path) -> None:
         tensors[f"{name}.weight"] = probe.weight.astype("float16")
         tensors[f"{name}.direction"] = probe.direction.astype("float16")
         plain[name] = {"bias": probe.bias, "deviation": probe.deviation, "r2": probe.r2}
-    part = path.with_name(f"{path.name}.part")
-    save_file(tensors, part, metadata={"probes": json.dumps(plain)})
-    part.replace(path)
+    with atomic_write(path) as part:
+        save_file(tensors, part, metadata={"probes": json.dumps(plain)})
 
 
 def load_probes(folder: Path) -> dict[str, Probe]:

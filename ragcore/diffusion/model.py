@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ragcore.diffusion.base import Networks
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.extras import require_extra
+from ragcore.files import atomic_write
 from ragcore.models import ModelMemory, Weights, folder_bytes, module_bytes
 
 if TYPE_CHECKING:
@@ -43,11 +44,9 @@ class ModelCard:
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(card), ensure_ascii=False, indent=2)
-    part = folder / f"{CARD}.part"
-    part.write_text(f"{text}\n", "utf-8")
-    part.replace(folder / CARD)
+    with atomic_write(folder / CARD) as part:
+        part.write_text(f"{text}\n", "utf-8")
 
 
 def read_card(folder: Path) -> ModelCard:

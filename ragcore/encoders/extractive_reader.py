@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import valid_text
 from ragcore.errors import ModelUnavailable
+from ragcore.files import atomic_write
 from ragcore.models import ModelMemory, Span, Weights, folder_bytes
 
 if TYPE_CHECKING:
@@ -195,6 +196,5 @@ def save(folder: Path, shape: Shape, weights: Mapping[str, Any]) -> None:
     text = json.dumps(dataclasses.asdict(shape), indent=2) + "\n"
     (folder / CONFIG).write_text(text, "utf-8")
     half = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in weights.items()}
-    part = folder / f"{WEIGHTS}.part"
-    save_file(half, part)
-    part.replace(folder / WEIGHTS)
+    with atomic_write(folder / WEIGHTS) as part:
+        save_file(half, part)

@@ -2,6 +2,7 @@
 
 from ragcore.files.disk import can_write, full, is_full, read_only, storage_error, storing
 from ragcore.files.private import (
+    atomic_write,
     exposed,
     make_private,
     partial_suffix,
@@ -17,6 +18,7 @@ from ragcore.files.private import (
 from ragcore.files.regular import open_regular, read_regular
 
 __all__ = [
+    "atomic_write",
     "can_write",
     "exposed",
     "full",

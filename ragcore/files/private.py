@@ -66,11 +66,27 @@ def replace_private(path: Path, data: bytes | str) -> None:
 
     Raises StorageFull or StorageReadOnly where the disk refuses.
     """
+    with storing(f"{path.name} was not written"):
+        private_folder(path.parent)
+        with atomic_write(path) as partial:
+            write_private(partial, data)
+
+
+@contextmanager
+def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """The file to write within the block, which then takes the place of `path`: all of it, or
+    nothing. `durable`: on the disk itself before it does.
+
+    Raises StorageFull or StorageReadOnly where the disk refuses.
+    """
     partial = path.with_name(f".{path.name[:100]}{partial_suffix()}")
     try:
         with storing(f"{path.name} was not written"):
-            private_folder(path.parent)
-            write_private(partial, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            if durable:
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
             partial.replace(path)
     except BaseException:
         with suppress(OSError):

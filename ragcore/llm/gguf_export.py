@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.errors import UsageError
+from ragcore.files import atomic_write
 
 if TYPE_CHECKING:
     import torch
@@ -33,9 +34,8 @@ def export_gguf(model: Path, target: Path, *, precision: Precision = "f16") -> P
     if target.exists():
         raise UsageError(f"{target} exists")
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    partial = target.with_name(f".{target.name}.partial")
-    writer = gguf.GGUFWriter(partial, config["model_type"])
-    try:
+    with atomic_write(target) as partial:
+        writer = gguf.GGUFWriter(partial, config["model_type"])
         _describe(writer, config, precision)
         _add_tokenizer(writer, config, tokenizer)
         for name, tensor in _tensors(model, config):
@@ -45,9 +45,6 @@ def export_gguf(model: Path, target: Path, *, precision: Precision = "f16") -> P
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

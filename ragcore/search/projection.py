@@ -7,8 +7,6 @@ thousands of items is made in seconds. A finished map is kept until the collecti
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +15,7 @@ from sqlalchemy import func, select
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Change, Document, Embedding, Image, Passage
-from ragcore.files import private_folder
+from ragcore.files import atomic_write, private_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,9 +89,8 @@ class MapMaker:
         ids, vectors = self._vectors(collection_id, space_id, total)
         xy = lay_out(vectors)
         private_folder(self._folder)
-        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".npz", delete=False) as out:
+        with atomic_write(file) as part, part.open("wb") as out:
             np.savez(out, tag=np.array(tag), ids=ids, xy=xy)
-        os.replace(out.name, file)
         return ids, xy, total
 
     def _state(self, collection_id: int, space_id: int) -> tuple[str, int]:

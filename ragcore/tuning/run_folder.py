@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ragcore.extras import require_extra
+from ragcore.files import atomic_write
 
 LOG = "log.jsonl"
 CURVES = "curves.png"
@@ -53,19 +53,15 @@ class RunFolder:
         """Drop lines of steps after `step`, which a resumed run will do again."""
         kept = [row for row in self.rows() if row.get("step", 0) <= step]
         text = "".join(json.dumps(row) + "\n" for row in kept)
-        self._replace(LOG, text.encode())
+        with atomic_write(self.path / LOG) as part:
+            part.write_text(text, "utf-8")
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write tensors and plain values; a crash at any instant leaves the last good one."""
         import torch
 
-        self.path.mkdir(parents=True, exist_ok=True)
-        part = self.path / f"{CHECKPOINT}.part"
-        with part.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path / CHECKPOINT)
+        with atomic_write(self.path / CHECKPOINT, durable=True) as part:
+            torch.save(dict(state), part)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None."""
@@ -105,13 +101,6 @@ class RunFolder:
             if axis.lines:
                 axis.legend(fontsize="small")
         figure.tight_layout()
-        part = self.path / f"{CURVES}.part"
-        figure.savefig(part, dpi=110, format="png")
+        with atomic_write(self.path / CURVES) as part:
+            figure.savefig(part, dpi=110, format="png")
         pyplot.close(figure)
-        part.replace(self.path / CURVES)
-
-    def _replace(self, name: str, data: bytes) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        part = self.path / f"{name}.part"
-        part.write_bytes(data)
-        part.replace(self.path / name)

@@ -6,12 +6,12 @@ A model without a revision stays at that commit, and `verify` compares with thes
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ragcore.errors import ModelUnavailable
+from ragcore.errors import ModelUnavailable, StorageUnavailable
+from ragcore.files import atomic_write
 from ragcore.weights.hashing import sha256_of
 from ragcore.weights.providers.base import Reporter
 from ragcore.weights.registry import Entry
@@ -67,12 +67,10 @@ class HubPins:
         note = {"repo": entry.repo, "commit": folder.name, "files": files}
         if path != self._plain(entry):
             note["revision"] = entry.revision
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(note, indent=1), "utf-8")
-            partial.replace(path)
-        except OSError:
+            with atomic_write(path) as partial:
+                partial.write_text(json.dumps(note, indent=1), "utf-8")
+        except (OSError, StorageUnavailable):
             pass  # a read-only cache: the hub's own cache remembers its main branch
 
     def _read(self, entry: Entry) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -17,7 +18,7 @@ import pytest
 
 from ragcore.access.keys import Keys
 from ragcore.errors import RagcoreError, StorageFull, StorageReadOnly
-from ragcore.files import partial_suffix, strays
+from ragcore.files import atomic_write, partial_suffix, strays
 from ragcore.library import Library
 from ragcore.maintenance.backup import backup
 from ragcore.settings import Settings, save_setting
@@ -252,3 +253,22 @@ def test_a_read_only_server(disk: SmallDisk, make_settings: MAKE, tmp_path: Path
         refused = client.post("/uploads", files={"files": ("late.txt", io.BytesIO(b"words"))})
         assert refused.status_code == 507
         assert "read-only" in refused.json()["detail"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    with atomic_write(path, durable=True) as part:
+        part.write_text("first")
+        assert not path.exists()
+
+    def fail(error: Exception) -> None:
+        with atomic_write(path) as part:
+            part.write_text("second, ha")
+            raise error
+
+    with pytest.raises(ValueError, match="halfway"):
+        fail(ValueError("halfway"))
+    with pytest.raises(StorageFull, match=r"a\.json was not written"):
+        fail(OSError(errno.ENOSPC, "no space"))
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ragcore.encoders.backbones import Backbone
 from ragcore.errors import UnreadableFile
+from ragcore.files import atomic_write
 from ragcore.tuning.classifier.data import Example, Examples, without
 from ragcore.types import Progress, ProgressCallback
 
@@ -135,9 +136,7 @@ class FeatureCache:
     def _save(self) -> None:
         if not self._known:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f"{self._path.name}.part")
-        with part.open("wb") as file:
+        with atomic_write(self._path) as part, part.open("wb") as file:
             np.savez(
                 file,
                 space=self._backbone.space,
@@ -147,7 +146,6 @@ class FeatureCache:
                 cpu_seconds=self._cpu,
                 made=self._made,
             )
-        part.replace(self._path)
 
     def _tell(self, done: int, total: int) -> None:
         if self._progress is not None:

@@ -19,6 +19,7 @@ from ragcore.encoders.classifier import (
     save_classifier,
     softmax,
 )
+from ragcore.files import atomic_write
 from ragcore.tuning.classifier import plots
 from ragcore.tuning.classifier.collection import owner_of
 from ragcore.tuning.classifier.head import fit_head
@@ -200,9 +201,8 @@ def _draw(run: _Run, way: str, temperature: float) -> None:
 
 
 def _write(path: Path, value: Any) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(value, ensure_ascii=False, default=_plain), "utf-8")
-    part.replace(path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(value, ensure_ascii=False, default=_plain), "utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.evals.reliability import bins
+from ragcore.files import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,10 +107,8 @@ def draw_mistakes(
                 fill="#222222",
                 font_size=11,
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    sheet.save(part, format="PNG", optimize=True)
-    part.replace(path)
+    with atomic_write(path) as part:
+        sheet.save(part, format="PNG", optimize=True)
 
 
 def _cell(example: Example, max_megapixels: int) -> Image:
@@ -137,10 +136,8 @@ def _latin(text: str) -> str:
 
 
 def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    figure.savefig(part, dpi=110, format="png")
-    part.replace(path)
+    with atomic_write(path) as part:
+        figure.savefig(part, dpi=110, format="png")
 
 
 def pairs(chances: NDArray[np.float32], labels: NDArray[np.int64]) -> list[tuple[float, bool]]:

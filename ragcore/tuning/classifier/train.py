@@ -15,6 +15,7 @@ import numpy as np
 from ragcore.encoders.backbones import Backbone
 from ragcore.encoders.classifier import WAYS, runs_folder
 from ragcore.errors import Cancelled, UsageError
+from ragcore.files import atomic_write
 from ragcore.models import Models
 from ragcore.tuning.classifier import head as heads
 from ragcore.tuning.classifier.collection import COLLECTION, ticked_examples
@@ -409,10 +410,8 @@ class _Run:
         import dataclasses
 
         path = self.folder.path / _STATE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(json.dumps(dataclasses.asdict(self.state)), "utf-8")
-        part.replace(path)
+        with atomic_write(path) as part:
+            part.write_text(json.dumps(dataclasses.asdict(self.state)), "utf-8")
 
     def check(self) -> None:
         """Raises Cancelled if the caller's token is set."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ragcore.datasets.image_sets import Captioned
 from ragcore.errors import Cancelled
+from ragcore.files import atomic_write
 from ragcore.tuning.clip.recipe import Augmentation
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
@@ -185,12 +186,10 @@ class FeatureCache:
         if path.is_file():
             kept = load_file(path)
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
             stacked = torch.stack([self._view(name, items, view) for view in range(views)])
             kept = {"views": stacked, "captions": self._captions(name, items)}
-            part = path.with_suffix(".part")
-            save_file(kept, part)
-            part.replace(path)
+            with atomic_write(path) as part:
+                save_file(kept, part)
         first, total = [], 0
         for item in items:
             first.append(total)

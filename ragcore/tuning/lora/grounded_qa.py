@@ -22,6 +22,7 @@ from ragcore.answers.prompt import ABSTENTION, Source
 from ragcore.answers.reading import cached, nearness
 from ragcore.answers.sentences import sentences
 from ragcore.errors import UsageError
+from ragcore.files import atomic_write
 from ragcore.tuning.lora.packing import Example, grouped, open_text
 from ragcore.tuning.lora.policy_qa import policy_group
 from ragcore.tuning.neighbours import Neighbours
@@ -383,10 +384,8 @@ def write_examples(examples: Iterable[Example], path: Path) -> int:
 
     Neighbours about the same documents share a line.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as out:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         for group in grouped(examples):
             row = {
                 "passages": [
@@ -404,5 +403,4 @@ def write_examples(examples: Iterable[Example], path: Path) -> int:
             }
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += len(group)
-    partial.replace(path)
     return count

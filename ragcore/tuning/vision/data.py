@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.datasets.image_sets import Captioned, read_captioned
 from ragcore.errors import Cancelled, UsageError
+from ragcore.files import atomic_write
 from ragcore.tuning.clip.data import COLLECTION, of_collection
 from ragcore.tuning.vision.caption_questions import make_questions
 from ragcore.tuning.vision.recipe import ProjectorRecipe
@@ -92,20 +93,17 @@ def cached_cells(
         kept = np.load(path, mmap_mode="r")
         if kept.shape == shape:
             return np.asarray(kept) if kept.nbytes < 2**30 else kept
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    cells = np.lib.format.open_memmap(part, "w+", np.float16, shape)
-    step = 64
-    for start in range(0, len(items), step):
-        if cancel is not None and cancel.cancelled:
-            part.unlink(missing_ok=True)
-            raise Cancelled("cancelled while images were being read: nothing of them is kept")
-        if progress is not None:
-            progress(Progress("images", start, len(items)))
-        images = [item.open() for item in items[start : start + step]]
-        cells[start : start + step] = encoder.encode(images, mirrored=mirrored)
-    cells.flush()
-    part.replace(path)
+    with atomic_write(path) as part:
+        cells = np.lib.format.open_memmap(part, "w+", np.float16, shape)
+        step = 64
+        for start in range(0, len(items), step):
+            if cancel is not None and cancel.cancelled:
+                raise Cancelled("cancelled while images were being read: nothing of them is kept")
+            if progress is not None:
+                progress(Progress("images", start, len(items)))
+            images = [item.open() for item in items[start : start + step]]
+            cells[start : start + step] = encoder.encode(images, mirrored=mirrored)
+        cells.flush()
     return cells
 
 
