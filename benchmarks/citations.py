@@ -24,11 +24,11 @@ from pathlib import Path
 from ragcore.answers import citations
 from ragcore.answers.citations import Encode, check
 from ragcore.answers.reading import cached
+from ragcore.datasets.neighbours import Neighbours
+from ragcore.datasets.qa_scores import stands_in
 from ragcore.evals.qa import Question, read_questions
-from ragcore.evals.qa_scores import stands_in
 from ragcore.models import Models
 from ragcore.settings import Settings
-from ragcore.tuning.neighbours import Neighbours
 from ragcore.types import Hit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,8 +61,8 @@ PUBLIC = {
     "ragcore.diffusion.sampling",
     "ragcore.diffusion.prompt_embeddings",
     "ragcore.encoders.grid",
-    "ragcore.evals.qa_scores",
-    "ragcore.evals.reliability",
+    "ragcore.datasets.qa_scores",
+    "ragcore.datasets.reliability",
 }
 FACES = ("ragcore.cli", "ragcore.api", "ragcore.mcp", "app")
 # What faces import besides the library's public names: the vocabulary, and helpers of text, files
@@ -143,6 +143,52 @@ def _may(here: str, module: str) -> bool:
 
 def test_imports_go_down_only() -> None:
     assert [violation for path in SOURCES for violation in violations(path)] == []
+
+
+def circles(sources: Sequence[Path]) -> list[list[str]]:
+    """Rooms that import each other, directly or by way of others; imports in functions count."""
+    leads: dict[str, set[str]] = {}
+    for path in sources:
+        here = room_of(module_name(path))
+        rooms = {room_of(module) for _, module in imported(path)}
+        if here is not None:
+            leads.setdefault(here, set()).update(room for room in rooms - {here} if room)
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            found = leads.get(waiting.pop(), set()) - seen
+            seen |= found
+            waiting += found
+        return seen
+
+    beyond = {room: reached(room) for room in leads}
+    found = {
+        tuple(sorted(other for other in there if room in beyond.get(other, ())))
+        for room, there in beyond.items()
+        if room in there
+    }
+    return sorted(map(list, found))
+
+
+def test_rooms_do_not_import_each_other() -> None:
+    assert circles(SOURCES) == []
+
+
+def test_a_circle_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    (tmp_path / "ragcore").mkdir()
+    texts = {
+        "evals": "def f():\n    from ragcore.search import SearchEngine\n",
+        "search": "from ragcore.answers import Answerer\n",
+        "answers": "from ragcore.evals import qa\nfrom ragcore.types import Hit\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / "ragcore" / f"{name}.py").write_text(text)
+    sources = sorted((tmp_path / "ragcore").glob("*.py"))
+    assert circles(sources) == [["ragcore.answers", "ragcore.evals", "ragcore.search"]]
+    assert circles(sources[1:]) == []
 
 
 def reaching_past(path: Path) -> Iterator[str]:

@@ -56,7 +56,7 @@ ROOMS = {
     "ragcore/tuning/": "train",
     "ragcore/testing/": "dev",
     "ragcore/datasets/image_metrics.py": "train",
-    "ragcore/evals/reliability.py": "train",
+    "ragcore/datasets/reliability.py": "train",
     "ragcore/ingest/ray_cluster.py": "ray",
     "ragcore/ingest/ray_embedders.py": "ray",
     "ragcore/ingest/ray_engine.py": "ray",

@@ -1,1 +1,1 @@
-"""Sets of images with known captions or labels, and measures of what is found in them."""
+"""Data with known answers, for training and evaluation, and scores of what was found or said."""

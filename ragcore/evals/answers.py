@@ -12,9 +12,9 @@ from statistics import median
 from typing import Any
 
 from ragcore.answers.kinds import KINDS, recognize
+from ragcore.datasets.qa_scores import stands_in, without_citations
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
-from ragcore.evals.qa_scores import stands_in, without_citations
 from ragcore.serialize import citation_json
 from ragcore.types import Answer, CancelToken, Citation, Progress, ProgressCallback
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.caption_questions import make_questions
 from ragcore.datasets.image_metrics import caption_bleu
 from ragcore.datasets.image_sets import Captioned, read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.image_sets import detect
 from ragcore.extras import require_extra
 from ragcore.models import Models, VisionLLM
-from ragcore.tuning.vision.caption_questions import make_questions
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

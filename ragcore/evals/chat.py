@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.qa_scores import normalized
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
-from ragcore.evals.qa_scores import normalized
 from ragcore.models import Models
 from ragcore.types import CancelToken, Hit, Message, Progress, ProgressCallback, SearchQuery
 

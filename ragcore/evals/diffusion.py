@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.icons import IconSet, read_icons, split, style_words
 from ragcore.diffusion import Imaginer, ImagineRequest, condition_error, extract
 from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.model import LatentModel
@@ -20,7 +21,6 @@ from ragcore.errors import UsageError
 from ragcore.evals.diffusion_samples import latent_shape, rebuilt, sample_batch, save_sheet
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.models import Models
-from ragcore.tuning.diffusion.data import IconSet, read_icons, split, style_words
 from ragcore.types import Progress, ProgressCallback
 
 if TYPE_CHECKING:

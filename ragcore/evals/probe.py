@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.icons import read_icons
 from ragcore.diffusion.latents import PROBES, Probe, save_probes
 from ragcore.diffusion.latents import encode as encode_pixels
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
 from ragcore.evals.probe_scenes import Scenes, make_scenes
-from ragcore.tuning.diffusion.data import read_icons
 from ragcore.types import Progress, ProgressCallback
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragcore.datasets.icons import Icon, IconSet, style_words
 from ragcore.errors import UsageError
-from ragcore.tuning.diffusion.data import Icon, IconSet, style_words
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.qa_scores import exact_match, stands_in, token_f1, without_citations
+from ragcore.datasets.reliability import calibration_error, draw_reliability
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
-from ragcore.evals.qa_scores import exact_match, stands_in, token_f1, without_citations
-from ragcore.evals.reliability import calibration_error, draw_reliability
 from ragcore.models import Models
 from ragcore.types import (
     Answer,
@@ -155,7 +155,7 @@ class _Passages:
         adapter: str | None,
         seed: int,
     ) -> None:
-        from ragcore.tuning.neighbours import Neighbours
+        from ragcore.datasets.neighbours import Neighbours
 
         if missing := sum(not q.context for q in questions):
             raise UsageError(f"{missing} questions have no context: name a collection to ask")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ragcore.datasets.icons import read_icons
 from ragcore.diffusion import Imaginer, ImagineRequest, edge_f1
 from ragcore.diffusion.conditions import canny
 from ragcore.diffusion.model import LatentModel
@@ -14,7 +15,6 @@ from ragcore.evals.diffusion import evaluate_diffusion
 from ragcore.evals.diffusion_samples import sample_batch
 from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.settings import Settings
-from ragcore.tuning.diffusion.data import read_icons
 
 from .icons import draw_icons
 from .test_imaginer import pixels

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from ragcore.datasets.icons import captions, read_icons, split
 from ragcore.diffusion import ControlRequest, Imaginer, ImagineRequest
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import Cancelled, UsageError
 from ragcore.settings import Settings
 from ragcore.tuning.diffusion.classifier import moved
 from ragcore.tuning.diffusion.controlnet import converged_at, tune_controlnet
-from ragcore.tuning.diffusion.data import captions, read_icons, split
 from ragcore.tuning.diffusion.recipe import ControlNetRecipe, DenoiserStage, DiffusionRecipe
 from ragcore.tuning.diffusion.train import tune_diffusion
 from ragcore.tuning.recipe import parse_recipe

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ragcore.cli.main import main
+from ragcore.datasets.icons import read_icons
 from ragcore.diffusion import latents
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.evals.probe import evaluate_probe
 from ragcore.evals.probe_scenes import make_scenes
-from ragcore.tuning.diffusion.data import read_icons
 from ragcore.weights import WeightStore
 from tests.diffusion.icons import draw_icons
 from tests.diffusion.tiny import make_model

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ragcore.datasets.qa_scores import cited, exact_match, normalized, token_f1, without_citations
 from ragcore.errors import UsageError
 from ragcore.evals.qa import Outcome, Question, cause, evaluate_qa, read_questions, score
-from ragcore.evals.qa_scores import cited, exact_match, normalized, token_f1, without_citations
 from ragcore.settings import Settings
 from ragcore.types import Answer, Citation, Hit, Progress
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.evals.reliability import bins, calibration_error, draw_reliability
+from ragcore.datasets.reliability import bins, calibration_error, draw_reliability
 
 PAIRS = [(0.95, True)] * 3 + [(0.95, False)] + [(0.25, False)] * 3 + [(0.25, True)] + [(1.0, True)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragcore.answers.prompt import ABSTENTION
+from ragcore.datasets.neighbours import Neighbours
 from ragcore.tuning.lora.grounded_qa import (
     as_answer,
     build_dev,
@@ -21,7 +22,6 @@ from ragcore.tuning.lora.grounded_qa import (
 )
 from ragcore.tuning.lora.packing import read_examples
 from ragcore.tuning.lora.policy_qa import policy_group
-from ragcore.tuning.neighbours import Neighbours
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ragcore.datasets.caption_questions import make_questions
 from ragcore.datasets.image_sets import read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.tuning.recipe import read_recipe
-from ragcore.tuning.vision.caption_questions import make_questions
 from ragcore.tuning.vision.data import tidy
 from ragcore.tuning.vision.packing import TreeMaker, to_batch
 from ragcore.tuning.vision.recipe import ProjectorRecipe

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.reliability import bins
 from ragcore.errors import UnreadableFile
-from ragcore.evals.reliability import bins
 from ragcore.files import atomic_write
 
 if TYPE_CHECKING:

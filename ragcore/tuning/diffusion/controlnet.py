@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.icons import IconSet, read_icons, split
 from ragcore.diffusion import CONDITIONS, condition_error
 from ragcore.errors import UsageError
 from ragcore.tuning.diffusion.autoencoder import strip
-from ragcore.tuning.diffusion.data import IconSet, read_icons, split
 from ragcore.tuning.diffusion.hardware import Hardware, conditions_of, hardware
 from ragcore.tuning.diffusion.noise import Drawn, Latents, Noising, Texts, latents_of
 from ragcore.tuning.diffusion.recipe import (

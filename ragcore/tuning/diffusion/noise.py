@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragcore.tuning.diffusion.data import Icon, captions
+from ragcore.datasets.icons import Icon, captions
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+    from ragcore.datasets.icons import IconSet
     from ragcore.diffusion.networks import PixelAutoencoder
     from ragcore.diffusion.prompt_embeddings import PromptEmbeddings, TokenStates
-    from ragcore.tuning.diffusion.data import IconSet
     from ragcore.tuning.diffusion.hardware import Hardware
     from ragcore.tuning.diffusion.recipe import DenoiserStage
 

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ragcore.datasets.icons import IconSet, Part, read_icons, split, style_words
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.extras import require_extra
 from ragcore.tuning.diffusion.autoencoder import autoencoder_work
 from ragcore.tuning.diffusion.classifier import classifier_work
-from ragcore.tuning.diffusion.data import IconSet, Part, read_icons, split, style_words
 from ragcore.tuning.diffusion.denoiser import denoiser_work
 from ragcore.tuning.diffusion.hardware import hardware
 from ragcore.tuning.diffusion.noise import Latents, Texts, encode_all, latents_of

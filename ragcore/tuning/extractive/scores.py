@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ragcore.evals.qa_scores import stands_in, token_f1
+from ragcore.datasets.neighbours import Neighbours
+from ragcore.datasets.qa_scores import stands_in, token_f1
 from ragcore.tuning.lora.grounded_qa import Context
-from ragcore.tuning.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from ragcore.encoders.extractive_reader import ExtractiveReader

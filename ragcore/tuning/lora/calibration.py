@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from ragcore.answers import run_many
 from ragcore.answers.confidence import Calibration, Signals, fit
+from ragcore.datasets.neighbours import Neighbours
+from ragcore.datasets.qa_scores import stands_in, token_f1, without_citations
 from ragcore.errors import UsageError
-from ragcore.evals.qa_scores import stands_in, token_f1, without_citations
 from ragcore.tuning.lora.grounded_qa import Context, held_out_contexts, read_contexts
-from ragcore.tuning.neighbours import Neighbours
 from ragcore.types import Hit, Progress, SearchResult
 
 if TYPE_CHECKING:

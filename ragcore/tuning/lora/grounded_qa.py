@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ragcore.answers.prompt import ABSTENTION, Source
 from ragcore.answers.reading import cached, nearness
 from ragcore.answers.sentences import sentences
+from ragcore.datasets.neighbours import Neighbours
 from ragcore.errors import UsageError
 from ragcore.files import atomic_write
 from ragcore.tuning.lora.packing import Example, grouped, open_text
 from ragcore.tuning.lora.policy_qa import policy_group
-from ragcore.tuning.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from ragcore.answers.citations import Encode

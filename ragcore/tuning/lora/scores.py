@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ragcore.answers.prompt import ABSTENTION, assemble
-from ragcore.evals.qa_scores import cited, exact_match, token_f1, without_citations
+from ragcore.datasets.qa_scores import cited, exact_match, token_f1, without_citations
 from ragcore.llm.batch import generate_branches
 from ragcore.tuning.lora.packing import Example, split_prompt
 from ragcore.types import CancelToken

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.datasets.caption_questions import make_questions
 from ragcore.datasets.image_sets import Captioned, read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.files import atomic_write
 from ragcore.tuning.clip.data import COLLECTION, of_collection
-from ragcore.tuning.vision.caption_questions import make_questions
 from ragcore.tuning.vision.recipe import ProjectorRecipe
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
