@@ -33,7 +33,7 @@ from ragcore.api.routes import (
     system,
 )
 from ragcore.api.work import Work
-from ragcore.library import Library
+from ragcore.library import Library, SourceSchedule
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
@@ -64,11 +64,14 @@ def create_app(
     keys = library.admin.keys if keys_needed else None
     watch = AccountsWatch(keys, work) if keys is not None else None
 
+    schedule = SourceSchedule(library.sources)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if prepare:
             await asyncio.to_thread(library.jobs.resume_interrupted)
             library.models.prepare()
+            schedule.start()
         watching = asyncio.create_task(watch.run()) if watch is not None else None
         try:
             yield
@@ -76,6 +79,7 @@ def create_app(
             if watching is not None:
                 watching.cancel()
             work.cancel()
+            await asyncio.to_thread(schedule.stop)
             await asyncio.to_thread(library.close)
 
     app = FastAPI(

@@ -111,6 +111,38 @@ class Document(Base):
     ingested_at: Mapped[dt.datetime] = mapped_column(default=now)
 
 
+class CollectionSource(Base):
+    """A place that a collection is kept in step with; no credentials. `every` is in seconds, 0:
+    only when asked. `report` has the counts of the last run, `error` why it did not come about."""
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("collection_id", "url"), _AUTOINCREMENT)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    url: Mapped[str] = mapped_column(Text)
+    options: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    every: Mapped[int] = mapped_column(default=0)
+    paused: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[dt.datetime] = mapped_column(default=now)
+    last_run: Mapped[dt.datetime | None]
+    next_run: Mapped[dt.datetime | None]
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    error: Mapped[str] = mapped_column(Text, default="")
+
+
+class SourceDocument(Base):
+    """A document that a source brought. What has no row here was added by hand."""
+
+    __tablename__ = "source_documents"
+    __table_args__ = (Index("ix_source_documents_source", "source_id"),)
+
+    document_id: Mapped[int] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True
+    )
+    source_id: Mapped[int] = mapped_column(ForeignKey("sources.id", ondelete="CASCADE"))
+
+
 class DocumentPage(Base):
     """One page's text; `start` is its offset in the document's text."""
 

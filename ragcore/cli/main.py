@@ -16,6 +16,7 @@ from ragcore.files import storage_error
 COMMANDS = {
     "demo": "Show what ragcore does, on sample files that come with it.",
     "ingest": "Add files and folders to a collection.",
+    "sources": "Keep collections in step with web sites, stores, servers and folders.",
     "search": "Find passages and images by words, an image or both.",
     "ask": "Answer a question from the documents, with citations.",
     "caption": "Write captions for images that have none.",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ragcore.catalog import FileState
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.extensions import scheme_of
+from ragcore.redaction import redact
 from ragcore.sources import (
     LocalSource,
     Skipped,
@@ -171,7 +172,7 @@ def _state(item: SourceItem) -> FileState:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(redact(str(error)).split())[:300]
     if isinstance(error, RagcoreError):
         return text
     return f"cannot be listed to its end ({type(error).__name__}: {text})"

@@ -16,9 +16,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog, FileState, KnownFile
 from ragcore.catalog.documents import known_files, remove_documents, touch_document
+from ragcore.catalog.sources import join_source, source_documents
 from ragcore.errors import Cancelled
 from ragcore.ingest.ahead import ahead
 from ragcore.ingest.claims import Claims
@@ -34,6 +36,9 @@ from ragcore.readers import ReadOptions
 from ragcore.settings import Settings
 from ragcore.sources import is_remote
 from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallback
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _LOOK_EVERY = 0.2  # seconds between two looks at files that another run works on
 _PATIENCE = 0.5  # seconds without a batch after which an engine looks at what it has embedded
@@ -61,9 +66,14 @@ class IngestPipeline:
         sizes: Sizes,
         *,
         passwords: Sequence[str] = (),
+        source_id: int | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
+        """With `source_id`, what is new belongs to that source of the collection, and `sync`
+        removes what belongs to it only."""
+        self._source_id = source_id
+        self._by_hand: frozenset[str] = frozenset()  # locations that were there before
         self._catalog = catalog
         self._collection_id = collection_id
         self._settings = settings
@@ -138,6 +148,11 @@ class IngestPipeline:
         }
         # Failures are forgotten with their files.
         gone = [known.id for known in lost if found.covers(known.path)] if sync else []
+        if self._source_id is not None:
+            self._by_hand = frozenset(self._known)
+            with self._catalog.read() as session:
+                own = source_documents(session, self._source_id)
+            gone = [document for document in gone if document in own]
         return _Plan(read, unchanged, vanished, gone)
 
     def _read_embed_store(self, plan: _Plan, files: Sequence[FileState]) -> None:
@@ -147,6 +162,7 @@ class IngestPipeline:
             self._settings.media,
             self._report,
             self._claims.release,
+            self._join,
         )
         with self._make_engine() as engine, storer:
             results = engine.read(
@@ -157,6 +173,10 @@ class IngestPipeline:
                     if documents:
                         storer.put(documents)
                     self._check_cancel()
+
+    def _join(self, session: Session, path: str) -> None:
+        if self._source_id is not None and path not in self._by_hand:
+            join_source(session, self._source_id, self._collection_id, path)
 
     def _requests(self, files: Sequence[FileState]) -> Iterator[ReadRequest]:
         """What is to be read now; files that another run has claimed are put aside."""

@@ -38,13 +38,15 @@ class Storer:
         media: Path,
         report: IngestReport,
         stored: Callable[[str], None],
+        join: Callable[[Session, str], None] = lambda session, path: None,
     ) -> None:
-        """`stored` is called with the path of each document, and failure, that is committed."""
+        """`stored` is called with the path of each document, and failure, that is committed;
+        `join` in the transaction that stores it."""
         self._catalog = catalog
         self._collection_id = collection_id
         self._media = media
         self._report = report
-        self._stored = stored
+        self._stored, self._join = stored, join
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=_WAITING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ragcore-store", daemon=True)
@@ -101,12 +103,17 @@ class Storer:
                 self._stored(new.file.path)
 
     def _store_all(self, documents: Sequence[NewDocument], session: Session) -> list[bool]:
-        return [store_document(session, self._collection_id, new)[1] for new in documents]
+        is_new = [store_document(session, self._collection_id, new)[1] for new in documents]
+        for new in documents:
+            self._join(session, new.file.path)
+        return is_new
 
     def _store_failure(self, file: FileState, error: str) -> None:
-        self._catalog.commit(
-            lambda session: store_failure(session, self._collection_id, file, error)
-        )
+        def store(session: Session) -> None:
+            store_failure(session, self._collection_id, file, error)
+            self._join(session, file.path)
+
+        self._catalog.commit(store)
         self._stored(file.path)
 
     def _keep_image(self, image: ReadImage) -> str:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ragcore.ingest.jobs import JobInfo
     from ragcore.library.adapters import BARE, PROFILES_OWN
     from ragcore.library.samples import SAMPLE, copy_documents, package_folder
+    from ragcore.library.sources import SourceInfo, SourceSchedule
     from ragcore.llm.adapters import AdapterInfo
     from ragcore.llm.vision_llm import ImageAnswer
     from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
@@ -102,6 +103,8 @@ __all__ = [
     "Profile",
     "Reply",
     "Sessions",
+    "SourceInfo",
+    "SourceSchedule",
     "Statistics",
     "TurnInfo",
     "as_png",
@@ -150,6 +153,7 @@ _HOME_OF = {
         "ragcore.ingest.jobs": ["JobInfo"],
         "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
         "ragcore.library.samples": ["SAMPLE", "copy_documents", "package_folder"],
+        "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
         "ragcore.llm.adapters": ["AdapterInfo"],
         "ragcore.llm.vision_llm": ["ImageAnswer"],
         "ragcore.search.duplicates": ["Decision", "FileGroup", "DuplicateGroup"],

@@ -65,10 +65,11 @@ def ingest(
     engine: str | None = None,
     address: str | None = None,
     options: Mapping[str, str] = MappingProxyType({}),
+    source_id: int | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> IngestReport:
-    """See `Library.ingest`."""
+    """See `Library.ingest`. `source_id` is a source of the collection (`Sources`)."""
     from ragcore.ingest.discover import open_sources
     from ragcore.ingest.pipeline import IngestPipeline
 
@@ -83,6 +84,7 @@ def ingest(
         _engine(core, row.id, collection, sizes, engine, address),
         sizes,
         passwords=passwords,
+        source_id=source_id,
         progress=progress,
         cancel=cancel,
     )

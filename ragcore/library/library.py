@@ -29,6 +29,7 @@ from ragcore.library.jobs import Jobs
 from ragcore.library.labels import Labels
 from ragcore.library.models import LibraryModels
 from ragcore.library.scopes import scoped
+from ragcore.library.sources import Sources
 from ragcore.library.training import Training
 from ragcore.library.watching import SETTLE, Watcher
 from ragcore.models import Models
@@ -118,6 +119,11 @@ class Library:
     def images(self) -> Images:
         """Images, questions about them, captions."""
         return Images(self._core, self._permit)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Places that collections are kept in step with."""
+        return Sources(self._core, self._permit)
 
     @cached_property
     def duplicates(self) -> Duplicates:

@@ -13,6 +13,7 @@ import psutil
 
 from ragcore.errors import RagcoreError, UnreadableFile
 from ragcore.files import private_folder
+from ragcore.redaction import redact
 from ragcore.sources.contract import Source, SourceItem
 
 _lock = threading.Lock()
@@ -109,7 +110,7 @@ def write_limited(blocks: Iterable[bytes], path: Path, most_bytes: int) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(redact(str(error)).split())[:300]
     if isinstance(error, RagcoreError):
         return text
     if isinstance(error, OSError) and error.strerror:

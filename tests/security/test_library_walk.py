@@ -53,7 +53,8 @@ READ = {
     "Classifiers": "followed get list results",
     "Diffusion": "canny_stages check class_names condition edit_latents gallery "
     "interpolate_latents loras model negative_example probes recipe",
-    "Documents": "facets get indexes list map original page page_boxes page_image statistics",
+    "Documents": "facets get headings indexes list map original page page_boxes page_image "
+    "statistics",
     "Duplicates": "files images",
     "Evals": "",
     "Images": "ask ask_stream caption get groups label list marks metadata preview read thumbnail "
@@ -62,6 +63,7 @@ READ = {
     "Labels": "classes counts given given_counts items next of texts",
     "LibraryModels": "count_tokens damaged_weights device embed loaded preparation prepare "
     "process_memory profile profiles text_space weights",
+    "Sources": "",
     "Training": "",
 }
 # Calls that change what is the reader's own, or load models for all: allowed to.
@@ -167,7 +169,8 @@ def values(prey: Prey, kind: str, name: str) -> dict[str, Any]:
         "conversation_id": prey.conversation, "decision": "different", "directory": Path("/tmp"),
         "document_id": prey.document, "document_ids": [prey.document], "documents": [prey.document],
         "file": io.BytesIO(b"x"), "files": [("x.txt", io.BytesIO(b"x"))], "first": png(),
-        "folder": Path("/tmp"), "given": f"{FOLDER}/beta.txt", "history": (), "image": png(),
+        "data": png(), "folder": Path("/tmp"), "given": f"{FOLDER}/beta.txt", "history": (),
+        "image": png(),
         "image_id": prey.image, "image_ids": [prey.image, prey.image + 1], "images": [png()],
         "item_ids": [prey.passage], "job_id": prey.job, "kind": "passage", "label": "paid",
         "labels": ["paid", "open"], "more_collections": ["beta"],
@@ -178,7 +181,7 @@ def values(prey: Prey, kind: str, name: str) -> dict[str, Any]:
         "question": "What is the vault code?", "rating": 1, "recipe": Path("/tmp/recipe.toml"),
         "request": ImagineRequest(prompt="red apple", steps=1), "schema": {"type": "string"},
         "second": png(), "sha256": "0" * 64, "span": (0, 5), "style": AnswerStyle(tone="formal"),
-        "target": Path("/tmp/none"),
+        "source_id": 1, "target": Path("/tmp/none"), "url": f"{FOLDER}/beta.txt",
         "text": "vault code", "texts": ["vault code"], "title": "mine", "turn_id": prey.turn,
         "vectors": "faiss", "way": "pixels", "weights": {"grounded-qa": 1.0}, "work": _nothing,
         "where": {},
