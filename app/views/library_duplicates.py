@@ -64,15 +64,18 @@ def _images(collection: str, group: DuplicateGroup) -> None:
                     args=(info.id,),
                 )
                 st.caption(f"{info.width} × {info.height}")
+                if info.id == group.keep:
+                    st.badge("Keep this one", icon=":material/check:", color="green")
         own = [info for info in infos if info.page is None]
+        if group.keep is not None:
+            st.caption(f"Keep the marked one: {group.reason}.")
         with st.container(horizontal=True, gap="small"):
             _decide("Different", "different", ids, ":material/call_split:")
             _decide("The same, keep all", "duplicate", ids, ":material/check:")
             if len(own) > 1:
-                best = max(own, key=lambda info: (info.width * info.height, -info.id))
-                extra = [info.document_id for info in own if info.id != best.id]
+                extra = [info.document_id for info in own if info.id != group.keep]
                 st.button(
-                    f"Keep the largest, take {len(extra)} out",
+                    f"Keep the marked one, take {len(extra)} out",
                     key=f"keep-{ids[0]}",
                     icon=":material/delete:",
                     on_click=partial(_take_out, collection, extra),

@@ -7,16 +7,25 @@ two images is remembered, and such a pair does not come back.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog, permits
-from ragcore.catalog.models import Collection, Document, DuplicateDecision, Image, now
+from ragcore.catalog.models import (
+    Collection,
+    Document,
+    DuplicateDecision,
+    Image,
+    ImageMetadataRow,
+    now,
+)
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,16 +36,24 @@ Decision = Literal["duplicate", "different"]
 MAX_DISTANCE = 6  # unrelated images differ in about 32 bits
 _FEW_BITS = 6  # a hash with fewer set bits is of a plain surface and says nothing
 _BLOCK = 2048
+_IN = 10_000  # values per IN list
 _KEPT_FILES = "kept_copies"  # key of the collection's settings: hashes of files kept on purpose
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Two or more images; `identical` if all have the same pixels. `distance` in hash bits."""
+    """Two or more images; `identical` if all have the same pixels. `distance` in hash bits.
+
+    `keep` is the one to keep of those that are files of their own (None without any), `reason`
+    what it has over the others: most pixels, then the largest file, then the earliest date, then
+    the first name.
+    """
 
     image_ids: tuple[int, ...]
     identical: bool
     distance: int
+    keep: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,9 @@ class Duplicates:
             distance = max((open_links[pair] for pair in pairs if pair in open_links), default=0)
             same = len({pixels[member] for member in members}) == 1
             groups.append(DuplicateGroup(tuple(members), same, distance))
+        with self._catalog.read() as session:
+            ranks = _ranks(session, [one for group in groups for one in group.image_ids])
+        groups = [_with_keep(group, ranks) for group in groups]
         return sorted(groups, key=lambda g: (not g.identical, g.distance, g.image_ids))
 
     def decide(self, image_ids: Sequence[int], decision: Decision) -> None:
@@ -154,6 +174,59 @@ class Duplicates:
         self._catalog.update_collection_settings(
             collection, **{_KEPT_FILES: sorted({*kept, sha256})}
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rank:
+    """What an image file is kept for; less is better, in this order."""
+
+    pixels: int
+    size: int
+    date: dt.datetime
+    name: str
+
+
+_REASONS = {
+    "pixels": "it has the most pixels",
+    "size": "of those with as many pixels, its file is the largest",
+    "date": "of equal sizes, it has the earliest date",
+    "name": "all else being equal, its name comes first",
+}
+
+
+def _ranks(session: Session, image_ids: Sequence[int]) -> dict[int, _Rank]:
+    """Of those images that are files of their own."""
+    found = {}
+    columns = (
+        Image.id, Image.width, Image.height, Document.size, Document.modified_at, Document.path,
+        ImageMetadataRow.taken_at,
+    )  # fmt: skip
+    query = (
+        select(*columns)
+        .join(Document, Document.id == Image.document_id)
+        .outerjoin(ImageMetadataRow, ImageMetadataRow.image_id == Image.id)
+    )
+    for at in range(0, len(image_ids), _IN):
+        part = image_ids[at : at + _IN]
+        for row in session.execute(query.where(Image.id.in_(part), Image.page.is_(None))):
+            date = row.taken_at or row.modified_at.replace(tzinfo=None)
+            found[row.id] = _Rank(-row.width * row.height, -row.size, date, row.path)
+    return found
+
+
+def _with_keep(group: DuplicateGroup, ranks: Mapping[int, _Rank]) -> DuplicateGroup:
+    files = [one for one in group.image_ids if one in ranks]
+    if not files:
+        return group
+    ordered = sorted(files, key=lambda one: astuple(ranks[one]))
+    best = ranks[ordered[0]]
+    if len(ordered) == 1:
+        return replace(group, keep=ordered[0], reason="the others are inside documents")
+    second = ranks[ordered[1]]
+    first = next(
+        name for name in _REASONS if name == "name" or getattr(best, name) != getattr(second, name)
+    )
+    return replace(group, keep=ordered[0], reason=_REASONS[first])
 
 
 def _same_pixels(rows: Iterable[Sequence[object]]) -> Iterable[tuple[int, int]]:

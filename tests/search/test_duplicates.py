@@ -146,3 +146,41 @@ def test_five_thousand_images_take_seconds(catalog: Catalog) -> None:
     pairs = list(_near(np.arange(5000), hashes, 6))
     assert (17, 4999, 0) in pairs
     assert perf_counter() - started < 10
+
+
+def test_the_one_to_keep_is_explained(catalog: Catalog) -> None:
+    """Pixels come first, then the file's size, its date, its name."""
+    import datetime as dt
+
+    one = image(1)
+    large = one.resize((320, 320), Pillow.Resampling.BICUBIC)
+    ids = add(catalog, [one, large, one, one])
+    day = dt.datetime(2024, 5, 2, tzinfo=dt.UTC)
+
+    def kept(of: list[int], **files: list[object]) -> tuple[int, str]:
+        with catalog.write() as session:
+            for n, image_id in enumerate(ids):
+                document = session.get_one(Document, session.get_one(Image, image_id).document_id)
+                document.size, document.modified_at = 10, day
+                document.path = f"/{'zyxw'[n]}.png"
+                for name, values in files.items():
+                    setattr(document, name, values[n])
+        if large_too := ids[1] in of:
+            (group,) = Duplicates(catalog).images("photos")
+        else:
+            with catalog.write() as session:
+                row = session.get_one(Image, ids[1])
+                row.phash, row.pixels_sha256 = b"", "other"
+            (group,) = Duplicates(catalog).images("photos")
+        assert large_too == (ids[1] in group.image_ids)
+        assert group.keep is not None
+        return group.keep, group.reason
+
+    assert kept(ids) == (ids[1], "it has the most pixels")
+    rest = [ids[0], ids[2], ids[3]]
+    sizes: list[object] = [10, 99, 11, 10]
+    of_size = (ids[2], "of those with as many pixels, its file is the largest")
+    assert kept(rest, size=sizes) == of_size
+    earlier: list[object] = [day, day, day, day - dt.timedelta(days=1)]
+    assert kept(rest, modified_at=earlier) == (ids[3], "of equal sizes, it has the earliest date")
+    assert kept(rest) == (ids[3], "all else being equal, its name comes first")
