@@ -8,7 +8,7 @@ _CSS = """
 <style>
 mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em; padding: 0 .1em; }
 .rc-excerpt { line-height: 1.5; overflow-wrap: anywhere; margin: 0; }
-.rc-about { opacity: .72; font-size: .85rem; margin: 0; overflow-wrap: anywhere; }
+.rc-about { opacity: .82; font-size: .85rem; margin: 0; overflow-wrap: anywhere; }
 .rc-link { background: none; border: 0; padding: 0; font: inherit; color: inherit;
   text-decoration: underline; cursor: pointer; }
 .rc-quote { border-left: 3px solid color-mix(in srgb, currentColor 30%, transparent);
@@ -18,6 +18,10 @@ mark { background: rgba(245, 190, 60, .38); color: inherit; border-radius: .2em;
 [class*="st-key-talk-"] button p { text-align: left; }
 .rc-heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
   margin: 0; padding: 0; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
+/* What is chosen has a border and a ground; its color alone would be too pale. */
+button[data-selected="true"] *, [data-testid="stSliderThumbValue"] { color: inherit !important; }
+[data-selected="true"] { color: inherit !important; }
 #rc-away { position: fixed; inset: auto 0 0 0; z-index: 2000000; padding: .8rem 1rem;
   background: #7f1d1d; color: #fff; text-align: center; }
 [data-testid="stChatMessage"] { background: transparent; padding-left: 0; padding-right: 0; }

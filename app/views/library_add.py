@@ -86,17 +86,16 @@ def _folder(target: str, password: str | None) -> None:
     if roots:
         shown = ", ".join(plain(str(root)) for root in roots)
         st.caption(f"Allowed are folders under {shown}.")
-    with st.form("folder-form", border=False):  # what was just typed counts at the first click
-        path = st.text_input(
-            "Folder or file", key="folder", placeholder="/home/me/papers", max_chars=4000
-        )
-        sync = st.checkbox(
-            "Also remove what is gone from the folder",
-            key="sync",
-            help="Documents whose files are no longer there leave the collection.",
-        )
-        added = st.form_submit_button("Add the folder", key="folder-go")
-    if added:
+    path = st.text_input(
+        "Folder or file", key="folder", placeholder="/home/me/papers", max_chars=4000
+    )
+    sync = st.checkbox(
+        "Also remove what is gone from the folder",
+        key="sync",
+        help="Documents whose files are no longer there leave the collection.",
+    )
+    # Never disabled: what is being typed is known here only once the field is left, by this click.
+    if st.button("Add the folder", key="folder-go"):
         with errors_as_sentences():
             if not path.strip():
                 raise UsageError("type the path of a folder or file first")

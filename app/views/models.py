@@ -93,7 +93,7 @@ def _profile() -> None:
         f"Also there: {plain(others)}. Change it with the command below, then start again; "
         "a collection is re-embedded where its model changes."
     )
-    st.code("ragcore models use PROFILE --collection NAME", language=None)
+    st.code("ragcore models use PROFILE --collection NAME", language=None, wrap_lines=True)
 
 
 def _weights(rows: Any) -> None:

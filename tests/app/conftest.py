@@ -94,7 +94,7 @@ def own_home(filled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def page() -> Callable[..., AppTest]:
     """Makes an AppTest of one page: `page("search", q="words")` with the address' parts."""
 
-    def make(name: str, **address: str) -> AppTest:
+    def make(name: str, /, **address: str) -> AppTest:
         test = AppTest.from_string(PAGE.format(name=name), default_timeout=300)
         for key, value in address.items():
             test.query_params[key] = value

@@ -41,6 +41,12 @@ def results(test: AppTest) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def titles(test: AppTest) -> list[str]:
+    """Of the sections that can be folded away."""
+    [drawn] = [one for one in test.get("bidi_component") if one.proto.component_name == COMPONENT]
+    return [section["title"] for section in json.loads(drawn.proto.json)["sections"]]
+
+
 def words_marked(test: AppTest) -> set[str]:
     passages = [one for document in results(test)["documents"] for one in document["passages"]]
     return {part for one in passages for part, marked in one["parts"] if marked}
@@ -160,7 +166,7 @@ def test_the_cut_off_hides_and_shows(page: Page) -> None:
 def test_nonsense_says_so_and_shows_what_is_nearest(page: Page) -> None:
     test = page("search", q="zxqv blorptang", kind="Passages").run()
     assert "Nothing here comes close enough to that" in test.markdown[0].value
-    assert test.expander[0].label.endswith("below the cut-off")
+    assert titles(test)[-1].endswith("below the cut-off")
 
 
 def test_wrong_addresses_do_no_harm(page: Page) -> None:
@@ -183,9 +189,9 @@ def test_a_hit_opens_with_its_page(page: Page) -> None:
     assert not test.exception
     assert not test.error
     assert "Page 4 of 12" in captions(test)
-    assert "The rule applies to everybody on the premises" in html(test)
+    assert "The rule applies to everybody on the premises" in " ".join(html(test).split())
     test = page("search", open="document-99999").run()
-    assert test.error[0].value == "There is no document 99999."
+    assert test.error[0].value.startswith("There is no document 99999")
 
 
 def test_images_by_words_and_more_like_this(page: Page, home: Path) -> None:
