@@ -114,7 +114,7 @@ async def change(request: Request) -> Response:
         return JSONResponse({"said": f"Choose 1 to {MOST_IDS:,} images."}, 400)
 
     def mark(library: Library) -> Response:
-        collection = _collection(library, ids[0])
+        collection = str(asked.get("collection") or "") or _collection(library, ids[0])
         try:
             return JSONResponse(work(library, collection, ids, asked))
         except (TypeError, KeyError, AttributeError):  # a value is missing or of another kind
@@ -316,6 +316,18 @@ def _label(library: Library, collection: str, ids: Sequence[int], asked: Asked) 
     return _said(f"{_images(count)} labeled {same or label} for {classifier}: see the page Teach.")
 
 
+def _trash(library: Library, collection: str, ids: Sequence[int], asked: Asked) -> Asked:
+    documents = list(library.trash.put_images(ids, collection=collection))
+    undo = {"do": "restore", "documents": documents, "collection": collection, "ids": list(ids)}
+    return _said(f"{_images(len(documents))} moved to the trash.", undo=undo)
+
+
+def _restore(library: Library, collection: str, ids: Sequence[int], asked: Asked) -> Asked:
+    documents = [int(one) for one in asked["documents"]]
+    count = library.trash.restore(documents, collection=collection)
+    return _said(f"{_images(count)} restored.")
+
+
 _CHANGES: dict[str, Change] = {
     "favorite": _favorite,
     "rate": _rate,
@@ -324,4 +336,6 @@ _CHANGES: dict[str, Change] = {
     "album": _album,
     "unalbum": _unalbum,
     "label": _label,
+    "trash": _trash,
+    "restore": _restore,
 }

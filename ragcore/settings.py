@@ -193,6 +193,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds between two requests to a web site; its robots.txt may ask for more.",
     )
+    trash_days: int = Field(
+        default=30,
+        ge=0,
+        description="Days that deleted documents stay in the trash; 0: until it is emptied.",
+    )
     upload_quota_mb: int = Field(
         default=0, ge=0, description="What the uploads of one collection may take, in MiB; 0: any."
     )

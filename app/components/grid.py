@@ -43,7 +43,12 @@ def image_grid(
         "side": min(side for side in SIDES if side >= size),
         "thumbnails": THUMBNAILS,
         "images": IMAGES,
-        "can": {"select": True, "write": may("write"), "studio": actions.makes_images()},
+        "can": {
+            "select": True,
+            "write": may("write"),
+            "trash": may("write"),
+            "studio": actions.makes_images(),
+        },
     }
     data["round"] = hashlib.sha256(repr(data).encode()).hexdigest()
     found = library().images.groups(collection, where={"favorite": "yes"})

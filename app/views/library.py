@@ -13,6 +13,7 @@ from . import (
     library_duplicates,
     library_labels,
     library_map,
+    library_trash,
 )
 from . import library_overview as overview
 
@@ -23,8 +24,9 @@ _VIEWS = {
     "Map": library_map.show,
     "Duplicates": library_duplicates.show,
     "Labels": library_labels.show,
+    "Trash": library_trash.show,
 }
-_CHANGE = ("Add", "Duplicates")  # views that are for changing what there is
+_CHANGE = ("Add", "Duplicates", "Trash")  # views that are for changing what there is
 
 
 def show() -> None:

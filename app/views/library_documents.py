@@ -182,9 +182,9 @@ def _coverage(row: DocumentInfo) -> None:
 def _delete(collection: str, ids: list[int], names: list[str]) -> None:
     shown = ", ".join(plain(name) for name in names[:5]) + (" …" if len(names) > 5 else "")
     st.markdown(f"{count_name(len(ids), 'document')}: {shown}")
-    st.caption("Files that were uploaded here are deleted; your own folders are not touched.")
+    st.caption("They go to the trash, from which they can be restored.")
     if st.button("Delete", type="primary", key="docs-delete-surely"):
         with errors_as_sentences():
-            count = library().documents.remove(ids, collection=collection)
+            count = library().trash.put(ids, collection=collection)
             say_later(f"{count_name(count, 'document')} deleted.")
             st.rerun()

@@ -104,8 +104,8 @@ def _keep_files(collection: str, sha256: str) -> None:
 
 
 def _take_out(collection: str, document_ids: list[int]) -> None:
-    count = library().documents.remove(document_ids, collection=collection)
-    say_later(f"{count_name(count, 'document')} taken out of the library.")
+    count = library().trash.put(document_ids, collection=collection)
+    say_later(f"{count_name(count, 'document')} moved to the trash.")
 
 
 def _files(collection: str, group: FileGroup) -> None:

@@ -146,9 +146,10 @@ class Catalog:
         """Delete a collection with all that is in it; return its id."""
         wanted = self.collection(name)
         with self.write() as session:
+            both = (wanted.id, -wanted.id)  # with its trash
             for table in (Embedding, Change):
-                session.execute(delete(table).where(table.collection_id == wanted.id))
-            session.execute(delete(Collection).where(Collection.id == wanted.id))
+                session.execute(delete(table).where(table.collection_id.in_(both)))
+            session.execute(delete(Collection).where(Collection.id.in_(both)))
         return wanted.id
 
     def update_collection_settings(self, name: str, **settings: Any) -> None:

@@ -304,6 +304,17 @@ class AlbumImage(Base):
     position: Mapped[int]
 
 
+class Trash(Base):
+    """A document that was taken out of its collection: it is in the collection of minus its id."""
+
+    __tablename__ = "trash"
+
+    document_id: Mapped[int] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    trashed_at: Mapped[dt.datetime] = mapped_column(default=now)
+
+
 class Thumbnail(Base):
     """A small WebP of an image, apart so that listing images stays quick."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement
 
 from ragcore.errors import NotPermitted
 
@@ -80,9 +80,9 @@ def is_inside() -> bool:
 
 
 def may_see(collection_id: int) -> bool:
-    """Whether the work at hand may see this collection."""
+    """Whether the work at hand may see this collection; nobody sees a trash (below zero)."""
     permitted = _permit.get().collection_ids
-    return permitted is None or collection_id in permitted
+    return collection_id > 0 if permitted is None else collection_id in permitted
 
 
 def sees_everything() -> bool:
@@ -93,7 +93,7 @@ def sees_everything() -> bool:
 def visible(collection_id: ColumnElement[int] | Any) -> ColumnElement[bool]:
     """The condition on a column of collection ids that the work at hand may see the row."""
     permitted = _permit.get().collection_ids
-    return true() if permitted is None else collection_id.in_(permitted)
+    return collection_id > 0 if permitted is None else collection_id.in_(permitted)
 
 
 def may(scope: str) -> bool:

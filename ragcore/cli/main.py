@@ -28,6 +28,7 @@ COMMANDS = {
     "classifiers": "List, inspect and remove classifiers.",
     "collections": "List, make, rename and delete collections.",
     "documents": "List or remove the documents of a collection.",
+    "trash": "List, restore or remove what was deleted on the pages.",
     "eval": "Measure quality on data with known answers.",
     "tune": "Adapt a model to a recipe.",
     "adapters": "List, choose, combine and write out LoRA adapters.",

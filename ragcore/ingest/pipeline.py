@@ -9,9 +9,10 @@ any instant leaves the catalog consistent and a second run goes on where the fir
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from ragcore.catalog import Catalog, FileState, KnownFile
 from ragcore.catalog.documents import known_files, remove_documents, touch_document
 from ragcore.catalog.sources import join_source, source_documents
+from ragcore.catalog.trash import trashed_files
 from ragcore.errors import Cancelled
 from ragcore.ingest.ahead import ahead
 from ragcore.ingest.claims import Claims
@@ -52,6 +54,7 @@ class _Plan:
     unchanged: int
     vanished: dict[tuple[bool, str], KnownFile]  # candidates for a rename: (remote, hash)
     gone: list[int]  # document ids that sync mode removes, renames aside
+    trashed: list[FileFailure]  # files in the trash, which nobody named
 
 
 class IngestPipeline:
@@ -103,16 +106,17 @@ class IngestPipeline:
         Raises UsageError if a path or URL does not exist or is not allowed; a file that cannot
         be read, or a source that cannot be listed, is one entry in `failed`.
         """
-        started = time.monotonic()
+        started, paths = time.monotonic(), list(paths)
         self._meter.show("discover", force=True)
         try:
             found = discover(paths, self._settings, options, self._check_cancel)
-            plan = self._plan(found, sync)
+            named = {os.path.abspath(path) for path in paths}
+            plan = self._plan(found, sync, named)
             self._fetcher = Fetcher(found, self._settings)
             self._report.unchanged = plan.unchanged
             self._report.failed = list(found.failed)
             self._report.skipped_links = found.links
-            self._report.skipped = list(found.skipped)
+            self._report.skipped = [*found.skipped, *plan.trashed]
             self._meter.total = len(plan.read)
             pending = plan.read
             while pending:
@@ -130,14 +134,17 @@ class IngestPipeline:
         self._meter.show("done", force=True)
         return self._report
 
-    def _plan(self, found: Discovered, sync: bool) -> _Plan:
+    def _plan(self, found: Discovered, sync: bool, named: Set[str]) -> _Plan:
         with self._catalog.read() as session:
             self._known = known_files(session, self._collection_id)
-        read, unchanged = [], 0
+            trashed = trashed_files(session, self._collection_id)
+        read, unchanged, left = [], 0, []
         for path, file in found.files.items():
             known = self._known.get(path)
             if known is not None and self._is_current(known, file):
                 unchanged += 1
+            elif path in trashed and path not in named and _is_same(trashed[path], file):
+                left.append(FileFailure(path, "it is in the trash: see `ragcore trash`"))
             else:
                 read.append(file)
         lost = [known for path, known in self._known.items() if found.has_lost(path)]
@@ -153,7 +160,7 @@ class IngestPipeline:
             with self._catalog.read() as session:
                 own = source_documents(session, self._source_id)
             gone = [document for document in gone if document in own]
-        return _Plan(read, unchanged, vanished, gone)
+        return _Plan(read, unchanged, vanished, gone, left)
 
     def _read_embed_store(self, plan: _Plan, files: Sequence[FileState]) -> None:
         storer = Storer(

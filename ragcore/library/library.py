@@ -31,6 +31,7 @@ from ragcore.library.models import LibraryModels
 from ragcore.library.scopes import scoped
 from ragcore.library.sources import Sources
 from ragcore.library.training import Training
+from ragcore.library.trash import Trash
 from ragcore.library.watching import SETTLE, Watcher
 from ragcore.models import Models
 from ragcore.settings import Settings
@@ -109,6 +110,11 @@ class Library:
     def documents(self) -> Documents:
         """Documents and their pages; counts of a collection."""
         return Documents(self._core, self._permit)
+
+    @cached_property
+    def trash(self) -> Trash:
+        """Documents that were taken out, until they are put back or go."""
+        return Trash(self._core, self._permit)
 
     @cached_property
     def albums(self) -> Albums:

@@ -166,6 +166,11 @@ NEEDS: Mapping[str, Need] = {
     "LibraryModels.text_space": "look",
     "LibraryModels.unload": "admin",
     "LibraryModels.weights": "look",
+    "Trash.empty": "write",
+    "Trash.list": "write",
+    "Trash.put": "write",
+    "Trash.put_images": "write",
+    "Trash.restore": "write",
 }
 _SCOPE_OF: Mapping[Need, str] = {"look": "read", "server": "admin"}
 # Arguments that say whose things are meant.

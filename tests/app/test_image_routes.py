@@ -64,6 +64,16 @@ def test_what_is_marked_is_described(
     assert browser.get(f"{IMAGES}/{image}/about").json()["albums"] == []
 
 
+def test_the_trash_with_undo(browser: TestClient, ids: dict[str, int]) -> None:
+    image = ids["red-circle.png"]
+    done = browser.post(IMAGES, json={"ids": [image], "do": "trash"}).json()
+    assert done["said"] == "1 image moved to the trash."
+    assert browser.get(f"{IMAGES}/{image}/about").status_code == 404
+    undone = browser.post(IMAGES, json=done["undo"])
+    assert (undone.status_code, undone.json()["said"]) == (200, "1 image restored.")
+    assert browser.get(f"{IMAGES}/{image}/about").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [

@@ -65,6 +65,7 @@ READ = {
     "process_memory profile profiles text_space weights",
     "Sources": "",
     "Training": "",
+    "Trash": "",
 }
 # Calls that change what is the reader's own, or load models for all: allowed to.
 OWN = {"Chats.create", "LibraryModels.prepare"}
