@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ragcore.types import Answer, Citation, FieldEvidence, Hit
@@ -65,6 +66,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "question": answer.question,
         "style": answer.style,
         "fields": [field_json(field) for field in answer.fields],
+        "candidates": [asdict(candidate) for candidate in answer.candidates],
         "nearest": [hit_json(hit) for hit in answer.nearest],
         "seconds": {name: float(value) for name, value in answer.timings.items()},
     }

@@ -349,12 +349,24 @@ class FieldEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class MeantCandidate:
+    """One of several things that a question may be about: its name, the document that is about
+    it (of `collection`), and the question to ask of that document instead."""
+
+    text: str
+    document_id: int
+    question: str
+    collection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
     of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
     `nearest` are the passages that came nearest where the answer is an abstention, `style` the
     version of the `AnswerStyle` that it was asked for in (empty: the plain one). `fields` are
-    those of an answer in JSON, each with its own evidence."""
+    those of an answer in JSON, each with its own evidence. `candidates`: the question fits each of
+    these, and the text, an abstention, asks which one is meant."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -368,6 +380,7 @@ class Answer:
     nearest: tuple[Hit, ...] = ()
     style: str = ""
     fields: tuple[FieldEvidence, ...] = ()
+    candidates: tuple[MeantCandidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,7 +171,9 @@ def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool) -> None:
         if payload.get("composed"):
             st.caption(_COMPOSED)
         _citations(turn)
-        if payload.get("abstained"):
+        if payload.get("candidates"):
+            _candidates(turn, talk)
+        elif payload.get("abstained"):
             _nearest(turn)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             if not payload.get("stopped") and not payload.get("error"):
@@ -245,6 +247,21 @@ def _citations(turn: TurnInfo) -> None:
             if quote in said:
                 continue
             st.html(f'<p class="rc-about">[{citation["n"]}] “{escape(quote)}”</p>')
+
+
+def _candidates(turn: TurnInfo, talk: ConversationInfo) -> None:
+    """A button for each thing that the question may be about: it asks about that one."""
+    with st.container(horizontal=True, gap="small"):
+        for place, one in enumerate(turn.payload["candidates"]):
+            label = plain(shorten(one["text"], 60))
+            if st.button(label, key=f"meant-{turn.id}-{place}", icon=":material/help:"):
+                _send(
+                    one["question"],
+                    talk,
+                    one["collection"] or talk.collection,
+                    standalone=True,
+                    scope={"documents": [one["document_id"]]},
+                )
 
 
 def _nearest(turn: TurnInfo) -> None:

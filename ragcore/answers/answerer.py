@@ -108,6 +108,9 @@ class Answerer:
             style=style,
         )  # fmt: skip
         yield from run.understand(history, k)
+        if (asked_back := run.asked_back()) is not None:
+            yield asked_back
+            return
         composed = list(run.compose(length))
         if composed:
             yield from composed
@@ -115,6 +118,9 @@ class Answerer:
         yield from run.find(k)
         if not run.hits:
             yield run.abstain()
+            return
+        if (stated := run.stated_outright()) is not None:
+            yield stated
             return
         for piece in run.generate(run.second_thought(self._room_for(style))):
             yield AnswerEvent("text", piece)

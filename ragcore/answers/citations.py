@@ -98,7 +98,7 @@ def check(
         written = _as_written(plain, [hits[n - 1].text for n in found])
         kept.append(_marked(written, list(found)))
         for n, support in found.items():
-            citations.setdefault(n, _citation(n, hits[n - 1], support))
+            citations.setdefault(n, citation_of(n, hits[n - 1], support.start, support.end))
     return Checked(" ".join(kept), tuple(citations[n] for n in sorted(citations)), tuple(dropped))
 
 
@@ -126,15 +126,16 @@ def _as_written(sentence: str, sources: Sequence[str]) -> str:
     return lower + sentence[len(first) :] if known and _IDENTIFIER.match(first) else sentence
 
 
-def _citation(n: int, hit: Hit, support: Support) -> Citation:
-    span = (hit.span[0] + support.start, hit.span[0] + support.end) if hit.span else None
-    page, page_end = quote_pages(hit, support.start, support.end)
+def citation_of(n: int, hit: Hit, start: int, end: int) -> Citation:
+    """The citation with number `n` of `hit.text[start:end]`."""
+    span = (hit.span[0] + start, hit.span[0] + end) if hit.span else None
+    page, page_end = quote_pages(hit, start, end)
     return Citation(
         n=n,
         document=hit.document,
         document_id=hit.document_id,
         page=page,
-        quote=hit.text[support.start : support.end],
+        quote=hit.text[start:end],
         passage_id=hit.id if hit.kind == "passage" else 0,
         span=span,
         image_id=hit.id if hit.kind == "image" else None,
@@ -187,6 +188,10 @@ class _Verifier:
         said = f"{self._question} {sentence}"
         claim, alone = self._encode([said, sentence])
         cosines = self._vectors[n] @ claim
+        asks = [p.text.endswith("?") for p in self._pieces[n - 1]]  # a question states nothing
+        if all(asks):
+            return overlap
+        cosines[asks] = -1
         best = int(cosines.argmax())
         piece = self._pieces[n - 1][best]
         score = float(cosines[best])
@@ -219,12 +224,13 @@ class _Verifier:
 
 
 def _contradicts(sentence: str, source: str) -> bool:
-    """A yes or no whose words are the source's, but for a "not"."""
+    """A yes or no whose words are the source's, but for a "not". A no may leave the "not" out."""
     said = _YES_NO.match(sentence)
     if said is None or not words(_YES_NO.sub("", sentence)):
         return False
-    rest = _YES_NO.sub("", sentence)
-    return bool(_NEGATION.search(rest)) != bool(_NEGATION.search(source))
+    denied = bool(_NEGATION.search(_YES_NO.sub("", sentence)))
+    denies = bool(_NEGATION.search(source))
+    return denied != denies and (denied or said[1].lower() == "yes")
 
 
 def _windows(text: str) -> list[Sentence]:

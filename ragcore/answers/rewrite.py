@@ -247,6 +247,11 @@ def _about_another(earlier: str, other: str) -> Iterator[str]:
         yield earlier[:start] + thing + earlier[topic.end :]
 
 
+def put_in(question: str, name: str) -> str:
+    """A name in place of the question's pronoun; in parentheses where there is none."""
+    return _put_in(question, Phrase(name, 0, len(name)))
+
+
 def _put_in(question: str, topic: Phrase) -> str:
     """The topic in place of the pronoun; in parentheses where there is none to replace."""
     match = _pronoun(question)

@@ -10,8 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from ragcore.answers.citations import check, declines
-from ragcore.answers.composing import Scope, decided, with_reason
+from ragcore.answers.citations import Checked, check, citation_of, declines
+from ragcore.answers.clarify import clarification
+from ragcore.answers.composing import (
+    Scope,
+    asked_words,
+    closest_sentence,
+    decided,
+    outright,
+    share,
+    with_reason,
+)
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.kinds import Kind, recognize
 from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
@@ -20,7 +29,16 @@ from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.models import LikelihoodLLM, Sampling, Weights
-from ragcore.types import Answer, AnswerStyle, CancelToken, Citation, FieldEvidence, Hit, Message
+from ragcore.types import (
+    Answer,
+    AnswerStyle,
+    CancelToken,
+    Citation,
+    FieldEvidence,
+    Hit,
+    MeantCandidate,
+    Message,
+)
 
 if TYPE_CHECKING:
     from ragcore.answers.answerer import Answerer
@@ -30,6 +48,7 @@ if TYPE_CHECKING:
 MAX_QUESTION = 4000  # characters
 THRESHOLD = 0.5
 NEAREST = 3  # passages that an abstention shows
+_MOST = 0.75  # share of a question's words that a sentence has which decides it by itself
 _STAGES = ("rewrite", "compose", "search", "read", "generate")
 IMAGES = 2  # that are read beside the passages: by their captions, or the text in them
 
@@ -113,6 +132,19 @@ class Run:
         self.hits = made.hits
         yield AnswerEvent("text", made.text)
         yield self._event(made.text, made.citations, abstained=False, composed=True)
+
+    def asked_back(self) -> AnswerEvent | None:
+        """Which of several things is meant, where the question fits each of them."""
+        kind = recognize(self.question).kind
+
+        def find(k: int) -> Sequence[Hit]:
+            return self.answerer.search(self.scope.query(self.question, k)).hits
+
+        found = clarification(self.question, kind, find)
+        if found is None:
+            return None
+        self.kind, self.nearest = kind, found.hits
+        return self._event(found.text, (), abstained=True, candidates=found.candidates)
 
     def find(self, k: int) -> Iterator[AnswerEvent]:
         """Search, and put the prompt together within its budget."""
@@ -218,6 +250,8 @@ class Run:
         """The last event of a run that has found its passages: written and checked at once."""
         if not self.hits:
             return self.abstain()
+        if (stated := self.stated_outright()) is not None:
+            return stated
         for _ in self.generate(self.second_thought(sampling)):
             pass
         return self.checked()
@@ -235,18 +269,52 @@ class Run:
             return self._otherwise()
         if self.several and not _names_several(checked.text):
             return self.abstain()  # one of several things would pass for all of them
-        quotes = [citation.quote for citation in checked.citations]
-        text = checked.text
         if self.kind == "yes_no":
-            borne_out = decided(text, self.question, quotes)
+            borne_out = self._borne_out(checked)
             if borne_out is None:
                 return self._otherwise()
-            text = borne_out
+            checked = borne_out
         if self.confidence(checked.citations) < self.threshold:
             return self._otherwise()
+        text = checked.text
         if self.kind == "yes_no":
-            text = with_reason(text, checked.citations)
+            text = with_reason(text, self.question, checked.citations)
         return self._event(text, checked.citations, abstained=False)
+
+    def _borne_out(self, checked: Checked) -> Checked | None:
+        """A yes or no as the sentence with most of the question's words bears it out, else as the
+        model's own quotes do; None where they decide nothing."""
+        quotes = [citation.quote for citation in checked.citations]
+        closest = closest_sentence(self.question, self.hits)
+        said = share(asked_words(self.question), " ".join(quotes))
+        if closest is not None and closest[2] >= _MOST and closest[2] > said:
+            place, one, _ = closest
+            text = self._decided("Yes", [one.text], [self.hits[place]])
+            if text is not None:
+                cited = citation_of(place + 1, self.hits[place], one.start, one.end)
+                return Checked(text, (cited,))
+        cited_hits = [self.hits[citation.n - 1] for citation in checked.citations]
+        text = self._decided(checked.text, quotes, cited_hits)
+        return replace(checked, text=text) if text is not None else None
+
+    def _decided(self, text: str, quotes: Sequence[str], hits: Sequence[Hit]) -> str | None:
+        encode = self.answerer.encode
+        near = 0.0
+        if encode is not None:
+            vectors = encode([self.question, " ".join(quotes)])
+            near = float(vectors[0] @ vectors[1])
+        heading = " ".join(hit.heading.split(" > ")[-1] for hit in hits)
+        return decided(text, self.question, quotes, heading=heading, near=near)
+
+    def stated_outright(self) -> AnswerEvent | None:
+        """The yes or no that a list of questions and answers gives to this question."""
+        found = outright(self.question, self.hits) if self.kind == "yes_no" else None
+        if found is None:
+            return None
+        word, place, start, end = found
+        cited = citation_of(place + 1, self.hits[place], start, end)
+        text = f"{word}: “{' '.join(cited.quote.split())}” [{cited.n}]"
+        return self._event(text, (cited,), abstained=False, composed=True)
 
     def _otherwise(self) -> AnswerEvent:
         """Where the model's words do not hold: what can be quoted instead, or an abstention."""
@@ -314,6 +382,7 @@ class Run:
         abstained: bool,
         composed: bool = False,
         fields: tuple[FieldEvidence, ...] = (),
+        candidates: tuple[MeantCandidate, ...] = (),
     ) -> AnswerEvent:
         self.timings["total"] = time.perf_counter() - self.started
         prompt = self.answerer.llm.render(self.messages) if self.messages and self.hits else ""
@@ -330,6 +399,7 @@ class Run:
             nearest=self.nearest if abstained else (),
             style="" if composed else self.style.version,
             fields=fields,
+            candidates=candidates,
         )
         return AnswerEvent("answer", answer=answer)
 

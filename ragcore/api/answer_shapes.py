@@ -74,6 +74,15 @@ class FieldShape(BaseModel):
     citation: CitationShape | None
 
 
+class MeantShape(BaseModel):
+    """One of several things that the question may be about; ask `question` of `document_id`."""
+
+    text: str
+    document_id: int
+    question: str
+    collection: str
+
+
 class AnswerShape(BaseModel):
     answer: str
     abstained: bool = Field(description="The documents do not tell, or not surely enough.")
@@ -92,6 +101,10 @@ class AnswerShape(BaseModel):
     question: str = Field(description="As asked of the index: follow-ups stand alone.")
     style: str = Field(description="Version of the style that it was asked for in; empty: plain.")
     fields: list[FieldShape] = Field(description="Of an answer by `form`: each field's evidence.")
+    candidates: list[MeantShape] = Field(
+        description="The question fits each of these: the answer, an abstention, asks which one is "
+        "meant."
+    )
     prompt: str | None = None
     seconds: dict[str, float]
 

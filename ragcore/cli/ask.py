@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,7 +137,8 @@ def command(
 
 
 def evidence_lines(answer: Answer) -> list[str]:
-    """What stands below an answer: quotes with their pages, or the nearest passages.
+    """What stands below an answer: quotes with their pages, the nearest passages, or what to ask
+    instead of a question that fits several things.
 
     The text of a composed answer is its quotes: its numbers are given their pages only. Of an
     answer in JSON, each field has its quote.
@@ -146,6 +148,11 @@ def evidence_lines(answer: Answer) -> list[str]:
             f'  {field.path}: [{c.n}] {_place(c)}: "{" ".join(c.quote.split())}"'
             for field in answer.fields
             if (c := field.citation) is not None
+        ]
+    if answer.candidates:
+        return [
+            f"  {one.text}: ragcore ask {shlex.quote(one.question)} --document {one.document_id}"
+            for one in answer.candidates
         ]
     if answer.composed:
         places: dict[str, list[int]] = {}

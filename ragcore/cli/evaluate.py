@@ -188,7 +188,9 @@ def _show_answer(one: dict[str, Any]) -> None:
     pages = dict.fromkeys(
         c["document"] + ("" if c["page"] is None else f" p. {c['page']}") for c in one["citations"]
     )
-    expected = {name: value for name, value in one["expected"].items() if value not in (None, ())}
+    expected = {
+        name: value for name, value in one["expected"].items() if value not in (None, (), False)
+    }
     answer = " ".join(one["answer"].split())
     echo(
         f"{mark}{f' ({failed})' if failed else ''}  [{one['kind']}] {one['question']}  ->  "

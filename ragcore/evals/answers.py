@@ -20,7 +20,7 @@ from ragcore.types import Answer, CancelToken, Citation, Progress, ProgressCallb
 
 QUESTIONS = "questions.jsonl"
 _MARKS = re.compile(r"[“”„«»…]")  # around quotes: no part of a word
-CHECKS = ("kind", "words", "page", "declined")
+CHECKS = ("kind", "words", "page", "declined", "asked_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Expected:
 
     `answers`: one of them has to stand in the answer; empty: it has to be declined. `contains`:
     all of them have to. `pages`: one of them has to be cited, of the file `document` where it is
-    given.
+    given. `asks_back`: which of several things is meant has to be asked.
     """
 
     question: str
@@ -38,6 +38,7 @@ class Expected:
     contains: tuple[str, ...] = ()
     document: str = ""
     pages: tuple[int, ...] = ()
+    asks_back: bool = False
 
 
 def question_file(directory: Path, questions: Path | None) -> tuple[Path, Path]:
@@ -72,6 +73,7 @@ def read_expected(file: Path) -> list[Expected]:
                     contains=tuple(map(str, row.get("contains") or ())),
                     document=str(row.get("doc") or ""),
                     pages=tuple(int(page) for page in row.get("pages") or ()),
+                    asks_back=bool(row.get("asks_back")),
                 )
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -93,8 +95,8 @@ def evaluate_answers(
 ) -> dict[str, Any]:
     """Ask every question of a JSONL file, and hold each answer against what is expected.
 
-    Lines have `question`, and any of `kind`, `answers`, `contains`, `doc`, `pages` (see
-    `Expected`). `limit` takes the first ones; `on_result` gets each result as it is there;
+    Lines have `question`, and any of `kind`, `answers`, `contains`, `doc`, `pages`, `asks_back`
+    (see `Expected`). `limit` takes the first ones; `on_result` gets each result as it is there;
     `details` is written as JSONL, one result a line.
 
     Returns counts (questions, answered, declined, composed, checked, right), the share that passed
@@ -134,6 +136,8 @@ def result(expected: Expected, answer: Answer, seconds: float) -> dict[str, Any]
         checks["words"] = any(stands_in(words, text) for words in any_of) and all(
             stands_in(words, text) for words in expected.contains
         )
+    if expected.asks_back:
+        checks["asked_back"] = bool(answer.candidates)
     if expected.pages:
         checks["page"] = any(
             citation.page in expected.pages and _is_of(citation, expected.document, answer)
@@ -145,6 +149,7 @@ def result(expected: Expected, answer: Answer, seconds: float) -> dict[str, Any]
         "answer": answer.text,
         "abstained": answer.abstained,
         "composed": answer.composed,
+        "candidates": [candidate.text for candidate in answer.candidates],
         "citations": [citation_json(citation) for citation in answer.citations],
         "expected": {
             "kind": expected.kind or None,
@@ -152,6 +157,7 @@ def result(expected: Expected, answer: Answer, seconds: float) -> dict[str, Any]
             "contains": expected.contains,
             "document": expected.document or None,
             "pages": expected.pages,
+            "asks_back": expected.asks_back,
         },
         "checks": checks,
         "right": all(checks.values()) if checks else None,

@@ -92,6 +92,15 @@ class FieldFound(BaseModel):
     citation: Cited | None
 
 
+class Meant(BaseModel):
+    """One of several things that the question may be about; ask `question` of `document_id`."""
+
+    text: str
+    document_id: int
+    question: str
+    collection: str
+
+
 class Answered(BaseModel):
     collection: str
     answer: str
@@ -100,6 +109,9 @@ class Answered(BaseModel):
     composed: bool = Field(description="Quotes of the documents or counts, not a model's words.")
     citations: list[Cited]
     fields: list[FieldFound] = Field(description="Of an answer by `form`: each field's evidence.")
+    candidates: list[Meant] = Field(
+        description="The question fits each of these; `answer` asks which one is meant."
+    )
     nearest: list[Found] = Field(description="Passages that come nearest, of an abstention.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ragcore.answers.composing import decided
-from ragcore.answers.composing.quoting import agrees
+from ragcore.answers.composing.deciding import agrees
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ragcore.answers.composing import comparing, counting, listing, quoting, summary, tabular
+from ragcore.answers.composing import (
+    comparing,
+    counting,
+    deciding,
+    listing,
+    quoting,
+    summary,
+    tabular,
+)
 from ragcore.answers.composing.quotes import Composed
 from ragcore.answers.composing.sources import Documents, Scope, Sources
 from ragcore.answers.kinds import Asked, Kind, recognize
@@ -73,7 +81,7 @@ class Composer:
         self, question: str, scope: Scope, *, cancel: CancelToken | None = None
     ) -> Composed | None:
         """What the documents say nearest to a question of yes or no; None where nothing is near."""
-        return quoting.compose_statement(question, self._sources(scope, cancel))
+        return deciding.compose_statement(question, self._sources(scope, cancel))
 
     def _sources(self, scope: Scope, cancel: CancelToken | None) -> Sources:
         return Sources(self._catalog, self._search, self._documents, self._encode, scope, cancel)

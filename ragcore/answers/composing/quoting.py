@@ -13,7 +13,7 @@ from ragcore.answers.kinds import Asked
 from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import sentences, words
 from ragcore.catalog.texts import DocumentText
-from ragcore.types import Citation, Hit
+from ragcore.types import Hit
 
 PLACES = 3  # that an answer to "where does it say" names
 COVERED = 0.7  # share of the topic's words in the sentence or its heading; or
@@ -292,82 +292,3 @@ def _following(one: Quote, sources: Sources) -> tuple[int, int] | None:
     if "\n\n" in gap or len(rest[0].text) > 400 or not rest[0].text.endswith("."):
         return None
     return one.end + rest[0].start, one.end + rest[0].end
-
-
-# --- yes or no ---------------------------------------------------------------------------
-
-_NEGATIVE = re.compile(
-    r"(?<![\w-])(?:not|no|never|none|cannot|neither|nor|without|only|except|unless|forbidden|prohibited|excluded|"
-    r"closed|refused|denied|impossible|unsupported|disabled|fails?)\b|n['’]t\b",
-    re.IGNORECASE,
-)
-
-
-_PERMISSION = re.compile(
-    r"\b(?:allow\w*|permit\w*|may|ok|okay|fine|legal|let|forbid\w*|prohibit\w*)\b|"
-    r"^(?:can|could|am|are)\s+(?:i|we|employees|visitors|people|you)\b",
-    re.IGNORECASE,
-)
-
-
-_ASKS = re.compile(r"\?|\bhow (?:do|to|can)\b|\bquestions?\b", re.IGNORECASE)
-
-
-def agrees(answer: str, question: str, quotes: Sequence[str]) -> bool:
-    """Whether a yes or no is borne out by its quotes: a no needs one that denies something, a
-    yes one that denies nothing; both most of the question's words, but for what is not
-    permitted, which is often said in other words."""
-    said = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
-    if said is None:
-        return True
-    text = " ".join(quotes)
-    denies = bool(_NEGATIVE.search(text))
-    if denies != (said[1].lower() == "no"):
-        return False
-    if not any(is_sentence(quote) for quote in quotes) or _ASKS.search(text):
-        return False
-    if denies and _PERMISSION.search(question):
-        return True
-    return share(topic_words(re.sub(r"^\w+\s+", "", question)), text) >= 0.6
-
-
-def decided(answer: str, question: str, quotes: Sequence[str]) -> str | None:
-    """A yes or no as its quotes bear it out: the answer, or the other word where they say the
-    opposite of what the model made of them; None where they decide nothing."""
-    if agrees(answer, question, quotes):
-        return answer
-    said = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
-    other = "Yes" if said is not None and said[1].lower() == "no" else "No"
-    turned = f"{other}{answer[said.end() :]}" if said is not None else answer
-    return turned if said is not None and agrees(turned, question, quotes) else None
-
-
-def with_reason(answer: str, citations: Sequence[Citation]) -> str:
-    """A yes or no with the sentence that it rests on, in place of a model's words for it."""
-    said = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
-    if said is None or not citations:
-        return answer
-    first = citations[0]
-    return f"{said[1].capitalize()}: “{one_line(first.quote)}” [{first.n}]"
-
-
-def compose_statement(question: str, sources: Sources) -> Composed | None:
-    """What the documents say nearest to a question of yes or no, without deciding it."""
-    hits = sources.search(question, 6)
-    wanted = topic_words(re.sub(r"^\w+\s+", "", question))
-    candidates = sentence_quotes(hits, sources)
-    cosines = sources.cosines(question, [one_line(one.text) for one in candidates])
-    scored = []
-    for one, near in zip(candidates, cosines, strict=True):
-        covered = share(wanted, f"{one.heading.split(' > ')[-1]} {one.text}")
-        if one.text.endswith("?"):
-            continue
-        if (near >= 0.45 and covered >= 0.6) or near >= 0.65:
-            scored.append((near + share(wanted, one.text), one))
-    scored.sort(key=lambda pair: -pair[0])
-    if not scored:
-        return None
-    quotes = Quotes()
-    lines = ["The documents do not say yes or no in these words. They say:"]
-    lines += [f"- {quotes.line(one.document, one.start, one.end)}" for _, one in scored[:2]]
-    return quotes.composed("yes_no", "\n".join(lines), hits)
