@@ -67,6 +67,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "style": answer.style,
         "fields": [field_json(field) for field in answer.fields],
         "candidates": [asdict(candidate) for candidate in answer.candidates],
+        "steps": [asdict(step) for step in answer.steps],
         "nearest": [hit_json(hit) for hit in answer.nearest],
         "seconds": {name: float(value) for name, value in answer.timings.items()},
     }

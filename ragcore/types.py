@@ -360,13 +360,23 @@ class MeantCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerStep:
+    """A question that was asked on the way to an answer, and its own answer with the numbers of
+    the whole answer's citations."""
+
+    question: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
     of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
     `nearest` are the passages that came nearest where the answer is an abstention, `style` the
     version of the `AnswerStyle` that it was asked for in (empty: the plain one). `fields` are
     those of an answer in JSON, each with its own evidence. `candidates`: the question fits each of
-    these, and the text, an abstention, asks which one is meant."""
+    these, and the text, an abstention, asks which one is meant. `steps`: those of a question that
+    was answered in several."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -381,6 +391,7 @@ class Answer:
     style: str = ""
     fields: tuple[FieldEvidence, ...] = ()
     candidates: tuple[MeantCandidate, ...] = ()
+    steps: tuple[AnswerStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,6 +170,8 @@ def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool) -> None:
             st.caption("Stopped." if turn.content else "Stopped before anything was written.")
         if payload.get("composed"):
             st.caption(_COMPOSED)
+        for number, step in enumerate(payload.get("steps", []), 1):
+            st.caption(f"Step {number}: {plain(step['question'])}")
         _citations(turn)
         if payload.get("candidates"):
             _candidates(turn, talk)

@@ -13,6 +13,16 @@ from ragcore.answers.confidence import CALIBRATION, Calibration, calibration_fil
 from ragcore.answers.kinds import recognize
 from ragcore.answers.prompt import PLAIN
 from ragcore.answers.run import THRESHOLD, AnswerEvent, Run
+from ragcore.answers.steps import (
+    FOUND,
+    LARGE,
+    Plan,
+    by_model,
+    by_syntax,
+    found_by,
+    put_together,
+)
+from ragcore.answers.steps import MOST as MOST_STEPS
 from ragcore.answers.structured import Filler, check_form, fields_of, has_rows
 from ragcore.errors import UsageError
 from ragcore.models import NO_ADAPTER, AdapterLLM, Sampling
@@ -102,7 +112,69 @@ class Answerer:
 
         Without a passage above the relevance cut-off the model is not asked at all. Raises
         UsageError for an empty or overlong question, Cancelled within one token.
+
+        A question that takes several steps is answered in them (`Answer.steps`): before anything
+        else where its form says so, else where it would be declined.
         """
+        how: dict[str, Any] = {
+            "collection": collection, "k": k, "where": where, "adapter": adapter,
+            "threshold": threshold, "length": length, "style": style, "cancel": cancel,
+        }  # fmt: skip
+        plan = by_syntax(question) if not history else None
+        if plan is not None and plan.certain:
+            answer = self._in_steps(question, plan, how)
+            if answer is not None:
+                yield AnswerEvent("hits", hits=answer.hits)
+                yield AnswerEvent("text", answer.text)
+                yield AnswerEvent("answer", answer=answer)
+                return
+        for event in self._at_once(question, history=history, **how):
+            declined = event.answer if event.kind == "answer" else None
+            if declined is None or not declined.abstained or declined.candidates:
+                yield event
+                continue
+            if plan is None and not history and self._is_large(adapter):
+                plan = by_model(self.llm, question, cancel)
+            again = None
+            if plan is not None and not plan.certain:
+                again = self._in_steps(question, plan, how)
+            yield event if again is None else AnswerEvent("answer", answer=again)
+
+    def _in_steps(self, question: str, plan: Plan, how: Mapping[str, Any]) -> Answer | None:
+        """The answer of a plan's steps; None where one of them finds nothing to go on with."""
+        answers: list[tuple[str, Answer]] = []
+        for asked in plan.questions[:MOST_STEPS]:
+            if answers:
+                found = found_by(answers[-1][1])
+                if not found:
+                    return None
+                asked = asked.replace(FOUND, found)
+            *_, last = self._at_once(asked, history=(), **how)
+            if last.answer is None or last.answer.abstained:
+                return None
+            answers.append((asked, last.answer))
+        return put_together(question, answers)
+
+    def _is_large(self, adapter: str | None) -> bool:
+        """Whether the model writes more than the one sentence that the shipped adapters are
+        tuned to: it has none of them, and a context to read more in."""
+        return self.adapter_name(adapter) == NO_ADAPTER and self.llm.context_length >= LARGE
+
+    def _at_once(
+        self,
+        question: str,
+        *,
+        collection: str | Sequence[str],
+        k: int,
+        where: Mapping[str, str] | None,
+        history: Sequence[Message],
+        adapter: str | None,
+        threshold: float | None,
+        length: int | None,
+        style: AnswerStyle,
+        cancel: CancelToken | None,
+    ) -> Iterator[AnswerEvent]:
+        """As `stream`, in one step."""
         run = Run(
             self, question, adapter, cancel, self._caution(threshold), _scope(collection, where),
             style=style,

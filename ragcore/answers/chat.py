@@ -214,6 +214,7 @@ class Chat:
             "kind": answer.kind if answer else "fact",
             "composed": bool(answer and answer.composed),
             "nearest": [asdict(hit) for hit in (answer.nearest if answer else ())],
+            "steps": [asdict(step) for step in (answer.steps if answer else ())],
             "candidates": [asdict(one) for one in (answer.candidates if answer else ())],
             "hits": [asdict(hit) for hit in (answer.hits if answer else reply.hits)],
             "prompt": answer.prompt if answer else "",

@@ -62,7 +62,7 @@ def clarification(question: str, kind: Kind, find: Find) -> Clarification | None
         return None
     nouns = _open_nouns(question)
     names = _names(question)
-    clear = reference(question) is Reference.CLEAR
+    clear = reference(question) is Reference.CLEAR and bool(_asked(question))
     short = kind not in ("how_to", "list") and bool(nouns) and not names
     short = short and 2 <= len(_asked(question)) <= LONGEST and bool(_ASKS.match(question))
     if not nouns and not clear and not short:

@@ -31,9 +31,10 @@ class Asked:
     """A question's kind and its `topic`: the words that say what it is about.
 
     `certain`: its form leaves no other kind, so that a single fact would not answer it. `sides`
-    are the two things of a comparison, or the document that a place is looked for in. `wanted` says what is counted or chosen: for
+    are the two things of a comparison, the document that a place is looked for in, or the word for
+    the documents of which one is chosen. `wanted` says what is counted or chosen: for
     "collection" one of mentions, documents, pages, years, dated, longer, or an order such as newest; for "table" one of
-    count, sum, mean, median, max, min, list.
+    count, sum, mean, median, max, min, list; for "fact" author, or nothing.
     """
 
     kind: Kind
@@ -128,10 +129,10 @@ _COMPARISON = (
 )
 
 _ORDERS = {
-    "newest": "newest|latest|most recent|last modified|youngest",
-    "oldest": "oldest|earliest|first published",
-    "longest": "longest|most pages|thickest",
-    "shortest": "shortest|fewest pages|least pages|thinnest",
+    "newest": "newest|latest|most recent|last modified|youngest|newer|more recent",
+    "oldest": "oldest|earliest|first published|older",
+    "longest": "longest|most pages|thickest|longer|thicker",
+    "shortest": "shortest|fewest pages|least pages|thinnest|shorter|thinner",
     "largest": "largest|biggest",
     "smallest": "smallest",
 }
@@ -166,7 +167,7 @@ _DOCUMENTS = (
     ),
 )
 _ORDERED = _rule(
-    rf"^(?:which|what)\s+(?:is|are|was)?\s*(?:the\s+)?(?:(?:one\s+)?(?P<one>{_DOCUMENT})\s+(?:is|has|was|are)\s+(?:the\s+)?(?P<first>{_ANY_ORDER})"
+    rf"^(?:which|what)\s+(?:is|are|was)?\s*(?:of (?:the |these |my |our )?(?:\w+ )?)?(?:the\s+)?(?:(?:one\s+)?(?P<one>{_DOCUMENT})\s+(?:is|has|was|are)\s+(?:the\s+)?(?P<first>{_ANY_ORDER})"
     rf"|(?P<second>{_ANY_ORDER})\s+(?P<two>{_DOCUMENT}))"
     r"(?:\s+(?:in|of|here).*?)?(?:\s+(?:about|on|that mentions?|which mentions?|mentioning)\s+(?P<topic>.+))?$"
 )
@@ -310,6 +311,11 @@ _YES_NO = re.compile(
 )
 
 
+_AUTHOR = _rule(
+    r"^who (?:wrote|authored|is the author of|are the authors of|was the author of)\s+(?P<topic>.+)$"
+)
+
+
 def recognize(question: str) -> Asked:
     """The kind of a question. Deterministic; looks at the words only, not at the documents."""
     text = " ".join(question.split()).strip()
@@ -324,8 +330,14 @@ def recognize(question: str) -> Asked:
         or _table(plain)
         or _list(plain)
         or _definition(plain)
+        or _author(plain)
         or Asked("yes_no" if _YES_NO.match(plain) else "fact", plain)
     )
+
+
+def _author(text: str) -> Asked | None:
+    found = _AUTHOR.match(text)
+    return Asked("fact", found["topic"], certain=False, wanted="author") if found else None
 
 
 def _match(rules: tuple[re.Pattern[str], ...], text: str) -> re.Match[str] | None:
@@ -360,7 +372,8 @@ def _collection(text: str) -> Asked | None:
     if found:
         words = (found["first"] or found["second"]).lower()
         order = next(name for name, forms in _ORDERS.items() if re.fullmatch(forms, words))
-        return Asked("collection", (found["topic"] or "").strip(), wanted=order)
+        of = (found["one"] or found["two"]).lower()
+        return Asked("collection", (found["topic"] or "").strip(), sides=(of,), wanted=order)
     for wanted, rules in (
         ("pages", _PAGES),
         ("mentions", _MENTIONS),

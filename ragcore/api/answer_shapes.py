@@ -83,6 +83,13 @@ class MeantShape(BaseModel):
     collection: str
 
 
+class StepShape(BaseModel):
+    """A question asked on the way to the answer, and its own answer."""
+
+    question: str
+    text: str
+
+
 class AnswerShape(BaseModel):
     answer: str
     abstained: bool = Field(description="The documents do not tell, or not surely enough.")
@@ -104,6 +111,9 @@ class AnswerShape(BaseModel):
     candidates: list[MeantShape] = Field(
         description="The question fits each of these: the answer, an abstention, asks which one is "
         "meant."
+    )
+    steps: list[StepShape] = Field(
+        description="Of a question that was answered in several steps: each with its own answer."
     )
     prompt: str | None = None
     seconds: dict[str, float]

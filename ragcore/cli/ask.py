@@ -141,7 +141,7 @@ def evidence_lines(answer: Answer) -> list[str]:
     instead of a question that fits several things.
 
     The text of a composed answer is its quotes: its numbers are given their pages only. Of an
-    answer in JSON, each field has its quote.
+    answer in JSON, each field has its quote. The questions of an answer in steps come first.
     """
     if answer.fields:
         return [
@@ -149,6 +149,11 @@ def evidence_lines(answer: Answer) -> list[str]:
             for field in answer.fields
             if (c := field.citation) is not None
         ]
+    steps = [f"  step {n}: {step.question}" for n, step in enumerate(answer.steps, 1)]
+    return [*steps, *_evidence(answer)]
+
+
+def _evidence(answer: Answer) -> list[str]:
     if answer.candidates:
         return [
             f"  {one.text}: ragcore ask {shlex.quote(one.question)} --document {one.document_id}"

@@ -101,6 +101,13 @@ class Meant(BaseModel):
     collection: str
 
 
+class Step(BaseModel):
+    """A question asked on the way to the answer, and its own answer."""
+
+    question: str
+    text: str
+
+
 class Answered(BaseModel):
     collection: str
     answer: str
@@ -112,6 +119,7 @@ class Answered(BaseModel):
     candidates: list[Meant] = Field(
         description="The question fits each of these; `answer` asks which one is meant."
     )
+    steps: list[Step] = Field(description="Of a question that was answered in several steps.")
     nearest: list[Found] = Field(description="Passages that come nearest, of an abstention.")
 
 

@@ -32,6 +32,7 @@ _WAYS: dict[Kind, Callable[[Asked, str, Sources, int], Composed | None]] = {
     "where": quoting.compose_where,
     "definition": quoting.compose_definition,
     "table": tabular.compose,
+    "fact": counting.compose_author,
 }
 
 

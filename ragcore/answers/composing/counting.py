@@ -46,6 +46,25 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
     return _ordered(asked, question, rows, sources)
 
 
+def compose_author(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+    """Who a named document says that it is by: from its file's own details; None where it does
+    not say, or something else than one document is asked about."""
+    if asked.wanted != "author":
+        return None
+    named, rest = sources.named(asked.topic)
+    author = str(named[0].details.get("author", "")) if len(named) == 1 and not rest else ""
+    if not author:
+        return None
+    document = sources.text(named[0].id)
+    quotes = Quotes()
+    first = re.split(r"\s*(?:[;,]|\band\b)\s*", author)[0]
+    at = document.text.find(first) if first else -1
+    mark = f" [{quotes.add(document, at, at + len(first))}]" if at >= 0 else ""
+    names = ", ".join(part.strip() for part in author.split(";"))
+    line = f"{_name(named[0])} names as its author: {names}{mark}."
+    return quotes.composed("fact", line)
+
+
 # --- mentions ----------------------------------------------------------------------------
 
 
@@ -255,6 +274,10 @@ def _ordered(
     if asked.topic:
         rows = [one.row for one in _found(asked.topic, sources)]
         about = f" that mentions “{tidy(asked.topic)}”"
+    word = asked.sides[0] if asked.sides else ""
+    if those := [row for row in rows if _is_a(word, row)]:
+        rows = those
+        about += f" with “{word}” in its title"
     if by == "pages":
         rows = [row for row in rows if row.paged] or rows
     left = _undated(rows) if by == "date" else []
@@ -269,6 +292,14 @@ def _ordered(
     lines += [f"- then {_name(row)}: {said(row)}" for row in ranked[1:4]]
     lines += left
     return Composed("collection", "\n".join(lines))
+
+
+def _is_a(word: str, row: Document) -> bool:
+    """Whether a document's title has the word for it: a guide, a manual; any is a document."""
+    root = re.sub(r"(?:ies|s)$", "", word.lower())
+    if not root or word.lower().rstrip("s") in ("document", "file", "pdf", "text"):
+        return False
+    return re.search(rf"\b{re.escape(root)}(?:y|ies|s)?\b", row.title, re.IGNORECASE) is not None
 
 
 def _date(row: Document) -> dt.datetime | None:
