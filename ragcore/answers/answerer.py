@@ -183,6 +183,11 @@ class Answerer:
         if (asked_back := run.asked_back()) is not None:
             yield asked_back
             return
+        if self._is_large(adapter):
+            written = list(run.write_summary(length))
+            if written and written[-1].answer is not None:
+                yield from written
+                return
         composed = list(run.compose(length))
         if composed:
             yield from composed

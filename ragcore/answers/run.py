@@ -27,6 +27,7 @@ from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
 from ragcore.answers.reading import closest, fit
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
+from ragcore.answers.writing import MORE, write_summary
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.models import LikelihoodLLM, Sampling, Weights
 from ragcore.types import (
@@ -145,6 +146,31 @@ class Run:
             return None
         self.kind, self.nearest = kind, found.hits
         return self._event(found.text, (), abstained=True, candidates=found.candidates)
+
+    def write_summary(self, length: int | None) -> Iterator[AnswerEvent]:
+        """A summary in the model's words; none for another kind of question, and where no
+        sentence of the model's is borne out."""
+        composer = self.answerer.composer
+        if composer is None or recognize(self.question).kind != "summary":
+            return
+        length = length or self.style.length or None
+        words, hits = composer.to_summarize(
+            self.question, self.scope, length=length, more=MORE, cancel=self.cancel
+        )
+        self._time("search")
+        if not hits:
+            return
+        yield AnswerEvent("hits", hits=hits)
+        asker = self.answerer
+        checked = write_summary(
+            self.question, hits, words, llm=asker.llm, style=self.style, encode=asker.encode,
+            rerank=asker.rerank, adapter=self.adapter, cancel=self.cancel,
+        )  # fmt: skip
+        self._time("generate")
+        if checked is not None:
+            self.kind, self.hits = "summary", hits
+            yield AnswerEvent("text", checked.text)
+            yield self._event(checked.text, checked.citations, abstained=False)
 
     def find(self, k: int) -> Iterator[AnswerEvent]:
         """Search, and put the prompt together within its budget."""

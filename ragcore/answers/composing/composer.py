@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ragcore.answers.composing import (
@@ -18,7 +19,7 @@ from ragcore.answers.composing.quotes import Composed
 from ragcore.answers.composing.sources import Documents, Scope, Sources
 from ragcore.answers.kinds import Asked, Kind, recognize
 from ragcore.catalog import Catalog
-from ragcore.types import CancelToken, SearchQuery, SearchResult
+from ragcore.types import CancelToken, Hit, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.answers.citations import Encode
@@ -77,6 +78,23 @@ class Composer:
         if made is None and asked.certain:
             made = Composed(asked.kind, "", hits=sources.nearest(question), declined=True)
         return asked, made
+
+    def to_summarize(
+        self,
+        question: str,
+        scope: Scope,
+        *,
+        length: int | None = None,
+        more: int = 1,
+        cancel: CancelToken | None = None,
+    ) -> tuple[int, tuple[Hit, ...]]:
+        """(words of the summary that a question asks for, the passages that it is made from: those
+        of a summary of quotes of `more` times the words). Raises as `compose` does."""
+        asked = recognize(question)
+        words = summary.summary_words(asked, length or 0)
+        whole = replace(asked, topic=summary.without_length(asked.topic))
+        made = summary.compose(whole, question, self._sources(scope, cancel), more * words)
+        return words, made.hits if made is not None else ()
 
     def state(
         self, question: str, scope: Scope, *, cancel: CancelToken | None = None

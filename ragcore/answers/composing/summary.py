@@ -46,8 +46,8 @@ _SECTION = re.compile(
 
 def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
     """The summary; None where nothing in the scope is about what is to be summarized."""
-    topic, wanted = _length(asked.topic)
-    size = max(FEWEST_WORDS, min(MOST_WORDS, wanted or length or WORDS))
+    topic, _ = _length(asked.topic)
+    size = summary_words(asked, length)
     rows = sources.rows()
     if not rows:
         return None
@@ -64,6 +64,16 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
     if rest and set(words(rest)) - GENERIC:
         return _of_topic(rest, sources, size, named)
     return _of_documents(named, sources, size)
+
+
+def summary_words(asked: Asked, length: int) -> int:
+    """How many words a summary has: as its question says, else `length`, else the usual."""
+    return max(FEWEST_WORDS, min(MOST_WORDS, _length(asked.topic)[1] or length or WORDS))
+
+
+def without_length(topic: str) -> str:
+    """The topic of a summary without how long it is to be."""
+    return _length(topic)[0]
 
 
 def _length(topic: str) -> tuple[str, int]:
