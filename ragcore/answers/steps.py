@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ragcore.answers.citations import MARK, without_marks
 from ragcore.answers.prompt import neutralize
 from ragcore.models import Constraint, Sampling
-from ragcore.types import Answer, AnswerStep, CancelToken, Message
+from ragcore.types import Answer, AnswerStep, CancelToken, Citation, Message
 
 if TYPE_CHECKING:
     from ragcore.models import LLM
@@ -126,7 +126,7 @@ def put_together(question: str, answers: Sequence[tuple[str, Answer]]) -> Answer
     lines: list[str] = []
     steps: list[AnswerStep] = []
     last = answers[-1][1]
-    citations = []
+    citations: list[Citation] = []
     for asked, answer in answers:
         numbers = {c.n: len(citations) + n for n, c in enumerate(answer.citations, 1)}
         text = MARK.sub(lambda match, to=numbers: _renumbered(match, to), answer.text)  # type: ignore[misc]
