@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ragcore.answer_parts import AnswerStep, MeantCandidate
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -346,26 +347,6 @@ class FieldEvidence:
     value: str | int | float | bool | None
     citation: Citation | None
     confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class MeantCandidate:
-    """One of several things that a question may be about: its name, the document that is about
-    it (of `collection`), and the question to ask of that document instead."""
-
-    text: str
-    document_id: int
-    question: str
-    collection: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerStep:
-    """A question that was asked on the way to an answer, and its own answer with the numbers of
-    the whole answer's citations."""
-
-    question: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ FLOORS = (
     ("ragcore.logs", "ragcore.net"),
     (
         "ragcore.settings",
+        "ragcore.answer_parts",
         "ragcore.types",
         "ragcore.errors",
         "ragcore.extensions",

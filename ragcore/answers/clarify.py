@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ragcore.answer_parts import MeantCandidate
 from ragcore.answers.kinds import Kind
 from ragcore.answers.phrases import phrases
 from ragcore.answers.rewrite import Reference, put_in, reference
 from ragcore.answers.sentences import sentences, words
-from ragcore.types import Hit, MeantCandidate
+from ragcore.types import Hit
 
 DEPTH = 12  # passages that candidates are looked for in
 MOST = 5  # candidates that are named

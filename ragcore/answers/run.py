@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from ragcore.answer_parts import MeantCandidate
 from ragcore.answers.citations import Checked, check, citation_of, declines
 from ragcore.answers.clarify import clarification
 from ragcore.answers.composing import (
@@ -37,7 +38,6 @@ from ragcore.types import (
     Citation,
     FieldEvidence,
     Hit,
-    MeantCandidate,
     Message,
 )
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ragcore.answer_parts import AnswerStep
 from ragcore.answers.citations import MARK, without_marks
 from ragcore.answers.prompt import neutralize
 from ragcore.models import Constraint, Sampling
-from ragcore.types import Answer, AnswerStep, CancelToken, Citation, Message
+from ragcore.types import Answer, CancelToken, Citation, Message
 
 if TYPE_CHECKING:
     from ragcore.models import LLM
