@@ -96,8 +96,11 @@ def test_a_list_of_questions_and_answers_is_read_as_it_stands(
     assert found is not None
     word, place, start, end = found
     assert (word, place) == ("Yes", 0)
-    assert hit.text[start:end] == "Yes. The gauge speaks Modbus RTU at 9600 baud."
+    assert hit.text[start:end] == "The gauge speaks Modbus RTU at 9600 baud."
     assert outright("Can I paint my own logger?", [hit]) is None
+    short = make_hit(2, "Is the lamp red?\n\nNo, it blinks.\n\nIs it hot?\n\nYes.")
+    (word, _, start, end) = outright("Is the lamp red?", [short]) or ("", 0, 0, 0)
+    assert (word, short.text[start:end]) == ("No", "it blinks.")
     answerer = Answerer(llm, lambda _: SearchResult((hit,)), threshold=0.0)
     answer = answerer.ask(question)
-    assert answer.text == "Yes: “Yes. The gauge speaks Modbus RTU at 9600 baud.” [1]"
+    assert answer.text == "Yes: “The gauge speaks Modbus RTU at 9600 baud.” [1]"

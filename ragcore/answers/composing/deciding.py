@@ -137,7 +137,7 @@ def closest_sentence(question: str, hits: Sequence[Hit]) -> tuple[int, Sentence,
 
 def outright(question: str, hits: Sequence[Hit]) -> tuple[str, int, int, int] | None:
     """The yes or no of a list of questions and answers that has this question: (Yes or No, place
-    of the passage in `hits`, span in its text); None where none has."""
+    of the passage in `hits`, span of its reason there); None where none has."""
     wanted = asked_words(question)
     for place, hit in enumerate(hits):
         found = sentences(hit.text)
@@ -152,8 +152,12 @@ def outright(question: str, hits: Sequence[Hit]) -> tuple[str, int, int, int] | 
                 continue
             if bool(_DENIES.search(asked)) != bool(_DENIES.search(question)):
                 continue
-            whole = len(one.text) > len(said[0]) + 3 or n + 1 == len(found)
-            return said[1].capitalize(), place, one.start, (one if whole else found[n + 1]).end
+            rest = one.start + said.end()
+            rest += len(one.text[said.end() :]) - len(one.text[said.end() :].lstrip())
+            if one.end - rest > 3:  # "Yes, it does."
+                return said[1].capitalize(), place, rest, one.end
+            reason = found[n + 1] if n + 1 < len(found) and found[n + 1].text[-1] != "?" else one
+            return said[1].capitalize(), place, reason.start, reason.end
     return None
 
 
