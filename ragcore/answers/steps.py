@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from ragcore.answer_parts import AnswerStep
 from ragcore.answers.citations import MARK, without_marks
 from ragcore.answers.prompt import neutralize
-from ragcore.models import Constraint, Sampling
+from ragcore.errors import UsageError
+from ragcore.models import NO_ADAPTER, Constraint, Sampling
 from ragcore.types import Answer, CancelToken, Citation, Message
 
 if TYPE_CHECKING:
@@ -86,18 +87,19 @@ def by_syntax(question: str) -> Plan | None:
 
 
 def by_model(llm: LLM, question: str, cancel: CancelToken | None) -> Plan | None:
-    """As a model takes it apart; None where it leaves it whole."""
+    """As a model takes it apart; None where it leaves it whole, or takes no grammar."""
     messages = [Message("system", _INSTRUCTION), Message("user", neutralize(question))]
-    text = "".join(
-        llm.stream(
+    try:
+        pieces = llm.stream(
             messages,
             Sampling(max_tokens=200),
             constraint=Constraint(json_schema=_SCHEMA),
-            adapter="none",
+            adapter=NO_ADAPTER,
             cancel=cancel,
         )
-    )
-    return read_plan(text)
+        return read_plan("".join(pieces))
+    except UsageError:
+        return None
 
 
 def read_plan(text: str) -> Plan | None:
