@@ -102,6 +102,7 @@ def test_the_newer_guide_and_its_author(library: Library) -> None:
         "Who wrote Toaster guide?",
     ]
     assert answer.composed
+    assert "search" in library.ask("What does the toaster heat?").timings  # a fact: the model's
     cancel = CancelToken()
     cancel.cancel()
     with pytest.raises(Cancelled):

@@ -71,7 +71,7 @@ class Composer:
         """
         asked = recognize(question)
         way = _WAYS.get(asked.kind)
-        if way is None:
+        if way is None or (asked.kind == "fact" and not asked.wanted):
             return asked, None
         sources = self._sources(scope, cancel)
         made = way(asked, question, sources, length or 0)
