@@ -74,7 +74,7 @@ user() {
     groupadd --gid $USER_ID ragcore
     useradd --uid $USER_ID --gid $USER_ID --home-dir $STATE --no-create-home \
         --shell /usr/sbin/nologin ragcore
-    install --directory --owner $USER_ID --group $USER_ID --mode 750 \
+    install --directory --owner $USER_ID --group $USER_ID --mode 700 \
         $STATE $STATE/home $STATE/weights
 }
 
