@@ -276,7 +276,8 @@ def _collection(action: str, given: Mapping[str, Any]) -> str:
     if found is None and action.endswith("_collection"):
         found = given.get("name")
     if found is None:
-        found = getattr(given.get("query"), "collection", "")
+        query = given.get("query")
+        found = getattr(query, "collections", ()) or getattr(query, "collection", "")
     return ", ".join(found) if isinstance(found, list | tuple) else str(found)
 
 

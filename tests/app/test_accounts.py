@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ragcore_app.components.collections import ALL
 from ragcore_app.login import Login
 from ragcore_app.state import library, owner, use_login
 from streamlit.testing.v1 import AppTest
@@ -22,13 +23,16 @@ from ragcore.settings import Settings
 from ragcore.types import SearchQuery
 from tests.waiting import wait_until
 
-PASSWORDS = {"Ann": "open sesame", "Bob": "abracadabra"}
+from .test_search_page import results
+
+PASSWORDS = {"Ann": "open sesame", "Bob": "abracadabra", "Cat": "hocus pocus"}
 Become = Callable[[str], None]
 
 
 @pytest.fixture
 def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
-    """Log in as Ann (write, all collections) or Bob (read, the collection "public" only)."""
+    """Log in as Ann (write, all collections), Bob (read, the collection "public" only) or Cat
+    (read, "public" and "sample")."""
     settings = Settings()
     with Library(settings) as library:
         note = own_home.parent / "notice.txt"
@@ -37,6 +41,9 @@ def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
         keys = Keys(library.admin.catalog)
         keys.create("Ann", scope="write", password=PASSWORDS["Ann"])
         keys.create("Bob", scope="read", collections=["public"], password=PASSWORDS["Bob"])
+        keys.create(
+            "Cat", scope="read", collections=["public", "sample"], password=PASSWORDS["Cat"]
+        )
         audit = Audit(library.admin.catalog)
         login = Login(keys, Sessions(library.admin.catalog), settings, audit)
         use_login(login)
@@ -57,14 +64,14 @@ def collections_of(test: AppTest) -> list[str]:
 
 def test_each_sees_what_is_theirs(become: Become, page: Callable[..., AppTest]) -> None:
     become("Ann")
-    assert collections_of(page("search").run()) == ["public", "sample"]
+    assert collections_of(page("search").run()) == ["public", "sample", ALL]
     become("Bob")
     assert collections_of(page("search").run()) == ["public"]
     # The address of what he may not see leads nowhere.
     told = page("search", q="table games", collection="sample").run()
     assert not told.exception
     assert collections_of(told) == ["public"]
-    assert "foosball" not in str(told.markdown)
+    assert "foosball" not in str(results(told))
 
 
 def test_a_reader_changes_nothing(
@@ -128,6 +135,7 @@ def test_an_answer_is_looked_for_where_its_asker_may_look(become: Become) -> Non
 def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., AppTest]) -> None:
     become("Ann")
     page("search", q="a very private question", collection="sample").run()
+    page("search", q="a very private question", collection=ALL).run()
     become("Bob")
     with pytest.raises(NotPermitted):
         library().admin.delete_collection("public")
@@ -141,6 +149,7 @@ def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., Ap
         rows = wait_until(written, "the writing of the audit log")
     told = [(row.who.split(" ")[0], row.action, row.collection, row.status) for row in rows]
     assert ("Ann", "page search", "sample", 200) in told
+    assert ("Ann", "page search", "public, sample", 200) in told
     assert ("Bob", "page admin.delete_collection", "public", 403) in told
     assert "private" not in str([vars(row) for row in rows])
 
