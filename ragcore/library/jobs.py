@@ -172,6 +172,7 @@ class Jobs:
 
     def start_sample(self, *, collection: str = SAMPLE) -> int:
         """Ingest copies of the sample documents that come with ragcore."""
+        self._core.catalog.create_collection(collection, exist_ok=True)  # refused before the copy
         folder = copy_documents(self._core.settings.home / "demo")
         return self._start_ingest([str(folder)], collection)
 

@@ -90,8 +90,19 @@ def test_documents_of_before_the_coverage_report(url: str) -> None:
     with engine.begin() as connection:  # the schema of before
         for column in ("coverage", "incomplete", "passage_size"):
             connection.execute(text(f"ALTER TABLE documents DROP COLUMN {column}"))
-        for table in ("image_keywords", "image_metadata"):
+        later = (
+            "album_images",
+            "albums",
+            "image_tags",
+            "image_marks",
+            "source_documents",
+            "sources",
+        )
+        for table in (*later, "trash", "image_keywords", "image_metadata"):
             connection.execute(text(f"DROP TABLE {table}"))
+        if engine.dialect.name == "postgresql":
+            names = "passages_fts_follow, images_fts_follow"
+            connection.execute(text(f"DROP FUNCTION {names} CASCADE"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0007_source_versions'"))
     engine.dispose()
     catalog = Catalog(url)

@@ -323,7 +323,7 @@ def test_images_inside_documents_are_kept_once(library: Library, tmp_path: Path)
     for name in ("first.docx", "second.docx"):
         letter = Document()
         letter.add_paragraph(f"This is the {name} letter, with an image in it.")
-        letter.add_picture(str(image))
+        letter.add_picture(str(path))
         letter.save(str(where / name))
     report = library.ingest([where])
     assert report.images == 2
