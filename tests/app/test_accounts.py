@@ -74,6 +74,36 @@ def test_each_sees_what_is_theirs(become: Become, page: Callable[..., AppTest]) 
     assert "foosball" not in str(results(told))
 
 
+def test_all_collections_are_those_that_one_may_see(
+    become: Become, page: Callable[..., AppTest]
+) -> None:
+    become("Ann")
+    plan = [("plan.txt", io.BytesIO(b"The library is closed at Septuagesima."))]
+    job, _ = library().jobs.start_upload(plan, collection="board")
+    assert library().jobs.wait(job).state == "done"
+
+    def found() -> tuple[list[str], str]:
+        test = page("search", q="is the library closed", collection=ALL, cut="0.00").run()
+        assert not test.exception
+        assert not test.error
+        return collections_of(test), str(results(test))
+
+    options, shown = found()
+    assert options == ["board", "public", "sample", ALL]
+    assert "Septuagesima" in shown
+    become("Cat")
+    options, shown = found()
+    assert options == ["public", "sample", ALL]
+    assert "Sundays" in shown
+    assert "Septuagesima" not in shown
+    assert "· board" not in shown
+    become("Bob")
+    options, shown = found()
+    assert options == ["public"]
+    assert "Sundays" in shown
+    assert "Septuagesima" not in shown
+
+
 def test_a_reader_changes_nothing(
     become: Become, page: Callable[..., AppTest], tmp_path: Path
 ) -> None:
