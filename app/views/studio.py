@@ -32,13 +32,13 @@ def show() -> None:
         st.caption(f"Images by {plain(model.name)}, {model.size} pixels a side.")
         st.session_state.setdefault("studio-view", "Make")
         view = st.segmented_control(
-            "View", ["Make", "Codes", "How it works"], required=True, key="studio-view",
+            "View", ["Make", "Latents", "How it works"], required=True, key="studio-view",
             label_visibility="collapsed",
         )  # fmt: skip
         if view == "How it works":
             studio_lessons.show()
             return
-        if view == "Codes":
+        if view == "Latents":
             studio_latents.show([image.png for image in _made()[:2]])
             return
         left, right = st.columns([2, 3], gap="large")

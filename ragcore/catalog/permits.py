@@ -80,7 +80,7 @@ def is_inside() -> bool:
 
 
 def may_see(collection_id: int) -> bool:
-    """Whether the work at hand may see this collection. Nobody sees a trash (below zero); 0 is none that exists."""
+    """Whether the work at hand may see this collection. Nobody sees a trash (below zero)."""
     permitted = _permit.get().collection_ids
     return collection_id >= 0 if permitted is None else collection_id in permitted
 
