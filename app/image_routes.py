@@ -105,7 +105,7 @@ async def change(request: Request) -> Response:
     """Mark images: {"do": …, "ids": […], …}; answers with a sentence."""
     body = await request.body()
     try:
-        asked = json.loads(body) if len(body) <= _BODY else None
+        asked: dict[str, Any] = json.loads(body) if len(body) <= _BODY else {}
         ids = [int(one) for one in asked["ids"]]
         work = _CHANGES[asked["do"]]
     except (ValueError, TypeError, KeyError, RecursionError):
