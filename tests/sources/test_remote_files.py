@@ -314,6 +314,9 @@ class TestZip(Conformance):
 
 
 class TestMemory(SourceConformance):
+    # fsspec's files in memory share one position between threads: not for several at once.
+    test_several_are_fetched_at_once = None  # type: ignore[assignment]
+
     @pytest.fixture
     def url(self) -> Iterator[str]:
         import fsspec
