@@ -146,6 +146,16 @@ def test_imports_go_down_only() -> None:
     assert [violation for path in SOURCES for violation in violations(path)] == []
 
 
+def test_the_library_imports_nothing_of_the_repository_beside_it() -> None:
+    beside = {"recipes", "tests", "benchmarks", "scripts"}
+    assert [
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for path in SOURCES
+        for line, module in imported(path)
+        if module.partition(".")[0] in beside
+    ] == []
+
+
 def circles(sources: Sequence[Path]) -> list[list[str]]:
     """Rooms that import each other, directly or by way of others; imports in functions count."""
     leads: dict[str, set[str]] = {}

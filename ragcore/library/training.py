@@ -69,7 +69,6 @@ class Training:
         return tune_lora(
             recipe,
             settings=self._core.settings,
-            models=self._core.models,
             progress=progress,
             cancel=cancel,
             resume=resume,

@@ -7,6 +7,7 @@ import pytest
 
 from ragcore.answers import Answerer
 from ragcore.answers.confidence import Calibration
+from ragcore.datasets.contexts import Context
 from ragcore.errors import UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
@@ -16,7 +17,6 @@ from ragcore.tuning.lora.calibration import (
     questions_among,
     write_calibration,
 )
-from ragcore.tuning.lora.grounded_qa import Context
 from ragcore.types import SearchResult
 from ragcore.weights import WeightStore
 

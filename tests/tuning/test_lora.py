@@ -21,6 +21,7 @@ from ragcore.tuning.lora.packing import (
 )
 from ragcore.tuning.lora.recipe import LoraRecipe
 from ragcore.tuning.lora.train import LoraReport, tune_lora
+from ragcore.tuning.recipe import read_recipe
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 
@@ -271,7 +272,7 @@ def test_bad_recipes_name_what_is_wrong(tmp_path: Path, text: str, word: str) ->
     path = tmp_path / "r.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=word):
-        LoraRecipe.load(path)
+        read_recipe(path, LoraRecipe)
 
 
 def test_bad_training_files_name_the_line(tmp_path: Path) -> None:

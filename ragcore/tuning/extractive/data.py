@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragcore.answers.sentences import words
+from ragcore.datasets.contexts import Context, training_contexts
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.errors import UsageError
-from ragcore.tuning.lora.grounded_qa import Context, training_contexts
 
 if TYPE_CHECKING:
     from ragcore.encoders.extractive import Window, WindowMaker

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ragcore.datasets.contexts import Context
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.datasets.qa_scores import stands_in, token_f1
-from ragcore.tuning.lora.grounded_qa import Context
 
 if TYPE_CHECKING:
     from ragcore.encoders.extractive_reader import ExtractiveReader

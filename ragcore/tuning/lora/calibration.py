@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 
 from ragcore.answers import run_many
 from ragcore.answers.confidence import Calibration, Signals, fit
+from ragcore.datasets.contexts import Context, read_contexts
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.datasets.qa_scores import stands_in, token_f1, without_citations
 from ragcore.errors import UsageError
-from ragcore.tuning.lora.grounded_qa import Context, held_out_contexts, read_contexts
 from ragcore.types import Hit, Progress, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.answers import Answerer
     from ragcore.models import Models
     from ragcore.settings import Settings
-    from ragcore.tuning.lora.recipe import GroundedQaBuild, LoraRecipe
     from ragcore.types import Answer, CancelToken, ProgressCallback
 
 _DISTRACTORS = 3
@@ -105,39 +104,6 @@ def calibrate_model(
     target = calibration_file(settings, llm.name, answerer.adapter_name(adapter))
     write_calibration(found, target)
     return target, found, scores
-
-
-def calibrate_held_out(
-    recipe: LoraRecipe,
-    build: GroundedQaBuild,
-    adapter: Path,
-    *,
-    settings: Settings,
-    models: Models,
-    progress: ProgressCallback | None = None,
-    cancel: CancelToken | None = None,
-) -> tuple[Calibration, dict[str, dict[str, float]]]:
-    """Calibrate a trained adapter on the contexts that its recipe keeps back, by transformers, and
-    write `calibration.json` into its folder. Returns as `calibrate`."""
-    from ragcore.answers import Answerer
-    from ragcore.answers.confidence import CALIBRATION
-    from ragcore.llm.transformers_llm import TransformersLLM
-    from ragcore.models.device import place
-    from ragcore.weights import WeightStore
-
-    contexts = held_out_contexts(build.train, build.dev, held_out=build.held_out)
-    llm = TransformersLLM(
-        WeightStore(settings).folder_of(recipe.base),
-        name=recipe.base,
-        placement=place(settings),
-        adapter=recipe.name,
-        adapters=lambda _: adapter,
-    )
-    answerer = Answerer(llm, lambda _: SearchResult(()), models=models)
-    asked = questions_among(contexts, read_contexts(build.train))
-    found, scores = calibrate(answerer, asked, progress=progress, cancel=cancel)
-    write_calibration(found, adapter / CALIBRATION)
-    return found, scores
 
 
 def calibrate(

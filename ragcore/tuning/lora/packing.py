@@ -9,7 +9,6 @@ tree decoding (Cai et al. 2024, Medusa, section 2.1.2).
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.answers.prompt import Source, assemble
+from ragcore.datasets.contexts import open_text
 from ragcore.errors import UsageError
 from ragcore.types import Message
 
@@ -49,19 +49,6 @@ class Pack:
     @property
     def tokens(self) -> int:
         return len(self.prefix) + sum(map(len, self.questions)) + sum(map(len, self.answers))
-
-
-def open_text(path: Path) -> Iterator[str]:
-    """Lines of a text file, gzipped or not. Raises UsageError when it cannot be read."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as lines
-        ):
-            yield from lines
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def read_examples(path: Path) -> list[Example]:

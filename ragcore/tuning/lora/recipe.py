@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from ragcore.errors import UsageError
-from ragcore.tuning.recipe import first_problem
-
-
-class GroundedQaBuild(BaseModel):
-    """How the files `train` and `dev` are made from reading-comprehension data, if missing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    train: Path = Field(description="JSONL[.gz] of question, context, answers, title.")
-    dev: Path = Field(description="The same for dev; its contexts are kept out of train.")
-    groups: int = Field(default=1300, ge=1, description="Prompts, with all their questions.")
-    dev_contexts: int = Field(default=60, ge=1)
-    held_out: int = Field(default=0, ge=0, description="Contexts kept for calibration.")
-    every_question: bool = Field(
-        default=False, description="Ask all questions of a prompt's other documents, too."
-    )
-    seed: int = 0
+from ragcore.tuning.recipe import Recipe
 
 
-class LoraRecipe(BaseModel):
+class LoraRecipe(Recipe):
     """Settings of one run. Relative paths are relative to the recipe's folder."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Adapter's name.")
     base: str = Field(description="Registry name, hub id or folder of the frozen causal LM.")
@@ -41,8 +21,6 @@ class LoraRecipe(BaseModel):
     start: Path | None = Field(
         default=None, description="Adapter folder of the same shape whose weights to begin with."
     )
-
-    build: GroundedQaBuild | None = None
 
     rank: int = Field(default=16, ge=1, le=512)
     alpha: float = Field(default=32.0, gt=0)
@@ -68,10 +46,6 @@ class LoraRecipe(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
     seed: int = 0
 
-    calibrate: bool = Field(
-        default=True, description="Fit calibration.json at the end, where contexts are held out."
-    )
-
     packing: Literal["shared-prefix", "none"] = "shared-prefix"
     max_tokens: int = Field(default=1536, ge=64, description="Longer packs lose branches.")
     batch_tokens: int = Field(
@@ -88,31 +62,12 @@ class LoraRecipe(BaseModel):
     dev_every: int = Field(default=0, ge=0, description="Steps between dev scores; 0: at the end.")
     dev_limit: int = Field(default=100, ge=1, description="Dev questions scored each time.")
 
-    @classmethod
-    def load(cls, path: Path) -> LoraRecipe:
-        """Read and check a TOML recipe. Raises UsageError naming the field that is wrong."""
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"recipe {path} cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"recipe {path} is not TOML: {error}") from error
-        try:
-            recipe = cls.model_validate(data)
-        except ValidationError as error:
-            raise UsageError(f"recipe {path}: {first_problem(error)}") from error
-        return recipe.resolved(path.parent)
-
-    def resolved(self, folder: Path) -> LoraRecipe:
+    def within(self, folder: Path) -> Self:
         """The same recipe with paths relative to `folder` made absolute."""
-        fixed: dict[str, Any] = {
-            name: (folder / value.expanduser()).resolve()
-            for name in ("train", "dev", "output", "start")
-            if (value := getattr(self, name)) is not None
-        }
-        if self.build is not None:
-            sources = {
-                name: (folder / getattr(self.build, name)).resolve() for name in ("train", "dev")
+        return self.model_copy(
+            update={
+                name: (folder / value.expanduser()).resolve()
+                for name in ("train", "dev", "output", "start")
+                if (value := getattr(self, name)) is not None
             }
-            fixed["build"] = self.build.model_copy(update=sources)
-        return self.model_copy(update=fixed)
+        )

@@ -8,7 +8,6 @@ adapter_config.json, as peft and vLLM read them).
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.extras import require_extra
-from ragcore.models import Models
 from ragcore.tuning.lora.base import fingerprint, load_base, load_start, with_adapter
 from ragcore.tuning.lora.curves import draw_curves
 from ragcore.tuning.lora.packing import (
@@ -31,6 +29,7 @@ from ragcore.tuning.lora.packing import (
     to_tensors,
 )
 from ragcore.tuning.lora.recipe import LoraRecipe
+from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.tuning.trainer import Plan, Processes, Trainer
 from ragcore.types import CancelToken, ProgressCallback
@@ -63,46 +62,18 @@ def tune_lora(
     recipe: Path | LoraRecipe,
     *,
     settings: Settings,
-    models: Models | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     resume: bool = True,
 ) -> LoraReport:
     """Train an adapter as the recipe says; the base stays as it is, and that is checked.
 
-    A cancelled run keeps its checkpoint and is taken up again by the next call. `models` defaults
-    to those of the settings. Raises UsageError for a recipe or data that do not fit,
-    ModelUnavailable for a missing base.
+    A cancelled run keeps its checkpoint and is taken up again by the next call. Raises
+    UsageError for a recipe or data that do not fit, ModelUnavailable for a missing base.
     """
     require_extra("train", "training runs")
-    if not isinstance(recipe, LoraRecipe):
-        recipe = LoraRecipe.load(Path(recipe))
-    models = models or Models(settings)
-    return _Run(recipe, settings, models, progress, cancel or CancelToken()).go(resume=resume)
-
-
-def _build_if_missing(recipe: LoraRecipe, models: Models) -> None:
-    """Make the training and dev files where the recipe says how and they are not there."""
-    build = recipe.build
-    if build is None or recipe.train.exists():
-        return
-    from ragcore.tuning.lora.grounded_qa import build_dev, build_groups, write_examples
-
-    encoder = models.text_encoder()
-    groups = build_groups(
-        build.train,
-        build.dev,
-        groups=build.groups,
-        seed=build.seed,
-        held_out=build.held_out,
-        every_question=build.every_question,
-        encode=lambda texts: encoder.encode(texts),
-        processes=os.cpu_count() or 1,
-    )
-    if recipe.dev is not None:
-        dev = build_dev(build.dev, contexts=build.dev_contexts, seed=build.seed)
-        write_examples(dev, recipe.dev)
-    write_examples((example for group in groups for example in group), recipe.train)
+    recipe = read_recipe(recipe, LoraRecipe)
+    return _Run(recipe, settings, progress, cancel or CancelToken()).go(resume=resume)
 
 
 class _Run(Trainer):
@@ -114,7 +85,6 @@ class _Run(Trainer):
         self,
         recipe: LoraRecipe,
         settings: Settings,
-        models: Models,
         progress: ProgressCallback | None,
         cancel: CancelToken,
     ) -> None:
@@ -131,7 +101,6 @@ class _Run(Trainer):
         )  # fmt: skip
         self.recipe = recipe
         self.settings = settings
-        self.models = models
         self.read = 0  # packs
         self.examples = self.tokens = 0
         self.decay_from: int | None = None
@@ -141,7 +110,6 @@ class _Run(Trainer):
         import torch
 
         r = self.recipe
-        _build_if_missing(r, self.models)
         examples = read_examples(r.train)
         self.dev = read_examples(r.dev)[: r.dev_limit] if r.dev else []
         earlier = r.output / "checkpoint"  # as earlier versions stored it
@@ -186,7 +154,6 @@ class _Run(Trainer):
         if not self.cancel.cancelled:
             self._score()
         adapter = self._export()
-        self._calibrate(adapter)
         report = LoraReport(
             name=r.name,
             adapter=adapter,
@@ -312,20 +279,6 @@ class _Run(Trainer):
             yield
         finally:
             self.model.set_attn_implementation(implementation)
-
-    def _calibrate(self, adapter: Path) -> None:
-        """Fit `calibration.json` beside the adapter on the contexts that were kept back."""
-        build = self.recipe.build
-        wanted = self.recipe.calibrate and build is not None and build.held_out
-        if not wanted or build is None or self.processes.rank or self.cancel.cancelled:
-            return
-        from ragcore.tuning.lora.calibration import calibrate_held_out
-
-        found, scores = calibrate_held_out(
-            self.recipe, build, adapter, settings=self.settings, models=self.models,
-            progress=self.progress, cancel=self.cancel,
-        )  # fmt: skip
-        self._log(step=self.step, held_out=scores, passages=found.passages)
 
     def _log(self, **values: Any) -> None:
         if not self.processes.rank:

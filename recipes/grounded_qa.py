@@ -1,5 +1,10 @@
 """The training set of grounded answers, built from reading-comprehension questions.
 
+    python -m recipes.grounded_qa recipes/grounded-qa-data.toml
+
+writes the files that `ragcore tune lora recipes/grounded-qa.toml` trains on, and the questions of
+the contexts that were kept back, for `ragcore tune calibration`.
+
 A passage is put into one prompt with those that a search for its questions confuses with it, at
 the place that `ask` would give it (`ragcore.answers.reading`). Questions without an answer, and
 questions whose passage is left out, are answered with the abstention. Now and then a document
@@ -8,24 +13,33 @@ holds an order to the reader, which no answer follows.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import random
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from ragcore.answers.prompt import ABSTENTION, Source
 from ragcore.answers.reading import cached, nearness
 from ragcore.answers.sentences import sentences
+from ragcore.datasets.contexts import (
+    Context,
+    held_out_contexts,
+    read_contexts,
+    training_contexts,
+)
 from ragcore.datasets.neighbours import Neighbours
-from ragcore.errors import UsageError
 from ragcore.files import atomic_write
-from ragcore.tuning.lora.packing import Example, grouped, open_text
-from ragcore.tuning.lora.policy_qa import policy_group
+from ragcore.tuning.lora.packing import Example, grouped
+from ragcore.tuning.recipe import Recipe, read_recipe
+from recipes.policy_qa import policy_group
 
 if TYPE_CHECKING:
     from ragcore.answers.citations import Encode
@@ -33,34 +47,19 @@ if TYPE_CHECKING:
 Nearness = Callable[[str, Sequence[str]], Sequence[float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """A passage with its questions: (question, accepted answers; none: unanswerable)."""
+class GroundedQaData(Recipe):
+    """What is made of which questions. Paths are relative to the recipe's folder."""
 
-    text: str
-    title: str
-    narrative: bool
-    questions: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-def read_contexts(path: Path) -> list[Context]:
-    """Group a JSONL[.gz] of question, context, answers, title by context, in file order."""
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for number, line in enumerate(open_text(path), 1):
-        try:
-            row = json.loads(line)
-            groups[row["context"]].append(row)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}, line {number}: needs question, context, answers") from error
-    return [
-        Context(
-            text,
-            rows[0].get("title", ""),
-            rows[0].get("source", "").startswith("FairytaleQA"),
-            tuple((r["question"].strip(), tuple(r["answers"])) for r in rows),
-        )
-        for text, rows in groups.items()
-    ]
+    train: str = Field(description="JSONL[.gz] of question, context, answers, title.")
+    dev: str = Field(description="The same for dev; its contexts are kept out of train.")
+    output: str = Field(description="Folder for train.jsonl, dev.jsonl and held-out.jsonl.")
+    groups: int = Field(default=1300, ge=1, description="Prompts, with all their questions.")
+    dev_contexts: int = Field(default=60, ge=1)
+    held_out: int = Field(default=0, ge=0, description="Contexts kept for calibration.")
+    every_question: bool = Field(
+        default=False, description="Ask all questions of a prompt's other documents, too."
+    )
+    seed: int = 0
 
 
 def as_answer(span: str, number: int) -> str:
@@ -255,27 +254,6 @@ def planted(text: str, rng: random.Random) -> str:
     return " ".join(parts)
 
 
-def training_contexts(train: Path, dev: Path | None, *, held_out: int = 0) -> list[Context]:
-    """The contexts to learn from: none that stands in `dev`, none of `held_out_contexts`."""
-    contexts = _without(read_contexts(train), dev)
-    kept_back = {c.text for c in _by_hash(contexts)[:held_out]}
-    return [c for c in contexts if c.text not in kept_back]
-
-
-def held_out_contexts(train: Path, dev: Path | None, *, held_out: int) -> list[Context]:
-    """The `held_out` contexts of `train` that are kept for calibration, the same every time."""
-    return _by_hash(_without(read_contexts(train), dev))[:held_out]
-
-
-def _without(contexts: Sequence[Context], dev: Path | None) -> list[Context]:
-    kept_back = {" ".join(c.text.split()) for c in read_contexts(dev)} if dev else set()
-    return [c for c in contexts if " ".join(c.text.split()) not in kept_back]
-
-
-def _by_hash(contexts: Sequence[Context]) -> list[Context]:
-    return sorted(contexts, key=lambda c: hashlib.sha256(c.text.encode()).digest())
-
-
 _PART = 2500  # groups that are drawn together; parts are made side by side
 
 
@@ -404,3 +382,51 @@ def write_examples(examples: Iterable[Example], path: Path) -> int:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += len(group)
     return count
+
+
+def write_held_out(train: Path, dev: Path, path: Path, *, held_out: int) -> None:
+    """Write the questions of the contexts that were kept back, then those of all others.
+
+    `ragcore tune calibration PATH --limit held_out` asks the first ones, each beside passages
+    of any context.
+    """
+    kept_back = held_out_contexts(train, dev, held_out=held_out)
+    apart = {c.text for c in kept_back}
+    others = [c for c in read_contexts(train) if c.text not in apart]
+    with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
+        for context in (*kept_back, *others):
+            for question, answers in context.questions:
+                row = {"question": question, "context": context.text, "title": context.title,
+                       "answers": answers}  # fmt: skip
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    from ragcore.models import Models
+    from ragcore.settings import Settings
+
+    recipe = read_recipe(sys.argv[1], GroundedQaData)
+    train, dev, output = (recipe.path(p) for p in (recipe.train, recipe.dev, recipe.output))
+    output.mkdir(parents=True, exist_ok=True)
+    encoder = Models(Settings()).text_encoder()
+    groups = build_groups(
+        train,
+        dev,
+        groups=recipe.groups,
+        seed=recipe.seed,
+        held_out=recipe.held_out,
+        every_question=recipe.every_question,
+        encode=lambda texts: encoder.encode(texts),
+        processes=os.cpu_count() or 1,
+    )
+    measured = build_dev(dev, contexts=recipe.dev_contexts, seed=recipe.seed)
+    print(write_examples(measured, output / "dev.jsonl"), "questions in", output / "dev.jsonl")
+    learnt = (example for group in groups for example in group)
+    print(write_examples(learnt, output / "train.jsonl"), "questions in", output / "train.jsonl")
+    if recipe.held_out:
+        write_held_out(train, dev, output / "held-out.jsonl", held_out=recipe.held_out)
+        print("held-out contexts:", recipe.held_out, "in", output / "held-out.jsonl")
+
+
+if __name__ == "__main__":
+    main()

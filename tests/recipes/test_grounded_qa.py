@@ -9,19 +9,22 @@ from pathlib import Path
 import pytest
 
 from ragcore.answers.prompt import ABSTENTION
-from ragcore.datasets.neighbours import Neighbours
-from ragcore.tuning.lora.grounded_qa import (
+from ragcore.datasets.contexts import held_out_contexts, read_contexts
+from ragcore.tuning.lora.packing import read_examples
+from ragcore.tuning.lora.recipe import LoraRecipe
+from ragcore.tuning.recipe import read_recipe
+from recipes.grounded_qa import (
+    GroundedQaData,
     as_answer,
     build_dev,
     build_groups,
-    held_out_contexts,
     planted,
-    read_contexts,
-    training_contexts,
     write_examples,
+    write_held_out,
 )
-from ragcore.tuning.lora.packing import read_examples
-from ragcore.tuning.lora.policy_qa import policy_group
+from recipes.policy_qa import policy_group
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 @pytest.mark.parametrize(
@@ -56,18 +59,6 @@ def test_policy_answers_follow_from_the_rule_that_they_cite() -> None:
                 assert example.answer.startswith("No") == forbids
             assert "foosball" not in example.question.lower()
     assert min(kinds["Yes"], kinds["No"], kinds["I"]) > 50
-
-
-def test_neighbours_are_the_confusable_ones_and_never_copies() -> None:
-    passages = [
-        "The otter lives in the river and eats fish all day long in summer and winter.",
-        "Otters of the river eat fish.",
-        "The stock exchange fell on Monday.",
-        "The otter lives in the river and eats fish all day long in summer and winter. More.",
-    ]
-    found = Neighbours(passages).nearest("What does the otter eat in the river?", 0, 3)
-    assert found[0] == 1
-    assert 3 not in found
 
 
 @pytest.mark.shared
@@ -119,26 +110,6 @@ def test_an_order_in_a_document_is_only_added_text() -> None:
         assert len(changed) > len(text)
 
 
-def test_contexts_kept_for_calibration_are_not_learnt(tmp_path: Path) -> None:
-    train, dev = tmp_path / "train.jsonl", tmp_path / "dev.jsonl"
-
-    def write(path: Path, numbers: range) -> None:
-        rows = (
-            {"question": f"What is number {n}?", "answers": ["it"], "context": f"It is {n}."}
-            for n in numbers
-        )
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    write(train, range(30))
-    write(dev, range(5))
-    kept = held_out_contexts(train, dev, held_out=6)
-    learnt = training_contexts(train, dev, held_out=6)
-    assert (len(kept), len(learnt)) == (6, 19)
-    assert kept == held_out_contexts(train, dev, held_out=6)
-    assert not {c.text for c in kept} & {c.text for c in learnt}
-    assert not {c.text for c in (*kept, *learnt)} & {f"It is {n}." for n in range(5)}
-
-
 @pytest.mark.shared
 def test_dev_has_the_gold_passage_among_hard_ones(shared: Path) -> None:
     examples = build_dev(shared / "data/text/qa/dev.jsonl.gz", contexts=10, seed=1)
@@ -151,3 +122,26 @@ def test_dev_has_the_gold_passage_among_hard_ones(shared: Path) -> None:
         if example.gold:
             gold = example.sources[example.gold[0] - 1].text
             assert rows[(example.question, gold)]["answers"]
+
+
+@pytest.mark.parametrize("name", ["grounded-qa", "grounded-qa-qwen"])
+def test_what_a_recipe_trains_on_is_what_its_data_recipe_writes(name: str) -> None:
+    data = read_recipe(RECIPES / f"{name}-data.toml", GroundedQaData)
+    lora = read_recipe(RECIPES / f"{name}.toml", LoraRecipe)
+    output = data.path(data.output)
+    assert (lora.train, lora.dev) == (output / "train.jsonl", output / "dev.jsonl")
+
+
+def test_contexts_kept_for_calibration_come_first(tmp_path: Path) -> None:
+    train, dev, file = (tmp_path / f"{name}.jsonl" for name in ("train", "dev", "held-out"))
+    rows = [
+        {"question": f"What is number {n}?", "answers": ["it"] if n % 2 else [],
+         "context": f"It is {n}.", "title": "Numbers"}
+        for n in range(20)
+    ]  # fmt: skip
+    train.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dev.write_text(json.dumps(rows[0]) + "\n")
+    write_held_out(train, dev, file, held_out=4)
+    written = read_contexts(file)
+    assert written[:4] == held_out_contexts(train, dev, held_out=4)
+    assert sorted(written, key=str) == sorted(read_contexts(train), key=str)
