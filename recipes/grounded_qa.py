@@ -13,11 +13,11 @@ holds an order to the reader, which no answer follows.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ from ragcore.datasets.neighbours import Neighbours
 from ragcore.files import atomic_write
 from ragcore.tuning.lora.packing import Example, grouped
 from ragcore.tuning.recipe import Recipe, read_recipe
+from recipes.console import one_line_errors
 from recipes.policy_qa import policy_group
 
 if TYPE_CHECKING:
@@ -405,7 +406,9 @@ def main() -> None:
     from ragcore.models import Models
     from ragcore.settings import Settings
 
-    recipe = read_recipe(sys.argv[1], GroundedQaData)
+    parser = argparse.ArgumentParser(prog="python -m recipes.grounded_qa", description=__doc__)
+    parser.add_argument("recipe", metavar="RECIPE.toml")
+    recipe = read_recipe(parser.parse_args().recipe, GroundedQaData)
     train, dev, output = (recipe.path(p) for p in (recipe.train, recipe.dev, recipe.output))
     output.mkdir(parents=True, exist_ok=True)
     encoder = Models(Settings()).text_encoder()
@@ -429,4 +432,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -64,7 +64,8 @@ class Gate(nn.Module):
         )
 
     def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        return self.net(grey)[:, 0]
+        cells: torch.Tensor = self.net(grey)[:, 0]
+        return cells
 
 
 class Probability(nn.Module):
@@ -128,7 +129,7 @@ def write(image: Image.Image, mask: Image.Image, chance: random.Random, material
     height = int(math.exp(chance.uniform(math.log(9), math.log(70))))
     font = ImageFont.truetype(chance.choice(material.fonts), height)
     text = " ".join(chance.choice(material.words) for _ in range(chance.choice([1, 1, 2, 3, 4, 6])))
-    text = chance.choice([str.upper, str.title, str])(text)[:40]
+    text = chance.choice([text.upper(), text.title(), text])[:40]
     width = int(font.getlength(text)) + 8
     if width > 1.2 * SIZE:
         text = text[: max(3, int(len(text) * SIZE / width))]
@@ -181,7 +182,7 @@ def sample(seed: int, material: Material) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(grey.clip(0, 255) / 127.5 - 1)[None].float(), torch.from_numpy(target)
 
 
-class Samples(IterableDataset):
+class Samples(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def __init__(self, material: Material) -> None:
         self.material = material
 
@@ -214,7 +215,7 @@ def load_material(photographs: Path, words: Path) -> Material:
         for name in archive.namelist():
             if name.lower().endswith((".jpg", ".jpeg")):
                 image = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
-                found = ocr.recognise(image, min_score=0.7, search_side=448)
+                found = ocr.recognize(image, min_score=0.7, search_side=448)
                 if not any(sum(c.isalnum() for c in line.text) >= 2 for line in found):
                     images.append(image)
     texts = [json.loads(line)["text"] for line in words.read_text().splitlines()]
@@ -240,7 +241,7 @@ def main() -> None:
     for step, (grey, target) in zip(range(arguments.steps), loader, strict=False):
         loss = loss_of(gate(grey), target)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % 100 == 0:

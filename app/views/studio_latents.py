@@ -43,8 +43,8 @@ def _edit(made: list[bytes]) -> None:
     probes = library().diffusion.probes
     if not probes:
         st.caption(
-            "This model has no probes: `ragcore eval probe DIR --save FOLDER` makes them, FOLDER "
-            "being the model's."
+            "This model has no probes: `python -m recipes.icon_probes DIR --save FOLDER`, in a "
+            "clone of the repository, makes them, FOLDER being the model's."
         )
         return
     image = _image("An image", "latents-image", made, 0)

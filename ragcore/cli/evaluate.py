@@ -11,7 +11,6 @@ import click
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import Library
-from ragcore.renamed import warn_renamed
 
 _SHOWN = 300  # characters of an answer on its line
 
@@ -259,98 +258,6 @@ def captions(
             model=model,
             limit=limit,
             details=Path(details) if details else None,
-            progress=progress_line(),
-        )
-    _show(result, as_json)
-
-
-@command.command("diffusion")
-@click.argument("directory", metavar="DIR")
-@click.option(
-    "--prompts",
-    type=click.IntRange(1, 2000),
-    default=200,
-    show_default=True,
-    help="Names asked for, of each kind.",
-)
-@click.option(
-    "--guided",
-    type=click.IntRange(8, 2000),
-    default=96,
-    show_default=True,
-    help="Images for each scale of class guidance.",
-)
-@click.option(
-    "--controlled",
-    type=click.IntRange(0, 2000),
-    default=48,
-    show_default=True,
-    help="Images with and without edges to follow; 0: none.",
-)
-@click.option(
-    "--steps", type=click.IntRange(1, 1000), default=25, show_default=True, help="Denoising steps."
-)
-@click.option(
-    "--scale",
-    type=click.FloatRange(0, 30),
-    default=3.0,
-    show_default=True,
-    help="Weight of the prompt.",
-)
-@click.option("--images", type=click.Path(file_okay=False), help="Keep sheets of what was made.")
-@click.option(
-    "--pictures", "deprecated", type=click.Path(file_okay=False), hidden=True, help="See --images."
-)
-@as_json_option
-def diffusion(
-    directory: str, images: str | None, deprecated: str | None, as_json: bool, **how: Any
-) -> None:
-    """Image making on the icons that the model was trained on.
-
-    DIR has STYLE.npz and STYLE.jsonl. An independent judge, made from an ImageNet network and
-    the real icons, says whether an image shows what was asked for.
-    """
-    folder = _there(directory, "folder")
-    if deprecated:
-        warn_renamed("the option", "--pictures", "--images")  # deprecated
-    sheets = images or deprecated
-    with Library() as library:
-        result = library.evals.diffusion(
-            folder,
-            images=Path(sheets) if sheets else None,
-            progress=progress_line(),
-            **how,
-        )
-    _show(result, as_json)
-
-
-@command.command("probe")
-@click.argument("directory", metavar="DIR")
-@click.option(
-    "--count",
-    type=click.IntRange(200, 50_000),
-    default=4000,
-    show_default=True,
-    help="Scenes: icons set down somewhere, a quarter of the icons for testing.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Another draw of scenes.")
-@click.option("--save", type=click.Path(file_okay=False), help="Keep the probes for Studio here.")
-@as_json_option
-def probe(directory: str, count: int, seed: int, save: str | None, as_json: bool) -> None:
-    """What can be read off an image's code by a linear model.
-
-    DIR has STYLE.npz and STYLE.jsonl. R2 by attribute (place, size, color, symmetry) and
-    accuracy (group, style) of probes on the image maker's latents, on the image encoder's
-    embedding and on raw pixels, all on icons not fitted on; a probe that was fitted on shuffled
-    labels shows what chance does.
-    """
-    folder = _there(directory, "folder")
-    with Library() as library:
-        result = library.evals.probe(
-            folder,
-            count=count,
-            seed=seed,
-            save=Path(save) if save else None,
             progress=progress_line(),
         )
     _show(result, as_json)

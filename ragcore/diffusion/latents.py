@@ -2,7 +2,7 @@
 
 A probe predicts an attribute from a latent by a linear function; moving a latent along the
 direction in which latents differ when the attribute does edits the image (Haufe et al. 2014,
-doi:10.1016/j.neuroimage.2013.10.067). `ragcore eval probe --save` makes the probes of a model.
+doi:10.1016/j.neuroimage.2013.10.067). `recipes/icon_probes.py` makes the probes of a model.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def edit(
     probes = load_probes(model.folder)
     for name, change in changes.items():
         if name not in probes:
-            known = ", ".join(probes) or "none: ragcore eval probe DIR --save makes some"
+            known = ", ".join(probes) or "none: recipes/icon_probes.py makes some"
             raise UsageError(f"no probe {name!r}: the model has {known}")
         if not abs(change) <= MOST:
             raise UsageError(f"{name} can be moved by {MOST:g} standard deviations at most")

@@ -199,55 +199,6 @@ class Evals:
             cancel=cancel,
         )
 
-    def diffusion(
-        self,
-        directory: Path,
-        *,
-        prompts: int = 200,
-        guided: int = 96,
-        controlled: int = 48,
-        steps: int = 25,
-        scale: float = 3.0,
-        images: Path | None = None,
-        progress: ProgressCallback | None = None,
-    ) -> dict[str, Any]:
-        """Generated images on the icons that the model was trained on; sheets go to `images`."""
-        from ragcore.evals.diffusion import evaluate_diffusion
-
-        return evaluate_diffusion(
-            directory,
-            settings=self._core.settings,
-            models=self._core.models,
-            prompts=prompts,
-            guided=guided,
-            controlled=controlled,
-            steps=steps,
-            scale=scale,
-            images=images,
-            progress=progress,
-        )
-
-    def probe(
-        self,
-        directory: Path,
-        *,
-        count: int = 4000,
-        seed: int = 0,
-        save: Path | None = None,
-        progress: ProgressCallback | None = None,
-    ) -> dict[str, Any]:
-        """What linear models predict from an image's latents; the probes go to `save`."""
-        from ragcore.evals.probe import evaluate_probe
-
-        return evaluate_probe(
-            directory,
-            models=self._core.models,
-            count=count,
-            seed=seed,
-            save=save,
-            progress=progress,
-        )
-
 
 def _asker(core: Core, collection: str, cancel: CancelToken | None) -> Callable[[str], Answer]:
     """Questions asked of a collection as a person does."""

@@ -208,3 +208,15 @@ def test_kinds_that_are_not_made_here() -> None:
         extract("pose", image)
     with pytest.raises(UsageError, match="unknown condition 'smell'"):
         extract("smell", image)
+
+
+def test_edge_f1() -> None:
+    one = np.zeros((32, 32, 3), np.uint8)
+    one[8:24, 8] = 255
+    beside, far = np.roll(one, 1, axis=1), np.roll(one, 8, axis=1)
+    assert edge_f1(one, one) == edge_f1(one, beside) == 1
+    assert edge_f1(one, far) == 0
+    assert edge_f1(one, np.zeros_like(one)) == 0
+    half = one.copy()
+    half[16:] = 0
+    assert 0.5 < edge_f1(one, half) < 0.8

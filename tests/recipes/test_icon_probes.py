@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragcore.cli.main import main
 from ragcore.datasets.icons import read_icons
 from ragcore.diffusion import latents
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import ModelUnavailable, UsageError
-from ragcore.evals.probe import evaluate_probe
-from ragcore.evals.probe_scenes import make_scenes
 from ragcore.weights import WeightStore
+from recipes.icon_probes import evaluate_probe, main
+from recipes.icon_scenes import make_scenes
 from tests.diffusion.icons import draw_icons
 from tests.diffusion.tiny import make_model
 
@@ -134,10 +133,8 @@ def test_too_few_icons_and_none(
 
 
 def test_command_on_what_is_no_set_of_icons(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder, complaint in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "no STYLE.npz")):
-        with pytest.raises(SystemExit) as ended:
-            main(["eval", "probe", str(folder)])
-        assert ended.value.code == 2
-        assert complaint in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["icon_probes", str(tmp_path)])
+    with pytest.raises(UsageError, match=r"no STYLE\.npz"):
+        main()

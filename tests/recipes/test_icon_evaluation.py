@@ -8,16 +8,25 @@ import numpy as np
 import pytest
 
 from ragcore.datasets.icons import read_icons
-from ragcore.diffusion import Imaginer, ImagineRequest, edge_f1
+from ragcore.diffusion import Imaginer, ImagineRequest
 from ragcore.diffusion.conditions import canny
 from ragcore.diffusion.model import LatentModel
-from ragcore.evals.diffusion import evaluate_diffusion
-from ragcore.evals.diffusion_samples import sample_batch
-from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.settings import Settings
+from ragcore.weights import WeightStore
+from recipes.icon_evaluation import evaluate_diffusion
+from recipes.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
+from recipes.icon_samples import sample_batch
+from tests.diffusion.icons import draw_icons
+from tests.diffusion.test_imaginer import pixels
+from tests.diffusion.tiny import make_model
 
-from .icons import draw_icons
-from .test_imaginer import pixels
+
+@pytest.fixture(scope="module")
+def tiny_model(
+    tmp_path_factory: pytest.TempPathFactory, starter_weights: WeightStore
+) -> LatentModel:
+    folder = make_model(tmp_path_factory.mktemp("evaluated") / "model")
+    return LatentModel(folder, starter_weights.ensure("minilm-l6-v2"))
 
 
 @pytest.mark.usefixtures("starter_weights")
@@ -46,18 +55,6 @@ def test_frechet_and_diversity() -> None:
     assert frechet(real, narrow) > 5
     assert diversity(real) == pytest.approx(1, abs=0.02)
     assert diversity(real + 10) < 0.05
-
-
-def test_edge_f1() -> None:
-    one = np.zeros((32, 32, 3), np.uint8)
-    one[8:24, 8] = 255
-    beside, far = np.roll(one, 1, axis=1), np.roll(one, 8, axis=1)
-    assert edge_f1(one, one) == edge_f1(one, beside) == 1
-    assert edge_f1(one, far) == 0
-    assert edge_f1(one, np.zeros_like(one)) == 0
-    half = one.copy()
-    half[16:] = 0
-    assert 0.5 < edge_f1(one, half) < 0.8
 
 
 def test_batches_are_what_the_image_maker_makes(tiny_model: LatentModel) -> None:

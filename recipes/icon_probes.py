@@ -1,5 +1,7 @@
 """Which attributes are linear in an image's latent: probes from latents to attributes.
 
+    python -m recipes.icon_probes DIR --save FOLDER
+
 A probe is a linear model fitted on some icons and tested on others (Alain and Bengio 2016,
 arXiv:1610.01644). Beside each stand the same probe on raw pixels, and one fitted on shuffled
 labels, which must fail.
@@ -7,6 +9,7 @@ labels, which must fail.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +21,9 @@ from ragcore.diffusion.latents import PROBES, Probe, save_probes
 from ragcore.diffusion.latents import encode as encode_pixels
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
-from ragcore.evals.probe_scenes import Scenes, make_scenes
 from ragcore.types import Progress, ProgressCallback
+from recipes.console import one_line_errors, print_json
+from recipes.icon_scenes import Scenes, make_scenes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,3 +228,20 @@ def _most_frequent(labels: Sequence[str], test: NDArray[np.bool_]) -> float:
     given = np.array(labels)
     names, counts = np.unique(given[~test], return_counts=True)
     return float((given[test] == names[counts.argmax()]).mean())
+
+
+def main() -> None:
+    from ragcore.models import Models
+    from ragcore.settings import Settings
+
+    parser = argparse.ArgumentParser(prog="python -m recipes.icon_probes")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="STYLE.npz and STYLE.jsonl")
+    parser.add_argument("--count", type=int, default=4000, help="scenes: icons set down somewhere")
+    parser.add_argument("--seed", type=int, default=0, help="another draw of scenes")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the probes for Studio")
+    print_json(evaluate_probe(models=Models(Settings()), **vars(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

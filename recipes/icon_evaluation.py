@@ -1,11 +1,14 @@
 """How well an image maker does what it is told, on icons with known names.
 
+    python -m recipes.icon_evaluation DIR --images sheets
+
 Seen names, unseen name/style pairs and unseen names by an independent judge; class guidance by
 scale; edges with and without a ControlNet; time against the bare denoiser.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -18,10 +21,11 @@ from ragcore.diffusion import Imaginer, ImagineRequest, condition_error, extract
 from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import UsageError
-from ragcore.evals.diffusion_samples import latent_shape, rebuilt, sample_batch, save_sheet
-from ragcore.evals.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
 from ragcore.models import Models
 from ragcore.types import Progress, ProgressCallback
+from recipes.console import one_line_errors, print_json
+from recipes.icon_judge import ClassJudge, FeatureMaker, NameJudge, diversity, frechet
+from recipes.icon_samples import latent_shape, rebuilt, sample_batch, save_sheet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -356,3 +360,25 @@ class _Classes:
 def _mean_error(kind: str, conditions: Pixels, made: Pixels) -> float:
     errors = [condition_error(kind, c, m) for c, m in zip(conditions, made, strict=True)]
     return sum(errors) / len(errors)
+
+
+def main() -> None:
+    from ragcore.settings import Settings
+
+    parser = argparse.ArgumentParser(prog="python -m recipes.icon_evaluation")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="STYLE.npz and STYLE.jsonl that the model knows"
+    )
+    parser.add_argument("--prompts", type=int, default=200, help="names asked for, of each kind")
+    parser.add_argument("--guided", type=int, default=96, help="images for each scale of guidance")
+    parser.add_argument("--controlled", type=int, default=48, help="images with edges; 0: none")
+    parser.add_argument("--steps", type=int, default=25, help="denoising steps")
+    parser.add_argument("--scale", type=float, default=3.0, help="weight of the prompt")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="keep sheets of what is made")
+    given = parser.parse_args()
+    print_json(evaluate_diffusion(settings=Settings(), **vars(given)))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
