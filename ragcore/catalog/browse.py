@@ -285,17 +285,6 @@ def statistics(session: Session, collection_id: int) -> Statistics:
     )
 
 
-def passage_neighbours(
-    session: Session, document_id: int, ordinal: int, reach: int = 1
-) -> Sequence[Passage]:
-    """The passages around one of a document, itself included, in order."""
-    query = select(Passage).where(
-        Passage.document_id == document_id,
-        Passage.ordinal.between(ordinal - reach, ordinal + reach),
-    )
-    return session.scalars(query.order_by(Passage.ordinal)).all()
-
-
 def _images() -> Select[*tuple[Any, ...]]:
     return select(
         Image.id,

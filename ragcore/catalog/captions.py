@@ -54,16 +54,6 @@ def write_captions(session: Session, captions: Mapping[int, str], model: str) ->
     return written
 
 
-def machine_captions(session: Session, collection_id: int) -> dict[str, int]:
-    """How many captions each model wrote in a collection."""
-    query = (
-        select(Image.caption_by, func.count())
-        .where(Image.collection_id == collection_id, Image.caption_by != "")
-        .group_by(Image.caption_by)
-    )
-    return {str(name): int(count) for name, count in session.execute(query)}
-
-
 def _waiting(collection_id: int) -> tuple[ColumnElement[bool], ...]:
     return (
         Image.collection_id == collection_id,

@@ -97,12 +97,6 @@ def given_labels(session: Session, collection_id: int, classifier: str) -> list[
     ]
 
 
-def given_classifiers(session: Session, collection_id: int) -> list[str]:
-    """Names of the classifiers that people gave labels for."""
-    query = select(GivenLabel.classifier).where(GivenLabel.collection_id == collection_id)
-    return sorted(session.scalars(query.distinct()).all())
-
-
 def forget_given(
     session: Session, collection_id: int, classifier: str, label: str | None = None
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from ragcore.catalog.documents import KnownFile, known_files, remove_documents
@@ -181,8 +181,3 @@ def _move_vectors(
     session.execute(update(Embedding).where(*here).values(collection_id=new))
     row = {"collection_id": abs(new), "space_id": space_id, "removed": new < 0}
     session.execute(insert(Change), [{**row, "item_id": item} for item in present])
-
-
-def count_trash(session: Session, collection_id: int) -> int:
-    here = Document.collection_id == -collection_id
-    return session.scalar(select(func.count()).select_from(Document).where(here)) or 0

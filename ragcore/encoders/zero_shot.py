@@ -147,25 +147,6 @@ def calibration_of(encoder: ImageTextEncoder) -> Calibration:
     return Calibration(1 / float(scale)) if scale else Calibration()
 
 
-def fit_temperature(scores: FloatArray, labels: Sequence[int]) -> float:
-    """The temperature with the least cross-entropy for known labels.
-
-    `scores` [n, c] are cosines. Guo et al. 2017, "On Calibration of Modern Neural Networks".
-    """
-    import numpy as np
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    rows = np.arange(len(scores))
-
-    def cross_entropy(log_temperature: float) -> float:
-        logits = scores.astype(np.float64) / np.exp(log_temperature)
-        return float((logsumexp(logits, axis=1) - logits[rows, np.asarray(labels)]).mean())
-
-    best = minimize_scalar(cross_entropy, bounds=(np.log(1e-3), np.log(1.0)), method="bounded")
-    return float(np.exp(best.x))
-
-
 def parse_calibration(values: Mapping[str, Any]) -> Calibration:
     """From a model folder's zero_shot.json: temperature, weights, sentences, names.
 

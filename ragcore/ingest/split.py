@@ -42,16 +42,6 @@ def page_starts(pages: Sequence[Page]) -> list[int]:
     return starts
 
 
-def page_of(offset: int, pages: Sequence[Page]) -> int:
-    """The number of the page on which the character at `offset` of the document's text stands.
-
-    Raises `ValueError` for a document without pages or an offset below 0.
-    """
-    if not pages or offset < 0:
-        raise ValueError("no such place in the document")
-    return pages[bisect_right(page_starts(pages), offset) - 1].number
-
-
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 

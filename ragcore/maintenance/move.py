@@ -90,17 +90,6 @@ def move_library(
     return moved
 
 
-def move_catalog(
-    settings: Settings,
-    database: str,
-    *,
-    progress: ProgressCallback | None = None,
-    cancel: CancelToken | None = None,
-) -> Moved:
-    """`move_library` of the catalog alone."""
-    return move_library(settings, database=database, progress=progress, cancel=cancel)
-
-
 def fill_indexes(
     settings: Settings,
     *,

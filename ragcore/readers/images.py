@@ -314,20 +314,6 @@ def _dct_basis() -> NDArray[np.float64]:
     return np.asarray(basis, dtype=np.float64)
 
 
-def hamming(left: bytes, right: bytes) -> int:
-    """Differing bits (0-64) between two `phash` values, mirrored or not: the smaller count.
-
-    About 32 for unrelated images; up to some 10 for copies. 64 where one of them is empty.
-    """
-    if len(left) < 8 or len(right) < 8:
-        return 64
-    one = int.from_bytes(left[:8], "big")
-    return min(
-        (one ^ int.from_bytes(right[start : start + 8], "big")).bit_count()
-        for start in range(0, len(right) - 7, 8)
-    )
-
-
 def turned(value: bytes) -> tuple[bytes, ...]:
     """The `phash` values of the image turned by 0, 90, 180 and 270 degrees.
 

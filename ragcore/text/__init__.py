@@ -4,7 +4,6 @@ from ragcore.text import stems
 from ragcore.text.sentences import sentence_spans
 from ragcore.text.shown import (
     check_shown,
-    visible,
     visible_json,
     visible_lines,
     visible_name,
@@ -14,7 +13,6 @@ __all__ = [
     "check_shown",
     "sentence_spans",
     "stems",
-    "visible",
     "visible_json",
     "visible_lines",
     "visible_name",

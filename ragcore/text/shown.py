@@ -12,15 +12,9 @@ from ragcore.errors import UsageError
 
 _CONTROL = "\x00-\x1f\x7f-\x9f"
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_CONTROLS = re.compile(f"[{_CONTROL}]")
 _STEERING = re.compile(f"[{_CONTROL}{_BIDI}\u2028\u2029]")
 # A JSON document has these within strings only, where an escape means the same.
 _RAW_IN_JSON = re.compile(f"[\x7f-\x9f{_BIDI}\u2028\u2029]")
-
-
-def visible(text: str) -> str:
-    """Running text: control characters as escapes (`\\x1b`), but for line breaks and tabs."""
-    return _CONTROLS.sub(lambda found: _kept(found[0]) or _escape(found[0]), text)
 
 
 def visible_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +16,6 @@ from ragcore.vectors.milvus_connection import MilvusConnection, MissingCollectio
 if TYPE_CHECKING:
     from ragcore.types import FloatArray, IdArray
     from ragcore.vectors.backends import Lookup
-
-log = logging.getLogger(__name__)
 
 Kind = Literal["hnsw", "ivf_sq8"]
 KINDS: tuple[Kind, ...] = ("hnsw", "ivf_sq8")

@@ -92,8 +92,6 @@ def test_pages_images_and_thumbnails(catalog: Catalog, stocked: int) -> None:
         assert browse.thumbnail(session, images[0].id) == b"webp"
         assert set(browse.thumbnails(session, [images[0].id, 999])) == {images[0].id}
         assert browse.get_image(session, images[1].id).text == "sign number 1"
-        around = browse.passage_neighbours(session, document.id, 1)
-        assert [passage.ordinal for passage in around] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("look", [browse.get_document, browse.get_image, browse.thumbnail])

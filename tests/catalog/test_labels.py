@@ -44,7 +44,6 @@ def test_labels_are_given_changed_and_taken_away(catalog: Catalog, here: int) ->
     with catalog.read() as session:
         given = labels.given_labels(session, here, "tone")
         assert {one.item_id: one.label for one in given} == {first: "a b", second: "c"}
-        assert labels.given_classifiers(session, here) == ["other", "tone"]
     for wrong in ("  ", "x" * 201):
         with pytest.raises(UsageError), catalog.write() as session:
             labels.give_label(session, here, "tone", "passage", [first], wrong)

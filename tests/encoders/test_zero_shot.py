@@ -10,7 +10,6 @@ from ragcore.encoders.image_text import OpenClipEncoder
 from ragcore.encoders.zero_shot import (
     Calibration,
     classify,
-    fit_temperature,
     label_vectors,
     parse_calibration,
 )
@@ -97,16 +96,6 @@ def test_wrong_labels_are_named(
 ) -> None:
     with pytest.raises(UsageError, match=expected):
         label_vectors(encoder, labels, templates=templates)
-
-
-def test_fitted_temperature_is_calibrated() -> None:
-    """Labels drawn from softmax(scores / t) give t back."""
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 0.1, (4000, 5)).astype(np.float32)
-    exponentials = np.exp(scores / 0.07)
-    chances = exponentials / exponentials.sum(1, keepdims=True)
-    labels = [int(rng.choice(5, p=row)) for row in chances]
-    assert fit_temperature(scores, labels) == pytest.approx(0.07, rel=0.1)
 
 
 def test_calibration_from_a_file() -> None:

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from ragcore.catalog.captions import machine_captions
 from ragcore.catalog.models import Image
 from ragcore.cli.main import cli
 from ragcore.errors import Cancelled, UnreadableFile, UsageError
@@ -114,8 +113,6 @@ def test_captions_come_only_when_wanted_and_never_over_a_person(
     assert found["icon.png"] == ("", ""), "too small to be described"
     assert found["red.png"][0]
     assert found["red.png"][1] == "small-eyes"
-    with library.admin.catalog.read() as session:
-        assert machine_captions(session, 1) == {"small-eyes": 2}
     learnt = of_collection(library.admin.settings, "default")
     assert [item.captions for item in learnt] == [("A ball on grass",)], "people's words only"
     assert library.images.caption_collection().captioned == 0

@@ -280,7 +280,6 @@ _POSITIVE = re.compile(
     r"optional|paid|done)\b|^[✓✔☑]",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"\W*(?:un|non-?|in)(?:paid|available|waterproof|approved)", re.IGNORECASE)
 UNCERTAIN = re.compile(
     r"\?|\b(?:if|whether|unless|may be|might|could be|to be decided|tbd|tba|pending)\b",
     re.IGNORECASE,

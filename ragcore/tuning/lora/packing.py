@@ -24,8 +24,6 @@ from ragcore.types import Message
 if TYPE_CHECKING:
     import torch
 
-IGNORED = -100  # label that cross_entropy leaves out
-
 
 @dataclass(frozen=True, slots=True)
 class Example:
