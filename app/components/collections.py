@@ -67,10 +67,8 @@ def empty_state() -> None:
                 library().jobs.start_sample()
                 set_later(**{KEY: SAMPLE})
                 _open_adding()
-    st.caption(
-        "Read are PDF, Word, PowerPoint, Excel, OpenDocument, e-books, web pages, Markdown, text, "
-        "CSV, e-mail, and images (JPEG, PNG, WebP, HEIC, TIFF and others)."
-    )
+    kinds = [one.kind for one in library().documents.file_types()]
+    st.caption(f"Read are {', '.join(kinds[:-1])} and {kinds[-1]}.")
 
 
 def _open_adding() -> None:

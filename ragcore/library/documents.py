@@ -20,6 +20,7 @@ from ragcore.types import Box, DocumentInfo, PageInfo
 
 if TYPE_CHECKING:
     from ragcore.catalog.models import Document, DocumentPage
+    from ragcore.readers import FileType
     from ragcore.search.projection import CollectionMap
 
 Order = Literal["name", "newest", "modified", "size", "pages", "state"]
@@ -78,6 +79,12 @@ class Documents:
                 offset=offset,
             )
             return [document_info(row) for row in rows], total
+
+    def file_types(self) -> Sequence[FileType]:
+        """What files can be added: their kinds and suffixes, plug-ins' included."""
+        from ragcore.readers import file_types
+
+        return file_types()
 
     def get(self, document_id: int) -> DocumentInfo:
         """One document."""

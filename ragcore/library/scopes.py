@@ -88,6 +88,7 @@ NEEDS: Mapping[str, Need] = {
     "Diffusion.recipe": "look",
     "Documents.check_paths": "write",
     "Documents.facets": "look",
+    "Documents.file_types": "look",
     "Documents.find": "write",
     "Documents.forget_missing": "write",
     "Documents.get": "look",

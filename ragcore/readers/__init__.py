@@ -1,13 +1,14 @@
 """Readers: one file in, its text by page and its images out."""
 
-from ragcore.readers.choose import choose, readers
+from ragcore.readers.choose import choose, file_types, readers
 from ragcore.readers.clean import PageBuilder, clean, decode
-from ragcore.readers.contract import ContentReader, InputFile, Reader, check_document
+from ragcore.readers.contract import ContentReader, FileType, InputFile, Reader, check_document
 from ragcore.readers.options import ReadOptions
 from ragcore.readers.read import read
 
 __all__ = [
     "ContentReader",
+    "FileType",
     "InputFile",
     "PageBuilder",
     "ReadOptions",
@@ -16,6 +17,7 @@ __all__ = [
     "choose",
     "clean",
     "decode",
+    "file_types",
     "read",
     "readers",
 ]

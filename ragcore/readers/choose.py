@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ragcore import extensions
 from ragcore.errors import UnreadableFile
-from ragcore.readers.contract import ContentReader, InputFile, Reader
+from ragcore.readers.contract import ContentReader, FileType, InputFile, Reader
 from ragcore.readers.sniff import foreign_type, starts_like_html
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,17 @@ def readers() -> tuple[dict[str, Reader], dict[str, Reader]]:
     own = {name for name in loaded if extensions.find("readers", name).built_in}
     plug_ins = {name: reader for name, reader in loaded.items() if name not in own}
     return plug_ins, {name: loaded[name] for name in sorted(own)}
+
+
+def file_types() -> tuple[FileType, ...]:
+    """What files are read by this installation: ragcore's own types, then those of plug-ins."""
+    from ragcore.readers.formats import FORMATS
+
+    plug_ins, _ = readers()
+    return (
+        *(FileType(one.kind, one.suffixes) for one in FORMATS),
+        *(FileType(f"{name} files", tuple(one.suffixes)) for name, one in plug_ins.items()),
+    )
 
 
 def choose(path: Path) -> tuple[Reader, InputFile]:
@@ -86,9 +97,7 @@ def _refuse(file: InputFile, own: dict[str, Reader]) -> None:
     """Raise UnreadableFile for what no reader recognized and is not plain text either."""
     suffix, by_content = file.suffix, _suffixes(own.values(), by_content=True)
     if file.members:
-        if file.member("mimetype").startswith(b"application/vnd.oasis.opendocument"):
-            raise UnreadableFile("an OpenDocument file: save it as .docx, .xlsx or .pptx")
-        raise UnreadableFile("a zip archive: unpack it first")
+        raise UnreadableFile("a document of an unknown type in a zip archive")
     if foreign := foreign_type(file.head):
         raise UnreadableFile(f"this is {foreign}")
     if not file.is_text:

@@ -13,8 +13,9 @@ _BOMB_SIZE = 50 * 2**20  # a member above this …
 _BOMB_RATIO = 150  # … that was packed tighter than this is no document
 
 
-def check(path: Path, options: ReadOptions) -> None:
-    """Raises `UnreadableFile` where unpacking would take too much, or members are encrypted.
+def check(path: Path, options: ReadOptions, *, encrypted: bool = False) -> None:
+    """Raises `UnreadableFile` where unpacking would take too much, or members are encrypted
+    (unless `encrypted` ones may be in it).
 
     The sizes are the archive's own statements; `zipfile` never unpacks more than is stated.
     """
@@ -32,7 +33,7 @@ def check(path: Path, options: ReadOptions) -> None:
             f"{options.max_unpacked_mb} MiB"
         )
     for member in members:
-        if member.flag_bits & 1:
+        if member.flag_bits & 1 and not encrypted:
             raise UnreadableFile("locked: its parts are encrypted; save it without a password")
         ratio = member.file_size / max(member.compress_size, 1)
         if member.file_size > _BOMB_SIZE and ratio > _BOMB_RATIO:

@@ -78,6 +78,17 @@ class InputFile:
         return self.path.read_bytes()
 
 
+@dataclass(frozen=True, slots=True)
+class FileType:
+    """Files that are read: what people call them, plural, and their suffixes (with the dot).
+
+    Files without one of these suffixes are read by their content, or as plain text.
+    """
+
+    kind: str
+    suffixes: tuple[str, ...]
+
+
 def check_document(document: ReadDocument) -> None:
     """What every reader's result must keep to. Raises ValueError, naming the first fault."""
     if not isinstance(document, ReadDocument):

@@ -11,7 +11,7 @@ from importlib import import_module
 from ragcore.extras import require_extra
 from ragcore.readers.contract import InputFile
 from ragcore.readers.options import ReadOptions
-from ragcore.readers.sniff import IMAGE_SUFFIXES, image_type, starts_like_html
+from ragcore.readers.sniff import ARCHIVE_TYPES, IMAGE_SUFFIXES, image_type, starts_like_html
 from ragcore.types import ReadDocument
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -20,22 +20,29 @@ _OFFICE = "application/vnd.openxmlformats-officedocument."
 class Format:
     """A reader of a text format, chosen by suffix: the function `read` of a module here.
 
-    `office` says what needs the extra of that name ("": nothing).
+    `kind` is what people call such files, plural; `office` says whether they need that extra.
     """
 
     def __init__(
-        self, module: str, suffixes: str, media_types: str | Sequence[str], *, office: str = ""
+        self,
+        kind: str,
+        module: str,
+        suffixes: str,
+        media_types: str | Sequence[str],
+        *,
+        office: bool = False,
     ) -> None:
+        self.kind = kind
         self._module = f"ragcore.readers.{module}"
         self.suffixes: tuple[str, ...] = tuple(suffixes.split())
         self.media_types: tuple[str, ...] = (
             (media_types,) if isinstance(media_types, str) else tuple(media_types)
         )
-        self._office = office
+        self.office = office
 
     def read(self, file: InputFile, options: ReadOptions) -> ReadDocument:
-        if self._office:
-            require_extra("office", self._office)
+        if self.office:
+            require_extra("office", self.kind)
         document: ReadDocument = import_module(self._module).read(file, options)
         return document
 
@@ -45,14 +52,15 @@ class RecognizedFormat(Format):
 
     def __init__(
         self,
+        kind: str,
         module: str,
         suffixes: str,
         media_types: str | Sequence[str],
         recognize: Callable[[InputFile], str],
         *,
-        office: str = "",
+        office: bool = False,
     ) -> None:
-        super().__init__(module, suffixes, media_types, office=office)
+        super().__init__(kind, module, suffixes, media_types, office=office)
         self.recognize = recognize
 
 
@@ -84,40 +92,121 @@ def _is_html(file: InputFile) -> str:
     return "text/html" if found else ""
 
 
+def _is_opendocument(file: InputFile) -> str:
+    named = file.member("mimetype").decode("ascii", "replace").strip()
+    named = named.removesuffix("-template")
+    return named if named in OPENDOCUMENT.media_types and "content.xml" in file.members else ""
+
+
+def _is_outlook(file: InputFile) -> str:
+    if not file.head.startswith(_OLE) or file.suffix not in ("", ".msg"):
+        return ""
+    if file.suffix:
+        return "application/vnd.ms-outlook"
+    # Streams are named in a folder anywhere in the file, in UTF-16.
+    mark = "__properties_version1.0".encode("utf-16-le")
+    return "application/vnd.ms-outlook" if mark in file.read_bytes() else ""
+
+
+def _is_archive(file: InputFile) -> str:
+    if file.suffix in _NO_ARCHIVES:
+        return ""
+    if file.head.startswith(b"PK\x05\x06"):  # an archive without members
+        return ARCHIVE_TYPES[0]
+    if file.members:
+        document = "mimetype" in file.members or "[Content_Types].xml" in file.members
+        return "" if document or _is_epub(file) else ARCHIVE_TYPES[0]
+    from ragcore.readers.archive import packed_tar
+
+    return ARCHIVE_TYPES[1] if packed_tar(file) else ""
+
+
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _DOCX = f"{_OFFICE}wordprocessingml.document"
 _PPTX = f"{_OFFICE}presentationml.presentation"
 _XLSX = f"{_OFFICE}spreadsheetml.sheet"
+_OPEN = "application/vnd.oasis.opendocument"
 
-PDF = RecognizedFormat("pdf", ".pdf", "application/pdf", _is_pdf)
+PDF = RecognizedFormat("PDF files", "pdf", ".pdf", "application/pdf", _is_pdf)
 DOCX = RecognizedFormat(
-    "docx", ".docx .docm", _DOCX, _is_office("word", _DOCX), office="Word documents"
+    "Word documents", "docx", ".docx .docm", _DOCX, _is_office("word", _DOCX), office=True
 )
 PPTX = RecognizedFormat(
-    "pptx", ".pptx .pptm", _PPTX, _is_office("ppt", _PPTX), office="presentations"
+    "PowerPoint presentations", "pptx", ".pptx .pptm", _PPTX, _is_office("ppt", _PPTX), office=True
 )
 XLSX = RecognizedFormat(
-    "spreadsheet", ".xlsx .xlsm", _XLSX, _is_office("xl", _XLSX), office="Excel sheets"
+    "Excel workbooks", "spreadsheet", ".xlsx .xlsm", _XLSX, _is_office("xl", _XLSX), office=True
 )
-EPUB = RecognizedFormat("epub", ".epub", "application/epub+zip", _is_epub, office="EPUB books")
-HTML = RecognizedFormat("html", ".html .htm .xhtml", "text/html", _is_html)
+OPENDOCUMENT = RecognizedFormat(
+    "OpenDocument files",
+    "opendocument",
+    ".odt .ods .odp",
+    (f"{_OPEN}.text", f"{_OPEN}.spreadsheet", f"{_OPEN}.presentation"),
+    _is_opendocument,
+    office=True,
+)
+RTF = RecognizedFormat(
+    "rich text files",
+    "rtf",
+    ".rtf",
+    "application/rtf",
+    lambda file: "application/rtf" if file.head.lstrip().startswith(b"{\\rtf") else "",
+    office=True,
+)
+EPUB = RecognizedFormat(
+    "EPUB books", "epub", ".epub", "application/epub+zip", _is_epub, office=True
+)
+HTML = RecognizedFormat("web pages", "html", ".html .htm .xhtml", "text/html", _is_html)
+MARKDOWN = Format("Markdown files", "markdown", ".md .markdown", "text/markdown")
+TEXT = Format(
+    "plain text files",
+    "text",
+    ".txt .text .log .rst .org .json .jsonl .yaml .yml .toml .ini .xml",
+    "text/plain",
+)
+LATEX = Format("LaTeX documents", "latex", ".tex", "text/x-tex", office=True)
+NOTEBOOK = Format("Jupyter notebooks", "notebook", ".ipynb", "application/x-ipynb+json")
+SOURCE_CODE = Format(
+    "source code files",
+    "source_code",
+    ".py .pyi .js .mjs .cjs .ts .tsx .jsx .vue .svelte .java .kt .kts .scala .groovy .clj .c .h "
+    ".cc .cpp .cxx .hh .hpp .cs .fs .vb .go .rs .swift .m .mm .d .zig .nim .ada .pas .f90 .for "
+    ".rb .php .pl .pm .lua .r .jl .hs .ml .erl .ex .exs .el .lisp .scm .sql .sh .bash .zsh .fish "
+    ".ps1 .bat .css .scss .less .proto .graphql .tf .cmake .gradle .dart .asm .s .v .vhd .tcl",
+    "text/x-source-code",
+)
+CSV = Format("tables (CSV, TSV)", "csv_table", ".csv .tsv", "text/csv")
+EML = Format("e-mails", "mail", ".eml", "message/rfc822")
+MSG = RecognizedFormat(
+    "Outlook messages", "outlook", ".msg", "application/vnd.ms-outlook", _is_outlook, office=True
+)
+MBOX = Format("mailboxes", "mbox", ".mbox .mbx", "application/mbox")
+SUBTITLES = Format("subtitles", "subtitles", ".srt .vtt", ("application/x-subrip", "text/vtt"))
+ARCHIVE = RecognizedFormat(
+    "ZIP and TAR archives",
+    "archive",
+    ".zip .tar .tgz .tbz .tbz2 .txz",
+    ARCHIVE_TYPES,
+    _is_archive,
+)
 IMAGE = RecognizedFormat(
+    "images",
     "image",
     " ".join(IMAGE_SUFFIXES),
     tuple(dict.fromkeys(IMAGE_SUFFIXES.values())),
     lambda file: image_type(file.head),
 )
-TEXT = Format(
-    "text",
-    ".txt .text .log .rst .org .tex .json .jsonl .yaml .yml .toml .ini .xml .py",
-    "text/plain",
-)
-MARKDOWN = Format("markdown", ".md .markdown", "text/markdown")
-CSV = Format("csv_table", ".csv .tsv", "text/csv")
-EML = Format("mail", ".eml", "message/rfc822")
+# In the order in which people are told of them.
+FORMATS: tuple[Format, ...] = (
+    PDF, DOCX, PPTX, XLSX, OPENDOCUMENT, RTF, EPUB, HTML, MARKDOWN, TEXT, LATEX, NOTEBOOK,
+    SOURCE_CODE, CSV, EML, MSG, MBOX, SUBTITLES, ARCHIVE, IMAGE,
+)  # fmt: skip
 
+# What is named like these is a document or damaged, whatever is packed in it.
+_NO_ARCHIVES = frozenset(
+    suffix for format_ in (DOCX, PPTX, XLSX, OPENDOCUMENT, EPUB) for suffix in format_.suffixes
+)
 # What is named like these and begins like a web page is either refused or text with markup in it.
 _NOT_PAGES = frozenset(
-    suffix
-    for format_ in (PDF, DOCX, PPTX, XLSX, EPUB, IMAGE, MARKDOWN, CSV, EML)
-    for suffix in format_.suffixes
-) | {".py", ".tex", ".rst", ".json", ".svg"}
+    suffix for format_ in FORMATS if format_ not in (HTML, TEXT) for suffix in format_.suffixes
+) | {".rst", ".json", ".svg"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from email import errors, policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -12,15 +11,14 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from ragcore.errors import RagcoreError, UnreadableFile
+from ragcore.errors import UnreadableFile
 from ragcore.readers.clean import PageBuilder, decode, one_line
 from ragcore.readers.contract import InputFile
-from ragcore.readers.coverage import CoverageBuilder
 from ragcore.readers.html import read_markup
-from ragcore.readers.images import describe_all
+from ragcore.readers.inner import InnerFiles, label_of
 from ragcore.readers.options import ReadOptions
 from ragcore.readers.sniff import image_type
-from ragcore.types import Page, ReadDocument, ReadImage
+from ragcore.types import ReadDocument
 
 MAX_DEPTH = 5  # of messages forwarded inside messages
 _SIGNATURES = frozenset(
@@ -38,45 +36,48 @@ _CUT = (errors.CloseBoundaryNotFoundDefect, errors.StartBoundaryNotFoundDefect)
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """The message is page 1; each attached document's pages follow, labelled with its name, and
     so do forwarded messages with what is attached to them."""
-    message = _parse(file.read_bytes())
-    if not any(message.get(name) for name in _HEADERS):
-        raise UnreadableFile("named .eml but is not an e-mail")
-    mail = _Mail(options)
-    mail.add_message(message, "", 0)
+    mail = Messages(options)
+    message = mail.add(file.read_bytes())
     if not mail.pages[0].text:
         raise UnreadableFile("the e-mail holds no text")
     return ReadDocument(
         media_type=file.media_type,
-        title=_header(message, "subject")[:300],
+        title=header(message, "subject")[:300],
         pages=tuple(mail.pages),
         images=tuple(mail.images),
-        metadata=_metadata(message),
+        metadata=message_metadata(message),
         coverage=mail.coverage.done(),
     )
 
 
-class _Mail:
-    """Collects the pages and images of a message and of all that is in it."""
+class Messages(InnerFiles):
+    """Collects the pages and images of messages and of all that is in them."""
 
     def __init__(self, options: ReadOptions) -> None:
-        self.options = options
-        self.pages: list[Page] = []
-        self.images: list[ReadImage] = []
-        self.coverage = CoverageBuilder()
+        super().__init__(options)
         self._attached = 0
+
+    def add(self, data: bytes) -> EmailMessage:
+        """The message in `data`. Raises UnreadableFile if it is none."""
+        message = _parse(data)
+        if not any(message.get(name) for name in _HEADERS):
+            raise UnreadableFile("it is not an e-mail")
+        self._attached = 0
+        self.add_message(message, "", 0)
+        return message
 
     def add_message(self, message: EmailMessage, name: str, depth: int) -> None:
         """The message as a page, then what is in it. `name` is that of a forwarded one."""
         builder = PageBuilder()
-        builder.heading(_header(message, "subject"), 1)
-        head = [f"{key.title()}: {_header(message, key)}" for key in ("from", "to", "cc", "date")]
+        builder.heading(header(message, "subject"), 1)
+        head = [f"{key.title()}: {header(message, key)}" for key in ("from", "to", "cc", "date")]
         builder.add("\n".join(line for line in head if not line.endswith(": ")))
         body = message.get_body(preferencelist=("plain", "html"))
         if body is not None:
             _add_body(body, builder)
         at = len(self.pages)
         number = at + 1
-        self.pages.append(builder.page(number))  # replaced below, when all names are known
+        self.add_page(builder.page(number))  # replaced below, when all names are known
         images: list[tuple[bytes, int, str]] = []
         for part in _leaves(message):
             if part is body or _is_alternative(part, body):
@@ -90,9 +91,8 @@ class _Mail:
             self.coverage.skip("page", why, name or number, partial=True)
         else:
             self.coverage.read("page")
-        self.pages[at] = builder.page(number, label=name[:50] or None)
-        kept = images if self.options.max_images else []
-        self.images += describe_all(kept, options=self.options, coverage=self.coverage)
+        self.pages[at] = builder.page(number, label=label_of(name))
+        self.add_images(images)
 
     def _add_part(
         self,
@@ -143,28 +143,10 @@ class _Mail:
 
     def _add_file(self, name: str, data: bytes) -> None:
         """An attached file, read like any other: its content decides, its suffix comes second."""
-        from ragcore.readers.read import read as read_file
-
         with tempfile.TemporaryDirectory(prefix="ragcore-") as folder:
             path = Path(folder) / f"attached{Path(name).suffix.lower()[:10]}"
             path.write_bytes(data)
-            try:
-                document = read_file(path, options=self.options)
-            except RagcoreError as error:
-                self.coverage.skip("attachment", str(error), name)
-                return
-        offset = len(self.pages)
-        for number, page in enumerate(document.pages, start=1):
-            self.pages.append(replace(page, number=offset + number, label=name[:50]))
-        self.images.extend(
-            replace(image, page=offset + (image.page or 1)) for image in document.images
-        )
-        assert document.coverage is not None  # set by `read`
-        self.coverage.add(document.coverage, name)
-        if document.coverage.skipped:
-            self.coverage.skip("attachment", "parts of it are not read", name, partial=True)
-        else:
-            self.coverage.read("attachment")
+            self.add_file(path, name)
 
 
 def _parse(data: bytes) -> EmailMessage:
@@ -201,7 +183,7 @@ def _name(part: EmailMessage) -> str:
     name = one_line(part.get_filename() or "")
     inner = part.get_payload()
     if not name and isinstance(inner, list) and inner and isinstance(inner[0], EmailMessage):
-        name = _header(inner[0], "subject").replace("/", " ")
+        name = header(inner[0], "subject").replace("/", " ")
     return Path(name.replace("\\", "/")).name[:100] or "unnamed"
 
 
@@ -216,19 +198,19 @@ def _content(part: EmailMessage) -> bytes:
         return b""
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def header(message: EmailMessage, name: str) -> str:
     try:
         return one_line(str(message.get(name) or ""))[:1000]
     except Exception:  # malformed headers raise all kinds of errors when they are parsed
         return ""
 
 
-def _metadata(message: EmailMessage) -> dict[str, Any]:
+def message_metadata(message: EmailMessage) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if _header(message, "from"):
-        found["author"] = _header(message, "from")[:500]
+    if header(message, "from"):
+        found["author"] = header(message, "from")[:500]
     try:
-        found["created"] = parsedate_to_datetime(_header(message, "date")).isoformat()
+        found["created"] = parsedate_to_datetime(header(message, "date")).isoformat()
     except (ValueError, TypeError):
         found.pop("created", None)
     return found

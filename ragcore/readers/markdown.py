@@ -25,8 +25,6 @@ _LARGEST = 2_000_000  # characters; beyond it the text is kept as it stands
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page; the title is the front matter's, else the first heading's."""
-    from markdown_it import MarkdownIt
-
     source = decode(file.read_bytes()).replace("\r\n", "\n")
     if len(source) > min(_LARGEST, options.max_characters):
         return text.read(file, options)
@@ -37,10 +35,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             key = {"lang": "language"}.get(name.lower(), name.lower())
             metadata[key] = one_line(value.strip("\"'"))
         source = source[front.end() :]
-    markup = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    tokens = markup.parse(source)
-    _keep_lines(tokens)
-    found = html.read_markup(markup.renderer.render(tokens, markup.options, {}))
+    found = html.read_markup(rendered(source))
     page = found.page.page(1)
     if not page.text.strip():
         raise UnreadableFile("the file holds no text")
@@ -56,6 +51,16 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         metadata=metadata,
         coverage=coverage.done(),
     )
+
+
+def rendered(source: str) -> str:
+    """Markdown as HTML."""
+    from markdown_it import MarkdownIt
+
+    markup = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    tokens = markup.parse(source)
+    _keep_lines(tokens)
+    return str(markup.renderer.render(tokens, markup.options, {}))
 
 
 _LABEL = re.compile(r"\s*[^\W\d_][^:]{0,40}:\s")

@@ -17,7 +17,8 @@ class ReadOptions:
     `max_file_mb` and `max_unpacked_mb` are MiB on disk and after unpacking a container (DOCX,
     EPUB, …); `max_characters` bounds the text kept of one file; `max_images` the images
     kept of one document (0: none); `max_attachments` the attached files of one e-mail, those of
-    forwarded messages included; `passwords` are tried in turn on locked files.
+    forwarded messages included; `passwords` are tried in turn on locked files; `depth` is how many
+    archives and messages the file is inside of.
     """
 
     ocr: Literal["auto", "off", "always"] = "auto"
@@ -30,6 +31,7 @@ class ReadOptions:
     max_attachments: int = 100
     passwords: tuple[str, ...] = ()
     threads: int = 1
+    depth: int = 0
 
     @classmethod
     def from_settings(cls, settings: Settings, *, passwords: Sequence[str] = ()) -> ReadOptions:

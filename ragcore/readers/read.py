@@ -11,6 +11,8 @@ from ragcore.readers.coverage import with_coverage
 from ragcore.readers.options import ReadOptions
 from ragcore.types import ReadDocument
 
+_DEEPEST = 4  # archives and messages around a file that is read
+
 
 def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
     """The text and images of the file at `path`.
@@ -24,6 +26,8 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
     """
     options = options or ReadOptions()
     path = Path(path)
+    if options.depth > _DEEPEST:
+        raise UnreadableFile(f"files inside files are read to a depth of {_DEEPEST}")
     try:
         size = path.stat().st_size
         if not path.is_file():

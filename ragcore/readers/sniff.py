@@ -18,6 +18,8 @@ IMAGE_SUFFIXES: dict[str, str] = {
     ".avif": "image/avif",
 }
 
+ARCHIVE_TYPES = ("application/zip", "application/x-tar")
+
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),

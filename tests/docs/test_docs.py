@@ -15,6 +15,7 @@ import pytest
 
 from ragcore.catalog.models import Base
 from ragcore.cli.main import cli
+from ragcore.readers.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
@@ -180,3 +181,13 @@ def test_every_room_has_a_page() -> None:
         assert f"`ragcore/{room}`" in text, (
             f"docs/explanation/architecture.md does not know ragcore/{room}"
         )
+
+
+def test_the_tables_of_file_types_are_those_of_the_readers() -> None:
+    page = (ROOT / "docs" / "explanation" / "ingest.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([^|`]+) \| (`\.[^|]+) \|", page, re.M)
+    # What is written after a comma are further names of such files.
+    told = {kind: tuple(re.findall(r"`(.+?)`", names.partition(", ")[0])) for kind, names in rows}
+    assert told == {one.kind: one.suffixes for one in FORMATS}
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [one.kind for one in FORMATS if one.kind not in readme] == []

@@ -14,6 +14,18 @@ from PIL import Image, ImageDraw, ImageFont
 from ragcore.ingest.text_view import _font
 from ragcore.types import IngestReport
 
+from .format_samples import (
+    write_code,
+    write_latex,
+    write_mbox,
+    write_msg,
+    write_notebook,
+    write_odt,
+    write_rtf,
+    write_srt,
+    write_zip,
+)
+
 PROSE = (
     "The harbour office opens at eight in the morning. Ships that arrive before dawn wait at the "
     "outer buoy until a pilot comes aboard. Dr. Meyer, who has kept the records since 1987, says "
@@ -275,6 +287,15 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     ".md": write_markdown,
     ".txt": write_text,
     ".jpg": write_jpeg,
+    ".odt": write_odt,
+    ".rtf": write_rtf,
+    ".ipynb": write_notebook,
+    ".tex": write_latex,
+    ".py": write_code,
+    ".srt": write_srt,
+    ".mbox": write_mbox,
+    ".msg": write_msg,
+    ".zip": write_zip,
 }
 
 

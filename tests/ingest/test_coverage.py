@@ -58,6 +58,15 @@ def lines(coverage: Coverage) -> list[str]:
         (".md", {"pages": (1, 1), "tables": (1, 1)}),
         (".txt", {"pages": (1, 1)}),
         (".jpg", {"images": (1, 1)}),
+        (".odt", {"pages": (1, 1), "tables": (1, 1), "images": (1, 1)}),
+        (".rtf", {"pages": (1, 1), "images": (1, 1)}),
+        (".ipynb", {"pages": (1, 1), "tables": (1, 1), "images": (1, 1)}),
+        (".tex", {"pages": (1, 1)}),
+        (".py", {"pages": (1, 1)}),
+        (".srt", {"pages": (1, 1)}),
+        (".mbox", {"pages": (3, 3), "attachments": (1, 1)}),
+        (".msg", {"pages": (3, 3), "images": (1, 1), "attachments": (3, 3)}),
+        (".zip", {"pages": (2, 2), "sheets": (1, 1), "images": (1, 1), "attachments": (5, 5)}),
     ],
 )
 def test_sound_files_are_complete(

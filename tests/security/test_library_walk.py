@@ -53,8 +53,8 @@ READ = {
     "Classifiers": "followed get list results",
     "Diffusion": "canny_stages check class_names condition edit_latents gallery "
     "interpolate_latents loras model negative_example probes recipe",
-    "Documents": "facets get headings indexes list map original page page_boxes page_image "
-    "statistics",
+    "Documents": "facets file_types get headings indexes list map original page page_boxes "
+    "page_image statistics",
     "Duplicates": "files images",
     "Evals": "",
     "Images": "ask ask_stream caption get groups label list marks metadata preview read thumbnail "

@@ -33,7 +33,16 @@ from tests.encoders.small_models import save_cross_encoder, save_small_bert, sav
 from tests.ingest.ingest_samples import WRITERS
 from tests.shared_models import models_of
 
-SUFFIXES = {"markdown": ".md", "text": ".txt", "image": ".jpg"}
+SUFFIXES = {
+    "archive": ".zip",
+    "code": ".py",
+    "image": ".jpg",
+    "latex": ".tex",
+    "markdown": ".md",
+    "opendocument": ".odt",
+    "subtitles": ".srt",
+    "text": ".txt",
+}
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ _TYPES = {
     "table": ("spreadsheet", "text/csv", "excel"),
     "slide": ("presentation",),
     "presentation": ("presentation",),
-    "e-mail": ("message/rfc822",),
-    "email": ("message/rfc822",),
+    "e-mail": ("message/rfc822", "ms-outlook"),
+    "email": ("message/rfc822", "ms-outlook"),
 }
 
 

@@ -49,7 +49,10 @@ _TYPES = {  # short names; any other is a media type, its first half, or a file'
     "word": ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",),
     "powerpoint": ("application/vnd.openxmlformats-officedocument.presentationml.presentation",),
     "excel": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",),
-    "email": ("message/rfc822",),
+    "email": ("message/rfc822", "application/vnd.ms-outlook", "application/mbox"),
+    "code": ("text/x-source-code",),
+    "subtitles": ("application/x-subrip", "text/vtt"),
+    "archive": ("application/zip", "application/x-tar"),
 }
 _FAMILIES = ("image", "audio", "video")
 
