@@ -7,7 +7,6 @@ zip beside it (same name, or images.zip) or as files relative to it.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import threading
 import zipfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UnreadableFile, UsageError
+from ragcore.readers import load_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,14 +54,10 @@ class ImageSource:
 
 def open_image(source: bytes | Path, shown: str = "") -> Image:
     """Decode one image, upright, as RGB. Raises UnreadableFile."""
-    from PIL import Image, ImageOps
-
-    data = source if isinstance(source, bytes) else None
     try:
-        with Image.open(io.BytesIO(data) if data is not None else source) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableFile(f"{shown or source!r} is not a readable image") from error
+        return load_image(source)
+    except UnreadableFile as error:
+        raise UnreadableFile(f"{shown or source!r} is not a readable image ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,10 @@ def imaginer_of(models: Models) -> Imaginer:
     def build() -> Imaginer:
         model: Diffuser = models.diffuser()
         return Imaginer(
-            model, clip=lambda: _clip(models), conditions=_conditions(models, model.device)
+            model,
+            clip=lambda: _clip(models),
+            conditions=_conditions(models, model.device),
+            max_megapixels=models.settings.max_megapixels,
         )
 
     return models.share("imaginer", build)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from ragcore.diffusion.request import (
     LoraRequest,
 )
 from ragcore.errors import UnreadableFile, UsageError
+from ragcore.readers import load_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,41 +32,25 @@ VERSION = 1
 _DEPRECATED = "start_picture"  # a key of recipes; files that have it stay readable
 _IMAGE_CHUNK = b"rgPi"  # private, and safe to copy by programs that do not know it
 _MOST_TEXT = 500_000
-_MOST_PIXELS = 100_000_000
 _PLAIN = ("prompt", "negative", "style", "seed", "steps", "size", "scale", "sampler", "guess")
 
 
-def open_image(image: ImageInput, what: str) -> Image:
+def open_image(image: ImageInput, what: str, *, max_megapixels: int = 100) -> Image:
     """Decode a path or bytes, upright, as RGB on white. Raises UnreadableFile."""
-    from PIL import Image, ImageOps
-
     shown = "the image" if isinstance(image, bytes) else str(image)
-    source = io.BytesIO(image) if isinstance(image, bytes) else Path(image).expanduser()
+    source = image if isinstance(image, bytes) else Path(image).expanduser()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(source)
-            if opened.width * opened.height > _MOST_PIXELS:
-                raise UnreadableFile(f"{what}: {shown} has too many pixels")
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                clear = upright.convert("RGBA")
-                white = Image.new("RGBA", clear.size, "white")
-                return Image.alpha_composite(white, clear).convert("RGB")
-            return upright.convert("RGB")
-    except UnreadableFile:
-        raise
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError,
-            Image.DecompressionBombWarning) as error:  # fmt: skip
-        raise UnreadableFile(f"{what}: {shown} is not a readable image") from error
+        return load_image(source, max_megapixels=max_megapixels)
+    except UnreadableFile as error:
+        raise UnreadableFile(f"{what}: {shown} is not a readable image ({error})") from error
 
 
-def square(image: ImageInput, size: int, what: str) -> Pixels:
+def square(image: ImageInput, size: int, what: str, *, max_megapixels: int = 100) -> Pixels:
     """An image as RGB uint8 [size, size, 3]: padded with white to a square, then resized."""
     import numpy as np
     from PIL import Image
 
-    opened = open_image(image, what)
+    opened = open_image(image, what, max_megapixels=max_megapixels)
     side = max(opened.size)
     if opened.size != (side, side):
         padded = Image.new("RGB", (side, side), "white")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ragcore.diffusion import request as asked
@@ -81,8 +82,10 @@ class Imaginer:
         *,
         clip: ClipSource | None = None,
         conditions: ConditionModels | None = None,
+        max_megapixels: int = 100,
     ) -> None:
         self.model = model
+        self.max_megapixels = max_megapixels  # of images that are given
         self._clip = clip
         self.conditions = conditions or ConditionModels()
 
@@ -186,6 +189,7 @@ class _Job:
         model = maker.model
         self.model, self.clip, self.cancel, self._leases = model, clip, cancel, leases
         self._extract = maker.conditions.extract
+        self._square = partial(square, max_megapixels=maker.max_megapixels)
         self.notes: list[str] = []
         self.size = _checked_size(model, request.size)
         self.style = _checked_style(model, request.style)
@@ -193,7 +197,7 @@ class _Job:
         self.request = replace(request, seed=seed, style=self.style)
         self.seeds = [(seed + number) % (asked.MOST_SEED + 1) for number in range(request.count)]
         start = request.start_image
-        self.start = None if start is None else square(start, self.size, "start image")
+        self.start = None if start is None else self._square(start, self.size, "start image")
         self.conditions = [self._condition(control) for control in request.controls]
         self.scale = asked.limited(request.scale, asked.MOST_SCALE, "scale", self.notes)
         self.latents: Tensor | None = None
@@ -310,7 +314,7 @@ class _Job:
     def _condition(self, control: asked.ControlRequest) -> Pixels:
         if control.kind not in self.model.control_kinds:
             self.model.controlnet(control.kind)  # raises, naming those there are
-        pixels = square(control.image, self.size, f"control {control.kind}")
+        pixels = self._square(control.image, self.size, f"control {control.kind}")
         return pixels if control.ready else self._extract(control.kind, pixels)
 
     def _controls(self) -> list[ControlInput]:

@@ -17,6 +17,7 @@ from ragcore.types import DiffusionModelInfo
 if TYPE_CHECKING:
     from ragcore.diffusion import Gallery, Imaginer, ImagineRequest
     from ragcore.diffusion.canny_stages import CannyStage
+    from ragcore.diffusion.images import Pixels
     from ragcore.diffusion.latents import Probe
     from ragcore.diffusion.model import LatentModel
     from ragcore.diffusion.negative_examples import NegativeExample
@@ -98,11 +99,11 @@ class Diffusion:
         """
         from ragcore.diffusion.factories import condition_model
         from ragcore.diffusion.hub_conditions import MAKES
-        from ragcore.diffusion.images import as_png, square
+        from ragcore.diffusion.images import as_png
         from ragcore.weights import ModelRef
 
         imaginer = imaginer_of(self._core)
-        pixels = square(image, size or imaginer.model.card.size, f"condition {kind}")
+        pixels = self._square(image, size or imaginer.model.card.size, f"condition {kind}")
         if not model:
             return as_png(imaginer.conditions.extract(kind, pixels))
         for does, kinds in MAKES.items():
@@ -116,9 +117,8 @@ class Diffusion:
     def canny_stages(self, image: ImageInput, *, size: int = 256) -> list[CannyStage]:
         """The five stages of Canny's edge detector on an image. Raises UnreadableFile."""
         from ragcore.diffusion.canny_stages import canny_stages
-        from ragcore.diffusion.images import square
 
-        return canny_stages(square(image, size, "image"))
+        return canny_stages(self._square(image, size, "image"))
 
     def negative_example(
         self, way: Literal["pixels", "latent", "interleaved"], name: str, *, seed: int = 0
@@ -156,10 +156,10 @@ class Diffusion:
         Raises UsageError for an attribute without a probe, UnreadableFile.
         """
         from ragcore.diffusion import latents
-        from ragcore.diffusion.images import as_png, square
+        from ragcore.diffusion.images import as_png
 
         model = self._latent_model()
-        edited, read = latents.edit(model, square(image, model.card.size, "image"), changes)
+        edited, read = latents.edit(model, self._square(image, model.card.size, "image"), changes)
         return as_png(edited), read
 
     def interpolate_latents(
@@ -170,11 +170,16 @@ class Diffusion:
         Raises UsageError for fewer than 2 steps or more than 64, UnreadableFile.
         """
         from ragcore.diffusion import latents
-        from ragcore.diffusion.images import as_png, square
+        from ragcore.diffusion.images import as_png
 
         model = self._latent_model()
-        ends = [square(one, model.card.size, "image") for one in (first, second)]
+        ends = [self._square(one, model.card.size, "image") for one in (first, second)]
         return [as_png(one) for one in latents.interpolate(model, ends[0], ends[1], steps)]
+
+    def _square(self, image: ImageInput, size: int, what: str) -> Pixels:
+        from ragcore.diffusion.images import square
+
+        return square(image, size, what, max_megapixels=self._core.settings.max_megapixels)
 
     def _latent_model(self) -> LatentModel:
         from ragcore.diffusion.model import LatentModel

@@ -3,6 +3,7 @@
 from ragcore.readers.choose import choose, file_types, readers
 from ragcore.readers.clean import PageBuilder, clean, decode
 from ragcore.readers.contract import ContentReader, FileType, InputFile, Reader, check_document
+from ragcore.readers.images import load_image
 from ragcore.readers.options import ReadOptions
 from ragcore.readers.read import read
 
@@ -18,6 +19,7 @@ __all__ = [
     "clean",
     "decode",
     "file_types",
+    "load_image",
     "read",
     "readers",
 ]

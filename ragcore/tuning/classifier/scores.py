@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -18,19 +17,15 @@ from ragcore.encoders.classifier import softmax
 if TYPE_CHECKING:
     from ragcore.types import FloatArray, IdArray
 
-_Z = 1.959964  # of 95 %
-
 
 def wilson(right: int, total: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927); (0, 1) of nothing."""
     if not total:
         return 0.0, 1.0
-    share, square = right / total, _Z**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z / (1 + square / total) * math.sqrt(
-        share * (1 - share) / total + square / (4 * total**2)
-    )  # fmt: skip
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest
+
+    interval = binomtest(right, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def measure(logits: FloatArray, labels: IdArray, temperature: float) -> dict[str, Any]:
@@ -59,9 +54,9 @@ def measure(logits: FloatArray, labels: IdArray, temperature: float) -> dict[str
 def confusion(logits: FloatArray, labels: IdArray, classes: Sequence[str]) -> dict[str, Any]:
     """ "labels", "matrix" [true][chosen] as counts, and "worst": what is most often taken for
     what, as {"true", "chosen", "count", "of"}."""
-    count = len(classes)
-    flat = labels * count + logits.argmax(1)
-    matrix = np.bincount(flat, minlength=count * count).reshape(count, count)
+    from sklearn.metrics import confusion_matrix
+
+    matrix = confusion_matrix(labels, logits.argmax(1), labels=range(len(classes)))
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:50]

@@ -62,12 +62,12 @@ def score_reader(
 
 def auc(scores: Sequence[tuple[float, bool]]) -> float:
     """Probability that a right case scores above a wrong one; 0.5 where one kind is missing."""
-    right = [s for s, good in scores if good]
-    wrong = [s for s, good in scores if not good]
-    if not right or not wrong:
+    from sklearn.metrics import roc_auc_score
+
+    right = [good for _, good in scores]
+    if len(set(right)) < 2:
         return 0.5
-    above = sum((r > w) + 0.5 * (r == w) for r in right for w in wrong)
-    return round(above / (len(right) * len(wrong)), 4)
+    return round(float(roc_auc_score(right, [score for score, _ in scores])), 4)
 
 
 def _mean(values: Sequence[float]) -> float:
