@@ -11,7 +11,7 @@ from ragcore.settings import Settings
 
 from ..components.text import count_name, plain, size_name
 from ..state import errors_as_sentences, library, may, may_everywhere, say_later
-from . import models_adapters
+from . import models_adapters, models_servers
 
 _SECRET = ("default", "set, not shown")
 
@@ -31,6 +31,9 @@ def show() -> None:
     if may("admin"):
         with errors_as_sentences():
             models_adapters.show()
+    if may_everywhere("admin"):
+        with errors_as_sentences():
+            models_servers.show()
     with errors_as_sentences():
         _weights(library().models.weights())
     if may_everywhere("admin"):

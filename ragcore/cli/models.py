@@ -74,12 +74,58 @@ def pull(names: tuple[str, ...], verify: bool, as_json: bool) -> None:
         echo(f"{name}: {folder}")
 
 
+_port_option = click.option(
+    "--port", "ports", type=int, multiple=True, metavar="PORT",
+    help="Look at this port of 127.0.0.1, too; may be repeated.",
+)  # fmt: skip
+
+
+@command.command("find")
+@_port_option
+@as_json_option
+def find(ports: tuple[int, ...], as_json: bool) -> None:
+    """List the models of servers on this computer: Ollama, LM Studio, llama-server, vLLM, TEI.
+
+    Only 127.0.0.1 is looked at, on the servers' usual ports.
+    """
+    with Library() as library:
+        servers = library.models.find_servers(ports)
+    if as_json:
+        print_json({"servers": servers})
+        return
+    for server in servers:
+        echo(f"{server.kind} {server.version}".strip() + f" at {server.url}")
+        for model in server.models:
+            facts = [model.task, *(["images"] if model.vision else [])]
+            if model.context_length:
+                facts.append(f"{model.context_length} tokens")
+            echo(f"  {server.kind}:{model.name:<40} {', '.join(facts)}")
+    if servers:
+        echo("`ragcore models use KIND:NAME` takes one into the profile")
+    else:
+        echo("no model server answers on its usual ports of 127.0.0.1; --port names another")
+
+
 @command.command("use")
 @click.argument("profile", required=False)
 @click.option("-c", "--collection", help="Re-embed this collection with the profile's models.")
+@click.option(
+    "--as", "part", type=click.Choice(["llm", "vision_llm", "text_encoder", "reranker"]),
+    help="Which part of the profile a served model becomes; without: by its task.",
+)  # fmt: skip
+@_port_option
 @as_json_option
-def use(profile: str | None, collection: str | None, as_json: bool) -> None:
+def use(
+    profile: str | None,
+    collection: str | None,
+    part: str | None,
+    ports: tuple[int, ...],
+    as_json: bool,
+) -> None:
     """Choose a profile for good: tiny, starter, standard, large, or a TOML file of your own.
+
+    PROFILE may be a model of a server on this computer, as `ragcore models find` lists them
+    ("ollama:qwen3:4b"): the present profile with that model is written to a new file.
 
     A collection is searched by the models that it was embedded by. --collection re-embeds it
     by those of the profile (without PROFILE: the present one); the old vectors answer meanwhile,
@@ -87,6 +133,11 @@ def use(profile: str | None, collection: str | None, as_json: bool) -> None:
     """
     if profile is None and collection is None:
         raise UsageError("name a profile, a --collection to re-embed, or both")
+    if profile is not None and ":" in profile:
+        with Library() as library:
+            profile = str(library.models.write_served(profile, part=part or "", ports=ports))
+    elif part or ports:
+        raise UsageError("--as and --port go with a served model, such as ollama:qwen3:4b")
     settings = Settings() if profile is None else _chosen(profile)
     result: dict[str, Any] = {"profile": settings.profile}
     with Library(settings) as library:

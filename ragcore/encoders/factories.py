@@ -62,6 +62,16 @@ def openai_text(
     return OpenAITextEncoder(model=reference.name, options=options)
 
 
+@no_weights
+def ollama_text(
+    reference: ModelRef, options: Mapping[str, Any], context: ModelContext
+) -> TextEncoder:
+    """A text encoder of Ollama."""
+    from ragcore.encoders.ollama_text import OllamaTextEncoder
+
+    return OllamaTextEncoder(model=reference.name, options=options)
+
+
 def open_clip(
     reference: ModelRef, options: Mapping[str, Any], context: ModelContext
 ) -> ImageTextEncoder:
@@ -103,6 +113,16 @@ def onnx_reranker(
         options=options,
         memory=context.memory,
     )
+
+
+@no_weights
+def served_reranker(
+    reference: ModelRef, options: Mapping[str, Any], context: ModelContext
+) -> Reranker:
+    """A reranker behind a server."""
+    from ragcore.encoders.served_reranker import ServedReranker
+
+    return ServedReranker(model=reference.name, options=options)
 
 
 def extractive(

@@ -50,6 +50,7 @@ class OpenAITextEncoder:
     A text that the server refuses as too long is halved until it is taken. Safe for threads.
     """
 
+    PATH = "/embeddings"
     OPTIONS = _NO_VECTOR_OPTIONS | {
         "query_prompt", "passage_prompt", "query_input_type", "passage_input_type", "dimensions",
         "max_characters", "dialect",
@@ -131,7 +132,7 @@ class OpenAITextEncoder:
     def _request(self, texts: list[str], kind: TextKind) -> list[list[float]]:
         """Vectors of one batch, in order; a batch with a text that is too long is split."""
         try:
-            reply = self.server.post("/embeddings", self._body(texts, kind))
+            reply = self.server.post(self.PATH, self._body(texts, kind))
         except Refused as error:
             if error.status not in (400, 413, 422) or not _is_length(error):
                 raise

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ragcore.catalog.permits import Permit
+from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 from ragcore.types import ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.models import LoadedModel, Preparation, Space
+    from ragcore.models.local_servers import LocalServer
     from ragcore.models.remote import Circuit
     from ragcore.types import FloatArray
     from ragcore.weights import Profile, WeightStatus
@@ -95,12 +98,47 @@ class LibraryModels:
             folders = store.pull_profile(self.profile, progress)
         return {name: store.repair(name, progress) for name in folders} if verify else folders
 
-    def use_profile(self) -> None:
-        """Store the profile of this library's settings as the home's, for later starts."""
+    def use_profile(self, profile: str = "") -> None:
+        """Store a profile as the home's, for later starts: the name of one that comes with
+        ragcore or a TOML file; empty: that of this library's settings. Raises UsageError for a
+        profile that cannot be read, or where RAGCORE_PROFILE overrides what is stored."""
         from ragcore.settings import save_setting
+        from ragcore.weights import load_profile
 
         settings = self._core.settings
-        save_setting(settings.home, "profile", settings.profile)
+        chosen = profile or settings.profile
+        load_profile(settings.model_copy(update={"profile": chosen}))
+        if os.environ.get("RAGCORE_PROFILE", chosen) != chosen:
+            raise UsageError("RAGCORE_PROFILE is set and overrides the stored profile: unset it")
+        save_setting(settings.home, "profile", chosen)
+
+    def find_servers(self, ports: Sequence[int] = ()) -> Sequence[LocalServer]:
+        """The model servers on the loopback address of this computer, at their usual ports and
+        at `ports`, with their models. Raises UsageError for what is no port."""
+        from ragcore.models.local_servers import find_servers
+
+        return find_servers(ports)
+
+    def write_served(self, name: str, *, part: str = "", ports: Sequence[int] = ()) -> Path:
+        """Write a profile like this one with a model of a local server; return its file.
+
+        `name` is "KIND:NAME" ("ollama:qwen3:4b"). `part` is the profile's part that it becomes
+        (empty: by its task); a chat model that reads images answers about images, too. Raises
+        UsageError for an unknown kind, model or part, ModelUnavailable where no server answers.
+        """
+        from ragcore.models.local_servers import choose_served, served_part
+        from ragcore.weights.profile_file import write_own_profile
+        from ragcore.weights.profiles import ModelRef
+
+        server, model = choose_served(name, ports)
+        chosen = part or model.part
+        kind, options = served_part(server, model, chosen)
+        changes: dict[str, ModelRef | None] = {chosen: ModelRef(model.name, kind, options)}
+        if chosen == "llm" and model.vision:
+            changes["vision_llm"] = None
+        return write_own_profile(
+            self._core.settings, self.profile, changes, title=f"{server.kind}-{model.name}"
+        )
 
     def others(self) -> Sequence[str]:
         """Names of the collections that were embedded by other models than the profile's."""

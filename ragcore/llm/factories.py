@@ -68,13 +68,32 @@ def llama_cpp(
 
 @no_weights
 def openai(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> LLM:
-    """A chat model behind OpenAI's protocol."""
+    """A chat model behind OpenAI's protocol; with the option images it reads images, too."""
     from ragcore.llm.openai_llm import OpenAILLM
+    from ragcore.llm.served_vision import OpenAIVisionLLM
 
+    return _served(reference, options, OpenAIVisionLLM, OpenAILLM)
+
+
+@no_weights
+def ollama(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> LLM:
+    """A chat model of Ollama; with the option images it reads images, too."""
+    from ragcore.llm.ollama_llm import OllamaLLM
+    from ragcore.llm.served_vision import OllamaVisionLLM
+
+    return _served(reference, options, OllamaVisionLLM, OllamaLLM)
+
+
+def _served(
+    reference: ModelRef, options: Mapping[str, Any], vision: type[LLM], words: type[LLM]
+) -> LLM:
+    chosen = dict(options)
+    made: Any = vision if chosen.pop("images", False) else words
     try:
-        return OpenAILLM(model=reference.name, **options)
+        llm: LLM = made(model=reference.name, **chosen)
     except TypeError as error:  # an option that it does not take, or no url
         raise UsageError(f"llm {reference.name}: {error}") from error
+    return llm
 
 
 def projector(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> VisionLLM:

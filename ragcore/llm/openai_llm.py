@@ -29,6 +29,7 @@ class OpenAILLM:
 
     `connect_timeout`, `timeout` (for the next words) and `total_timeout` are seconds; a request
     that failed before its first word is sent again, `attempts` times in all, with growing pauses.
+    `think` is sent to the chat template of a thinking model (None: nothing is sent).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class OpenAILLM:
         attempts: int = 4,
         dialect: str = "openai",
         adapter: str | None = None,
+        think: bool | None = None,
     ) -> None:
         if dialect not in ("openai", "vllm", "llama.cpp"):
             raise UsageError(f"unknown dialect {dialect!r}: use openai, vllm or llama.cpp")
@@ -61,6 +63,7 @@ class OpenAILLM:
         )
         self._dialect = dialect
         self._default_adapter = adapter
+        self._thinking = think
 
     @property
     def name(self) -> str:
@@ -149,6 +152,8 @@ class OpenAILLM:
             body["top_k"] = s.top_k
         if s.repetition_penalty != 1:
             body["repetition_penalty"] = s.repetition_penalty
+        if self._thinking is not None:
+            body["chat_template_kwargs"] = {"enable_thinking": self._thinking}
         if s.banned_words:
             body["bad_words"] = list(s.banned_words)
         return body | self._constraint(constraint)

@@ -13,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from ragcore.catalog.models import Job
 from ragcore.library import Library
+from ragcore.settings import save_setting
+from tests import model_servers
 from tests.waiting import wait_until
 
 Page = Callable[..., AppTest]
@@ -188,6 +190,24 @@ def test_models_page_tells_device_licenses_and_memory(page: Page) -> None:
     assert "minilm-l6-v2" in set(licenses["Model"])
     settings = next(d.value for d in test.dataframe if "Setting" in d.value.columns)
     assert "api_rate" in set(settings["Setting"])
+
+
+def test_models_page_finds_servers_and_uses_their_models(
+    page: Page, own_home: Path, tiny_profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_setting(own_home, "profile", str(tiny_profile))
+    monkeypatch.delenv("RAGCORE_PROFILE")
+    with model_servers.model_server(model_servers.ollama()) as server:
+        monkeypatch.setattr("ragcore.models.local_servers.USUAL_PORTS", (server.port,))
+        test = page("models").run()
+        assert not server.asked, "nothing is looked for unasked"
+        test.button(key="find-servers").click().run()
+        test.button(key=f"use-{server.url}-llava:7b").click().run()
+        assert not test.exception
+        assert not test.error
+        parts = next(d.value for d in test.dataframe if "Run by" in d.value.columns)
+        assert ("llm", "llava:7b", "ollama") in set(parts.itertuples(index=False, name=None))
+        assert "vision llm" not in set(parts["Part"]), "the language model reads images"
 
 
 def test_models_page_chooses_combines_and_removes_adapters(page: Page, own_home: Path) -> None:

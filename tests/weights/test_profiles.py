@@ -71,7 +71,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         (MINIMAL.replace("minilm-l6-v2", "minilm"), "text_encoder: unknown weights 'minilm'"),
         (
             MINIMAL.replace("sentence-transformers", "word2vec"),
-            "unknown kind 'word2vec': use onnx",
+            "unknown kind 'word2vec': use ollama",
         ),
         (MINIMAL.replace('name = "mine"\n', ""), "name: field required"),
         (MINIMAL.replace("weights =", "weight ="), "text_encoder.weights: field required"),
