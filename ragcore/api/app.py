@@ -31,14 +31,15 @@ from ragcore.api.routes import (
     search,
     seeing,
     system,
+    trash,
 )
 from ragcore.api.work import Work
 from ragcore.library import Library, SourceSchedule
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
-    collections, documents, images, albums, jobs, search, seeing, classifiers, models, openai,
-    openai_images, imagine, system,
+    collections, documents, trash, images, albums, jobs, search, seeing, classifiers, models,
+    openai, openai_images, imagine, system,
 )  # fmt: skip
 
 

@@ -42,6 +42,10 @@ NEEDED: dict[tuple[str, str], str] = {
     ("get", f"{C}/documents/{{document_id}}/pages/{{number}}/image"): "read",
     ("get", f"{C}/images"): "read",
     ("patch", f"{C}/images"): "write",
+    ("get", f"{C}/trash"): "write",
+    ("post", f"{C}/trash"): "write",
+    ("post", f"{C}/trash/restore"): "write",
+    ("delete", f"{C}/trash"): "write",
     ("get", f"{C}/albums"): "read",
     ("post", f"{C}/albums"): "write",
     ("patch", f"{C}/albums/{{album}}"): "write",
@@ -146,6 +150,8 @@ def request(
         how["json"] = {"model": "none", "input": "x"}
     elif method == "patch" and path.endswith("/images"):
         how["json"] = {"image_ids": [NOTHING], "favorite": True}
+    elif method == "post" and "/trash" in path:
+        how["json"] = {"document_ids": [NOTHING]}
     elif method == "patch" and "/albums" in path:
         how["json"] = {"add": [NOTHING]}
     elif method == "post" and path.endswith("/albums"):
