@@ -313,7 +313,9 @@ def _label(library: Library, collection: str, ids: Sequence[int], asked: Asked) 
     if same is None:
         library.labels.set_classes(classifier, "image", [*classes, label], collection=collection)
     count = library.labels.give(classifier, "image", ids, same or label, collection=collection)
-    return _said(f"{_images(count)} labeled {same or label} for {classifier}: see the page Teach.")
+    return _said(
+        f"{_images(count)} labeled {same or label} for {classifier}: see the page Classifiers."
+    )
 
 
 def _trash(library: Library, collection: str, ids: Sequence[int], asked: Asked) -> Asked:

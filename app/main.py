@@ -37,7 +37,9 @@ def main() -> None:
         "library": st.Page(
             library_page.show, title="Library", icon=":material/folder:", url_path="library"
         ),
-        "teach": st.Page(teach.show, title="Teach", icon=":material/school:", url_path="teach"),
+        "teach": st.Page(
+            teach.show, title="Classifiers", icon=":material/school:", url_path="teach"
+        ),
         "studio": st.Page(studio.show, title="Studio", icon=":material/brush:", url_path="studio"),
         "models": st.Page(models.show, title="Models", icon=":material/memory:", url_path="models"),
     }

@@ -112,7 +112,7 @@ def searched(home: Path, models: Models, queries: list[str]) -> dict[str, Any]:
             found = engine.search(SearchQuery(text=text, kind="passages", k=10, cutoff=0)).hits
             times.append(1e3 * (time.perf_counter() - start))
             hits.append([hit.id for hit in found])
-        told = {
+        report = {
             "hits": hits,
             "nearest": store.search(vectors, 10)[1].tolist(),
             "at": stores.backend.description,
@@ -122,7 +122,7 @@ def searched(home: Path, models: Models, queries: list[str]) -> dict[str, Any]:
         }
         engine.close()
         stores.close()
-    return told
+    return report
 
 
 def summary(moved: Moved) -> dict[str, Any]:

@@ -72,8 +72,8 @@ def grown(work: object, runs: int) -> dict[str, float]:
         warm = resident()
         list(pool.map(work, range(WARM, runs)))  # type: ignore[call-overload]
     after = resident()
-    told = {"before": before, "warm": warm, "after": after, "growth": after - warm}
-    return {name: round(mib, 1) for name, mib in told.items()}
+    report = {"before": before, "warm": warm, "after": after, "growth": after - warm}
+    return {name: round(mib, 1) for name, mib in report.items()}
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def switch(llm: TransformersLLM) -> float:
 
     def there_and_back() -> None:
         for name in names:
-            with llm.borrowed(name):
+            with llm.acquire(name):
                 pass
 
     there_and_back()
@@ -56,7 +56,7 @@ def first_piece(llm: TransformersLLM, messages: list[Message]) -> float:
 
 def bare_token(llm: TransformersLLM, messages: list[Message]) -> float:
     ids = llm.tokenizer(llm.render(messages), return_tensors="pt", add_special_tokens=False)
-    with llm.borrowed() as model, torch.inference_mode():
+    with llm.acquire() as model, torch.inference_mode():
         ids = ids.to(model.device)
         return seconds(lambda: model.generate(**ids, max_new_tokens=1, do_sample=False))
 

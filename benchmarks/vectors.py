@@ -141,8 +141,8 @@ def main() -> None:
     exact, median = seconds_per_query(lambda q: flat.search(q, K), queries[:20])
     faiss.omp_set_num_threads(threads)
     flat.reset()
-    told = f"{1e3 * exact:.1f} ms a query (p50 {1e3 * median:.1f})"
-    print(f"{arguments.rows} x {arguments.dimension}; exact: {told}")
+    report = f"{1e3 * exact:.1f} ms a query (p50 {1e3 * median:.1f})"
+    print(f"{arguments.rows} x {arguments.dimension}; exact: {report}")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for kind in arguments.kinds:
             row = measure(kind, vectors, queries, right, exact, Path(folder))

@@ -50,7 +50,7 @@ class ExtensionError(RagcoreError):
     """An extension is installed and cannot be loaded: the message says which, `reason` why."""
 
     def __init__(self, extension: Extension, reason: str) -> None:
-        super().__init__(extension.told(reason))
+        super().__init__(extension.failure_line(reason))
         self.reason = reason
 
 
@@ -80,7 +80,7 @@ class Extension:
         """
         return _registry.load(self)
 
-    def told(self, error: str) -> str:
+    def failure_line(self, error: str) -> str:
         """The sentence that says that it cannot be used, and why."""
         who = f"{self.package} {self.version}".strip()
         return f"{title(self.group)} {self.name!r} of {who} cannot be used: {error}"
@@ -219,7 +219,7 @@ class _Registry:
                     f"{winner.package} has a {title(extension.group)} of this name: "
                     "rename the entry point"
                 )
-                log.warning("%s", extension.told(error))
+                log.warning("%s", extension.failure_line(error))
                 rejected.append(replace(extension, error=error))
         self._rejected = tuple(rejected)
         return found

@@ -62,7 +62,7 @@ class Lines(logging.Handler):
 
 def as_json(record: logging.LogRecord) -> str:
     """One line: time (UTC), level, logger, message, and the fields that are known."""
-    told = {
+    values = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
@@ -70,18 +70,20 @@ def as_json(record: logging.LogRecord) -> str:
         **_fields(record),
     }
     if record.exc_info and record.exc_info[0] is not None:
-        told["trace"] = "".join(traceback.format_exception(*record.exc_info))
-    return visible_json(json.dumps(told, ensure_ascii=False, default=str))
+        values["trace"] = "".join(traceback.format_exception(*record.exc_info))
+    return visible_json(json.dumps(values, ensure_ascii=False, default=str))
 
 
 def as_text(record: logging.LogRecord) -> str:
     """One line for people; errors are followed by their trace."""
     line = f"ragcore: {' '.join(record.getMessage().split())}"
-    told = [f"{name}={value}" for name, value in _fields(record).items() if value not in (None, "")]
+    values = [
+        f"{name}={value}" for name, value in _fields(record).items() if value not in (None, "")
+    ]
     if record.levelno >= logging.ERROR and record.exc_info and record.exc_info[0] is not None:
         trace = "".join(traceback.format_exception(*record.exc_info))
-        return f"{visible_name(' '.join([line, *told]))}\n{visible_lines(trace.rstrip())}"
-    return visible_name(" ".join([line, *told]))
+        return f"{visible_name(' '.join([line, *values]))}\n{visible_lines(trace.rstrip())}"
+    return visible_name(" ".join([line, *values]))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -221,7 +221,7 @@ class PassageSize:
 
     @property
     def name(self) -> str:
-        """What tells two sizes apart; "" for the default."""
+        """Identifies a size; "" for the default."""
         if self == DEFAULT_PASSAGES:
             return ""
         return f"{self.tokens}-{self.overlap}x{self.factor:.2f}"
@@ -341,7 +341,7 @@ class Citation:
 @dataclass(frozen=True, slots=True)
 class FieldEvidence:
     """A field of an answer in JSON, by its path ("items[0].amount"). `value` is what the
-    citation's quote says; None: the documents do not say it. `confidence` is in [0, 1]."""
+    citation's quote says; None: not found in the documents. `confidence` is in [0, 1]."""
 
     path: str
     value: str | int | float | bool | None

@@ -87,7 +87,7 @@ _GUESTS = 3  # questions of the other documents of a prompt, at most; a third of
 class GroupMaker:
     """Draws groups of examples that share their documents, in the order in which `ask` reads.
 
-    `near` tells how near passages are to a question; the same rule as `ask`'s where it is
+    `near` measures how near passages are to a question; the same rule as `ask`'s where it is
     `ragcore.answers.reading.nearness` with an encoder. A prompt takes a few questions of its
     other documents, or, with `every_question`, all of them: more questions for each token read.
     """

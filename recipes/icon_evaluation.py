@@ -1,4 +1,4 @@
-"""How well an image maker does what it is told, on icons with known names.
+"""How well an image generator follows its prompts, on icons with known names.
 
     python -m recipes.icon_evaluation DIR --images sheets
 

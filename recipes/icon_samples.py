@@ -33,7 +33,7 @@ def sample_batch(
 
     from ragcore.diffusion.guidance import ClassifierGuidance
     from ragcore.diffusion.networks import as_pixels
-    from ragcore.diffusion.sampling import ControlInput, Plan, denoise
+    from ragcore.diffusion.sampling import ControlInput, DenoisingPlan, denoise
 
     scheduler = model.scheduler("dpm++")
     scheduler.set_timesteps(steps)
@@ -45,7 +45,7 @@ def sample_batch(
     for kind, images in (conditions or {}).items():
         condition = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         controls.append(ControlInput(model.controlnet(kind), condition.to(model.device)))
-    plan = Plan(
+    plan = DenoisingPlan(
         prompt=model.embed_prompts(prompts),
         empty=model.embed_prompts([""] * len(prompts)),
         scale=scale,

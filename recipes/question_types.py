@@ -3,7 +3,7 @@
     python recipes/question_types.py
 
 Writes runs/question-types/: questions labelled by what they ask for (who, what, when, where, why,
-how, how many), told from their first words: a category of form, not of topic. Those to learn from
+how, how many), by their first words: a category of form, not of topic. Those to learn from
 are of train.jsonl.gz, those to measure with of dev.jsonl.gz, which shares no article with it; a
 group is an article or story.
 """

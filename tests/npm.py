@@ -1,4 +1,4 @@
-"""Packages of npm that tests use: fetched once by npm, told apart by their hashes."""
+"""Packages of npm that tests use: fetched once by npm, identified by their hashes."""
 
 from __future__ import annotations
 

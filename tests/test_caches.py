@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ragcore.llm.prompt_cache import Kept, PromptCache
+from ragcore.llm.prompt_cache import CacheEntry, PromptCache
 from ragcore.models import caches
 
 
@@ -11,12 +11,12 @@ class _Cache:
         raise AssertionError(length)
 
 
-def test_hits_and_misses_of_the_prompt_cache_are_told() -> None:
+def test_hits_and_misses_of_the_prompt_cache_are_reported() -> None:
     before = caches.lookups()
     cache = PromptCache()
     tokens = list(range(40))
     assert cache.take(tokens, None) is None
-    cache.give_back(Kept(tokens[:39], _Cache(), None))
+    cache.give_back(CacheEntry(tokens[:39], _Cache(), None))
     assert cache.take(tokens, None) is not None
     now = caches.lookups()
     for hit in (False, True):

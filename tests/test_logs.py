@@ -27,7 +27,7 @@ def _as_before() -> Iterator[None]:
     logs.start()
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict]:
+def result(capsys: pytest.CaptureFixture[str]) -> list[dict]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
@@ -44,7 +44,7 @@ def test_each_line_is_json_with_what_is_known(capsys: pytest.CaptureFixture[str]
         raise ValueError("wrong\nvalue")
     except ValueError:
         log.exception("broken")
-    first, second, third = told(capsys)
+    first, second, third = result(capsys)
     assert first["time"].endswith("+00:00")
     expected = {"level": "info", "logger": "ragcore.test", "message": "line break é"}
     assert expected.items() <= first.items()
@@ -62,7 +62,7 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines == ["ragcore: request route=/x ms=1.5", "ragcore: odd"]
 
 
-def test_a_job_is_told_from_beginning_to_end(
+def test_a_job_is_reported_from_beginning_to_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Library(Settings(home=tmp_path, log_format="json", log_level="info")) as library:
@@ -71,7 +71,7 @@ def test_a_job_is_told_from_beginning_to_end(
         library.jobs.wait(good)
         bad = library.jobs.start("ingest", "c", {}, lambda _progress, _cancel: {}["missing"])
         library.jobs.wait(bad)
-    lines = [one for one in told(capsys) if one["logger"] == "ragcore.ingest.jobs"]
+    lines = [one for one in result(capsys) if one["logger"] == "ragcore.ingest.jobs"]
     assert [(one["job_id"], one["level"]) for one in lines] == [
         (good, "info"), (good, "info"), (bad, "info"), (bad, "error"), (bad, "warning"),
     ]  # fmt: skip

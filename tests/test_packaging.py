@@ -149,10 +149,12 @@ def test_every_import_is_declared_where_it_is_used(folder: str) -> None:
 def test_an_undeclared_import_is_found(tmp_path: Path) -> None:
     (tmp_path / "ragcore" / "api").mkdir(parents=True)
     (tmp_path / "ragcore" / "search.py").write_text("def f():\n    import fastapi\n")
-    (tmp_path / "ragcore" / "api" / "door.py").write_text("import fastapi\nimport diffusers\n")
+    (tmp_path / "ragcore" / "api" / "middleware.py").write_text(
+        "import fastapi\nimport diffusers\n"
+    )
     found = list(undeclared(tmp_path, "ragcore"))
     assert [line.split(", ")[0] for line in found] == [
-        "ragcore/api/door.py:2 imports diffusers",
+        "ragcore/api/middleware.py:2 imports diffusers",
         "ragcore/search.py:2 imports fastapi",
     ]
 

@@ -11,16 +11,24 @@ import pytest
 
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
 from ragcore.models import remote
-from ragcore.models.remote import Circuit, Patience, Refused, Server, circuit, circuits, wait
+from ragcore.models.remote import (
+    Circuit,
+    RequestRejected,
+    RetryPolicy,
+    Server,
+    circuit,
+    circuits,
+    wait,
+)
 
 from .flaky_server import FlakyServer, answer, hang_up, refuse, serving, silence, words
 
-QUICK = Patience(connect=2, read=5, total=20, attempts=4, first_pause=0.02)
+QUICK = RetryPolicy(connect=2, read=5, total=20, attempts=4, first_pause=0.02)
 GOOD = answer({"good": True})
 
 
-def asked(server: FlakyServer, patience: Patience = QUICK) -> Server:
-    return Server(server.url, what="test server", patience=patience, key_variable="TEST_KEY")
+def asked(server: FlakyServer, retry: RetryPolicy = QUICK) -> Server:
+    return Server(server.url, what="test server", retry=retry, key_variable="TEST_KEY")
 
 
 class Clock:
@@ -60,8 +68,8 @@ def test_it_is_given_up_after_the_last_attempt() -> None:
 
 
 def test_pauses_grow_and_differ() -> None:
-    patience = Patience(first_pause=1, longest_pause=6)
-    drawn = [[patience.pause(attempt) for _ in range(300)] for attempt in range(6)]
+    retry = RetryPolicy(first_pause=1, longest_pause=6)
+    drawn = [[retry.pause(attempt) for _ in range(300)] for attempt in range(6)]
     highest = [max(pauses) for pauses in drawn]
     assert all(len(set(pauses)) > 250 for pauses in drawn), "jitter: no two callers in step"
     for found, most in zip(highest, [1, 2, 4, 6, 6, 6], strict=True):
@@ -86,34 +94,39 @@ def test_the_server_says_how_long_to_wait() -> None:
 def test_a_refusal_is_final() -> None:
     for status, message in ((400, "no such field"), (404, "no model x")):
         with serving(refuse(status, message), GOOD) as server:
-            with pytest.raises(Refused, match=rf"refused \({status}\): {message}") as caught:
+            with pytest.raises(
+                RequestRejected, match=rf"refused \({status}\): {message}"
+            ) as caught:
                 asked(server).post("/x", {})
             assert (caught.value.status, len(server.times)) == (status, 1)
-    with serving(refuse(401), GOOD) as server, pytest.raises(Refused, match="the key in TEST_KEY"):
+    with (
+        serving(refuse(401), GOOD) as server,
+        pytest.raises(RequestRejected, match="the key in TEST_KEY"),
+    ):
         asked(server).post("/x", {})
     with pytest.raises(UsageError, match="must begin with http"):
         Server("127.0.0.1:80", what="test server")
     with pytest.raises(UsageError, match="time-outs"):
-        Patience(read=0)
+        RetryPolicy(read=0)
 
 
 def test_a_silent_server_costs_the_time_out_and_no_more() -> None:
-    patience = Patience(connect=1, read=0.3, total=30, attempts=2, first_pause=0.01)
+    retry = RetryPolicy(connect=1, read=0.3, total=30, attempts=2, first_pause=0.01)
     with serving(silence(60), GOOD) as server:
-        assert asked(server, patience).post("/x", {}) == {"good": True}
+        assert asked(server, retry).post("/x", {}) == {"good": True}
     with serving(silence(60)) as server:
         started = time.monotonic()
         with pytest.raises(ModelUnavailable, match=r"nothing came within 0\.3 s"):
-            asked(server, patience).post("/x", {})
+            asked(server, retry).post("/x", {})
         assert time.monotonic() - started < 30
 
 
 def test_an_answer_that_never_ends_is_given_up() -> None:
-    patience = Patience(read=2, total=0.6, attempts=3, first_pause=0.01)
+    retry = RetryPolicy(read=2, total=0.6, attempts=3, first_pause=0.01)
     with serving(words(*(10 * "abcdefghijklmnopqrstuvwxyz"), every=0.1)) as server:
         started = time.monotonic()
         with pytest.raises(ModelUnavailable, match=r"over 0\.6 s"):
-            list(asked(server, patience).lines("/x", {}))
+            list(asked(server, retry).lines("/x", {}))
         assert time.monotonic() - started < 20, "all its words take 26 seconds"
         assert len(server.times) == 1
 
@@ -132,11 +145,11 @@ def test_what_was_said_is_not_said_again() -> None:
 
 def test_stopping_ends_the_wait_for_another_attempt() -> None:
     stop = threading.Event()
-    patience = Patience(attempts=3, longest_pause=30)
+    retry = RetryPolicy(attempts=3, longest_pause=30)
     with serving(refuse(503, Retry_After="20")) as server:
         threading.Timer(0.3, stop.set).start()
         started = time.monotonic()
-        assert list(asked(server, patience).lines("/x", {}, stop)) == []
+        assert list(asked(server, retry).lines("/x", {}, stop)) == []
         assert time.monotonic() - started < 5
         assert len(server.times) == 1
 

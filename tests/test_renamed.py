@@ -59,7 +59,7 @@ def test_recipes_with_earlier_keys() -> None:
 
 
 def test_requests_with_earlier_fields() -> None:
-    shapes = pytest.importorskip("ragcore.api.shapes")
+    shapes = pytest.importorskip("ragcore.api.schemas")
     imagine = pytest.importorskip("ragcore.api.routes.imagine")
     body = shapes.SearchRequest.model_validate({"same_picture": True})  # deprecated
     assert body.same_image

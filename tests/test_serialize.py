@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ragcore.api.answer_shapes import AnswerShape, CitationShape
-from ragcore.api.shapes import HitShape
+from ragcore.api.answer_schemas import AnswerResponse, CitationResponse
+from ragcore.api.schemas import HitResponse
 from ragcore.mcp.server import Answered, Cited, FieldFound, Found
 from ragcore.serialize import answer_json, citation_json, field_json, hit_json
 from ragcore.types import Answer, Citation, FieldEvidence, Hit, Why
@@ -22,11 +22,11 @@ ANSWER = Answer(
 
 
 def test_every_face_gives_the_same() -> None:
-    assert HitShape.of(HIT).model_dump() == hit_json(HIT)
-    assert CitationShape(**citation_json(CITATION)).model_dump() == citation_json(CITATION)
-    http = AnswerShape.of(ANSWER).model_dump()
+    assert HitResponse.of(HIT).model_dump() == hit_json(HIT)
+    assert CitationResponse(**citation_json(CITATION)).model_dump() == citation_json(CITATION)
+    http = AnswerResponse.of(ANSWER).model_dump()
     assert {key: http[key] for key in answer_json(ANSWER)} == answer_json(ANSWER)
-    assert AnswerShape.of(ANSWER, prompt=True).prompt == "the prompt"
+    assert AnswerResponse.of(ANSWER, prompt=True).prompt == "the prompt"
     assert FieldFound(**field_json(FIELD)).model_dump()["value"] == 12.5
     for model, whole in ((Found, hit_json(HIT)), (Cited, citation_json(CITATION))):
         assert set(model.model_fields) <= set(whole)

@@ -15,7 +15,7 @@ from ragcore.cli.demo import altered, copy_files
 from ragcore.diffusion import ImagineRequest
 from ragcore.weights import WeightStore
 from tests.tuning.classifier_samples import draw_classes
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 HANDBOOK = "Brightwater Instruments Staff Handbook"
 COLORS = ("red", "green", "blue")
@@ -97,7 +97,7 @@ def test_a_classifier_learns_from_a_few_examples(library: Library) -> None:
     for name in COLORS:
         items = [item for item, color in truth.items() if color == name][:5]
         library.labels.give("color", "image", items, name, collection="drawn")
-    job = library.jobs.wait(library.jobs.start_training("color", collection="drawn"), PATIENCE)
+    job = library.jobs.wait(library.jobs.start_training("color", collection="drawn"), TIMEOUT)
     assert job.state == "done", job.error
     library.classifiers.classify("color", collection="drawn")
     found = library.labels.of("image", list(truth))

@@ -1,4 +1,4 @@
-"""Waiting for what a test expects: until it is so, and no longer than the patience given."""
+"""Waiting for what a test expects: until it is so, and no longer than the timeout given."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # Seconds. A busy machine is slow, and that is no failure: only what never happens is one.
-PATIENCE = float(os.environ.get("TEST_PATIENCE", "300"))
+TIMEOUT = float(os.environ.get("TEST_PATIENCE", "300"))
 
 
 def wait_until(
-    condition: Callable[[], T], what: str = "it", *, seconds: float = PATIENCE, every: float = 0.02
+    condition: Callable[[], T], what: str = "it", *, seconds: float = TIMEOUT, every: float = 0.02
 ) -> T:
     """Ask `every` so many seconds until the answer is true, and return it.
 

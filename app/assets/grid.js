@@ -1,7 +1,7 @@
 // Many images in groups, of which only those in sight are in the page. `data`: groups (title, ids,
 // names), size (pixels of an image), side (of the thumbnails to load), favorites (ids), can (what
 // the person may do), albums, classes (labels by classifier), images and thumbnails (addresses),
-// round (another one begins anew). Tells `changed` after a change of images, `go` to leave for
+// round (another one starts again). Tells `changed` after a change of images, `go` to leave for
 // another page with an image.
 const GAP = 6, TITLE = 36, AROUND = 300;
 
@@ -11,7 +11,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const top = root.scrollTop, kept = before?.end();
   let waiting = 0;
   all.grid = grid(all, data, {
-    // several changes in a row are told once
+    // several changes in a row are reported once
     changed: () => { clearTimeout(waiting); waiting = setTimeout(() => setTriggerValue("changed", Date.now()), 800); },
     go: (what, id) => setTriggerValue("go", { what, id }),
   }, kept);

@@ -24,9 +24,9 @@ const change = async (site, body) => {
   const answer = await fetch(site.images, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   });
-  const told = await answer.json().catch(() => ({ said: "The server does not answer." }));
-  if (!answer.ok) throw new Error(told.said);
-  return told;
+  const result = await answer.json().catch(() => ({ said: "The server does not answer." }));
+  if (!answer.ok) throw new Error(result.said);
+  return result;
 };
 
 // One sentence for a while, with an action such as Undo.
@@ -47,7 +47,7 @@ const download = (site, root, ids) => {
 };
 
 // `options`: ids, names, at (where to begin), can (what may be done), why (lines by id),
-// closed (is told the place where one was), changed (something was changed), go (leave for
+// closed (gets the place where one was), changed (something was changed), go (leave for
 // another page with an image).
 function openViewer(root, site, options) {
   const { ids, names, can } = options, facts = new Map();
@@ -123,8 +123,8 @@ function openViewer(root, site, options) {
     strip.scrollLeft = now.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + 30;
   };
 
-  const tell = async (id, anew = false) => {
-    if (anew || !facts.has(id)) {
+  const tell = async (id, again = false) => {
+    if (again || !facts.has(id)) {
       const answer = await fetch(`${site.images}/${id}/about`);
       facts.set(id, answer.ok ? await answer.json() : { title: "This image is not there any more.", facts: [], tags: [], albums: [], labels: [] });
     }
@@ -140,8 +140,8 @@ function openViewer(root, site, options) {
   const mark = async (body) => {
     const id = ids[at];
     try {
-      const told = await change(site, { ids: [id], ...body });
-      say(said, told.said);
+      const result = await change(site, { ids: [id], ...body });
+      say(said, result.said);
       options.changed(body, [id]);
     } catch (error) { say(said, error.message); }
     await tell(id, true);

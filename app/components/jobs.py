@@ -22,7 +22,7 @@ _DOING = {
     "classify": "Labelling",
     "caption": "Captioning",
 }
-_ELSEWHERE = ("teach", "classify")  # kinds that the page Teach shows
+_ELSEWHERE = ("teach", "classify")  # kinds that the page Classifiers shows
 
 
 def running() -> list[JobInfo]:
@@ -183,7 +183,7 @@ def _ended(job: JobInfo) -> None:
 
 
 def _try_again(job: JobInfo, *, locked: bool) -> None:
-    """Read what failed once more, locked files with a password."""
+    """Read what failed again, locked files with a password."""
     with st.form(f"again-{job.id}", border=False):
         password = ""
         if locked:

@@ -83,7 +83,7 @@ def do(act: str, hit: Hit) -> None:
 
 
 def as_data(sections: Sequence[Section], *, density: Density, collections: bool) -> dict[str, Any]:
-    """What the browser draws; hits are told apart by their place in all sections."""
+    """What the browser draws; hits are distinguished by their place in all sections."""
     acts = [*_OF_IMAGE, *(_CONTROL if actions.makes_images() else ())]
     drawn, number = [], 0
     for section in sections:

@@ -30,7 +30,7 @@ def image(label: str, key: str, *, hidden: bool = False) -> bytes | None:
     if shown is None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.caption(plain(shorten(held[0], 40)), width="content")
-            st.button("Take away", key=f"{key}-away", on_click=forget, args=(key,))
+            st.button("Remove", key=f"{key}-away", on_click=forget, args=(key,))
     return held[1]
 
 

@@ -57,8 +57,8 @@ def _groups(names: list[str], found: Sequence[Labelled], least: float) -> None:
         groups[best.name if best.probability >= least else ""].append(one)
     counts = Counter({name: len(groups[name]) for name in names if groups.get(name)})
     unsure = len(groups.get("", []))
-    told = [f"{plain(name)} {count:,}" for name, count in counts.most_common()]
-    st.markdown(" · ".join([*told, *([f"unsure {unsure:,}"] if unsure else [])]))
+    listed = [f"{plain(name)} {count:,}" for name, count in counts.most_common()]
+    st.markdown(" · ".join([*listed, *([f"unsure {unsure:,}"] if unsure else [])]))
     for name, _ in counts.most_common():
         _grid(name, plain(name), groups[name])
     if unsure:

@@ -125,8 +125,8 @@ def _settings(settings: Settings) -> None:
         rows = []
         for name, field in Settings.model_fields.items():
             value = getattr(settings, name)
-            told = mask_url(_value(value)) if field.repr else _SECRET[bool(value)]
-            rows.append({"Setting": name, "Value": told, "Meaning": field.description or ""})
+            shown = mask_url(_value(value)) if field.repr else _SECRET[bool(value)]
+            rows.append({"Setting": name, "Value": shown, "Meaning": field.description or ""})
         st.dataframe(rows, hide_index=True)
 
 

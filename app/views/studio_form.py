@@ -188,7 +188,7 @@ def _class_name(wanted: str) -> str:
 
 def _details() -> None:
     model = library().diffusion.model
-    st.text_input("But not", key="studio-negative", max_chars=2000, **_KEPT)
+    st.text_input("Exclude", key="studio-negative", max_chars=2000, **_KEPT)
     left, right = st.columns(2)
     left.number_input("Steps", 1, MOST_STEPS, key="studio-steps", **_KEPT)
     right.number_input("Images", 1, MOST_COUNT, key="studio-count", **_KEPT)

@@ -1,4 +1,4 @@
-"""The page Teach: classes of one's own, labels given by hand, a classifier, what it says."""
+"""The page Classifiers: classes of one's own, labels given by hand, a classifier, what it says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS: dict[str, HitKind] = {"Images": "image", "Passages": "passage"}
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is being taught in a collection: its name, what it is about, its classes."""
+    """A classifier to be trained in a collection: its name, what it is about, its classes."""
 
     name: str
     kind: HitKind
@@ -62,7 +62,7 @@ def show() -> None:
 
 
 def _lessons(collection: str) -> dict[str, Lesson]:
-    """What is taught in this collection, then classifiers that were trained elsewhere."""
+    """Classifiers of this collection, then classifiers that were trained elsewhere."""
     cards = {card.name: card for card in library().classifiers.list()}
     found = {
         name: Lesson(name, kind, tuple(labels), collection, name in cards)
@@ -87,7 +87,7 @@ def _choose(lessons: dict[str, Lesson], collection: str, counts: Statistics) -> 
 
 
 def _welcome(collection: str, counts: Statistics) -> None:
-    st.subheader("Teach categories of your own", anchor=False)
+    st.subheader("Train a classifier of your own categories", anchor=False)
     st.markdown(
         "Name a few classes, tick some examples of each, and everything else in "
         f"**{plain(collection)}** is labelled by what it learned from them. Labels become "
@@ -122,7 +122,7 @@ def begin(collection: str, name: str, kind: HitKind, text: str) -> None:
     """Make the classes, and open them."""
     name = " ".join(name.split())
     if name in library().labels.classes(collection):
-        raise UsageError(f"there is already something taught as {name!r}: choose another name")
+        raise UsageError(f"there is already a classifier called {name!r}: choose another name")
     classes = split_classes(text)
     if len(classes) < 2:
         raise UsageError("give two classes or more, such as: cat, dog, other")

@@ -34,7 +34,7 @@ def show(lesson: Lesson) -> None:
     active = _classes(lesson, counts)
     source = st.segmented_control(
         "Show", [_NEXT, _SEARCH, _ALL, _DONE], default=_NEXT, required=True, key="teach-source",
-        help="Next to label: what would teach most, unsure and unlike what is labelled already.",
+        help="Next to label: what helps most, unsure and unlike what is labelled already.",
     )  # fmt: skip
     ids = _items(lesson, str(source), given)
     if not ids:
@@ -78,8 +78,8 @@ def _classes(lesson: Lesson, counts: Counter[str]) -> str:
             _change(lesson, counts)
     few = [name for name in lesson.classes if counts[name] < 5]
     if few:
-        told = ", ".join(plain(name) for name in few[:6]) + (" …" if len(few) > 6 else "")
-        st.caption(f"Five of each make a start, twenty are good. Still few: {told}.")
+        listed = ", ".join(plain(name) for name in few[:6]) + (" …" if len(few) > 6 else "")
+        st.caption(f"Five of each make a start, twenty are good. Still few: {listed}.")
     return str(chosen)
 
 
@@ -107,7 +107,7 @@ def _items(lesson: Lesson, source: str, given: dict[int, str]) -> list[int]:
     state, here = st.session_state, f"_teach_next_{lesson.collection}_{lesson.name}"
     if source == _NEXT:
         if here not in state:
-            with st.spinner("Looking for what would teach most …"):
+            with st.spinner("Looking for what helps most …"):
                 state[here] = library().labels.next(
                     lesson.name, lesson.kind, count=_PAGE, collection=lesson.collection
                 )

@@ -31,8 +31,8 @@ _STAGES = {
 
 def show(lesson: Lesson) -> None:
     counts = library().labels.given_counts(lesson.name, collection=lesson.collection)
-    told = " · ".join(f"{plain(name)} {counts.get(name, 0)}" for name in lesson.classes)
-    st.markdown(told or "Nothing is labelled in this collection.")
+    listed = " · ".join(f"{plain(name)} {counts.get(name, 0)}" for name in lesson.classes)
+    st.markdown(listed or "Nothing is labelled in this collection.")
     ready = len(counts) >= 2
     if not ready:
         st.caption("Label examples of two classes or more first, then train here.")

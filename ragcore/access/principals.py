@@ -25,7 +25,7 @@ class Principal:
 
     @property
     def owner(self) -> str:
-        """Tells principals apart; the same for the same account."""
+        """Identifies a principal; the same for the same account."""
         return self.permit().owner
 
     def permit(self, audit: AuditCallback | None = None) -> Permit:

@@ -172,7 +172,7 @@ class Chat:
             pass
         except RagcoreError as error:
             reply.error = str(error)
-        except Exception as error:  # a thread has nobody above it to tell
+        except Exception as error:  # a thread has no caller to report to
             reply.error = f"{type(error).__name__}: {error}"
         reply._keep()
 

@@ -153,8 +153,8 @@ def _same_words(question: str, groups: Sequence[Sequence[Hit]], *, headings: boo
             if said is not None:
                 found.append((hit, said))
                 break
-    told = {tuple(sorted(said - wanted)) for _, said in found}
-    return _distinct([hit for hit, _ in found]) if len(told) > 1 else []
+    statements = {tuple(sorted(said - wanted)) for _, said in found}
+    return _distinct([hit for hit, _ in found]) if len(statements) > 1 else []
 
 
 def _sentences_with(wanted: set[str], hit: Hit, headings: bool) -> Iterator[frozenset[str]]:
@@ -181,8 +181,8 @@ def _names(question: str) -> set[str]:
 
 
 def _open_nouns(question: str) -> list[str]:
-    """What follows "the" or "this" and is not told from others of its kind ("the clinic"): whole
-    phrases and their parts, the longest first, because an adjective or verb may stand in them."""
+    """What follows "the" or "this" but is not specific ("the clinic"): whole phrases and
+    their parts, the longest first, because an adjective or verb may stand in them."""
     found: dict[str, None] = {}
     for phrase in phrases(question):
         text, before = phrase.text, question[: phrase.start].split()

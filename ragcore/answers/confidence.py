@@ -1,6 +1,6 @@
 """How sure an answer is: several weak signals, one calibrated number.
 
-The model's own urge to abstain does not tell enough. With it are weighed how sure the model was
+The model's own urge to abstain is not enough evidence. With it are weighed how sure the model was
 of each word it wrote, how much of the question stands in the passage and in the sentence that
 the answer comes from, and how near question and sentence are as embeddings. The weights are a
 logistic regression (Platt 1999) fitted on questions that the model was not trained on; they lie
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.answers.sentences import words
-from ragcore.answers.tables import told_rows
+from ragcore.answers.tables import rows_as_text
 from ragcore.errors import RagcoreError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Signals:
     """What is known of one answer. Shares are in [0, 1].
 
     `abstains` is the log-odds of the abstention's first token and `fluency` the mean
-    log-probability of a token of the answer (None: the backend does not tell), `passage` and
+    log-probability of a token of the answer (None: the backend does not report it), `passage` and
     `sentence` are the share of the question's words that stand in the cited passage and quote,
     `names` that of its names and numbers in the passage, `near` the cosine of question and
     quote, `rerank` the reranker's logit of the two (0 without one).
@@ -62,10 +62,10 @@ def signals(
     rerank: Rerank | None = None,
 ) -> Signals:
     """Collect the signals. `abstention` and `likelihood` are the probabilities of the
-    abstention's first token and of the whole answer, if the backend tells them."""
+    abstention's first token and of the whole answer, if the backend reports them."""
     cited = [hits[c.n - 1].text for c in citations]
-    # A row of a table does not say what its columns are; the model was told, and so is this.
-    rows = [told for text in cited for told in told_rows(text, question)]
+    # A row of a table does not say what its columns are; the model got them, this check too.
+    rows = [text_of_row for text in cited for text_of_row in rows_as_text(text, question)]
     quotes = [*(c.quote for c in citations), *rows]
     asked = set(words(question))
     near = 0.0

@@ -49,7 +49,7 @@ class Item:
 class ItemList:
     """Neighboring items of one kind. [lead_start, lead_end) introduces them; empty without one.
 
-    `ordered`: numbered, or told as a sequence.
+    `ordered`: numbered, or written as a sequence.
     """
 
     items: tuple[Item, ...]
@@ -71,7 +71,7 @@ def find_lists(text: str) -> list[ItemList]:
     """
     found = [
         one
-        for one in (*_marked(text), *_told(text), *_rows(text))
+        for one in (*_marked(text), *_sequences(text), *_rows(text))
         if not is_contents(text[one.items[0].start : one.items[-1].end])
         and not is_contents(text[one.lead_start : one.items[-1].end])
     ]
@@ -82,8 +82,8 @@ def find_lists(text: str) -> list[ItemList]:
 def is_contents(text: str) -> bool:
     """Whether a text is mostly lines of a table of contents or an index."""
     lines = [line for line in re.split(r"[\n\f]", text) if line.strip()]
-    told = sum(bool(_CONTENTS.search(line)) or line.count("…") > 2 for line in lines)
-    return told >= max(2, 0.4 * len(lines)) or text.count(" … ") > 8
+    entries = sum(bool(_CONTENTS.search(line)) or line.count("…") > 2 for line in lines)
+    return entries >= max(2, 0.4 * len(lines)) or text.count(" … ") > 8
 
 
 # --- marked items ----------------------------------------------------------------
@@ -240,7 +240,7 @@ def _rows(text: str) -> Iterator[ItemList]:
 # --- first, then -------------------------------------------------------------------
 
 
-def _told(text: str) -> Iterator[ItemList]:
+def _sequences(text: str) -> Iterator[ItemList]:
     """ "First …. Then …. Finally …." in sentences that follow each other."""
     spans = sentences(text)
     at = 0

@@ -56,7 +56,7 @@ def user_turn(question: str, sources: Sequence[Source]) -> str:
 
 
 def instruction(style: AnswerStyle = PLAIN) -> str:
-    """What the model is told to do; in the plain style what the shipped adapters learned."""
+    """The model's instruction; in the plain style what the shipped adapters learned."""
     if not style.version:
         return INSTRUCTION
     length = f"in about {style.length} words" if style.length else "in one short sentence"

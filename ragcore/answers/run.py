@@ -387,7 +387,7 @@ class Run:
         self.nearest = filled.nearest
         self._time("read")
         if filled.missing:
-            return self.abstain(f"The documents do not say: {filled.missing}")
+            return self.abstain(f"Not found in the documents: {filled.missing}")
         self.hits = filled.hits
         return self._event(
             filled.text,

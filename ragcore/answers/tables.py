@@ -29,7 +29,7 @@ def spoken(text: str, question: str) -> str:
     return "\n".join(lines)
 
 
-def told_rows(text: str, question: str) -> list[str]:
+def rows_as_text(text: str, question: str) -> list[str]:
     """The rows that `spoken` makes sentences of."""
     before = set(text.split("\n"))
     return [line for line in spoken(text, question).split("\n") if line not in before]
@@ -54,5 +54,5 @@ def _cells(line: str) -> list[str]:
 
 
 def _sentence(header: Sequence[str], row: Sequence[str]) -> str:
-    told = [f"{name} {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell]
-    return f"{row[0]}: {'; '.join(told)}."
+    text_of_row = [f"{name} {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell]
+    return f"{row[0]}: {'; '.join(text_of_row)}."

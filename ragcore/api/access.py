@@ -1,6 +1,6 @@
 """Who is asking, and what they may do: checked before the library is asked anything.
 
-`Door` (an ASGI middleware) finds the key of a request. The dependencies below compare its scope
+`AuthenticationMiddleware` finds the key of a request. The dependencies below compare its scope
 and its collections with what a route needs; a collection that a key may not see does not exist
 for it. The library itself is opened for the principal besides (`routes.common.library_of`).
 """
@@ -29,8 +29,8 @@ bearer = HTTPBearer(
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """One collection, and somebody who may do there what the route does."""
+class CollectionContext:
+    """A collection, and a principal who may do there what the route does."""
 
     id: int
     name: str
@@ -40,7 +40,7 @@ class Here:
 
 def _principal(request: Request, _bearer: Annotated[Any, Depends(bearer)]) -> Principal:
     found: Principal | None = getattr(request.state, "principal", None)
-    if found is None:  # the door was left out: nobody is let in by mistake
+    if found is None:  # without the middleware nobody is let in by mistake
         raise Problem(401, "give a key: Authorization: Bearer rc_…")
     return found
 
@@ -72,7 +72,7 @@ def needs(scope: str) -> Callable[..., Principal]:
     return check  # type: ignore[return-value]  # FastAPI awaits it
 
 
-def within(scope: str) -> Callable[..., Here]:
+def within(scope: str) -> Callable[..., CollectionContext]:
     """A dependency: the collection named in the address, where the principal has this scope."""
 
     async def check(
@@ -83,43 +83,45 @@ def within(scope: str) -> Callable[..., Here]:
             Path(min_length=1, max_length=100, description="Name of a collection.",
                  examples=["sample"]),
         ],
-    ) -> Here:  # fmt: skip
+    ) -> CollectionContext:  # fmt: skip
         return await _enter(request, principal, collection, scope)
 
     async def admit(request: Request) -> None:
         name = str(request.path_params.get("collection", ""))
-        if 1 <= len(name) <= 100:  # others are told so by the parameter's own check
+        if 1 <= len(name) <= 100:  # the parameter's own validation reports others
             await _enter(request, _principal(request, None), name, scope)
 
     check.admit = admit  # type: ignore[attr-defined]  # asked before the body is read
     return check  # type: ignore[return-value]  # FastAPI awaits it
 
 
-async def _enter(request: Request, principal: Principal, name: str, scope: str) -> Here:
+async def _enter(
+    request: Request, principal: Principal, name: str, scope: str
+) -> CollectionContext:
     """The collection, looked up once a request. Raises Problem 404, or 403 without the scope."""
-    found: Here | None = getattr(request.state, "here", None)
+    found: CollectionContext | None = getattr(request.state, "context", None)
     if found is None:
         request.state.collection = name
-        found = await request.app.state.work.quick(find_collection, request, principal, name)
-        request.state.here = found
+        found = await request.app.state.limiter.quick(find_collection, request, principal, name)
+        request.state.context = found
     require(principal, scope)
     assert found is not None
     return found
 
 
-def find_collection(request: Request, principal: Principal, name: str) -> Here:
+def find_collection(request: Request, principal: Principal, name: str) -> CollectionContext:
     """Raises Problem 404, the same for collections that are not there and not to be seen."""
     library: Library = request.app.state.library
     try:
         info = library.for_principal(principal).find_collection(name)
     except UsageError:
         raise Problem(404, f"there is no collection {name[:100]!r} for this key") from None
-    return Here(info.id, info.name, info.created_at, principal)
+    return CollectionContext(info.id, info.name, info.created_at, principal)
 
 
 Reader = Annotated[Principal, Depends(needs("read"))]
 Writer = Annotated[Principal, Depends(needs("write"))]
 Admin = Annotated[Principal, Depends(needs("admin"))]
-ReaderHere = Annotated[Here, Depends(within("read"))]
-WriterHere = Annotated[Here, Depends(within("write"))]
-AdminHere = Annotated[Here, Depends(within("admin"))]
+ReadContext = Annotated[CollectionContext, Depends(within("read"))]
+WriteContext = Annotated[CollectionContext, Depends(within("write"))]
+AdminContext = Annotated[CollectionContext, Depends(within("admin"))]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from ragcore.api.work import Work
+from ragcore.api.work_limiter import WorkLimiter
 from ragcore.errors import RagcoreError
 from ragcore.library import Keys
 
@@ -22,9 +22,9 @@ class AccountsWatch:
     All calls come from the server's event loop.
     """
 
-    def __init__(self, keys: Keys, work: Work) -> None:
+    def __init__(self, keys: Keys, limiter: WorkLimiter) -> None:
         self._keys = keys
-        self._work = work
+        self._limiter = limiter
         self._ends: dict[int, dict[int, Callable[[], None]]] = {}
         self._numbers = count()
 
@@ -48,7 +48,7 @@ class AccountsWatch:
             if not self._ends:
                 continue
             try:
-                live = await self._work.quick(self._keys.live_among, list(self._ends))
+                live = await self._limiter.quick(self._keys.live_among, list(self._ends))
             except RagcoreError as error:  # the database is away: it is looked again
                 log.warning("accounts cannot be checked: %s", error)
                 continue

@@ -13,10 +13,10 @@ from ragcore import __version__
 from ragcore.api import problems
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.description import describe
-from ragcore.api.door import Door, Outermost
 from ragcore.api.image_jobs import ImageJobs
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
+from ragcore.api.middleware import AuthenticationMiddleware, RequestMiddleware
 from ragcore.api.routes import (
     albums,
     classifiers,
@@ -33,7 +33,7 @@ from ragcore.api.routes import (
     system,
     trash,
 )
-from ragcore.api.work import Work
+from ragcore.api.work_limiter import WorkLimiter
 from ragcore.library import Library, SourceSchedule
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -57,13 +57,13 @@ def create_app(
     the start and goes on with ingests that an earlier server left.
     """
     settings = library.admin.settings
-    work, metrics = (
-        Work(most_waiting=settings.api_waiting, longest_wait=settings.api_longest_wait),
+    limiter, metrics = (
+        WorkLimiter(most_waiting=settings.api_waiting, longest_wait=settings.api_longest_wait),
         Metrics(),
     )
     audit = library.admin.audit if keys_needed else None
     keys = library.admin.keys if keys_needed else None
-    watch = AccountsWatch(keys, work) if keys is not None else None
+    watch = AccountsWatch(keys, limiter) if keys is not None else None
 
     schedule = SourceSchedule(library.sources)
 
@@ -79,7 +79,7 @@ def create_app(
         finally:
             if watching is not None:
                 watching.cancel()
-            work.cancel()
+            limiter.cancel()
             await asyncio.to_thread(schedule.stop)
             await asyncio.to_thread(library.close)
 
@@ -92,21 +92,21 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.library, app.state.work, app.state.metrics = library, work, metrics
+    app.state.library, app.state.limiter, app.state.metrics = library, limiter, metrics
     app.state.settings = settings
-    app.state.images = ImageJobs(work, watch, most_cost=settings.max_image_cost)
+    app.state.images = ImageJobs(limiter, watch, most_cost=settings.max_image_cost)
     problems.install(app)
     for module in ROUTERS:
         app.include_router(module.router)
     app.add_middleware(
-        Door,
+        AuthenticationMiddleware,
         keys=keys,
         hosts=hosts,
         rate=RateLimit(settings.api_rate if keys_needed else 0),
-        work=work,
+        limiter=limiter,
         watch=watch,
     )
-    app.add_middleware(Outermost, metrics=metrics, audit=audit)
+    app.add_middleware(RequestMiddleware, metrics=metrics, audit=audit)
 
     described: dict[str, Any] = {}
 

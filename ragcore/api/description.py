@@ -1,4 +1,4 @@
-"""The OpenAPI description: what FastAPI tells, and the problem documents of every route."""
+"""The OpenAPI description: what FastAPI generates, and the problem documents of every route."""
 
 from __future__ import annotations
 

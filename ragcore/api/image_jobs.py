@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.problems import Problem, problem_of
-from ragcore.api.work import Work
+from ragcore.api.work_limiter import WorkLimiter
 from ragcore.errors import Cancelled
 from ragcore.library import Principal
 from ragcore.types import CancelToken
@@ -54,17 +54,19 @@ class ImageJob:
 class ImageJobs:
     """The jobs of one server. All calls come from its event loop."""
 
-    def __init__(self, work: Work, watch: AccountsWatch | None = None, *, most_cost: float) -> None:
+    def __init__(
+        self, limiter: WorkLimiter, watch: AccountsWatch | None = None, *, most_cost: float
+    ) -> None:
         """`most_cost`: what the unfinished jobs of one owner may cost together, in steps times
         images times megapixels."""
-        self._work = work
+        self._limiter = limiter
         self._watch = watch
         self._most_cost = most_cost
         self._jobs: dict[str, ImageJob] = {}
 
     def wait_seconds(self) -> int:
         """About how long a job that is started now waits for its turn."""
-        return self._work.wait_seconds("image")
+        return self._limiter.wait_seconds("image")
 
     def start(self, principal: Principal, steps: int, cost: float, make: Make) -> ImageJob:
         """Begin to make images. Raises Problem 400 for one job that costs too much, 429 or 503
@@ -119,7 +121,7 @@ class ImageJobs:
         self._jobs.pop(job.id, None)
 
     async def _run(self, job: ImageJob, principal: Principal, make: Make) -> None:
-        events: AsyncIterator[Any] = self._work.stream(principal, make, kind="image")
+        events: AsyncIterator[Any] = self._limiter.stream(principal, make, kind="image")
         watched: AbstractContextManager[None] = nullcontext()
         if self._watch is not None and principal.key_id is not None:
             watched = self._watch.ending(principal.key_id, lambda: self.cancel(job))

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from ragcore.models import caches
 
 if TYPE_CHECKING:
-    from ragcore.api.work import Work
+    from ragcore.api.work_limiter import WorkLimiter
     from ragcore.library import Library
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,11 +85,11 @@ class Metrics:
     def answered(self, *, abstained: bool) -> None:
         self._abstained.labels(str(abstained).lower()).inc()
 
-    def text(self, library: Library, work: Work) -> bytes:
+    def text(self, library: Library, limiter: WorkLimiter) -> bytes:
         """All figures as they are now. Looks into the catalog: call it in a thread."""
-        for kind in work.waiting:
-            self._queue.labels(kind, "waiting").set(work.waiting[kind])
-            self._queue.labels(kind, "running").set(work.running[kind])
+        for kind in limiter.waiting:
+            self._queue.labels(kind, "waiting").set(limiter.waiting[kind])
+            self._queue.labels(kind, "running").set(limiter.running[kind])
         self._tell_jobs(library)
         for (cache, hit), count in caches.lookups().items():
             self._caches.labels(cache, "hit" if hit else "miss").set(count)

@@ -15,13 +15,13 @@ from fastapi import FastAPI
 
 from ragcore import logs
 from ragcore.api.app import LOOPBACK_NAMES, create_app
-from ragcore.api.work import Work
+from ragcore.api.work_limiter import WorkLimiter
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 
-_TELL = 5  # seconds that remain to tell an asker that the answer is given up
-FINISH = 25  # seconds that answers under way are given when the server is told to stop
+_TELL = 5  # seconds that remain to send 503 for an answer that is given up
+FINISH = 25  # seconds that answers under way are given when the server is stopped
 
 
 def is_loopback(host: str) -> bool:
@@ -44,18 +44,18 @@ def check_exposure(library: Library, host: str, *, keys_needed: bool) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Streams of events end when the server is told to stop, so that it need not wait for them.
+    """Streams of events end when the server is stopped, so that it need not wait for them.
 
-    Answers go on; those that would take too long are told so (503) before they are cut off.
+    Answers go on; those that would take too long get 503 before they are cut off.
     """
 
-    def __init__(self, config: uvicorn.Config, work: Work) -> None:
+    def __init__(self, config: uvicorn.Config, limiter: WorkLimiter) -> None:
         super().__init__(config)
-        self._work = work
+        self._limiter = limiter
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._work.stop()
-        last_call = threading.Timer(FINISH - _TELL, self._work.cancel)
+        self._limiter.stop()
+        last_call = threading.Timer(FINISH - _TELL, self._limiter.cancel)
         last_call.daemon = True
         last_call.start()
         super().handle_exit(sig, frame)
@@ -88,7 +88,7 @@ def serve(
     """Serve until stopped by SIGINT or SIGTERM. Raises UsageError, see `check_exposure`.
 
     Keys are needed wherever others can reach the server, and with `keys` on this computer too.
-    `listening` is told the port once callers can connect.
+    `listening` is called with the port once callers can connect.
     """
     keys_needed = keys or not is_loopback(host)
     check_exposure(library, host, keys_needed=keys_needed)
@@ -98,8 +98,8 @@ def serve(
         config = uvicorn.Config(**options, ssl_certfile=certificate, ssl_keyfile=private_key)
         logs.adopt_servers(library.admin.settings)
         listening(int(door.getsockname()[1]))
-        with suppress(KeyboardInterrupt):  # the way that it is told to stop, not a failure
-            _Server(config, app.state.work).run([door])
+        with suppress(KeyboardInterrupt):  # how it is stopped, not a failure
+            _Server(config, app.state.limiter).run([door])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -129,7 +129,7 @@ class Catalog:
 
     def rename_collection(self, name: str, new_name: str) -> None:
         """Raises UsageError for a bad or taken name, NotPermitted for who may not see every
-        collection: whether a name is free would tell of the others."""
+        collection: whether a name is free would reveal others."""
         check_name(new_name)
         wanted = self.collection(name)
         if not sees_everything():

@@ -23,7 +23,7 @@ MAX_LABEL = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class AssignedLabel:
     """A label that a person gave."""
 
     kind: HitKind
@@ -32,7 +32,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PredictedLabel:
     """A label that a classifier gave, with its confidence in [0, 1]."""
 
     classifier: str
@@ -82,7 +82,7 @@ def check_label(label: str) -> str:
     return label
 
 
-def given_labels(session: Session, collection_id: int, classifier: str) -> list[Given]:
+def given_labels(session: Session, collection_id: int, classifier: str) -> list[AssignedLabel]:
     """Everything that people labelled for a classifier, in the order that they did so."""
     rows = session.execute(
         select(GivenLabel.passage_id, GivenLabel.image_id, GivenLabel.label)
@@ -90,9 +90,9 @@ def given_labels(session: Session, collection_id: int, classifier: str) -> list[
         .order_by(GivenLabel.id)
     )
     return [
-        Given("image", int(image or 0), label)
+        AssignedLabel("image", int(image or 0), label)
         if passage is None
-        else Given("passage", passage, label)
+        else AssignedLabel("passage", passage, label)
         for passage, image, label in rows
     ]
 
@@ -113,14 +113,14 @@ def tell_labels(
     classifier: str,
     made_by: str,
     kind: HitKind,
-    told: Sequence[tuple[int, str, float]],
+    predicted: Sequence[tuple[int, str, float]],
 ) -> int:
     """Keep what a classifier says of items, (id, label, confidence) each, in place of what it
     said before; return how many are kept. Items that have gone meanwhile are passed over."""
     column, table = _column(ItemLabel, kind), _table(kind)
     kept = 0
-    for at in range(0, len(told), _IN):
-        part = {item: (label, confidence) for item, label, confidence in told[at : at + _IN]}
+    for at in range(0, len(predicted), _IN):
+        part = {item: (label, confidence) for item, label, confidence in predicted[at : at + _IN]}
         here = (table.collection_id == collection_id, table.id.in_(list(part)))
         present = session.scalars(select(table.id).where(*here)).all()
         session.execute(
@@ -158,17 +158,21 @@ def item_ids(
     return list(session.scalars(query.order_by(table.id.desc()).limit(limit).offset(offset)))
 
 
-def labels_of(session: Session, kind: HitKind, item_ids: Sequence[int]) -> dict[int, list[Told]]:
+def labels_of(
+    session: Session, kind: HitKind, item_ids: Sequence[int]
+) -> dict[int, list[PredictedLabel]]:
     """What classifiers say of items that may be seen, by id, the surest first."""
     column = _column(ItemLabel, kind)
-    found: dict[int, list[Told]] = {}
+    found: dict[int, list[PredictedLabel]] = {}
     for at in range(0, len(item_ids), _IN):
         part = [int(item) for item in item_ids[at : at + _IN]]
         query = select(column, ItemLabel.classifier, ItemLabel.label, ItemLabel.confidence)
         here = (column.in_(part), visible(ItemLabel.collection_id))
         rows = session.execute(query.where(*here).order_by(ItemLabel.confidence.desc()))
         for item, classifier, label, confidence in rows:
-            found.setdefault(int(item or 0), []).append(Told(classifier, label, confidence))
+            found.setdefault(int(item or 0), []).append(
+                PredictedLabel(classifier, label, confidence)
+            )
     return found
 
 
@@ -186,7 +190,7 @@ def label_counts(
     return dict(rows)
 
 
-def forget_told(session: Session, classifier: str, collection_id: int | None = None) -> None:
+def forget_predicted(session: Session, classifier: str, collection_id: int | None = None) -> None:
     """Forget what a classifier said of a collection's items, or of all."""
     here = [ItemLabel.classifier == classifier]
     if collection_id is not None:
@@ -214,14 +218,14 @@ def has_label(
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _SavedLabel:
     kind: Literal["passage", "image"]
     content: str
     classifier: str
     label: str
 
 
-def keep_given(session: Session, document_ids: Sequence[int]) -> list[_Kept]:
+def keep_given(session: Session, document_ids: Sequence[int]) -> list[_SavedLabel]:
     """The labels that people gave in these documents, by what was labelled: its text or pixels."""
     kept = []
     for kind in ("passage", "image"):
@@ -233,12 +237,12 @@ def keep_given(session: Session, document_ids: Sequence[int]) -> list[_Kept]:
             .where(table.document_id.in_(document_ids))
             .order_by(GivenLabel.id)
         )
-        kept += [_Kept(kind, *row) for row in session.execute(query)]
+        kept += [_SavedLabel(kind, *row) for row in session.execute(query)]
     return kept
 
 
 def give_again(
-    session: Session, collection_id: int, document_id: int, kept: Sequence[_Kept]
+    session: Session, collection_id: int, document_id: int, kept: Sequence[_SavedLabel]
 ) -> None:
     """Give the labels back to the passages and images that are as they were before."""
     for one in kept:

@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PATIENCE = 120.0  # seconds: a restart takes some, a failover to another server up to a minute
+TIMEOUT = 120.0  # seconds: a restart takes some, a failover to another server up to a minute
 _FIRST, _LONGEST = 0.5, 10.0  # seconds between two attempts
 
 
-def until_available(attempt: Callable[[], T], *, patience: float = PATIENCE) -> T:
+def until_available(attempt: Callable[[], T], *, timeout: float = TIMEOUT) -> T:
     """What `attempt` returns; where the catalog's server is gone, try again until it is back.
 
     `attempt` may have been committed although the answer was lost: it must not mind to be done
-    twice. Raises DatabaseUnavailable after `patience` seconds.
+    twice. Raises DatabaseUnavailable after `timeout` seconds.
     """
     started, wait = 0.0, _FIRST
     while True:
@@ -30,7 +30,7 @@ def until_available(attempt: Callable[[], T], *, patience: float = PATIENCE) -> 
         except DatabaseUnavailable as error:
             started = started or time.monotonic()
             waited = time.monotonic() - started
-            if waited + wait > patience:
+            if waited + wait > timeout:
                 raise DatabaseUnavailable(
                     f"{error}; given up after {waited:.0f} s. What was committed is kept: "
                     "start the database server, then run the same again"

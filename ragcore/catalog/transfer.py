@@ -57,13 +57,13 @@ def copy_catalog(
     with source.write() as reading, target.write() as writing:
         old, new = reading.connection(), writing.connection()
         _check_empty(new)
-        meter = _Meter(_tables(old), progress, cancel)
+        reporter = _ProgressReporter(_tables(old), progress, cancel)
         for table in Base.metadata.sorted_tables:
-            read = _copy(old, new, table, meter)
+            read = _copy(old, new, table, reporter)
             kept = _Digest(table)
             for rows in _batches(new, table):
                 kept.add(rows)
-                meter.check()
+                reporter.check()
             if (read.rows, read.sum()) != (kept.rows, kept.sum()):
                 raise RagcoreError(
                     f"the copy of {table.name} differs from the original ({read.rows} rows, "
@@ -74,11 +74,11 @@ def copy_catalog(
             if table.name == Passage.__tablename__:
                 done.text_sha256 = read.texts.hexdigest()
     done.seconds = time.monotonic() - started
-    meter.end()
+    reporter.end()
     return done
 
 
-class _Meter:
+class _ProgressReporter:
     """Progress over all tables."""
 
     def __init__(
@@ -134,7 +134,7 @@ def _plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, memoryview) else value
 
 
-def _copy(old: Connection, new: Connection, table: Table, meter: _Meter) -> _Digest:
+def _copy(old: Connection, new: Connection, table: Table, reporter: _ProgressReporter) -> _Digest:
     digest = _Digest(table)
     # With RETURNING, many rows become one statement: the triggers run once for all of them.
     statement = insert(table).returning(*table.primary_key.columns)
@@ -142,7 +142,7 @@ def _copy(old: Connection, new: Connection, table: Table, meter: _Meter) -> _Dig
     for rows in _batches(old, table):
         new.execute(statement, [dict(zip(names, row, strict=True)) for row in rows]).all()
         digest.add(rows)
-        meter.count(len(rows), table.name)
+        reporter.count(len(rows), table.name)
     return digest
 
 

@@ -19,7 +19,7 @@ from ragcore.types import Answer, AnswerStyle, Citation
 
 F = TypeVar("F", bound=Callable[..., Any])
 _STYLE = {
-    "instruction": "A sentence added to what the model is told to do.",
+    "instruction": "A sentence added to the model's instruction.",
     "tone": "How the model writes, in a word or a few: formal.",
     "language": "What the model writes in: German.",
 }
@@ -101,7 +101,7 @@ def command(
     show_prompt: bool,
     as_json: bool,
 ) -> None:
-    """Answer a question from the documents, with citations; say so when they do not tell."""
+    """Answer a question from the documents, with citations, or abstain."""
     if image is not None:
         _ask_image(image, question, model, as_json)
         return

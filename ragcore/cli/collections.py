@@ -90,8 +90,8 @@ def set_(
         "overlap": overlap,
         "other_sizes": others,
     }
-    told = f"{others} documents of {name!r} have passages of another length: ingest their files"
-    _done(chosen, told, as_json)
+    note = f"{others} documents of {name!r} have passages of another length: ingest their files"
+    _done(chosen, note, as_json)
 
 
 @command.command("delete")

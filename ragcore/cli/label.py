@@ -24,7 +24,7 @@ from ragcore.types import Label
     multiple=True,
     help="An image file instead of a collection; may be repeated.",
 )
-@click.option("--top", type=int, default=3, show_default=True, help="Labels told of each image.")
+@click.option("--top", type=int, default=3, show_default=True, help="Labels for each image.")
 @click.option("--least", type=float, default=0.0, help="Leave out what is less sure, 0 to 1.")
 @where_option
 @click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)

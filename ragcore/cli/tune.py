@@ -127,7 +127,7 @@ def controlnet(recipe: str, max_minutes: float | None, fresh: bool, as_json: boo
 @_fresh
 @as_json_option
 def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -> None:
-    """Teach categories of your own from labelled images or texts."""
+    """Train a classifier of your own categories from labelled images or texts."""
     path = _recipe_file(recipe)
     from ragcore.cli.classifiers import show_table
 
@@ -153,7 +153,7 @@ def classifier(recipe: str, ways: tuple[str, ...], fresh: bool, as_json: bool) -
 @_fresh
 @as_json_option
 def projector(recipe: str, fresh: bool, as_json: bool) -> None:
-    """Teach a language model to answer about images."""
+    """Train a language model to answer about images."""
     path = _recipe_file(recipe)
     with Library() as library:
         report = library.training.projector(path, progress=progress_line(), resume=not fresh)

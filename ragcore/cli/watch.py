@@ -27,7 +27,7 @@ _SHOWN = ("added", "updated", "renamed", "removed", "failed")
     default=900,
     show_default=True,
     type=click.IntRange(10),
-    help="Seconds after which everything is compared, for what the file system did not tell.",
+    help="Seconds after which everything is compared, for changes that the file system missed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 def command(paths: tuple[str, ...], collection: str, compare_every: int, as_json: bool) -> None:

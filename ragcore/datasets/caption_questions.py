@@ -18,8 +18,8 @@ COLOURS = (
     "gray", "tan",
 )  # fmt: skip
 NUMBERS = ("one", "two", "three", "four", "five", "six")
-# Things to ask for, in groups: a member that is named makes its group present, so that nobody
-# is told "no" to a person where the captions say "boy". Each is "singular" or "singular/plural".
+# Things to ask for, in groups: a member that is named makes its group present, so that "no" is
+# not the answer for a person where the captions say "boy". Each is "singular" or "singular/plural".
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("person/people", "man/men", "woman/women", "boy/boys", "girl/girls", "child/children",
      "baby/babies", "lady/ladies", "guy/guys", "kid/kids", "player/players", "toddler/toddlers",
@@ -82,15 +82,18 @@ def words_of(caption: str) -> list[str]:
 def make_questions(captions: Sequence[str], rng: random.Random) -> list[Question]:
     """All sure questions about one image, at most one each of what, count and colour, and
     one is-there answered yes and one answered no."""
-    told = [words_of(caption) for caption in captions]
+    words_by_caption = [words_of(caption) for caption in captions]
     need = 2 if len(captions) > 1 else 1
     seen = Counter(
-        thing for words in told for thing in {PLURAL.get(w, w) for w in words} if thing in GROUP_OF
+        thing
+        for words in words_by_caption
+        for thing in {PLURAL.get(w, w) for w in words}
+        if thing in GROUP_OF
     )
     found = [
-        _what(told, rng),
-        _count(told, need, rng),
-        _colour(told, need, rng),
+        _what(words_by_caption, rng),
+        _count(words_by_caption, need, rng),
+        _colour(words_by_caption, need, rng),
         _present(seen, need, rng),
         _absent(seen, rng),
     ]
@@ -103,24 +106,26 @@ def with_article(thing: str) -> str:
     return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
-def _what(told: Sequence[Sequence[str]], rng: random.Random) -> Question | None:
+def _what(words_by_caption: Sequence[Sequence[str]], rng: random.Random) -> Question | None:
     """The thing that captions begin with, if most of them agree."""
     firsts = Counter(
         next((w for w in words if PLURAL.get(w, w) in GROUP_OF.keys() - MASS - SEVERAL), "")
-        for words in told
+        for words in words_by_caption
     )
     word, times = firsts.most_common(1)[0]
-    if not word or 2 * times <= len(told):
+    if not word or 2 * times <= len(words_by_caption):
         return None
     text = rng.choice(("What is in the picture?", "What is it?", "What do you see?"))
     answer = word if word in PLURAL else with_article(word)
     return Question("what", text, f"{answer.capitalize()}.")
 
 
-def _count(told: Sequence[Sequence[str]], need: int, rng: random.Random) -> Question | None:
+def _count(
+    words_by_caption: Sequence[Sequence[str]], need: int, rng: random.Random
+) -> Question | None:
     """How many of a kind, where captions give the number and none gives another."""
     counts: dict[str, Counter[str]] = {}
-    for words in told:
+    for words in words_by_caption:
         for at, word in enumerate(words):
             thing = PLURAL.get(word, word)
             if thing not in GROUP_OF or thing in MASS | SEVERAL:
@@ -143,10 +148,12 @@ def _count(told: Sequence[Sequence[str]], need: int, rng: random.Random) -> Ques
     return Question("count", f"How many {things} are there?", f"{number.capitalize()}.")
 
 
-def _colour(told: Sequence[Sequence[str]], need: int, rng: random.Random) -> Question | None:
+def _colour(
+    words_by_caption: Sequence[Sequence[str]], need: int, rng: random.Random
+) -> Question | None:
     """The colour that stands before a thing, where captions agree on one."""
     colours: dict[str, Counter[str]] = {}
-    for words in told:
+    for words in words_by_caption:
         for at, word in enumerate(words[1:], 1):
             thing = PLURAL.get(word, word)
             mixed = at > 2 and words[at - 2] == "and"

@@ -140,14 +140,14 @@ class PoseModel:
         processor, model = self._finder
         with torch.no_grad():
             found = model(**processor(images=image, return_tensors="pt").to(self._device))
-        (told,) = processor.post_process_object_detection(
+        (detected,) = processor.post_process_object_detection(
             found, threshold=0.5, target_sizes=[(image.height, image.width)]
         )
         names = {number: str(name).lower() for number, name in model.config.id2label.items()}
         boxes = [
             [left, top, right - left, bottom - top]
             for (left, top, right, bottom), label in zip(
-                told["boxes"].tolist(), told["labels"].tolist(), strict=True
+                detected["boxes"].tolist(), detected["labels"].tolist(), strict=True
             )
             if names.get(label) == "person" and right > left and bottom > top
         ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ragcore.diffusion.guidance import ClipView
-    from ragcore.diffusion.sampling import ControlInput, Guidance, Plan
+    from ragcore.diffusion.sampling import ControlInput, DenoisingPlan, Guidance
 
     Pixels = NDArray[np.uint8]
 
@@ -245,13 +245,13 @@ class _Job:
             conditions=tuple(as_png(condition) for condition in self.conditions),
         )
 
-    def _plan(self, scheduler: Any) -> Plan:
-        from ragcore.diffusion.sampling import Plan
+    def _plan(self, scheduler: Any) -> DenoisingPlan:
+        from ragcore.diffusion.sampling import DenoisingPlan
 
         request, count = self.request, self.request.count
         prompt = ", ".join(part for part in (request.prompt.strip(), self.style) if part)
         embeddings = self.model.embed_prompts([prompt, request.negative.strip()], self.size)
-        return Plan(
+        return DenoisingPlan(
             prompt=embeddings.repeated(0, count),
             empty=embeddings.repeated(1, count),
             scale=self.scale,

@@ -134,7 +134,7 @@ def interleave(
     The classifier sees the clean image predicted so far; the gradient's length is made the
     same at every step, `rate` times that of the noise.
     """
-    from ragcore.diffusion.sampling import Plan, denoise
+    from ragcore.diffusion.sampling import DenoisingPlan, denoise
 
     row = classifier.row(name)
     scheduler = model.scheduler("ddim")
@@ -146,7 +146,7 @@ def interleave(
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     for step in denoise(
         model.denoiser, scheduler, latents, scheduler.timesteps,
-        Plan(prompt=empty, empty=empty, guidance=[pushed]),
+        DenoisingPlan(prompt=empty, empty=empty, guidance=[pushed]),
     ):  # fmt: skip
         latents = step.latents
     with torch.no_grad():

@@ -77,7 +77,7 @@ class ControlInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DenoisingPlan:
     """What one run of the loop does. `prompt` and `empty` have one row for each image.
 
     `scale` is that of classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598): 1 takes
@@ -105,7 +105,7 @@ class Denoised:
 
 
 def denoise(
-    denoiser: Any, scheduler: Any, latents: Tensor, timesteps: Sequence[Any], plan: Plan
+    denoiser: Any, scheduler: Any, latents: Tensor, timesteps: Sequence[Any], plan: DenoisingPlan
 ) -> Iterator[Denoised]:
     """Go from `latents` (as the scheduler wants them) through `timesteps`, yielding each step.
 
@@ -124,7 +124,7 @@ def denoise(
 class _Predictor:
     """One network output per step: prompt, no prompt, controls and guidance put together."""
 
-    def __init__(self, denoiser: Any, scheduler: Any, plan: Plan, total: int) -> None:
+    def __init__(self, denoiser: Any, scheduler: Any, plan: DenoisingPlan, total: int) -> None:
         self.denoiser, self.scheduler, self.plan, self.total = denoiser, scheduler, plan, total
         self.double = plan.scale not in (0.0, 1.0)
         # both halves in one call: twice the batch costs less than two calls

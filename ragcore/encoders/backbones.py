@@ -178,7 +178,7 @@ def to_device(inputs: Any, device: str) -> Any:
 
 
 def _kind_of(folder: Path) -> tuple[str, Modality]:
-    """What a folder holds, told by the files that each library writes."""
+    """What a folder holds, recognized by the files that each library writes."""
     if (folder / CONFIG_FILE).is_file():
         return "open_clip", "image"
     if (folder / "modules.json").is_file():

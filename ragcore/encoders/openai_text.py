@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.encoders.options import reject_unknown, space_name, valid_text
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.models import Space, TextKind
-from ragcore.models.remote import Patience, Refused, Server
+from ragcore.models.remote import RequestRejected, RetryPolicy, Server
 from ragcore.redaction import remember
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class OpenAITextEncoder:
     Options: `url`; `key_variable` (the variable that holds the key); `revision` (part of the
     space's name: change it when the server's model changes); `query_prompt`, `passage_prompt`
     (text put in front); `query_input_type`, `passage_input_type` (sent as `input_type`, for
-    servers that tell the two apart); `dimensions` (asked of models that can give fewer);
+    servers that distinguish the two); `dimensions` (asked of models that can give fewer);
     `max_characters` (longer texts are cut here; 0: not); `dialect` ("openai", or "vllm", which
     is asked to cut texts to the model's length itself); `batch_size` (texts a request);
     `parallel` (requests at once); `connect_timeout`, `timeout`, `total_timeout` (seconds);
@@ -77,7 +77,7 @@ class OpenAITextEncoder:
             what="embeddings server",
             headers=self._headers,
             key_variable=self._key_variable,
-            patience=Patience(
+            retry=RetryPolicy(
                 connect=float(get("connect_timeout", 10)),
                 read=float(get("timeout", 60)),
                 total=float(get("total_timeout", 300)),
@@ -133,7 +133,7 @@ class OpenAITextEncoder:
         """Vectors of one batch, in order; a batch with a text that is too long is split."""
         try:
             reply = self.server.post(self.PATH, self._body(texts, kind))
-        except Refused as error:
+        except RequestRejected as error:
             if error.status not in (400, 413, 422) or not _is_length(error):
                 raise
             if len(texts) > 1:
@@ -188,5 +188,5 @@ class OpenAITextEncoder:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _is_length(error: Refused) -> bool:
+def _is_length(error: RequestRejected) -> bool:
     return error.status == 413 or any(word in str(error).lower() for word in _TOO_LONG)

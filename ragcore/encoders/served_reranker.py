@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import reject_unknown, valid_text
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.models.remote import Patience, Server
+from ragcore.models.remote import RetryPolicy, Server
 from ragcore.redaction import remember
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ServedReranker:
             what="reranking server",
             headers=self._headers,
             key_variable=self._key_variable,
-            patience=Patience(
+            retry=RetryPolicy(
                 connect=float(get("connect_timeout", 10)),
                 read=float(get("timeout", 60)),
                 total=float(get("total_timeout", 120)),

@@ -176,7 +176,7 @@ def apply_changes(model: torch.nn.Module, changes: Mapping[str, torch.Tensor]) -
 def closed_form(loaded: LoadedClip) -> None:
     """Solve the heads' parts that need no captions, in place; the learned part stays empty.
 
-    Classes: a text is told to the nearest names of ImageNet's classes and of groups of them
+    Classes: a text is assigned to the nearest names of ImageNet's classes and of groups of them
     (`class_groups`). Semantic: ridge regression from the names' word vectors to the classifier's
     weights, on the main axes of the names. What is usual in an image is taken from the last
     batch normalization of the image tower.

@@ -30,7 +30,7 @@ class Calibration:
     """How one model's cosines become probabilities.
 
     `temperature` divides the scores; `weights` [d], if given, multiplies the label vectors
-    entry by entry, because short labels are best told apart by other parts of a space than
+    entry by entry, because short labels are best distinguished by other parts of a space than
     whole sentences are. `sentences` and `names` [d], if given, multiply the vectors of long and
     of short texts in the same way whenever texts are encoded (see `text_weights`).
     """

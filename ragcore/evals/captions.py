@@ -62,7 +62,7 @@ def evaluate_captions(
         raise UsageError(f"{listing} holds one image: at least two are needed")
     models = models or Models(settings)
     llm = models.vision_llm(model)
-    run = _Run(items, progress, cancel)
+    run = _CaptionEvaluation(items, progress, cancel)
     began = time.monotonic()
     said, cells = run.captions(llm)
     seconds = (time.monotonic() - began) / len(items)
@@ -80,7 +80,7 @@ def evaluate_captions(
     }
     training = directory / "train.jsonl"
     if training.is_file() and training != listing:
-        near = _nearest(items, read_captioned(training), models, run.tell)
+        near = _nearest(items, read_captioned(training), models, run.report)
         result["bleu4_nearest"] = run.bleu(near)
     if isinstance(llm, ProjectedLLM) and cells is not None:
         others = run.captions_of_cells(llm, cells.roll(1, 0), "another image")
@@ -95,7 +95,7 @@ def evaluate_captions(
     return result
 
 
-class _Run:
+class _CaptionEvaluation:
     """Images with what is made of them."""
 
     def __init__(
@@ -109,7 +109,7 @@ class _Run:
     def bleu(self, said: Sequence[str]) -> float:
         return caption_bleu(said, [item.captions for item in self.items])
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def report(self, stage: str, done: int, total: int) -> None:
         if self.cancel is not None and self.cancel.cancelled:
             raise Cancelled("the evaluation was cancelled")
         if self.progress is not None:
@@ -124,7 +124,7 @@ class _Run:
         said: list[str] = []
         cells: list[torch.Tensor] = []
         for start in range(0, len(self.items), _STEP):
-            self.tell("captions", start, len(self.items))
+            self.report("captions", start, len(self.items))
             images = [item.open() for item in self.items[start : start + _STEP]]
             if isinstance(llm, ProjectedLLM):
                 cells.append(llm.cells(images))
@@ -136,7 +136,7 @@ class _Run:
     def captions_of_cells(self, llm: ProjectedLLM, cells: torch.Tensor, stage: str) -> list[str]:
         said: list[str] = []
         for start in range(0, len(cells), _STEP):
-            self.tell(stage, start, len(cells))
+            self.report(stage, start, len(cells))
             said += llm.captions_of(cells[start : start + _STEP], cancel=self.cancel)
         return said
 
@@ -145,7 +145,7 @@ class _Run:
         right = []
         for row, item in enumerate(self.items[:_ASKED]):
             if row % 50 == 0:
-                self.tell("questions", row, min(_ASKED, len(self.items)))
+                self.report("questions", row, min(_ASKED, len(self.items)))
             for question in make_questions(item.captions, random.Random(row)):
                 if question.kind == "is-there":
                     yes = llm.prefers(cells[row : row + 1], question.text, "Yes", "No")
@@ -157,7 +157,7 @@ def _nearest(
     items: Sequence[Captioned],
     training: Sequence[Captioned],
     models: Models,
-    tell: Callable[[str, int, int], None],
+    report: Callable[[str, int, int], None],
 ) -> list[str]:
     """The first caption of the training image nearest to each, by the profile's model."""
     import numpy as np
@@ -166,7 +166,7 @@ def _nearest(
 
     def vectors(several: Sequence[Captioned], stage: str) -> Iterator[Any]:
         for start in range(0, len(several), 64):
-            tell(stage, start, len(several))
+            report(stage, start, len(several))
             yield encoder.encode_images([item.open() for item in several[start : start + 64]])
 
     known = np.concatenate(list(vectors(training, "training images")))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A question of a conversation as it was asked, the same as it stands alone, its answer, and
-    words that stand in the passage that tells it."""
+    words that stand in the passage with the answer."""
 
     question: str
     stands_alone: str

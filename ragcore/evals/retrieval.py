@@ -55,7 +55,7 @@ def evaluate_retrieval(
     "methods" the same for "dense", "lexical", "fused" and "reranked", their "seconds" being those
     of all queries. Each document is one passage. Where the profile has no reranker,
     the default search does not rerank; "reranked" shows what the starter's optional one would do.
-    That is slow, so it reads `rerank_queries` queries only, evenly drawn: "queries" tells their
+    That is slow, so it reads `rerank_queries` queries only, evenly drawn: "queries" gives their
     number and "fused" what the fused search reaches on the same. "reranked" is None for 0
     queries, or where the weights cannot be had. `models` defaults to those of the settings.
 

@@ -90,7 +90,7 @@ def _is_stale(claim: Path) -> bool:
         return age > _UNWRITTEN_SECONDS
     host, pid, started = written.rsplit(":", 2)
     if host != socket.gethostname():
-        return False  # only that machine can tell
+        return False  # only that machine knows
     with suppress(psutil.Error):
         return f"{psutil.Process(int(pid)).create_time():.2f}" != started
     return True

@@ -36,7 +36,7 @@ UNKNOWN_SIZE = -1  # of a file that its source has not measured
 class Discovered:
     """What the sources list, by location.
 
-    `roots` are the folders and remote sources that were listed whole. `remote` tells where to
+    `roots` are the folders and remote sources that were listed whole. `remote` says where to
     fetch a file from. `links` counts the links that lead out of what was named, `skipped` is what
     sources passed over for other reasons, and `kept` the remote locations, skipped or failed, at
     or below which nothing is known to be gone.
@@ -51,7 +51,7 @@ class Discovered:
     kept: set[str] = field(default_factory=set)
 
     def has_lost(self, location: str) -> bool:
-        """Whether a document's file is not there any more, as far as this listing can tell."""
+        """Whether a document's file is not there any more, as far as this listing shows."""
         if location in self.files:
             return False
         if not is_remote(location):
@@ -125,8 +125,8 @@ def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None
         if item.kind == "link":
             found.links += 1
         else:
-            told = found.failed if item.kind == "failed" else found.skipped
-            told.append(FileFailure(item.location, item.reason))
+            failures = found.failed if item.kind == "failed" else found.skipped
+            failures.append(FileFailure(item.location, item.reason))
         return
     if isinstance(source, LocalSource):
         found.files[item.location] = _state(item)

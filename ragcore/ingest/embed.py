@@ -101,7 +101,7 @@ def new_documents(
 
 
 @dataclass(slots=True)
-class Batch:
+class DocumentBatch:
     """Read documents that wait to be embedded together."""
 
     max_passages: int = 512

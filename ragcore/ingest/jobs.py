@@ -222,11 +222,11 @@ class Jobs:
             state = "cancelled"
         except RagcoreError as reason:
             state, error = "failed", str(reason)
-        except Exception as reason:  # a job's thread has nobody above it to tell
+        except Exception as reason:  # a job's thread has no caller to report to
             state, error = "failed", f"{type(reason).__name__}: {reason}"
             log.exception("job broke off")
-        told = fields(state=state, seconds=round(time.monotonic() - began, 2))
-        log.log(logging.WARNING if error else logging.INFO, "job ends %s", error, extra=told)
+        extra = fields(state=state, seconds=round(time.monotonic() - began, 2))
+        log.log(logging.WARNING if error else logging.INFO, "job ends %s", error, extra=extra)
         try:
             self._catalog.commit(lambda session: _end(session, job_id, state, error, report))
         except (DatabaseUnavailable, StorageUnavailable) as reason:  # it is found interrupted
@@ -269,7 +269,7 @@ class Jobs:
                 return job_id in self._threads
         host, pid, started = process.rsplit(":", 2)
         if host != socket.gethostname():
-            return True  # only that machine can tell
+            return True  # only that machine knows
         try:
             return f"{psutil.Process(int(pid)).create_time():.2f}" == started
         except psutil.Error:

@@ -62,11 +62,13 @@ def label_collection(
     Raises UsageError if the classifier's model has changed since, Cancelled; what was labelled by
     then is kept.
     """
-    run = _Run(catalog, collection_id, classifier, settings, progress, cancel or CancelToken())
+    run = _LabelingRun(
+        catalog, collection_id, classifier, settings, progress, cancel or CancelToken()
+    )
     return run.run()
 
 
-class _Run:
+class _LabelingRun:
     """One run of one classifier over one collection."""
 
     def __init__(
@@ -168,16 +170,16 @@ class _Run:
         if not len(ids):
             return
         best = chances.argmax(1)
-        told = []
+        predicted = []
         for at, item in enumerate(ids):
             label, sure = self._card.labels[int(best[at])], float(chances[at, best[at]])
             if item in given:
                 label, sure = given[item], 1.0
-            told.append((int(item), label, sure))
+            predicted.append((int(item), label, sure))
             self._report.labels[label] = self._report.labels.get(label, 0) + 1
         self._report.labelled += self._catalog.commit(
             lambda session: tell_labels(
-                session, self._collection_id, self._card.name, self._card.key, self._kind, told
+                session, self._collection_id, self._card.name, self._card.key, self._kind, predicted
             )
         )
 

@@ -24,13 +24,13 @@ from ragcore.catalog.documents import known_files, remove_documents, touch_docum
 from ragcore.catalog.sources import join_source, source_documents
 from ragcore.catalog.trash import trashed_files
 from ragcore.errors import Cancelled
-from ragcore.ingest.ahead import ahead
 from ragcore.ingest.claims import Claims
 from ragcore.ingest.discover import UNKNOWN_SIZE, Discovered, discover
-from ragcore.ingest.embed import Batch
+from ragcore.ingest.embed import DocumentBatch
 from ragcore.ingest.engines import Engine
 from ragcore.ingest.fetch import Fetcher
-from ragcore.ingest.meter import Meter
+from ragcore.ingest.prefetch import prefetch
+from ragcore.ingest.progress_reporter import ProgressReporter
 from ragcore.ingest.sizes import Sizes
 from ragcore.ingest.store import Storer
 from ragcore.ingest.worker import ReadRequest, ReadResult
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _LOOK_EVERY = 0.2  # seconds between two looks at files that another run works on
-_PATIENCE = 0.5  # seconds without a batch after which an engine looks at what it has embedded
+_TIMEOUT = 0.5  # seconds without a batch after which an engine looks at what it has embedded
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _IngestPlan:
     """What discovery and the catalog together say must be done."""
 
     read: list[FileState]
@@ -84,7 +84,7 @@ class IngestPipeline:
         self._sizes = sizes
         self._options = ReadOptions.from_settings(settings, passwords=passwords)
         self._cancel = cancel or CancelToken()
-        self._meter = Meter(progress)
+        self._reporter = ProgressReporter(progress)
         self._report = IngestReport()
         self._known: dict[str, KnownFile] = {}
         self._renamed: dict[str, KnownFile] = {}
@@ -107,7 +107,7 @@ class IngestPipeline:
         be read, or a source that cannot be listed, is one entry in `failed`.
         """
         started, paths = time.monotonic(), list(paths)
-        self._meter.show("discover", force=True)
+        self._reporter.show("discover", force=True)
         try:
             found = discover(paths, self._settings, options, self._check_cancel)
             named = {os.path.abspath(path) for path in paths}
@@ -117,7 +117,7 @@ class IngestPipeline:
             self._report.failed = list(found.failed)
             self._report.skipped_links = found.links
             self._report.skipped = [*found.skipped, *plan.trashed]
-            self._meter.total = len(plan.read)
+            self._reporter.total = len(plan.read)
             pending = plan.read
             while pending:
                 self._read_embed_store(plan, pending)
@@ -131,10 +131,10 @@ class IngestPipeline:
             self._claims.release_all()
         self._claims.forget_stale()
         self._report.seconds = time.monotonic() - started
-        self._meter.show("done", force=True)
+        self._reporter.show("done", force=True)
         return self._report
 
-    def _plan(self, found: Discovered, sync: bool, named: Set[str]) -> _Plan:
+    def _plan(self, found: Discovered, sync: bool, named: Set[str]) -> _IngestPlan:
         with self._catalog.read() as session:
             self._known = known_files(session, self._collection_id)
             trashed = trashed_files(session, self._collection_id)
@@ -160,9 +160,9 @@ class IngestPipeline:
             with self._catalog.read() as session:
                 own = source_documents(session, self._source_id)
             gone = [document for document in gone if document in own]
-        return _Plan(read, unchanged, vanished, gone, left)
+        return _IngestPlan(read, unchanged, vanished, gone, left)
 
-    def _read_embed_store(self, plan: _Plan, files: Sequence[FileState]) -> None:
+    def _read_embed_store(self, plan: _IngestPlan, files: Sequence[FileState]) -> None:
         storer = Storer(
             self._catalog,
             self._collection_id,
@@ -175,7 +175,7 @@ class IngestPipeline:
             results = engine.read(
                 self._requests(files), lambda file: self._is_known(plan, file), self._fetcher
             )
-            with closing(ahead(self._batches(results, storer), patience=_PATIENCE)) as batches:
+            with closing(prefetch(self._batches(results, storer), timeout=_TIMEOUT)) as batches:
                 for documents in engine.embed(batches):
                     if documents:
                         storer.put(documents)
@@ -203,7 +203,7 @@ class IngestPipeline:
             for file in waiting:
                 known = fresh.get(file.path)
                 if known is not None and self._is_current(known, file):
-                    self._meter.count(file.path, failed=False)
+                    self._reporter.count(file.path, failed=False)
                     self._report.unchanged += 1
                 else:
                     left.append(file)
@@ -232,15 +232,15 @@ class IngestPipeline:
     def _grouped(
         self, results: Iterable[ReadResult | None], storer: Storer
     ) -> Iterator[Sequence[ReadResult]]:
-        batch = Batch()
+        batch = DocumentBatch()
         for result in results:
             self._check_cancel()
             if result is None:
                 if batch.results:
                     yield batch.results
-                    batch = Batch()
+                    batch = DocumentBatch()
                 continue
-            self._meter.count(result.file.path, failed=bool(result.error))
+            self._reporter.count(result.file.path, failed=bool(result.error))
             if result.error:
                 self._report.failed.append(FileFailure(result.file.path, result.error))
                 storer.put_failure(result.file, result.error)
@@ -250,12 +250,13 @@ class IngestPipeline:
                 batch.add(result)
             if batch.full:
                 yield batch.results
-                batch = Batch()
-        self._meter.show("store", force=True)  # everything is read, the last batches are not stored
+                batch = DocumentBatch()
+        # Everything is read, the last batches are not stored.
+        self._reporter.show("store", force=True)
         if batch.results:
             yield batch.results
 
-    def _is_known(self, plan: _Plan, file: FileState) -> bool:
+    def _is_known(self, plan: _IngestPlan, file: FileState) -> bool:
         """Whether a file's content is in the catalog already: under its path, or a lost one."""
         fresh = self._fresh([file.path])  # another run may have stored it since this one began
         self._known.update(fresh)
@@ -269,7 +270,7 @@ class IngestPipeline:
             return lost is not None
 
     def _is_current(self, known: KnownFile, file: FileState) -> bool:
-        """Whether nothing is to be done for a file, as far as can be told without its content."""
+        """Whether nothing is to be done for a file, as far as is known without its content."""
         return known.state == "ready" and _is_same(known, file) and self._has_size(known)
 
     def _has_size(self, known: KnownFile) -> bool:
@@ -287,7 +288,7 @@ class IngestPipeline:
         else:
             self._report.unchanged += 1
 
-    def _remove_vanished(self, plan: _Plan) -> None:
+    def _remove_vanished(self, plan: _IngestPlan) -> None:
         renamed = {known.id for known in self._renamed.values()}
         gone = [document for document in plan.gone if document not in renamed]
         if gone:
@@ -301,7 +302,7 @@ class IngestPipeline:
 
 
 def _is_same(known: KnownFile, file: FileState) -> bool:
-    """Whether a file is as it was, as far as can be told without its content."""
+    """Whether a file is as it was, as far as is known without its content."""
     if file.version or known.version:
         return file.version == known.version
     return file.size in (known.size, UNKNOWN_SIZE) and known.mtime_ns == file.mtime_ns

@@ -58,7 +58,7 @@ class Reader:
         while not connection.poll(max(0.0, min(_LOOK_EVERY, end - time.monotonic()))):
             if time.monotonic() >= end:
                 return f"reading took longer than {self._timeout:g} s (setting read_timeout)"
-            with suppress(psutil.Error):  # it died, which the connection tells
+            with suppress(psutil.Error):  # it died, which the connection reports
                 if watched is not None and watched.memory_info().rss > self._memory:
                     return (
                         f"needs more memory than the {self._memory >> 20} MiB that a reader may "
@@ -117,11 +117,11 @@ class ReaderPool:
         self._readers: list[Reader] = []
 
     def results(
-        self, requests: Iterable[ReadRequest], *, patience: float = 1.0
+        self, requests: Iterable[ReadRequest], *, timeout: float = 1.0
     ) -> Generator[ReadResult | None, None, None]:
         """Yield one result a request, in the order in which they are done.
 
-        None comes whenever there was nothing for `patience` seconds. Leaving the iteration
+        None comes whenever there was nothing for `timeout` seconds. Leaving the iteration
         early ends the reader processes.
         """
         results: queue.Queue[ReadResult | None] = queue.Queue(maxsize=4 * self._count)
@@ -166,7 +166,7 @@ class ReaderPool:
         try:
             while running:
                 try:
-                    result = results.get(timeout=patience)
+                    result = results.get(timeout=timeout)
                 except queue.Empty:
                     yield None
                     continue

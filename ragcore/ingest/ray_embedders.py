@@ -40,7 +40,7 @@ class _Actor:
 
 
 @dataclass(slots=True)
-class _Work:
+class _EmbeddingTask:
     batch: Batch
     attempts: int = 0
     actor: _Actor | None = field(default=None, repr=False)
@@ -56,8 +56,8 @@ class Embedders:
         self._use_gpus = settings.get("device") != "cpu"
         self._starting: dict[Any, _Actor] = {}
         self._ready: list[_Actor] = []
-        self._flying: dict[Any, _Work] = {}
-        self._waiting: deque[_Work] = deque()
+        self._flying: dict[Any, _EmbeddingTask] = {}
+        self._waiting: deque[_EmbeddingTask] = deque()
         self._lost_starting = 0
         self._without = time.monotonic()
         self.opened: Opened | None = None  # what the first actor said
@@ -72,7 +72,7 @@ class Embedders:
         return bool(self._waiting)
 
     def put(self, batch: Batch) -> None:
-        self._waiting.append(_Work(batch))
+        self._waiting.append(_EmbeddingTask(batch))
 
     def step(self, seconds: float) -> Iterator[tuple[Batch, list[Vectors]]]:
         """Hand out, wait up to `seconds` for something to be done, and yield what is.
@@ -138,7 +138,7 @@ class Embedders:
         try:
             opened: Opened = ray.get(ref)
         except RayTaskError as error:
-            raise _told(error, f"Ray node {actor.node.name} cannot embed") from error
+            raise _as_error(error, f"Ray node {actor.node.name} cannot embed") from error
         except RayError as error:
             if "ModuleNotFoundError" in str(error):
                 raise RagcoreError(
@@ -184,20 +184,20 @@ class Embedders:
             actor.load += 1
             self._flying[actor.handle.embed.remote(work.batch)] = work
 
-    def _result(self, ref: Any, work: _Work) -> list[Vectors] | None:
+    def _result(self, ref: Any, work: _EmbeddingTask) -> list[Vectors] | None:
         actor = work.actor
         assert actor is not None
         actor.load -= 1
         try:
             vectors: list[Vectors] = ray.get(ref)
         except RayTaskError as error:
-            raise _told(error, f"embedding failed on Ray node {actor.node.name}") from error
+            raise _as_error(error, f"embedding failed on Ray node {actor.node.name}") from error
         except RayError as error:
             self._lost(actor, work, error)
             return None
         return vectors
 
-    def _lost(self, actor: _Actor, work: _Work, error: RayError) -> None:
+    def _lost(self, actor: _Actor, work: _EmbeddingTask, error: RayError) -> None:
         if work.attempts >= _MOST_ATTEMPTS:
             raise RagcoreError(
                 f"embedding the batch with {work.batch[0].file.path} ended {work.attempts} actors "
@@ -215,7 +215,7 @@ class Embedders:
         self._waiting.appendleft(work)
 
 
-def _told(error: RayTaskError, what: str) -> RagcoreError:
+def _as_error(error: RayTaskError, what: str) -> RagcoreError:
     """What went wrong on a node, in one line."""
     cause = error.cause if isinstance(error.cause, Exception) else error
     if isinstance(cause, RagcoreError):

@@ -30,7 +30,7 @@ from ragcore.settings import Settings
 _RETRIES = 3  # of reading one file, when its node or worker is lost
 _PER_CPU = 2  # files that are sent for each processor: one is read, one waits
 _MOST_SENT = 1 << 30  # bytes of files that are on their way at once
-_PATIENCE = 1.0
+_TIMEOUT = 1.0
 _LOOK = 0.2  # seconds that embedding waits for a result before it looks around
 _MODEL_FIELDS = ("profile", "device", "precision", "threads", "model_memory_mb", "weights_cache")
 
@@ -77,7 +77,7 @@ class RayEngine(Engine):
         is_known: Callable[[FileState], bool],
         fetch: Fetch,
     ) -> Generator[ReadResult | None, None, None]:
-        while not self._models_agree.wait(_PATIENCE):
+        while not self._models_agree.wait(_TIMEOUT):
             if self._over.is_set():
                 return
             yield None
@@ -100,7 +100,7 @@ class RayEngine(Engine):
                     continue
                 if not flying:
                     return
-                done, _ = ray.wait(list(flying), num_returns=1, timeout=_PATIENCE)
+                done, _ = ray.wait(list(flying), num_returns=1, timeout=_TIMEOUT)
                 if not done:
                     yield None
                 for ref in done:

@@ -111,13 +111,13 @@ class UploadLedger:
         setting: str,
     ) -> None:
         whose = "the collection" if column == "collection" else "one key"
-        told = f"uploads of {whose} may take {quota >> 20} MiB (setting {setting})"
+        limit = f"uploads of {whose} may take {quota >> 20} MiB (setting {setting})"
         if size > quota:
-            raise TooLarge(f"{told}; these are {size / 2**20:.1f} MiB")
+            raise TooLarge(f"{limit}; these are {size / 2**20:.1f} MiB")
         query = f"SELECT coalesce(sum(size), 0) FROM uploads WHERE {column} = ?"  # one of two names
         used = database.execute(query, (value,)).fetchone()[0]
         if used + size > quota:
-            raise StorageFull(f"{told}; {used / 2**20:.1f} MiB are used: remove documents first")
+            raise StorageFull(f"{limit}; {used / 2**20:.1f} MiB are used: remove documents first")
 
     def _forget_gone(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT path, reserved_at FROM uploads").fetchall()

@@ -84,10 +84,10 @@ class Classifiers:
         remove_classifier(name, self._core.settings)
         with self._core.catalog.write() as session:
             if permits.sees_everything():
-                kept.forget_told(session, name)
+                kept.forget_predicted(session, name)
             else:
                 for row in self._core.catalog.collections():
-                    kept.forget_told(session, name, row.id)
+                    kept.forget_predicted(session, name, row.id)
         for row in self._core.catalog.collections():
             if name in row.settings.get(_FOLLOWED, ()):
                 self.follow(name, collection=row.name, on=False)

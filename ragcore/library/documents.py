@@ -187,7 +187,7 @@ class Documents:
         return self._core.uploads.save(collection, files, owner=permits.uploader())
 
     def check_paths(self, paths: Iterable[str | Path]) -> None:
-        """Raises UsageError unless all of these exist, as far as can be told without connecting
+        """Raises UsageError unless all of these exist, as far as is known without connecting
         to a server, and may be ingested."""
         from ragcore.ingest.discover import open_sources
 

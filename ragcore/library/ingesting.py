@@ -221,7 +221,7 @@ def _space_id(core: Core, collection_id: int, collection: str, space: Space) -> 
 
 
 def _log_report(collection: str, report: IngestReport) -> None:
-    """Numbers only: names of files may tell more than a log should."""
+    """Numbers only: names of files may reveal more than a log should."""
     counts = {
         name: getattr(report, name)
         for name in ("added", "updated", "renamed", "removed", "passages", "images", "cancelled")

@@ -290,7 +290,7 @@ class Jobs:
         try:
             self._core.maps.make(collection, "passages")
             self._core.maps.make(collection, "images")
-        except Exception:  # what was ingested counts, and a page that asks for a map tells why
+        except Exception:  # what was ingested counts, and a page that asks for a map shows why
             log.warning("the maps of %s could not be drawn", collection, exc_info=True)
 
 

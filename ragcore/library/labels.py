@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ragcore.catalog import DEFAULT_COLLECTION, permits
-from ragcore.catalog import labels as kept
+from ragcore.catalog import labels as stored
 from ragcore.catalog.models import Passage
 from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
@@ -39,7 +39,7 @@ class Labels:
         """How many items of a collection have each label of a classifier, or of any."""
         row = self._core.catalog.collection(collection)
         with self._core.catalog.read() as session:
-            return kept.label_counts(session, row.id, classifier=classifier)
+            return stored.label_counts(session, row.id, classifier=classifier)
 
     def give(
         self,
@@ -58,22 +58,24 @@ class Labels:
 
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
-            return kept.give_label(
+            return stored.give_label(
                 session, row.id, check_classifier_name(name), kind, item_ids, label
             )
 
-    def given(self, name: str, *, collection: str = DEFAULT_COLLECTION) -> list[kept.Given]:
+    def given(
+        self, name: str, *, collection: str = DEFAULT_COLLECTION
+    ) -> list[stored.AssignedLabel]:
         """What people labelled for a classifier."""
         row = self._core.catalog.collection(collection)
         with self._core.catalog.read() as session:
-            return kept.given_labels(session, row.id, name)
+            return stored.given_labels(session, row.id, name)
 
     def given_counts(self, name: str, *, collection: str = DEFAULT_COLLECTION) -> dict[str, int]:
         """How many items have each label that people gave."""
         return dict(Counter(one.label for one in self.given(name, collection=collection)))
 
     def classes(self, collection: str = DEFAULT_COLLECTION) -> dict[str, tuple[HitKind, list[str]]]:
-        """Kind and classes of everything that is being taught in a collection, by name."""
+        """Kind and classes of every classifier that is trained in a collection, by name."""
         row = self._core.catalog.collection(collection)
         known = row.settings.get(_CLASSES, {})
         return {name: (value["kind"], list(value["labels"])) for name, value in known.items()}
@@ -94,7 +96,7 @@ class Labels:
         from ragcore.encoders.classifier import check_classifier_name
 
         check_classifier_name(name)
-        clean = [kept.check_label(label) for label in labels]
+        clean = [stored.check_label(label) for label in labels]
         seen: dict[str, str] = {}
         for label in clean:
             if label.casefold() in seen:
@@ -109,7 +111,7 @@ class Labels:
         with self._core.catalog.write() as session:
             for label in before.get(name, (kind, []))[1]:
                 if label not in clean:
-                    kept.forget_given(session, row.id, name, label)
+                    stored.forget_given(session, row.id, name, label)
         self._core.catalog.update_collection_settings(collection, **{_CLASSES: known})
 
     def forget_classes(self, name: str, *, collection: str = DEFAULT_COLLECTION) -> None:
@@ -117,13 +119,13 @@ class Labels:
         row = self._core.catalog.collection(collection)
         known = {k: v for k, v in row.settings.get(_CLASSES, {}).items() if k != name}
         with self._core.catalog.write() as session:
-            kept.forget_given(session, row.id, name)
+            stored.forget_given(session, row.id, name)
         self._core.catalog.update_collection_settings(collection, **{_CLASSES: known or None})
 
     def next(
         self, name: str, kind: HitKind, *, count: int = 12, collection: str = DEFAULT_COLLECTION
     ) -> list[int]:
-        """Ids of the items whose labels would teach most: unsure ones, unlike each other.
+        """Ids of the items whose labels would help most: unsure ones, unlike each other.
 
         From the catalog's vectors and what is labelled so far; before there are two classes
         with labels, items that are unlike each other. At most 20,000 are looked at.
@@ -161,7 +163,7 @@ class Labels:
         """Ids of a collection's passages or images, the newest first."""
         row = self._core.catalog.collection(collection)
         with self._core.catalog.read() as session:
-            return kept.item_ids(session, row.id, kind, limit=limit, offset=offset)
+            return stored.item_ids(session, row.id, kind, limit=limit, offset=offset)
 
     def texts(self, passage_ids: Sequence[int]) -> dict[int, str]:
         """Heading and text of each passage that exists and may be seen, by id, in the order
@@ -174,10 +176,12 @@ class Labels:
             found = passage_texts(session, seen)
         return {item: found[item] for item in passage_ids if item in found}
 
-    def of(self, kind: HitKind, item_ids: Sequence[int]) -> Mapping[int, Sequence[kept.Told]]:
+    def of(
+        self, kind: HitKind, item_ids: Sequence[int]
+    ) -> Mapping[int, Sequence[stored.PredictedLabel]]:
         """What classifiers say of items, by id, the surest first."""
         with self._core.catalog.read() as session:
-            return kept.labels_of(session, kind, item_ids)
+            return stored.labels_of(session, kind, item_ids)
 
     def _guesses(
         self, known: FloatArray, taught: Sequence[str], asked: FloatArray

@@ -65,7 +65,7 @@ def sidecar(metadata: ImageMetadata | None, marks: ImageMarks, caption: str = ""
 
 
 def is_ours(data: bytes) -> bool:
-    """Whether a sidecar was written here, so that it may be written anew."""
+    """Whether a sidecar was written here, so that it may be written again."""
     return f'xmptk="{TOOLKIT}"'.encode() in data[:1_000]
 
 

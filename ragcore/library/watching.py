@@ -3,7 +3,7 @@
 A thread listens to the file system; what it hears of waits until it is quiet: a file that is
 still being written changes, and is left alone until it no longer does. Then what has changed is
 ingested in one go, renames are recognized by content, and what is gone is removed. Once in a
-while everything is compared, for what the file system did not tell.
+while everything is compared, for changes that the file system missed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ragcore.watch")
 
 SETTLE = 1.0  # seconds without change after which a file is taken for written
-PATIENCE = 5.0  # what is ready does not wait longer for the rest of a burst
+TIMEOUT = 5.0  # what is ready does not wait longer for the rest of a burst
 TRIES = 4  # how often a file is read that cannot be: it may be half of one
 _GONE = 3  # times as long
 _LOOK_EVERY = 0.2
@@ -56,7 +56,7 @@ class Pending:
         return bool(self._waiting)
 
     def heard(self, path: str, now: float) -> None:
-        """The file system told of a change."""
+        """The file system reported a change."""
         self._tries.pop(path, None)
         self._waiting[path] = _Waiting(signature(path), now)
 
@@ -86,7 +86,7 @@ class Pending:
                 longest = max(longest, now - start)
             elif seen and now >= one.not_before:
                 busy += 1
-        if busy and longest < PATIENCE:
+        if busy and longest < TIMEOUT:
             return []
         for path in ready:
             del self._waiting[path]

@@ -51,7 +51,7 @@ def generate_branches(
     if not branches:
         return []
     with torch.inference_mode():
-        batch = _Batch(model, prefix, branches, eos)
+        batch = _GenerationBatch(model, prefix, branches, eos)
         logits = batch.step()
         first = logits.softmax(-1)[:, list(watch)].tolist()
         if bar is not None:
@@ -108,14 +108,14 @@ def complete_batch(
     eos: int,
     cancel: CancelToken | None = None,
 ) -> list[tuple[int, ...]]:
-    """Tokens after `prompts` (token ids) as each one's chooser takes them from scores [V]."""
+    """Tokens after `prompts` (token ids) as each one's sampler takes them from scores [V]."""
     import torch
 
     if not prompts:
         return []
     shared = shared_beginning(prompts)
     with torch.inference_mode():
-        batch = _Batch(model, prompts[0][:shared], [p[shared:] for p in prompts], eos)
+        batch = _GenerationBatch(model, prompts[0][:shared], [p[shared:] for p in prompts], eos)
         for count in range(max(max_tokens)):
             if cancel is not None and cancel.cancelled:
                 raise Cancelled("cancelled")
@@ -151,7 +151,7 @@ def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
-class _Batch:
+class _GenerationBatch:
     """Branches that share the keys and values of a prefix."""
 
     def __init__(

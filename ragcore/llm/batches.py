@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ragcore.llm.batch import complete_batch, finished, write_batch
-from ragcore.llm.chooser import Chooser
 from ragcore.llm.logits import check
+from ragcore.llm.token_sampler import TokenSampler
 from ragcore.models import NO_ADAPTER, Constraint, Sampling, Written
 from ragcore.types import CancelToken, Message
 
@@ -28,7 +28,7 @@ class _Model(Protocol):
     @property
     def grammars(self) -> GrammarCompiler: ...
 
-    def borrowed(self, adapter: str | None = None) -> AbstractContextManager[Any]: ...
+    def acquire(self, adapter: str | None = None) -> AbstractContextManager[Any]: ...
 
     def _encode(self, messages: Sequence[Message]) -> list[int]: ...
 
@@ -52,7 +52,7 @@ class Batches:
         `bar` says so of it, the answer is written without the word. Others wait meanwhile.
         """
         encoded = [self._encode(messages) for messages in prompts]
-        with self.borrowed(adapter or self.default_adapter or NO_ADAPTER) as model:
+        with self.acquire(adapter or self.default_adapter or NO_ADAPTER) as model:
             return write_batch(
                 model, self.tokenizer, encoded,
                 max_tokens=max_tokens, watch=watch, bar=bar, cancel=cancel,
@@ -76,16 +76,16 @@ class Batches:
             check(one)
         encoded = [self._encode(messages) for messages in prompts]
         wanted = [*constraints, *[None] * (len(prompts) - len(constraints))]
-        choosers = [
-            Chooser(
+        samplers = [
+            TokenSampler(
                 prompt, how, self.tokenizer,
                 self.grammars.start(constraint, how.max_tokens) if constraint else None,
             )
             for prompt, how, constraint in zip(encoded, sampling, wanted, strict=True)
         ]  # fmt: skip
-        with self.borrowed(adapter or self.default_adapter or NO_ADAPTER) as model:
+        with self.acquire(adapter or self.default_adapter or NO_ADAPTER) as model:
             found = complete_batch(
-                model, encoded, choosers,
+                model, encoded, samplers,
                 max_tokens=[how.max_tokens for how in sampling],
                 eos=self.tokenizer.eos_token_id,
                 cancel=cancel,

@@ -407,6 +407,6 @@ def _events(events: queue.SimpleQueue[Any], cancel: CancelToken | None) -> Itera
 
 
 def _cores() -> int:
-    """Threads to compute with: what OpenMP is told, else the cores that this process may use."""
+    """Threads to compute with: the setting of OpenMP, else the cores that this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))

@@ -12,7 +12,7 @@ from typing import Any
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.logits import check
 from ragcore.models import Constraint, Sampling
-from ragcore.models.remote import Patience, Server
+from ragcore.models.remote import RetryPolicy, Server
 from ragcore.redaction import remember
 from ragcore.types import CancelToken, Message
 
@@ -57,7 +57,7 @@ class OpenAILLM:
             what="LLM server",
             headers=self._headers,
             key_variable=key_variable,
-            patience=Patience(
+            retry=RetryPolicy(
                 connect=connect_timeout, read=timeout, total=total_timeout, attempts=attempts
             ),
         )

@@ -12,7 +12,7 @@ MIN_SHARED = 16  # fewer common tokens are not worth it
 
 
 @dataclass(slots=True)
-class Kept:
+class CacheEntry:
     """`tokens` are those whose keys and values `cache` holds, computed under `adapter`."""
 
     tokens: list[int]
@@ -26,41 +26,42 @@ class PromptCache:
     def __init__(self, *, entries: int = 4, max_tokens: int = 16384) -> None:
         self._entries = entries
         self._max_tokens = max_tokens
-        self._kept: list[Kept] = []
+        self._stored: list[CacheEntry] = []
         self._lock = threading.Lock()
 
-    def take(self, tokens: list[int], adapter: str | None) -> Kept | None:
+    def take(self, tokens: list[int], adapter: str | None) -> CacheEntry | None:
         """The cache with the longest common beginning, cut to it; None if none is worth it.
 
         At least the last token is left out, since its logits have to be computed.
         """
         with self._lock:
             best, shared = None, MIN_SHARED - 1
-            for kept in self._kept:
-                common = min(_common(kept.tokens, tokens), len(tokens) - 1)
-                if kept.adapter == adapter and common > shared:
-                    best, shared = kept, common
+            for entry in self._stored:
+                common = min(_common(entry.tokens, tokens), len(tokens) - 1)
+                if entry.adapter == adapter and common > shared:
+                    best, shared = entry, common
             caches.note("prompt", hit=best is not None)
             if best is None:
                 return None
-            self._kept.remove(best)
+            self._stored.remove(best)
         if (surplus := len(best.tokens) - shared) > 0:
             best.cache.crop(-surplus)
             del best.tokens[shared:]
         return best
 
-    def give_back(self, kept: Kept) -> None:
+    def give_back(self, entry: CacheEntry) -> None:
         """Keep it for later; the oldest make room."""
         with self._lock:
-            self._kept.append(kept)
-            while len(self._kept) > self._entries or (
-                len(self._kept) > 1 and sum(len(k.tokens) for k in self._kept) > self._max_tokens
+            self._stored.append(entry)
+            while len(self._stored) > self._entries or (
+                len(self._stored) > 1
+                and sum(len(k.tokens) for k in self._stored) > self._max_tokens
             ):
-                self._kept.pop(0)
+                self._stored.pop(0)
 
     def clear(self) -> None:
         with self._lock:
-            self._kept.clear()
+            self._stored.clear()
 
 
 def _common(left: list[int], right: list[int]) -> int:

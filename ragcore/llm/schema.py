@@ -116,9 +116,9 @@ class _Walk:
         for node in self._check_nodes():
             self._level(node, 0)
         if max_tokens is not None and (least := self._least(self._root)) > max_tokens:
-            told = f"about {least:,} tokens" if least < _ENDLESS else "an endless answer"
+            least_size = f"about {least:,} tokens" if least < _ENDLESS else "an endless answer"
             raise UsageError(
-                f"the schema asks for {told} at least, an answer may have {max_tokens:,}: "
+                f"the schema asks for {least_size} at least, an answer may have {max_tokens:,}: "
                 "lower minItems and minLength"
             )
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.llm.batches import Batches
-from ragcore.llm.chooser import Chooser
+from ragcore.llm.fair_lock import FairLock
 from ragcore.llm.grammar import GrammarCompiler, verify
 from ragcore.llm.logits import check
-from ragcore.llm.prompt_cache import Kept, PromptCache
+from ragcore.llm.prompt_cache import CacheEntry, PromptCache
 from ragcore.llm.text_stream import TextStream
-from ragcore.llm.turns import Turns
+from ragcore.llm.token_sampler import TokenSampler
 from ragcore.models import (
     NO_ADAPTER,
     Constraint,
@@ -81,7 +81,7 @@ class TransformersLLM(Batches):
         self._find_adapter = adapters
         self._context_length = context_length
         self._lock = threading.RLock()
-        self._model_lock = Turns()
+        self._model_lock = FairLock()
         self._tokenizer: Any = None
         self._own: dict[str, Path] = {}
         self.weights: Weights[_Loaded] = (memory or ModelMemory()).weights(
@@ -185,7 +185,7 @@ class TransformersLLM(Batches):
         """As `stream`, from the input embeddings [1, t, width] that `prompt` makes of the model."""
         check(sampling)
         chosen = self._adapter(adapter)
-        with self.borrowed(chosen or NO_ADAPTER) as model:
+        with self.acquire(chosen or NO_ADAPTER) as model:
             embedded = prompt(model)
         room = self.context_length - embedded.shape[1]
         if room < 1:
@@ -255,7 +255,7 @@ class TransformersLLM(Batches):
             return loaded.grammars
 
     @contextmanager
-    def borrowed(self, adapter: str | None = None) -> Iterator[Any]:
+    def acquire(self, adapter: str | None = None) -> Iterator[Any]:
         """The model itself, for work that needs all of it (batches, scores); others wait."""
         with self.weights.lease() as loaded, self._model_lock:
             self._activate(loaded, self._adapter(adapter))
@@ -278,7 +278,7 @@ class TransformersLLM(Batches):
         known = None if embedded is not None else loaded.prompts.take(prompt, adapter)
         kept = known or _fresh(loaded, adapter)
         shared = embedded is None  # the cache knows prompts by their tokens
-        choose = Chooser(prompt, sampling, self.tokenizer, grammar)
+        choose = TokenSampler(prompt, sampling, self.tokenizer, grammar)
         ends = self._end_tokens(loaded)
         pending = prompt[len(kept.tokens) :]
         try:
@@ -299,7 +299,7 @@ class TransformersLLM(Batches):
     def _forward(
         self,
         loaded: _Loaded,
-        kept: Kept,
+        kept: CacheEntry,
         ids: list[int],
         cancel: CancelToken | None,
         *,
@@ -407,7 +407,7 @@ class TransformersLLM(Batches):
         return _Loaded(model.to(self.placement.device).eval())
 
 
-def _fresh(loaded: _Loaded, adapter: str | None) -> Kept:
+def _fresh(loaded: _Loaded, adapter: str | None) -> CacheEntry:
     from transformers import DynamicCache
 
-    return Kept([], DynamicCache(config=loaded.model.config), adapter)
+    return CacheEntry([], DynamicCache(config=loaded.model.config), adapter)

@@ -122,7 +122,7 @@ class ProjectedLLM:
 
         if cancel is not None and cancel.cancelled:
             raise Cancelled("cancelled before the caption was written")
-        with self._llm.borrowed(self._adapter) as model:
+        with self._llm.acquire(self._adapter) as model:
             prompt = self.embed(model, cells, self.projector.config.caption_question)
             said = answer_batch(
                 model,
@@ -145,7 +145,7 @@ class ProjectedLLM:
             self._llm.tokenizer(text, add_special_tokens=False)["input_ids"][0]
             for text in (one, other)
         )
-        with self._llm.borrowed(self._adapter) as model, torch.inference_mode():
+        with self._llm.acquire(self._adapter) as model, torch.inference_mode():
             prompt = self.embed(model, cells, question)
             scores = model(inputs_embeds=prompt, use_cache=False, logits_to_keep=1).logits[0, -1]
         return bool(scores[first] > scores[second])

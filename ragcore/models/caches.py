@@ -1,4 +1,4 @@
-"""How often caches had what was looked for: counted here, told by `/metrics`."""
+"""How often caches had what was looked for: counted here, exported by `/metrics`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 120.0  # seconds that a model waits for others to be done before it gives up
+TIMEOUT = 120.0  # seconds that a model waits for others to be done before it gives up
 _GPU_HEADROOM = 1 << 30  # bytes for activations, caches and the driver's workspaces
 _HOST_HEADROOM = 512 << 20
 
@@ -89,15 +89,15 @@ def device_budget(device: str, settings: Settings) -> Budget:
 class ModelMemory:
     """The weights of a process, and one budget for each device. Safe for threads.
 
-    `budget` makes a device's budget; without it nothing is limited. `patience` is how many
+    `budget` makes a device's budget; without it nothing is limited. `timeout` is how many
     seconds a model waits for others on a full device.
     """
 
     def __init__(
-        self, budget: Callable[[str], Budget] | None = None, *, patience: float = PATIENCE
+        self, budget: Callable[[str], Budget] | None = None, *, timeout: float = TIMEOUT
     ) -> None:
         self._make_budget = budget
-        self._patience = patience
+        self._timeout = timeout
         self._budgets: dict[str, Budget] = {}
         self._changed = threading.Condition(threading.RLock())
         self._weights: list[Weights[Any]] = []
@@ -149,7 +149,7 @@ class ModelMemory:
         if self._make_budget is None:
             return
         need = wanted.expected()
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         with self._changed:
             if wanted.device not in self._budgets:
                 self._budgets[wanted.device] = self._make_budget(wanted.device)

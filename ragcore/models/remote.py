@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-State = Literal["closed", "open", "half-open"]
+CircuitState = Literal["closed", "open", "half-open"]
 
 # Overload and passing trouble; what else a server refuses, it will refuse again.
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
@@ -33,7 +33,7 @@ _SLOW_DOWN = 429  # a server that says this is alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long a server is waited for, and how often it is asked again.
 
     Seconds: `connect` for a connection, `read` for the next bytes, `total` for a whole answer
@@ -56,10 +56,10 @@ class Patience:
         return random.uniform(0, min(self.longest_pause, self.first_pause * 2**attempt))
 
 
-_SHORT = Patience(connect=5, read=10, total=15, attempts=1)  # to see whether it is there
+_SHORT = RetryPolicy(connect=5, read=10, total=15, attempts=1)  # to see whether it is there
 
 
-class Refused(RagcoreError):
+class RequestRejected(RagcoreError):
     """The server answered, and will not do this. `status` is HTTP's."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -86,7 +86,7 @@ class Circuit:
         self._trying = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> CircuitState:
         with self._lock:
             return self._state()
 
@@ -135,7 +135,7 @@ class Circuit:
         with self._lock:
             self._trying = False
 
-    def _state(self) -> State:
+    def _state(self) -> CircuitState:
         if self._opened is None:
             return "closed"
         return "half-open" if time.monotonic() - self._opened >= self._pause else "open"
@@ -169,7 +169,7 @@ class Server:
         *,
         what: str,
         headers: Callable[[], Mapping[str, str]] = dict,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         key_variable: str = "",
     ) -> None:
         """Raises UsageError unless `url` is one of HTTP."""
@@ -178,7 +178,7 @@ class Server:
         self.url = url.rstrip("/")
         self._what = what
         self._headers = headers
-        self._patience = patience or Patience()
+        self._retry = retry or RetryPolicy()
         self._key_variable = key_variable
         self._client_lock = threading.Lock()
         self._client: httpx.Client | None = None
@@ -194,10 +194,10 @@ class Server:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON that POST `path` answers.
 
-        Raises ModelUnavailable where no answer could be had in time, Refused for what asking
-        again would not change, RagcoreError for an answer that is not JSON.
+        Raises ModelUnavailable where no answer could be had in time, RequestRejected for what
+        asking again would not change, RagcoreError for an answer that is not JSON.
         """
-        return self._whole("POST", path, body, self._patience)
+        return self._whole("POST", path, body, self._retry)
 
     def lines(
         self, path: str, body: Mapping[str, Any], stop: threading.Event | None = None
@@ -207,7 +207,7 @@ class Server:
         Asked again only as long as no line came: what was said cannot be unsaid.
         """
         stop = stop or threading.Event()
-        for attempt in self._attempts(self._patience, stop):
+        for attempt in self._attempts(self._retry, stop):
             with attempt:
                 with self._answer("POST", path, body, attempt) as reply:
                     for line in reply.iter_lines():
@@ -220,9 +220,9 @@ class Server:
                 return
 
     def _whole(
-        self, method: str, path: str, body: Mapping[str, Any] | None, patience: Patience
+        self, method: str, path: str, body: Mapping[str, Any] | None, retry: RetryPolicy
     ) -> Any:
-        for attempt in self._attempts(patience, threading.Event()):
+        for attempt in self._attempts(retry, threading.Event()):
             with attempt:
                 with self._answer(method, path, body, attempt) as reply:
                     parts = []
@@ -232,11 +232,11 @@ class Server:
                 return _parsed(b"".join(parts), self._what)
         raise AssertionError("the last attempt raises")
 
-    def _attempts(self, patience: Patience, stop: threading.Event) -> Iterator[_Attempt]:
+    def _attempts(self, retry: RetryPolicy, stop: threading.Event) -> Iterator[_Attempt]:
         """Attempts until one succeeds, with pauses between; the last one's error is raised."""
-        deadline = time.monotonic() + patience.total
-        for number in range(patience.attempts):
-            attempt = _Attempt(self, patience, number, deadline)
+        deadline = time.monotonic() + retry.total
+        for number in range(retry.attempts):
+            attempt = _Attempt(self, retry, number, deadline)
             self.circuit.enter()
             yield attempt
             if attempt.pause is None or stop.wait(attempt.pause):
@@ -262,11 +262,11 @@ class Server:
                 raise _Status(reply.status_code, _reason(reply), reply.headers.get("Retry-After"))
             yield reply
 
-    def refusal(self, error: _Status) -> Refused:
+    def refusal(self, error: _Status) -> RequestRejected:
         reason = error.reason
         if error.code in (401, 403) and self._key_variable:
             reason = f"the key in {self._key_variable} is not accepted"
-        return Refused(f"the {self._what} refused ({error.code}): {reason}", error.code)
+        return RequestRejected(f"the {self._what} refused ({error.code}): {reason}", error.code)
 
     def unavailable(self, reason: str) -> ModelUnavailable:
         return ModelUnavailable(f"no {self._what} answers at {self.url}: {reason}")
@@ -285,16 +285,16 @@ class _Late(Exception):
 
 
 class _Attempt:
-    """One request as a context: tells the circuit how it ended, and decides about another."""
+    """One request as a context: reports to the circuit how it ended, and decides about another."""
 
-    def __init__(self, server: Server, patience: Patience, number: int, deadline: float) -> None:
+    def __init__(self, server: Server, retry: RetryPolicy, number: int, deadline: float) -> None:
         left = max(deadline - time.monotonic(), 0.001)
-        self.read = min(patience.read, left)  # seconds
-        self.connect = min(patience.connect, left)
+        self.read = min(retry.read, left)  # seconds
+        self.connect = min(retry.connect, left)
         self.final = False  # no other attempt after this one, whatever happens
         self.left = False  # given up by us
         self.pause: float | None = None  # seconds until the next attempt
-        self._server, self._patience = server, patience
+        self._server, self._retry = server, retry
         self._number, self._deadline = number, deadline
 
     def __enter__(self) -> None:
@@ -326,7 +326,7 @@ class _Attempt:
             if isinstance(error, httpx.ConnectTimeout):
                 reason = f"no connection within {self.connect:.3g} s"
         elif isinstance(error, _Late):
-            reason, self.final = f"it took over {self._patience.total:g} s", True
+            reason, self.final = f"it took over {self._retry.total:g} s", True
         elif isinstance(error, httpx.HTTPError):
             reason = str(error) or type(error).__name__
         else:  # ours, or the caller's: GeneratorExit where an answer is given up
@@ -338,14 +338,14 @@ class _Attempt:
 
     def _again(self, reason: str, asked: float | None) -> None:
         """Set the pause before the next attempt, or raise where there is none."""
-        patience = self._patience
-        pause = patience.pause(self._number) if asked is None else asked
+        retry = self._retry
+        pause = retry.pause(self._number) if asked is None else asked
         left = self._deadline - time.monotonic()
-        if asked is not None and asked > min(left, patience.longest_pause):
+        if asked is not None and asked > min(left, retry.longest_pause):
             raise self._server.unavailable(f"{reason}; it asks to wait {asked:.0f} s") from None
         if self.final:
             raise self._server.unavailable(f"{reason}, in the middle of an answer") from None
-        if self._number + 1 >= patience.attempts or pause >= left:
+        if self._number + 1 >= retry.attempts or pause >= left:
             raise self._server.unavailable(f"{reason} (attempt {self._number + 1})") from None
         self.pause = pause
 

@@ -76,7 +76,7 @@ class WebResponse:
 
     def blocks(self) -> Iterator[bytes]:
         """The unpacked body. Raises RagcoreError if it breaks off or takes too long."""
-        with _told(self.url):
+        with _as_source_error(self.url):
             yield from self._response.iter_bytes(1 << 16)
 
     def read(self, most_bytes: int) -> bytes:
@@ -178,7 +178,7 @@ class WebClient:
         request = httpx.Request(
             "GET", at, headers=sent, extensions={"timeout": timeout.as_dict()}
         )  # fmt: skip
-        with _told(at):
+        with _as_source_error(at):
             response = self._transport.handle_request(request)
         response.request = request
         return response
@@ -206,7 +206,7 @@ def _check(answer: WebResponse, types: Container[str] | None) -> None:
 
 
 @contextmanager
-def _told(url: httpx.URL) -> Iterator[None]:
+def _as_source_error(url: httpx.URL) -> Iterator[None]:
     """Turn what httpx raises into one sentence."""
     try:
         yield

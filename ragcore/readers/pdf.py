@@ -27,7 +27,7 @@ _MARGIN = 0.12  # of the page's height, above and below: where running headers s
 
 
 @dataclass(slots=True)
-class _PageWork:
+class _PageTask:
     """What is known of a page before headers are removed and headings found."""
 
     number: int
@@ -50,7 +50,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     coverage = CoverageBuilder()
     try:
         facts = read_facts(document)
-        works: list[_PageWork] = []
+        works: list[_PageTask] = []
         images: list[pdf_images.Found] = []
         count = len(document)
         if count == 0:
@@ -97,7 +97,7 @@ def _document(
 
 
 def _count_pages(
-    works: list[_PageWork], coverage: CoverageBuilder, *, damaged: int, cut_off: bool
+    works: list[_PageTask], coverage: CoverageBuilder, *, damaged: int, cut_off: bool
 ) -> None:
     """What became of each page. Of a damaged file, pages with nothing on them are not taken for
     blank ones."""
@@ -145,15 +145,15 @@ def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | No
 
 def _read_page(
     document: Any, index: int, options: ReadOptions, coverage: CoverageBuilder
-) -> tuple[_PageWork, list[pdf_images.Found]]:
+) -> tuple[_PageTask, list[pdf_images.Found]]:
     number = index + 1
     try:
         page = document[index]
     except Exception:
-        return _PageWork(number, [], 1, 1, unread="the page is damaged"), []
+        return _PageTask(number, [], 1, 1, unread="the page is damaged"), []
     try:
         width, height = page.get_size()
-        work = _PageWork(number, [], max(width, 1.0), max(height, 1.0))
+        work = _PageTask(number, [], max(width, 1.0), max(height, 1.0))
         textpage = page.get_textpage()
         try:
             layer = TextLayer(textpage, page, upright=True)
@@ -178,7 +178,7 @@ def _read_page(
         return work, found
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
-        return _PageWork(number, [], 1, 1, unread=f"the page is damaged: {reason}"), []
+        return _PageTask(number, [], 1, 1, unread=f"the page is damaged: {reason}"), []
     finally:
         page.close()
 
@@ -218,7 +218,7 @@ def _is_rubbish(text: str) -> bool:
     return rubbish > _RUBBISH * len(visible)
 
 
-def _recognize(page: Any, work: _PageWork, options: ReadOptions) -> None:
+def _recognize(page: Any, work: _PageTask, options: ReadOptions) -> None:
     # Never more than some 16 megapixels, however large the page claims to be.
     scale = min(_OCR_DPI / 72, (16e6 / (work.width * work.height)) ** 0.5)
     try:
@@ -239,7 +239,7 @@ def _recognize(page: Any, work: _PageWork, options: ReadOptions) -> None:
 # --- running headers and footers ----------------------------------------------
 
 
-def _remove_running_lines(works: list[_PageWork]) -> None:
+def _remove_running_lines(works: list[_PageTask]) -> None:
     """Drops the first and last lines of pages that only repeat from page to page.
 
     A line counts as running where it stands in the top or bottom margin and the same words,
@@ -268,7 +268,7 @@ def _remove_running_lines(works: list[_PageWork]) -> None:
             work.blocks = kept
 
 
-def _running_key(block: Block, work: _PageWork) -> tuple[str, int, str] | None:
+def _running_key(block: Block, work: _PageTask) -> tuple[str, int, str] | None:
     if len(block.lines) > 2:
         return None
     if block.bottom < _MARGIN * work.height:
@@ -305,7 +305,7 @@ def _outline(document: Any) -> dict[int, list[tuple[int, str]]]:
 
 
 def _pages(
-    works: list[_PageWork], outline: dict[int, list[tuple[int, str]]], labels: list[str]
+    works: list[_PageTask], outline: dict[int, list[tuple[int, str]]], labels: list[str]
 ) -> tuple[Page, ...]:
     sizes: Counter[float] = Counter()
     for work in works:
@@ -345,7 +345,7 @@ def _merged(sizes: list[float]) -> list[float]:
     return kept
 
 
-def _block_text(block: Block, work: _PageWork) -> str:
+def _block_text(block: Block, work: _PageTask) -> str:
     text = layout.block_text(block)
     if work.ocr:
         text = ocr.mark_breaks(text)
@@ -387,7 +387,7 @@ def _heading_level(
     return 0
 
 
-def _largest_line(works: list[_PageWork]) -> str:
+def _largest_line(works: list[_PageTask]) -> str:
     """The text in the largest letters on the first page, where it looks like a title."""
     if not works or works[0].ocr:
         return ""

@@ -140,7 +140,7 @@ class TextLayer:
         return segments
 
     def _append(self, segments: list[Line], start: int, end: int) -> None:
-        # A few letters tell the line's place; the median keeps superscripts from moving it.
+        # A few letters determine the line's position; the median keeps superscripts from moving it.
         places = sorted({start + (end - 1 - start) * k // 4 for k in range(5)})
         boxes = [box for p in places if self.text[p] != " " and (box := self.box(p))]
         if not boxes:

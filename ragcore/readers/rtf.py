@@ -13,7 +13,7 @@ from ragcore.readers.images import describe_all
 from ragcore.readers.options import ReadOptions
 from ragcore.types import ReadDocument
 
-_PICTURE = re.compile(
+_IMAGE = re.compile(
     r"\\pict(?P<head>(?:\{[^{}]{0,2000}\}|\\[a-z]{1,32}-?\d{0,10}\s?|\s){0,200})"
     r"(?P<data>[0-9a-fA-F][0-9a-fA-F\s]*)"
 )
@@ -33,7 +33,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     coverage = CoverageBuilder()
     items = list(_images(source, coverage))
     # Images are most of a file's length, and no text.
-    bare = _PICTURE.sub(r"\\pict ", source)
+    bare = _IMAGE.sub(r"\\pict ", source)
     # Notes stand where they belong, instead of nowhere; a cell's last paragraph ends with the cell.
     bare = _CELL_END.sub(r"\1\\cell", _NOTE.sub(" ", bare))
     convert: Callable[..., str] = rtf_to_text
@@ -65,7 +65,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
 
 
 def _images(source: str, coverage: CoverageBuilder) -> Iterator[tuple[bytes, int, str]]:
-    for found in _PICTURE.finditer(source):
+    for found in _IMAGE.finditer(source):
         if not re.search(r"\\(?:png|jpeg)blip", found["head"]):
             coverage.skip("image", "a drawing of a kind that is not read (WMF, EMF, bitmap)")
             continue

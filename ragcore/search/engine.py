@@ -312,7 +312,7 @@ def check_query(query: SearchQuery) -> None:
 
 def _names(labels: Sequence[str], top: int) -> tuple[str, ...]:
     if top < 1:
-        raise UsageError(f"at least one label is told of each image, not {top}")
+        raise UsageError(f"at least one label is returned for each image, not {top}")
     return check_labels(labels)
 
 

@@ -112,7 +112,7 @@ class LexicalSearch:
 
 
 def _overview(session: Session, table: Table) -> tuple[int, int]:
-    """(newest id, number of collections): with only one, hits need not be told apart."""
+    """(newest id, number of collections): with only one, hits need no distinction."""
     query = text(f"SELECT (SELECT max(id) FROM {table}), (SELECT count(*) FROM collections)")
     newest, collections = session.execute(query).one()
     return int(newest or 0), int(collections)

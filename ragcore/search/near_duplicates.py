@@ -145,7 +145,7 @@ def _judge(candidate: Candidate, agreement: _Agreement | None, distance: int) ->
     share = inliers / matches if matches else 0.0
     geometric = inliers >= SURE or (inliers >= ENOUGH and share >= ENOUGH_SHARE)
     hashed = distance <= HASH_SAME and candidate.score >= HASH_COSINE
-    if geometric and hashed:  # nothing is surer; the vectors tell how little was changed
+    if geometric and hashed:  # nothing is surer; the vectors show how little was changed
         closeness = (candidate.score - HASH_COSINE) / (1 - HASH_COSINE)
         return Match(candidate.id, 0.95 + 0.05 * min(1.0, closeness), True)
     if geometric:

@@ -65,7 +65,7 @@ class LocalSource:
         skipped: list[Skipped] = []
 
         def leads_out(path: Path) -> bool:
-            """Whether a path is a link out of the folder; such a one is told."""
+            """Whether a path is a link out of the folder; it is reported."""
             out = path.is_symlink() and not path.resolve().is_relative_to(real)
             if out:
                 skipped.append(Skipped(str(path), "a link that leads out of its folder", "link"))

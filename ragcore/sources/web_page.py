@@ -58,8 +58,8 @@ def page_facts(body: bytes, charset: str, at: httpx.URL) -> PageFacts:
 def main_text(body: bytes, charset: str, url: str) -> bytes:
     """The page's main text as a small HTML page with its title and description, in UTF-8.
 
-    Navigation, footers and advertisements are left out. A page in which none can be told from the
-    others is returned as it is.
+    Navigation, footers and advertisements are left out. A page in which they
+    cannot be distinguished is returned as it is.
     """
     require_extra("web", "web pages")
     import trafilatura

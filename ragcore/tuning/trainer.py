@@ -29,7 +29,7 @@ _RECENT = 50  # losses that a report's mean is taken over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """How long a training runs, by steps or by the clock, whichever is over first.
 
     A checkpoint of another `key` is refused; None: any is taken. `clip_norm` None: gradients are
@@ -50,7 +50,7 @@ class Trainer(ABC):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: TrainingPlan,
         folder: RunFolder,
         *,
         progress: ProgressCallback | None = None,

@@ -30,7 +30,7 @@ class VectorStore(Protocol):
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a shared state was out of sight: `saved_tag` tells what it is now."""
+        """Whether a shared state was out of sight: `saved_tag` gives the current one."""
         ...
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:

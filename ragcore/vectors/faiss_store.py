@@ -13,7 +13,7 @@ import numpy as np
 from ragcore.vectors import exact, generations, index_types
 from ragcore.vectors.checks import checked_queries, checked_rows
 from ragcore.vectors.generations import CorruptStoreError, Generation
-from ragcore.vectors.index_types import Kind, Plan
+from ragcore.vectors.index_types import IndexPlan, Kind
 from ragcore.vectors.read_write_lock import ReadWriteLock
 from ragcore.vectors.rows import VectorRows
 
@@ -67,7 +67,7 @@ class FaissStore:
         self._lock = ReadWriteLock()  # held shortly by writers, and by every search
         self._rows = VectorRows(dimension)
         self._index: Any = None  # over rows 0.._indexed - 1; None: all are searched exactly
-        self._plan = Plan("exact")
+        self._plan = IndexPlan("exact")
         self._indexed = 0
         self._mapped = False  # the index is memory-mapped: read-only
         self._changed = True  # since it was saved or opened
@@ -262,7 +262,7 @@ class FaissStore:
         crowded = rows.dead > 1000 and rows.dead > _DEAD_SHARE * rows.total
         if wanted == "exact":
             if self._index is not None or crowded:
-                self._swap(rows.compacted().loaded(), None, Plan("exact"))
+                self._swap(rows.compacted().loaded(), None, IndexPlan("exact"))
         elif (
             self._index is None
             or crowded
@@ -282,7 +282,7 @@ class FaissStore:
         )
         self._swap(rows, index, plan)
 
-    def _swap(self, rows: VectorRows, index: Any, plan: Plan) -> None:
+    def _swap(self, rows: VectorRows, index: Any, plan: IndexPlan) -> None:
         with self._lock.write():
             if index is not None:
                 rows.settle(rows.total)
@@ -325,7 +325,7 @@ class FaissStore:
                 f"the index in {self.folder} holds vectors of {about['dimension']} dimensions, "
                 f"not {self._dimension}; `ragcore doctor --repair` rebuilds it"
             )
-        total, self._plan = int(about["total"]), Plan(**about["plan"])
+        total, self._plan = int(about["total"]), IndexPlan(**about["plan"])
         self._indexed = int(about["indexed"])
         ids = np.fromfile(generation.path(_IDS), np.int64)
         alive = np.fromfile(generation.path(_ALIVE), np.uint8).astype(bool)

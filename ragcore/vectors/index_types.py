@@ -39,7 +39,7 @@ _PER_RESULT = 4  # and per result asked for
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class IndexPlan:
     """What an index was built as. `probes` are lists looked into, or HNSW's efSearch."""
 
     kind: Kind
@@ -62,13 +62,13 @@ def kind_for(rows: int, hysteresis: Kind | None = None) -> Kind:
 
 def build(
     kind: Kind, rows: int, dimension: int, gather: exact.Gather, *, gpu: bool = False
-) -> tuple[Any, Plan]:
+) -> tuple[Any, IndexPlan]:
     """Train an index on `rows` rows, fill it and tune it. `kind` is not "exact"."""
     faiss = _faiss()
     lists = _lists(rows)
     spec = {"hnsw": "HNSW32,SQfp16", "ivf": f"IVF{lists},SQfp16"}.get(kind, f"IVF{lists},RaBitQ2")
     index = faiss.index_factory(dimension, spec, faiss.METRIC_INNER_PRODUCT)
-    plan = Plan(kind, lists=0 if kind == "hnsw" else lists, trained_on=rows)
+    plan = IndexPlan(kind, lists=0 if kind == "hnsw" else lists, trained_on=rows)
     if kind == "hnsw":
         index.hnsw.efConstruction = 120
     else:
@@ -89,7 +89,7 @@ def build(
 
 
 def parameters(
-    plan: Plan, probes: int | None = None, bitmap: NDArray[np.uint8] | None = None
+    plan: IndexPlan, probes: int | None = None, bitmap: NDArray[np.uint8] | None = None
 ) -> Any:
     """FAISS search parameters; `bitmap` has one bit per row that may be found."""
     faiss = _faiss()
@@ -105,7 +105,7 @@ def parameters(
 
 def search(
     index: Any,
-    plan: Plan,
+    plan: IndexPlan,
     queries: FloatArray,
     k: int,
     gather: exact.Gather,
@@ -160,8 +160,8 @@ def _lists(rows: int) -> int:
 
 
 def _tuned(
-    index: Any, plan: Plan, rows: int, gather: exact.Gather, rng: np.random.Generator
-) -> Plan:
+    index: Any, plan: IndexPlan, rows: int, gather: exact.Gather, rng: np.random.Generator
+) -> IndexPlan:
     """The plan with the fewest probes that find enough of the exact neighbours of stored rows."""
     k = 10
     if rows <= k + 1:
@@ -181,7 +181,7 @@ def _tuned(
     return replace(plan, probes=options[-1])
 
 
-def _probe_steps(plan: Plan) -> list[int]:
+def _probe_steps(plan: IndexPlan) -> list[int]:
     steps: Callable[[int, int], list[int]] = lambda low, high: sorted(  # noqa: E731
         {round(low * 2 ** (n / 2)) for n in range(40) if low * 2 ** (n / 2) < high} | {high}
     )

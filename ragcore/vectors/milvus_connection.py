@@ -19,8 +19,8 @@ from ragcore.redaction import mask_url
 
 log = logging.getLogger(__name__)
 
-READ_PATIENCE = 10.0  # seconds that a search waits for a server that is away
-WRITE_PATIENCE = 60.0  # a server that was killed is back within some ten seconds
+READ_TIMEOUT = 10.0  # seconds that a search waits for a server that is away
+WRITE_TIMEOUT = 60.0  # a server that was killed is back within some ten seconds
 _LEAST_CALL, _ONE_CALL = 5.0, 30.0  # seconds after which one attempt is given up
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts
 _QUIET = 2.0  # seconds in which a server that is known to be away is not asked again
@@ -54,11 +54,11 @@ class MilvusConnection:
 
     def read(self, name: str, *args: Any, **options: Any) -> Any:
         """Call the client's method `name`; a caller is waiting."""
-        return self._call(READ_PATIENCE, name, *args, **options)
+        return self._call(READ_TIMEOUT, name, *args, **options)
 
     def write(self, name: str, *args: Any, **options: Any) -> Any:
-        """As `read`, with more patience. Only for what may be done twice."""
-        return self._call(WRITE_PATIENCE, name, *args, **options)
+        """As `read`, with a longer timeout. Only for what may be done twice."""
+        return self._call(WRITE_TIMEOUT, name, *args, **options)
 
     def close(self) -> None:
         with self._lock:
@@ -70,16 +70,16 @@ class MilvusConnection:
 
     # --- calling -------------------------------------------------------------
 
-    def _call(self, patience: float, name: str, *args: Any, **options: Any) -> Any:
+    def _call(self, timeout: float, name: str, *args: Any, **options: Any) -> Any:
         away = self._away
         if away is not None:  # one asks now and then; nobody waits
-            patience = 0.0
+            timeout = 0.0
             if time.monotonic() - away[0] < _QUIET:
                 raise self._unavailable(away[1])
             self._away = time.monotonic(), away[1]
         start, pause, failed = time.monotonic(), _FIRST_PAUSE, away is not None
         while True:
-            left = patience - (time.monotonic() - start)
+            left = timeout - (time.monotonic() - start)
             try:
                 method = getattr(self._connected(), name)
                 answer = method(*args, timeout=max(_LEAST_CALL, min(_ONE_CALL, left)), **options)
@@ -92,7 +92,7 @@ class MilvusConnection:
                 if not failed:
                     log.warning(
                         "Milvus at %s does not answer (%s); trying for %.0f seconds",
-                        *(self.shown, reason, patience),
+                        *(self.shown, reason, timeout),
                     )
                 failed = True
                 time.sleep(pause)
@@ -121,13 +121,13 @@ class MilvusConnection:
         causes = [error]
         if error.__cause__ is not None and error.__cause__ is not error:
             causes.append(error.__cause__)
-        told = [_one_line(_told(cause)) for cause in causes]
-        if any(words in line.lower() for line in told for words in _REFUSALS):
+        messages = [_one_line(_message(cause)) for cause in causes]
+        if any(words in line.lower() for line in messages for words in _REFUSALS):
             raise UsageError(
                 f"Milvus at {self.shown} lets nobody in with this token: set `vectors_token` "
                 "to user:password or an API key"
             ) from error
-        return told[0]
+        return messages[0]
 
     def _connected(self) -> Any:
         with self._lock:
@@ -139,7 +139,8 @@ class MilvusConnection:
         require_extra("milvus", "vectors in Milvus")
         from pymilvus import MilvusClient
 
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # every failure is told once, here
+        # Every failure is logged once, here.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         uri = _enter_lite(self.address) if self.lite else self.address
         try:
             return MilvusClient(uri, token=self._token, timeout=5)
@@ -149,7 +150,7 @@ class MilvusConnection:
             raise
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     import grpc
 
     if isinstance(error, grpc.RpcError):

@@ -232,7 +232,7 @@ def _reference(part: str, model: _Model, where: str, base: Path | None) -> Model
     except UsageError as error:
         try:
             needed = reference.needs_weights
-        except extensions.ExtensionError:  # told when the model is asked for: the others work
+        except extensions.ExtensionError:  # reported when the model is requested: the others work
             return reference
         if needed:
             raise UsageError(f"{where}: {part}: {error}") from error

@@ -134,10 +134,10 @@ def test_images_are_read_after_passages_and_only_for_words_of_their_own(
     def image(number: int, text: str) -> Hit:
         return replace(make_hit(number, text), kind="image")
 
-    told = image(3, "The games room is\non the second floor.")
+    result = image(3, "The games room is\non the second floor.")
     silent, first, second, third = (image(n, t) for n, t in enumerate(("", "A", "B", "C"), 4))
     same = replace(first, id=9)
-    hits = [told, silent, first, rules, same, second, third]
+    hits = [result, silent, first, rules, same, second, third]
     assert readable(hits) == [rules, first, second]
 
 
@@ -150,7 +150,7 @@ def test_nothing_found_is_an_abstention_without_the_model() -> None:
     assert answer.text == ABSTENTION
 
 
-def test_search_is_asked_as_told(llm: LLM) -> None:
+def test_search_is_follows_the_request(llm: LLM) -> None:
     seen: list[SearchQuery] = []
 
     def search(query: SearchQuery) -> SearchResult:
@@ -212,7 +212,7 @@ def test_schema_gives_json_with_citations(llm: LLM, rules: Hit, leave: Hit) -> N
     schema["required"] = ["days_of_leave", "pets_allowed"]
     answer = asker.ask("How many days of leave are there?", schema=schema)
     assert (answer.abstained, answer.citations) == (True, ())
-    assert answer.text == "The documents do not say: pets_allowed"
+    assert answer.text == "Not found in the documents: pets_allowed"
     assert answer.nearest == (leave, rules)
     with pytest.raises(UsageError, match="not a JSON Schema"):
         answerer(llm, leave).ask("How many?", schema={"type": 5})
@@ -232,7 +232,7 @@ def test_a_field_of_yes_or_no_is_what_the_documents_say(
     assert json.loads(answer.text) == {"allowed": False}
     assert "not permitted" in answer.citations[0].quote
     unknown = answerer(starter_llm, leave).ask(PARAPHRASES[0], schema=schema)
-    assert (unknown.abstained, unknown.text) == (True, "The documents do not say: allowed")
+    assert (unknown.abstained, unknown.text) == (True, "Not found in the documents: allowed")
 
 
 def test_cancel_and_bad_questions(llm: LLM, rules: Hit) -> None:

@@ -151,7 +151,7 @@ def test_nothing_is_made_up(llm: LLM) -> None:
     ]  # fmt: skip
     answer = ask(llm, {"start_date": DATE, "deadline": DATE}, text, required=["start_date"])
     assert answer.abstained
-    assert answer.text == "The documents do not say: start_date"
+    assert answer.text == "Not found in the documents: start_date"
     none = ask(llm, {"fee": {"type": ["number", "null"]}}, text)
     assert (none.abstained, json.loads(none.text), none.citations) == (True, {"fee": None}, ())
     bounded = {"deadline": {**DATE, "pattern": "^2030"}}

@@ -28,9 +28,9 @@ def test_the_row_asked_about_becomes_a_sentence() -> None:
     assert lines[4] == "Finland: Population (millions) 5.5; Area (km2) 338,424; Capital Helsinki."
     assert lines[:4] == COUNTRIES.split("\n")[:4]
     assert lines[5] == "Source: statistics"
-    told = spoken(PARTS, "How much is a new battery?")
-    assert "BW-1: Description Battery pack; Price 24.50." in told
-    assert "BW-2 | Seal set | 4.80" in told
+    text_of_row = spoken(PARTS, "How much is a new battery?")
+    assert "BW-1: Description Battery pack; Price 24.50." in text_of_row
+    assert "BW-2 | Seal set | 4.80" in text_of_row
 
 
 @pytest.mark.parametrize(

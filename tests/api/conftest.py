@@ -54,7 +54,7 @@ def running(library: Library, **options: object) -> Iterator[str]:
     thread.start()
     wait_until(lambda: server.started, "the server's start")
     yield f"http://127.0.0.1:{door.getsockname()[1]}"
-    app.state.work.stop()
+    app.state.limiter.stop()
     server.should_exit = True
     thread.join(120)
     assert not thread.is_alive()

@@ -179,26 +179,26 @@ def test_every_route_with_every_scope(scratch: Served, scope: str | None) -> Non
         for (method, path), needed in NEEDED.items():
             if (method, path) == ("delete", C):
                 continue  # has a test of its own: it does what it says
-            told = f"{scope} {method} {path}"
+            result = f"{scope} {method} {path}"
             answer = request(client, method, path, "scratch")
             if needed == "open":
-                assert answer.status_code in (200, 503), told
+                assert answer.status_code in (200, 503), result
             elif scope is None:
-                assert answer.status_code == 401, told
-                assert answer.headers["www-authenticate"].startswith("Bearer"), told
+                assert answer.status_code == 401, result
+                assert answer.headers["www-authenticate"].startswith("Bearer"), result
             elif needed == "everywhere" or SCOPES.index(scope) < SCOPES.index(needed):
-                assert answer.status_code == 403, told
+                assert answer.status_code == 403, result
             elif path.endswith("/ingests"):  # no allowed_roots are set in these tests
-                assert answer.status_code == 403, told
-                assert "allowed_roots" in answer.json()["detail"], told
+                assert answer.status_code == 403, result
+                assert "allowed_roots" in answer.json()["detail"], result
             else:
-                assert answer.status_code not in (401, 403), f"{told}: {answer.text}"
-                assert "no collection" not in answer.text, f"{told}: {answer.text}"
+                assert answer.status_code not in (401, 403), f"{result}: {answer.text}"
+                assert "no collection" not in answer.text, f"{result}: {answer.text}"
             if scope is None or not names_a_collection(path):
                 continue
             answers = [request(client, method, path, name) for name in ("foreign", "missing")]
             for other in answers:
-                assert other.status_code == 404, f"{told}: {other.text}"
+                assert other.status_code == 404, f"{result}: {other.text}"
                 assert SECRET.strip() not in other.text
             # Nothing tells a foreign collection from one that is not there.
             documents = [json.loads(other.text) for other in answers]
@@ -206,7 +206,7 @@ def test_every_route_with_every_scope(scratch: Served, scope: str | None) -> Non
                 document.pop("request_id")
                 document["detail"] = document["detail"].replace(name, "NAME")
                 document.pop("error", None)
-            assert documents[0] == documents[1], told
+            assert documents[0] == documents[1], result
 
 
 def test_deleting_a_collection_takes_admin(served: Served) -> None:

@@ -16,7 +16,7 @@ def image(admin: httpx.Client) -> int:
     return next(item["id"] for item in items if item["document"] == "sun.png")
 
 
-def test_marks_are_told_and_found(served: Served, admin: httpx.Client, image: int) -> None:
+def test_marks_are_reported_and_found(served: Served, admin: httpx.Client, image: int) -> None:
     body = {"image_ids": [image, 2**40], "favorite": True, "rating": 4, "add_tags": ["sky"]}
     assert admin.patch(f"{OWN}/images", json=body).json() == {"images": 1}
     with served.client(served.keys["read"]) as reader:
@@ -52,10 +52,10 @@ def test_albums(admin: httpx.Client, image: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "result"),
     [("favorite", "where takes FIELD=VALUE"), ("favorite=maybe", "is neither yes nor no")],
 )
-def test_bad_filters_are_one_line(admin: httpx.Client, where: str, told: str) -> None:
+def test_bad_filters_are_one_line(admin: httpx.Client, where: str, result: str) -> None:
     answer = admin.get(f"{OWN}/images", params={"where": where})
     assert answer.status_code == 400
-    assert told in answer.json()["detail"]
+    assert result in answer.json()["detail"]

@@ -25,7 +25,7 @@ from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +50,7 @@ def serving(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
             except httpx.TransportError:
                 return False
 
-        wait_until(ready, "the loading of the models", seconds=3 * PATIENCE, every=0.2)
+        wait_until(ready, "the loading of the models", seconds=3 * TIMEOUT, every=0.2)
         yield process, found[1]
     finally:
         process.kill()
@@ -101,11 +101,11 @@ def test_the_journey_of_the_docs_and_the_end(tmp_path: Path, starter_weights: We
         assert base64.b64decode(json.loads(said[10])["data"][0]["b64_json"]).startswith(b"\x89PNG")
         assert json.loads(said[11]) == {"deleted": "trip", "documents": 2}
 
-        told = by_openai(url)
-        assert "table games" in told["found"]["hits"][0]["text"]
-        assert told["done"].choices[0].message.content.startswith("No")
-        assert told["done"].model_extra["ragcore"]["citations"][0]["page"] == 4
-        assert told["image"].startswith(b"\x89PNG")
+        result = by_openai(url)
+        assert "table games" in result["found"]["hits"][0]["text"]
+        assert result["done"].choices[0].message.content.startswith("No")
+        assert result["done"].model_extra["ragcore"]["citations"][0]["page"] == 4
+        assert result["image"].startswith(b"\x89PNG")
 
         # An open stream of events does not hold the end up.
         httpx.post(f"{url}/api/v1/collections", json={"name": "last"})

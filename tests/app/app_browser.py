@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 PASSWORD = "open sesame"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -32,7 +32,7 @@ QUIET = """([mark, needed]) => {
         window.ragcoreQuiet = {mark, since: quiet ? performance.now() : Infinity};
     return performance.now() - window.ragcoreQuiet.since > needed;
 }"""
-WAIT = 1000 * PATIENCE  # milliseconds
+WAIT = 1000 * TIMEOUT  # milliseconds
 
 
 def chromium() -> str | None:

@@ -90,7 +90,7 @@ def test_every_browser_gets_a_cookie_once() -> None:
     assert owner_of({}) == ""
 
 
-def test_a_page_is_told_where_its_server_is_and_where_it_may_go() -> None:
+def test_a_page_is_reported_where_its_server_is_and_where_it_may_go() -> None:
     page = client(None).get("/", headers={**PAGE, "accept-encoding": "gzip"})
     assert 'BACKEND_BASE_URL:location.origin+"/"' in page.text
     assert int(page.headers["content-length"]) == len(page.content)

@@ -68,10 +68,10 @@ def test_each_sees_what_is_theirs(become: Become, page: Callable[..., AppTest]) 
     become("Bob")
     assert collections_of(page("search").run()) == ["public"]
     # The address of what he may not see leads nowhere.
-    told = page("search", q="table games", collection="sample").run()
-    assert not told.exception
-    assert collections_of(told) == ["public"]
-    assert "foosball" not in str(results(told))
+    result = page("search", q="table games", collection="sample").run()
+    assert not result.exception
+    assert collections_of(result) == ["public"]
+    assert "foosball" not in str(results(result))
 
 
 def test_all_collections_are_those_that_one_may_see(
@@ -177,10 +177,10 @@ def test_what_is_done_on_pages_is_audited(become: Become, page: Callable[..., Ap
             return rows if any("delete_collection" in row.action for row in rows) else []
 
         rows = wait_until(written, "the writing of the audit log")
-    told = [(row.who.split(" ")[0], row.action, row.collection, row.status) for row in rows]
-    assert ("Ann", "page search", "sample", 200) in told
-    assert ("Ann", "page search", "public, sample", 200) in told
-    assert ("Bob", "page admin.delete_collection", "public", 403) in told
+    result = [(row.who.split(" ")[0], row.action, row.collection, row.status) for row in rows]
+    assert ("Ann", "page search", "sample", 200) in result
+    assert ("Ann", "page search", "public, sample", 200) in result
+    assert ("Bob", "page admin.delete_collection", "public", 403) in result
     assert "private" not in str([vars(row) for row in rows])
 
 

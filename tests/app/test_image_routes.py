@@ -45,7 +45,7 @@ def test_what_is_marked_is_described(
         ({"do": "album", "value": "Shapes"}, "The album Shapes is made, with 1 image."),
         ({"do": "album", "value": "shapes"}, "0 images added to Shapes."),
         ({"do": "label", "classifier": "shape", "value": "circle"},
-         "1 image labeled circle for shape: see the page Teach."),
+         "1 image labeled circle for shape: see the page Classifiers."),
     ):  # fmt: skip
         answer = browser.post(IMAGES, json={"ids": [image], **body})
         assert (answer.status_code, answer.json()["said"]) == (200, said)

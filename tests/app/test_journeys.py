@@ -55,10 +55,10 @@ def test_two_people(server: Server, person: Callable[..., Any]) -> None:
     bob.goto(f"{server.url}/?q=dogs&collection=sample")
     settle(bob)
     bob.get_by_text("Dogs may come in").first.wait_for()
-    told = "There is no collection sample that you may see."  # as of one that does not exist
-    bob.get_by_text(told).wait_for()
-    assert "sample" not in bob.locator("body").inner_text().replace(told, "")
-    assert bob.get_by_role("link", name="Teach").count() == 0
+    result = "There is no collection sample that you may see."  # as of one that does not exist
+    bob.get_by_text(result).wait_for()
+    assert "sample" not in bob.locator("body").inner_text().replace(result, "")
+    assert bob.get_by_role("link", name="Classifiers").count() == 0
     bob.goto(f"{server.url}/library")
     settle(bob)
     assert bob.get_by_role("button", name="New collection").count() == 0

@@ -78,8 +78,8 @@ def test_images_get_the_labels_that_were_typed(page: Page) -> None:
     test.slider(key="label-least").set_value(0.0)
     test.text_area(key="labels").set_value("green stripes, red circle").run()
     assert not test.exception
-    told = texts(test)
-    assert "green stripes" in told or "red circle" in told
+    result = texts(test)
+    assert "green stripes" in result or "red circle" in result
     parts = [one.proto for one in test.get("bidi_component")]
     shown = [json.loads(one.json)["sections"][0]["images"] for one in parts]
     assert sum(map(len, shown)) == library().documents.statistics("sample").images
@@ -136,7 +136,7 @@ def test_a_folder_that_is_not_allowed_is_refused(
     assert "No such file or folder" in test.error[0].value
 
 
-def test_an_interrupted_ingest_is_told_and_goes_on(
+def test_an_interrupted_ingest_is_reported_and_goes_on(
     page: Page, own_home: Path, tmp_path: Path
 ) -> None:
     """As a killed server leaves it: a job that says `running`, of a process that is gone."""

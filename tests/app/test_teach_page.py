@@ -1,4 +1,4 @@
-"""The page Teach: name classes, tick, train, look, use; with the starter models."""
+"""The page Classifiers: name classes, tick, train, look, use; with the starter models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def finish(test: AppTest, kind: str) -> AppTest:
 @pytest.mark.usefixtures("own_home")
 def test_from_names_to_a_labelled_collection(page: Page) -> None:
     test = page("teach", collection="sample").run()
-    assert "Teach categories of your own" in test.subheader[0].value
+    assert "Train a classifier of your own categories" in test.subheader[0].value
     begin(test, "topic", "rules, other", "Passages")
     assert not test.error
     assert library().labels.classes("sample") == {"topic": ("passage", ["rules", "other"])}
@@ -118,12 +118,12 @@ def test_what_cannot_be_is_one_sentence(page: Page) -> None:
     assert "There is already a class" in test.error[0].value
     begin(test, "pets", "cat, dog", "Images")
     assert not test.error
-    for view, told in (
+    for view, result in (
         ("Train", "Label examples of two classes"), ("Results", "There are no results yet"),
         ("Use", "Train it first"),
     ):  # fmt: skip
         test.segmented_control(key="teach-view").set_value(view).run()
-        assert any(told in str(one.value) for one in test.caption)
+        assert any(result in str(one.value) for one in test.caption)
         if view == "Train":
             assert button(test, "teach-go").disabled
 

@@ -98,7 +98,7 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from ragcore import Filter
-from ragcore.api.shapes import SearchRequest
+from ragcore.api.schemas import SearchRequest
 from ragcore.catalog import filters
 from ragcore.catalog.models import Passage
 from ragcore.cli.search import command

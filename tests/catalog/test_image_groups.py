@@ -37,8 +37,8 @@ def images(catalog: Catalog, collection: int) -> dict[int, str]:
             store_document(session, collection, new)
     with catalog.write() as session:
         ids = session.scalars(select(Image.id).order_by(Image.id)).all()
-        told = [(ids[0], "cat", 0.9), (ids[1], "dog", 0.6)]
-        labels.tell_labels(session, collection, "pets", "pets 1", "image", told)
+        result = [(ids[0], "cat", 0.9), (ids[1], "dog", 0.6)]
+        labels.tell_labels(session, collection, "pets", "pets 1", "image", result)
         labels.tell_labels(
             session, collection, "size", "size 1", "image", [(ids[0], "large", 0.95)]
         )

@@ -1,4 +1,4 @@
-"""Labels by people and by classifiers: given, told, counted, kept and forgotten."""
+"""Labels by people and by classifiers: assigned, predicted, counted, saved and forgotten."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ def test_what_classifiers_say_is_replaced_counted_and_forgotten(
     stored(catalog, here, ["one", "two"])
     images = ids(catalog, Image)
     with catalog.write() as session:
-        told = [(images[0], "cat", 0.9), (images[1], "dog", 0.4), (12345, "dog", 1.0)]
-        assert labels.tell_labels(session, here, "pets", "pets@1", "image", told) == 2
+        predicted = [(images[0], "cat", 0.9), (images[1], "dog", 0.4), (12345, "dog", 1.0)]
+        assert labels.tell_labels(session, here, "pets", "pets@1", "image", predicted) == 2
         labels.tell_labels(session, here, "pets", "pets@1", "image", [(images[1], "cat", 0.6)])
     with catalog.read() as session:
         assert labels.label_counts(session, here) == {"cat": 2}
         assert labels.label_counts(session, here, least=0.7) == {"cat": 1}
         assert labels.label_counts(session, here, classifier="birds") == {}
         assert labels.labels_of(session, "image", images)[images[1]] == [
-            labels.Told("pets", "cat", 0.6)
+            labels.PredictedLabel("pets", "cat", 0.6)
         ]
         assert len(labels.unlabelled(session, here, "pets", "pets@1", "image")) == 0
         assert labels.unlabelled(session, here, "pets", "pets@2", "image").tolist() == images
     with catalog.write() as session:
-        labels.forget_told(session, "pets")
+        labels.forget_predicted(session, "pets")
     with catalog.read() as session:
         assert labels.label_counts(session, here) == {}
 

@@ -88,7 +88,7 @@ def test_only_the_collections_own_images(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "result"),
     [
         ({"rating": 6}, "a rating is 0 to 5, or -1 for rejected, not 6"),
         ({"note": "x" * 10_001}, "a note has at most 10,000 characters, this one 10,001"),
@@ -98,9 +98,9 @@ def test_only_the_collections_own_images(
     ],
 )
 def test_what_cannot_be_is_one_line(
-    catalog: Catalog, collection: int, photos: dict[str, int], wrong: dict[str, Any], told: str
+    catalog: Catalog, collection: int, photos: dict[str, int], wrong: dict[str, Any], result: str
 ) -> None:
-    with catalog.write() as session, pytest.raises(UsageError, match=told):
+    with catalog.write() as session, pytest.raises(UsageError, match=result):
         mark(session, collection, [photos["pole"]], **wrong)
 
 
@@ -188,8 +188,8 @@ def test_albums_that_cannot_be(catalog: Catalog, collection: int, photos: dict[s
     with catalog.write() as session:
         album = albums.create_album(session, collection, "Best")
         albums.add_images(session, album, [photos["pole"]])
-        for name, told in (("BEST", "already an album 'Best'"), (" ", "needs a name")):
-            with pytest.raises(UsageError, match=told):
+        for name, result in (("BEST", "already an album 'Best'"), (" ", "needs a name")):
+            with pytest.raises(UsageError, match=result):
                 albums.create_album(session, collection, name)
         with pytest.raises(UsageError, match=r"no album named 'Worst' \(known: Best\)"):
             albums.find_album(session, collection, "Worst")

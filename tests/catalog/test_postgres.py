@@ -17,7 +17,7 @@ from ragcore.catalog.documents import store_document
 from ragcore.catalog.lexical import QueryWords, check_lexical, search_lexical
 from ragcore.catalog.models import AuditEntry, Change, Document, Embedding, Passage
 from ragcore.errors import DatabaseUnavailable, RagcoreError, UsageError
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 from ..postgres_server import PostgresServer, running_server
 from .conftest import make_document
@@ -184,7 +184,7 @@ def test_writers_go_on_after_a_restart(
     stored = threading.Event()
 
     def outage() -> None:
-        stored.wait(PATIENCE)
+        stored.wait(TIMEOUT)
         mortal.kill()
         wait_until(lambda: "does not answer" in caplog.text, "a writer's notice of the outage")
         mortal.start()
@@ -240,7 +240,7 @@ def test_a_search_says_so_and_works_again(served: Catalog, mortal: PostgresServe
 
 
 @pytest.mark.full
-def test_patience_ends(
+def test_the_timeout_ends(
     served: Catalog, mortal: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "_FIRST", 0.05)
@@ -249,7 +249,7 @@ def test_patience_ends(
         with pytest.raises(DatabaseUnavailable, match="given up after") as error:
             retry.until_available(
                 lambda: served.create_collection("never"),
-                patience=0.5,
+                timeout=0.5,
             )
         one_line(error)
     finally:

@@ -73,12 +73,12 @@ def test_what_was_not_read_is_reported_everywhere(run: Run, notes: Path, tmp_pat
     counts = run("collections", "list", "--json").json["collections"]
     assert [row["incomplete"] for row in counts] == [1]
     path.write_bytes(mail.as_bytes() + b"\n")
-    told = run("ingest", str(path))
-    assert f"{path}: 1 attachment not read (birds.zip)" in told.err
-    assert "1 document is incomplete" in told.out
+    result = run("ingest", str(path))
+    assert f"{path}: 1 attachment not read (birds.zip)" in result.err
+    assert "1 document is incomplete" in result.out
 
 
-def test_bad_files_are_told_and_cost_the_exit_code_only_when_alone(
+def test_bad_files_are_reported_and_cost_the_exit_code_only_when_alone(
     run: Run, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAGCORE_OCR", "off")
@@ -125,9 +125,9 @@ def test_search_by_an_altered_image(run: Run, stocked: Path, notes: Path, tmp_pa
 
 
 def test_labels(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
-    told = run("label", "a sun", "a bicycle", "-c", "notes", "--json").json
-    assert [Path(one["path"]).name for one in told["images"]] == ["sun.png"]
-    fits = told["images"][0]["labels"]
+    result = run("label", "a sun", "a bicycle", "-c", "notes", "--json").json
+    assert [Path(one["path"]).name for one in result["images"]] == ["sun.png"]
+    fits = result["images"][0]["labels"]
     assert {fit["label"] for fit in fits} == {"a sun", "a bicycle"}
     assert sum(fit["probability"] for fit in fits) == pytest.approx(1, abs=1e-3)
     names = tmp_path / "names.txt"
@@ -159,10 +159,10 @@ def test_ask_cites_or_abstains(run: Run, stocked: Path, tmp_path: Path) -> None:
     assert all({"document", "page", "score", "text"} <= set(one) for one in lost["nearest"])
     assert lost["abstained"]
     assert lost["citations"] == []
-    told = run("ask", "What is the monthly rent of the flat?", "-c", "notes", "--json").json
-    for citation in told["citations"]:
+    result = run("ask", "What is the monthly rent of the flat?", "-c", "notes", "--json").json
+    for citation in result["citations"]:
         assert set(citation) >= {"n", "document", "page", "quote"}
-    assert told["abstained"] == (not told["citations"])
+    assert result["abstained"] == (not result["citations"])
 
 
 def test_ask_within_a_scope(run: Run, stocked: Path) -> None:
@@ -261,11 +261,11 @@ def test_profile_is_chosen_for_good(
 
 
 def test_doctor_says_that_all_is_well(run: Run, stocked: Path) -> None:
-    told = run("doctor", "--json")
-    assert told.code == 0
-    assert told.json["healthy"]
-    assert told.json["device"]["device"] in ("cpu", "cuda")
-    assert told.json["versions"]["torch"][0].isdigit()
+    result = run("doctor", "--json")
+    assert result.code == 0
+    assert result.json["healthy"]
+    assert result.json["device"]["device"] in ("cpu", "cuda")
+    assert result.json["versions"]["torch"][0].isdigit()
     assert "all is well" in run("doctor").out
 
 
@@ -322,9 +322,9 @@ def test_evaluation_of_a_tiny_collection(run: Run, tmp_path: Path) -> None:
     )
     (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "heron fish"}) + "\n")
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
-    told = run("eval", "retrieval", str(folder), "--json").json
-    assert told["ndcg@10"] == pytest.approx(1.0)
-    assert {"recall@100", "mrr", "seconds", "methods"} <= set(told)
+    result = run("eval", "retrieval", str(folder), "--json").json
+    assert result["ndcg@10"] == pytest.approx(1.0)
+    assert {"recall@100", "mrr", "seconds", "methods"} <= set(result)
     assert "ndcg@10" in run("eval", "retrieval", str(folder)).out
 
 

@@ -40,11 +40,11 @@ def test_a_key_is_shown_once(run: Run, library: Library) -> None:
 
 def test_a_key_that_expires(run: Run, library: Library) -> None:
     made = run("keys", "create", "--name", "x", "--scope", "write", "--expires", "90d", "--json")
-    told = made.json
-    until = dt.datetime.fromisoformat(told["expires_at"]) - dt.datetime.now(dt.UTC)
+    result = made.json
+    until = dt.datetime.fromisoformat(result["expires_at"]) - dt.datetime.now(dt.UTC)
     assert dt.timedelta(days=89) < until <= dt.timedelta(days=90)
-    assert told["collections"] is None
-    assert "collection_ids" not in told
+    assert result["collections"] is None
+    assert "collection_ids" not in result
     wrong = run("keys", "create", "--name", "x", "--scope", "read", "--expires", "soon")
     assert wrong.code == 2
     assert "no time" in wrong.complaint

@@ -47,10 +47,10 @@ def test_images_and_json(run: Run, tmp_path: Path) -> None:
         "--guidance", "class:circles:2", "-o", "apple.png", "--json",
     )  # fmt: skip
     assert code == 0
-    told: dict[str, Any] = json.loads(out)
-    assert [Path(file["path"]).name for file in told["files"]] == ["apple-1.png", "apple-2.png"]
-    assert [file["seed"] for file in told["files"]] == [5, 6]
-    assert told["model"] == "tiny"
+    result: dict[str, Any] = json.loads(out)
+    assert [Path(file["path"]).name for file in result["files"]] == ["apple-1.png", "apple-2.png"]
+    assert [file["seed"] for file in result["files"]] == [5, 6]
+    assert result["model"] == "tiny"
     assert Image.open(tmp_path / "apple-2.png").size == (32, 32)
     code, out, _ = run("--recipe", "apple-2.png", "-o", "again.png")
     assert code == 0

@@ -152,7 +152,7 @@ def test_class_guide_moves_latents_towards_its_class(imaginer: Imaginer) -> None
     import torch
 
     from ragcore.diffusion.guidance import ClassifierGuidance
-    from ragcore.diffusion.sampling import Plan, denoise
+    from ragcore.diffusion.sampling import DenoisingPlan, denoise
 
     model = imaginer.model
     rows = model.classifier.class_rows("straight things")
@@ -164,7 +164,7 @@ def test_class_guide_moves_latents_towards_its_class(imaginer: Imaginer) -> None
         scheduler = model.scheduler(sampler)
         scheduler.set_timesteps(10)
         guidance = [ClassifierGuidance(model.classifier, [rows], scale)] if scale else []
-        plan = Plan(prompt=embeddings, empty=embeddings, guidance=guidance)
+        plan = DenoisingPlan(prompt=embeddings, empty=embeddings, guidance=guidance)
         latents = noise * scheduler.init_noise_sigma
         for step in denoise(model.denoiser, scheduler, latents, scheduler.timesteps, plan):
             latents = step.latents

@@ -187,7 +187,7 @@ def test_the_tables_of_file_types_are_those_of_the_readers() -> None:
     page = (ROOT / "docs" / "explanation" / "ingest.md").read_text("utf-8")
     rows = re.findall(r"^\| ([^|`]+) \| (`\.[^|]+) \|", page, re.M)
     # What is written after a comma are further names of such files.
-    told = {kind: tuple(re.findall(r"`(.+?)`", names.partition(", ")[0])) for kind, names in rows}
-    assert told == {one.kind: one.suffixes for one in FORMATS}
+    result = {kind: tuple(re.findall(r"`(.+?)`", names.partition(", ")[0])) for kind, names in rows}
+    assert result == {one.kind: one.suffixes for one in FORMATS}
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [one.kind for one in FORMATS if one.kind not in readme] == []

@@ -183,8 +183,8 @@ def test_a_wrong_option_is_one_line(installed: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         main(["ingest", str(installed / "files"), "-c", "kitchen"])
     assert ended.value.code == 2
-    told = capsys.readouterr().err.strip().splitlines()
-    assert told == ["ragcore: hashing: unknown option 'size': use dimension"]
+    result = capsys.readouterr().err.strip().splitlines()
+    assert result == ["ragcore: hashing: unknown option 'size': use dimension"]
 
 
 def test_a_broken_model_stops_only_what_needs_it(
@@ -198,8 +198,8 @@ def test_a_broken_model_stops_only_what_needs_it(
     with pytest.raises(SystemExit) as ended:
         main(["ask", "What do pancakes need?", "-c", "kitchen"])
     assert ended.value.code == 1
-    [told] = capsys.readouterr().err.strip().splitlines()
-    assert told.startswith("ragcore: LLM 'echo' of echo-llm 1.0 cannot be used: ModuleNotFound")
+    [result] = capsys.readouterr().err.strip().splitlines()
+    assert result.startswith("ragcore: LLM 'echo' of echo-llm 1.0 cannot be used: ModuleNotFound")
 
 
 @pytest.mark.full

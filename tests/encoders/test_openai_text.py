@@ -55,7 +55,7 @@ def test_vectors_are_unit_in_order_and_of_the_found_dimension() -> None:
             made.encode("one text")
 
 
-def test_queries_and_passages_are_told_apart() -> None:
+def test_queries_and_passages_are_distinguished() -> None:
     with serving(embeds) as server:
         made = encoder(
             server, query_prompt="query: ", query_input_type="query", passage_input_type="document"

@@ -64,7 +64,7 @@ def test_a_model_is_measured_beside_its_baselines(
     assert [set(row) for row in rows] == [{"file", "caption", "people"}] * 4
 
 
-def test_wrong_folders_are_told(tmp_path: Path, settings: Settings) -> None:
+def test_wrong_folders_are_reported(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         evaluate_captions(tmp_path / "none", settings=settings)
     (tmp_path / "labels.jsonl").write_text("")

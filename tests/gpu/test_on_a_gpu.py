@@ -142,7 +142,7 @@ def test_llm_generates_in_bfloat16(tmp_path: Path) -> None:
     llm = TransformersLLM(folder, name="tiny", placement=place(GPU))
     text = "".join(llm.stream(ASK, Sampling(max_tokens=24)))
     assert text == "".join(llm.stream(ASK, Sampling(max_tokens=24)))  # greedy: the same again
-    with llm.borrowed() as model:
+    with llm.acquire() as model:
         assert on_the_gpu(model)
         assert model.dtype == torch.bfloat16
     drawn = Sampling(max_tokens=24, temperature=1.0, top_p=0.9, seed=7, repetition_penalty=1.1)
@@ -244,9 +244,9 @@ def test_doctor_says_what_runs_where(tmp_path: Path) -> None:
         pytest.importorskip(package)
     command = [sys.executable, "-m", "ragcore.cli.main", "doctor", "--json"]
     environment = {**os.environ, "RAGCORE_HOME": str(tmp_path / "home")}
-    told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert told.stdout, told.stderr
-    device = json.loads(told.stdout)["device"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.stdout, result.stderr
+    device = json.loads(result.stdout)["device"]
     assert device["device"] == "cuda"
     assert device["precision"] == "bfloat16"
     assert device["gpu"]

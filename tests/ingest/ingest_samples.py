@@ -35,7 +35,7 @@ PROSE = (
 
 
 def drawing(width: int = 320, height: int = 240, seed: int = 0) -> Image.Image:
-    """An image with enough going on to be told from others."""
+    """An image with enough going on to be distinguished from others."""
     chance = random.Random(seed)
     image = Image.new("RGB", (width, height), (200, 220, 240))
     pen = ImageDraw.Draw(image)

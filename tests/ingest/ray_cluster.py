@@ -103,14 +103,14 @@ class RayCluster:
         return self.folder / f"{node}.log"
 
     def _is_up(self, node: str, seconds: float = 180) -> bool:
-        def told() -> bool:
+        def result() -> bool:
             return "Ray runtime started" in self._log(node).read_text()
 
         try:
             wait_until(
-                lambda: told() or self._started[node].poll() is not None,
+                lambda: result() or self._started[node].poll() is not None,
                 f"the start of {node}", seconds=seconds, every=0.2,
             )  # fmt: skip
         except AssertionError:
             return False
-        return told()
+        return result()

@@ -34,7 +34,7 @@ def jobs(catalog: Catalog) -> Iterator[Jobs]:
 
 
 def until_cancelled(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
-    """Work that ends only when it is told to."""
+    """Work that ends only when it is stopped."""
     steps = itertools.count()
 
     def stopped() -> bool:

@@ -174,7 +174,7 @@ def test_bad_file_is_one_recorded_failure(library: Library, folder: Path) -> Non
     assert state(library, "broken.pdf")[0] == "failed"
     assert library.documents.statistics().states == {"ready": 4, "failed": 2}
     again = library.ingest([folder])
-    assert (again.unchanged, len(again.failed)) == (4, 2), "failures are tried again and told again"
+    assert (again.unchanged, len(again.failed)) == (4, 2), "failures are retried and reported again"
     (folder / "broken.pdf").unlink()
     (folder / "empty.txt").write_text("No longer empty: it speaks of volcanoes now.")
     library.ingest([folder], sync=True)

@@ -19,7 +19,7 @@ from ragcore.catalog.models import Document, Embedding, Image, Passage, SpaceRow
 from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 from ..encoders.small_models import save_clip, save_text_encoder
 from .ray_cluster import NODES, RayCluster
@@ -168,7 +168,7 @@ def wait_for_documents(of: Settings, run: subprocess.Popen[str], count: int) -> 
             found = len(session.scalars(select(Document.id)).all())
         return found if found >= count else 0
 
-    return wait_until(stored, f"the storing of {count} documents", seconds=2 * PATIENCE, every=0.1)
+    return wait_until(stored, f"the storing of {count} documents", seconds=2 * TIMEOUT, every=0.1)
 
 
 def test_what_cannot_be_is_said_in_one_line(

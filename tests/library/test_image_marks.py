@@ -94,7 +94,7 @@ def test_from_the_command_line(library: Library) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reply"),
     [
         (["favorite"], "name images by their numbers, or choose them by --where"),
         (["favorite", "1", "--where", "tag=x"], "name images by their numbers, or choose"),
@@ -103,9 +103,9 @@ def test_from_the_command_line(library: Library) -> None:
         (["album", "add", "None", "1"], "no album named 'None' (there are none yet)"),
     ],
 )
-def test_what_cannot_be_is_one_line(library: Library, arguments: list[str], told: str) -> None:
+def test_what_cannot_be_is_one_line(library: Library, arguments: list[str], reply: str) -> None:
     result = CliRunner().invoke(command, [*arguments, "-c", "photos"])
-    assert told in str(result.exception)
+    assert reply in str(result.exception)
 
 
 def test_kept_over_ingest_and_move(library: Library, photos: Path) -> None:
@@ -114,7 +114,7 @@ def test_kept_over_ingest_and_move(library: Library, photos: Path) -> None:
     library.albums.create("Best", image_ids=[red], collection="photos")
     path = photos / "a" / "red.jpg"
     data = path.read_bytes()
-    path.write_bytes(data + b"\0")  # other bytes, the same pixels: read anew
+    path.write_bytes(data + b"\0")  # other bytes, the same pixels: read again
     assert library.ingest([photos], collection="photos").updated == 1
     again = ids(library)["red"]
     said = ImageMarks(favorite=True, tags=("rose",), albums=("Best",))

@@ -174,7 +174,7 @@ def test_the_size_is_set_on_the_command_line(
     with pytest.raises(SystemExit) as ended:
         main(["ingest", str(files), "-c", "notes"])
     assert ended.value.code == 0
-    for arguments, code, told in (
+    for arguments, code, result in (
         (["--passage-tokens", "64"], 0, "2 documents of 'notes' have passages of another length"),
         (["--overlap", "-1"], 2, "overlap by 0 to 2048"),
         ([], 2, "give --passage-tokens, --overlap,"),
@@ -184,4 +184,4 @@ def test_the_size_is_set_on_the_command_line(
             main(["collections", "set", "notes", *arguments])
         assert ended.value.code == code
         printed = capsys.readouterr()
-        assert told in printed.out + printed.err
+        assert result in printed.out + printed.err

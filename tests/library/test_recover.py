@@ -83,9 +83,9 @@ def test_what_can_be_read_is_saved(settings: Settings, tmp_path: Path, table: st
     with Library(settings) as library:
         diagnosis = library.admin.doctor()
     assert not diagnosis.healthy
-    told = {one.subject: one.detail for one in diagnosis.findings}
-    assert "can be read" in told["readable documents"]
-    assert "ragcore recover" in told["readable"]
+    result = {one.subject: one.detail for one in diagnosis.findings}
+    assert "can be read" in result["readable documents"]
+    assert "ragcore recover" in result["readable"]
     found = recover(settings, tmp_path / "new")
     assert (settings.home / "catalogue.db").read_bytes() == original
     assert not found.whole

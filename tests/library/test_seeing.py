@@ -80,11 +80,11 @@ def captions_of(library: Library) -> dict[str, tuple[str, str]]:
 
 def test_a_question_is_answered_in_pieces_and_by_name(library: Library, images: Path) -> None:
     image = images / "red.png"
-    told = list(library.images.ask_stream(image, "What is it?"))
-    answer = told[-1]
+    result = list(library.images.ask_stream(image, "What is it?"))
+    answer = result[-1]
     assert isinstance(answer, ImageAnswer)
     assert answer.model == "small-eyes"
-    assert "".join(piece for piece in told if isinstance(piece, str)).strip() == answer.text
+    assert "".join(piece for piece in result if isinstance(piece, str)).strip() == answer.text
     assert library.images.ask(image.read_bytes(), "What is it?").text == answer.text
     assert library.images.caption(image).text
     assert not library.collections(), "it needs no collection"
@@ -170,11 +170,11 @@ def test_commands(home: Path, images: Path) -> None:
         return result.stdout
 
     image = str(images / "red.png")
-    told = run("ask", "--image", image, "What is it?")
-    assert told.rstrip().endswith("by small-eyes, from the image alone")
+    result = run("ask", "--image", image, "What is it?")
+    assert result.rstrip().endswith("by small-eyes, from the image alone")
     answer = json.loads(run("ask", "--image", image, "What is it?", "--json"))
     assert set(answer) == {"answer", "model", "seconds"}
-    assert answer["answer"] in told
+    assert answer["answer"] in result
     run("ingest", image)
     report = json.loads(run("caption", "--json"))
     assert (report["captioned"], report["model"]) == (1, "small-eyes")

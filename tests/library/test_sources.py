@@ -179,7 +179,7 @@ def test_a_listing_that_breaks_off_removes_nothing(library: Library, memo: Any) 
     assert len(paths(library)) == 2
 
 
-def test_what_a_source_skips_is_told_and_kept(library: Library, memo: Any) -> None:
+def test_what_a_source_skips_is_reported_and_kept(library: Library, memo: Any) -> None:
     from ragcore.sources import Skipped
 
     library.ingest(["memo://desk"])
@@ -212,14 +212,14 @@ def test_bad_items_and_failed_fetches_are_one_line_each(library: Library, memo: 
         SourceItem("memo://desk/large.txt", "large.txt", size=1 << 40),
     ]
     report = library.ingest(["memo://desk"])
-    told = {one.path: one.error for one in report.failed}
-    assert (report.added, len(told)) == (2, 6)
-    assert "no file name" in told["memo://desk/a"]
-    assert "outside of memo://desk" in told["memo://elsewhere/b.txt"]
-    assert "outside of memo://desk" in told["/etc/passwd"]
-    assert "wrong type" in told["memo://desk/c.txt"]
-    assert told["memo://desk/gone.txt"] == "it is gone"
-    assert "over the limit of 512 MiB" in told["memo://desk/large.txt"]
+    result = {one.path: one.error for one in report.failed}
+    assert (report.added, len(result)) == (2, 6)
+    assert "no file name" in result["memo://desk/a"]
+    assert "outside of memo://desk" in result["memo://elsewhere/b.txt"]
+    assert "outside of memo://desk" in result["/etc/passwd"]
+    assert "wrong type" in result["memo://desk/c.txt"]
+    assert result["memo://desk/gone.txt"] == "it is gone"
+    assert "over the limit of 512 MiB" in result["memo://desk/large.txt"]
     assert copies_left(library) == []
 
 

@@ -67,8 +67,8 @@ def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) ->
     assert report.from_catalog
     assert report.labelled == 24
     truth = colors(library)
-    told = library.labels.of("image", list(truth))
-    right = [told[item][0].label == color for item, color in truth.items()]
+    result = library.labels.of("image", list(truth))
+    right = [result[item][0].label == color for item, color in truth.items()]
     assert sum(right) >= 22
     assert (
         library.classifiers.classify("colour", collection="shapes").labelled == 0
@@ -78,7 +78,7 @@ def test_ticks_become_filters(library: Library, filled: Path, tmp_path: Path) ->
         text="an image", kind="images", collection="shapes", k=50, cutoff=0, where={"label": "Red"}
     )
     found = {hit.id for hit in library.search(query).hits}
-    assert found == {item for item, said in told.items() if said[0].label == "red"}
+    assert found == {item for item, said in result.items() if said[0].label == "red"}
     sure = dataclasses.replace(query, where={"label": "red", "label_confidence>=": "1"})
     assert {hit.id for hit in library.search(sure).hits} == {
         one.item_id
@@ -202,10 +202,10 @@ def test_the_command_line(library: Library, filled: Path, monkeypatch: pytest.Mo
     assert card["name"] == "colour"
     assert "3 classes of images, features" in run("classifiers")
     assert "labels/class" in run("classifiers", "inspect", "colour")
-    told = json.loads(run("classify", "colour", "-c", "shapes", "--follow", "--json"))
-    assert told["labelled"] == 24
-    assert sum(told["labels"].values()) == 24
-    assert told["followed"] == ["colour"]
+    result = json.loads(run("classify", "colour", "-c", "shapes", "--follow", "--json"))
+    assert result["labelled"] == 24
+    assert sum(result["labels"].values()) == 24
+    assert result["followed"] == ["colour"]
     found = json.loads(run(
         "search", "an image", "--kind", "images", "-c", "shapes", "-k", "50", "--cutoff", "0",
         "--where", "label=red", "--where", "label_confidence>=0.3", "--json",

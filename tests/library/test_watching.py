@@ -19,7 +19,7 @@ from ragcore.library.watching import Pending, Watcher, signature
 from ragcore.settings import Settings
 from ragcore.types import IngestReport, SearchQuery
 from ragcore.weights import WeightStore
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 
 @pytest.fixture
@@ -61,17 +61,17 @@ def watcher(request: pytest.FixtureRequest, library: Library, folder: Path) -> C
 def watching(
     library: Library, watcher: CountingWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[IngestReport]]:
-    """The watcher at work; what it told."""
-    told: list[IngestReport] = []
-    monkeypatch.setattr(watcher, "_on_report", told.append)
+    """The watcher at work; what it reported."""
+    result: list[IngestReport] = []
+    monkeypatch.setattr(watcher, "_on_report", result.append)
     thread = threading.Thread(target=watcher.run)
     thread.start()
-    wait_until(lambda: len(told) == 1)
+    wait_until(lambda: len(result) == 1)
     assert names(library) == ["first.txt"]
-    told.clear()
-    yield told
+    result.clear()
+    yield result
     watcher.stop()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
 
 

@@ -28,7 +28,7 @@ def test_greedy_tokens_are_those_of_generate(tiny_llm: TransformersLLM) -> None:
     import torch
 
     streamed = text_of(tiny_llm)
-    with tiny_llm.borrowed() as model:
+    with tiny_llm.acquire() as model:
         ids = tiny_llm.tokenizer(tiny_llm.render(ASK), return_tensors="pt").input_ids
         with torch.inference_mode():
             output = model.generate(ids, max_new_tokens=24, do_sample=False)
@@ -47,7 +47,7 @@ def test_prompt_read_again_gives_the_same_and_is_not_computed_again(
 ) -> None:
     seen: list[int] = []
     first = text_of(tiny_llm, LONG)
-    with tiny_llm.borrowed() as model:
+    with tiny_llm.acquire() as model:
         model.register_forward_pre_hook(
             lambda _, args, kwargs: seen.append(kwargs["input_ids"].shape[1]), with_kwargs=True
         )
@@ -77,7 +77,7 @@ def test_stop_string_ends_the_answer_and_is_not_in_it(tiny_llm: TransformersLLM)
 def test_cancel_stops_within_one_token(tiny_llm: TransformersLLM) -> None:
     cancel = CancelToken()
     forwards: list[int] = []
-    with tiny_llm.borrowed() as model:
+    with tiny_llm.acquire() as model:
         model.register_forward_pre_hook(lambda *_: forwards.append(1))
     pieces = tiny_llm.stream(ASK, Sampling(max_tokens=200), cancel=cancel)
     next(pieces)
@@ -94,10 +94,10 @@ def test_adapters_switch_without_loading_again_and_quickly(tiny_llm: Transformer
     assert len({bare, left, right}) == 3
     spent = []
     for _ in range(5):  # the quickest one: something else may run between two lines
-        with tiny_llm.borrowed("left") as before:
+        with tiny_llm.acquire("left") as before:
             pass
         started = time.perf_counter()
-        with tiny_llm.borrowed("right") as after:
+        with tiny_llm.acquire("right") as after:
             pass
         spent.append(time.perf_counter() - started)
         assert after is before
@@ -148,7 +148,7 @@ def test_likelihood_is_that_of_the_whole_text(tiny_llm: TransformersLLM) -> None
     tokenizer = tiny_llm.tokenizer
     prompt = tokenizer(tiny_llm.render(LONG)).input_ids
     target = tokenizer("I don't know.").input_ids
-    with tiny_llm.borrowed() as model, torch.inference_mode():
+    with tiny_llm.acquire() as model, torch.inference_mode():
         logits = model(input_ids=torch.tensor([prompt + target])).logits[0]
     rows = range(len(prompt) - 1, len(prompt) + len(target) - 1)
     scores = logits.float().log_softmax(-1)

@@ -49,7 +49,7 @@ def test_streamed_tokens_are_those_of_generate(llm: ProjectedLLM) -> None:
     streamed = "".join(llm.stream_image(RED, "What is it?", Sampling(max_tokens=12)))
     import torch
 
-    with llm._llm.borrowed(llm.name) as model, torch.inference_mode():
+    with llm._llm.acquire(llm.name) as model, torch.inference_mode():
         prompt = llm.embed(model, llm.cells([RED]), "What is it?")
         output = model.generate(
             inputs_embeds=prompt, attention_mask=torch.ones(prompt.shape[:2]).long(),
@@ -62,7 +62,7 @@ def test_streamed_tokens_are_those_of_generate(llm: ProjectedLLM) -> None:
 def test_another_image_or_none_changes_what_is_read(llm: ProjectedLLM) -> None:
     import torch
 
-    with llm._llm.borrowed(llm.name) as model, torch.inference_mode():
+    with llm._llm.acquire(llm.name) as model, torch.inference_mode():
         cells = llm.cells([RED, BAR])
         assert cells.shape == (2, 5, 1280)
         prompt = llm.embed(model, cells, "What is it?")
@@ -133,7 +133,7 @@ def test_a_question_cannot_end_its_own_turn(llm: ProjectedLLM) -> None:
     """Control marks of the chat form inside a question are only words."""
     import torch
 
-    with llm._llm.borrowed(llm.name) as model, torch.inference_mode():
+    with llm._llm.acquire(llm.name) as model, torch.inference_mode():
         prompt = llm.embed(model, llm.cells([RED]), "a<|im_end|>b\ufffcc")
         end = model.get_input_embeddings()(torch.tensor([2]))
     assert int((prompt[0] == end).all(-1).sum()) == 2  # the system's and the person's turn
@@ -165,7 +165,7 @@ def test_a_hub_model_answers_through_the_same_call(
     assert llm.weights.unload()
 
 
-def test_a_folder_without_a_vision_model_is_told(
+def test_a_folder_without_a_vision_model_is_reported(
     base: Path, exact: Settings, starter_weights: WeightStore
 ) -> None:
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded|no processor"):

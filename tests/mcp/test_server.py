@@ -116,7 +116,7 @@ def test_an_assistant_lists_searches_asks_and_reads(
     anyio.run(journey)
 
 
-def test_without_a_name_the_collections_are_told(home: Path) -> None:
+def test_without_a_name_the_collections_are_reported(home: Path) -> None:
     async def journey() -> None:
         async with Client(server(home)) as client:
             refused = await client.call_tool("search", {"text": "safe"})
@@ -143,13 +143,13 @@ def test_the_journey_of_the_docs(
         "given": server(tmp_path / "home", "--write", "--allow", str(root / "data" / "sample"))
     }
     exec(compile(code.replace(line, "given"), "docs/how-to/mcp.md", "exec"), names)
-    told: dict[str, Any] = names["told"]  # type: ignore[assignment]
-    assert not [tool for tool, result in told.items() if result.is_error], told
-    assert told["add_text"].structured_content["added"] == 1
-    assert told["add_files"].structured_content["passages"] > 1
-    assert "heron" in told["search"].structured_content["hits"][0]["text"]
-    assert told["ask"].structured_content["citations"]
-    image, recipe = told["imagine"].content
+    result: dict[str, Any] = names["results"]  # type: ignore[assignment]
+    assert not [tool for tool, result in result.items() if result.is_error], result
+    assert result["add_text"].structured_content["added"] == 1
+    assert result["add_files"].structured_content["passages"] > 1
+    assert "heron" in result["search"].structured_content["hits"][0]["text"]
+    assert result["ask"].structured_content["citations"]
+    image, recipe = result["imagine"].content
     assert base64.b64decode(image.data).startswith(b"\x89PNG")
     assert "seed 7" in recipe.text
 

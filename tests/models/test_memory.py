@@ -15,8 +15,8 @@ from ragcore.models import FixedBudget, ModelMemory, Weights, folder_bytes, modu
 WAIT = 60.0  # seconds at most
 
 
-def memory_of(size: int, *, patience: float = WAIT) -> ModelMemory:
-    return ModelMemory(lambda device: FixedBudget(size), patience=patience)
+def memory_of(size: int, *, timeout: float = WAIT) -> ModelMemory:
+    return ModelMemory(lambda device: FixedBudget(size), timeout=timeout)
 
 
 def weights(
@@ -80,7 +80,7 @@ def test_other_devices_are_other_budgets() -> None:
 
 
 def test_what_is_in_use_is_never_unloaded() -> None:
-    memory = memory_of(100, patience=0.2)
+    memory = memory_of(100, timeout=0.2)
     kept, other = weights(memory, "kept", 60), weights(memory, "other", 60)
     with kept.lease() as value:
         assert not kept.unload()
@@ -117,8 +117,8 @@ def test_one_waits_for_another_to_be_done() -> None:
 
 
 def test_ones_own_lease_is_not_waited_for() -> None:
-    """A thread that holds what fills the device would wait for itself: it is told at once."""
-    memory = memory_of(100, patience=1e6)
+    """A thread that holds what fills the device would wait for itself: it fails at once."""
+    memory = memory_of(100, timeout=1e6)
     first, second = weights(memory, "first", 60), weights(memory, "second", 60)
     with first.lease(), pytest.raises(ModelUnavailable):
         used(second)
@@ -145,7 +145,7 @@ def test_they_load_once_however_many_ask() -> None:
 
 
 def test_two_that_load_at_once_do_not_take_the_same_room() -> None:
-    memory = memory_of(100, patience=0.2)
+    memory = memory_of(100, timeout=0.2)
     loading, go = threading.Event(), threading.Event()
 
     def slow() -> bytearray:
@@ -189,7 +189,7 @@ def test_what_never_fits_says_how_much_there_is() -> None:
         used(weights(memory, "huge", 300 << 20))
 
 
-def test_a_device_that_is_full_at_loading_is_told_in_one_line() -> None:
+def test_a_device_that_is_full_at_loading_is_reported_in_one_line() -> None:
     class OutOfMemoryError(RuntimeError):
         """As torch's."""
 

@@ -170,14 +170,14 @@ def test_a_profile_without_a_part_says_so(tmp_path: Path) -> None:
     path = tmp_path / "bare.toml"
     path.write_text('name = "bare"\n')
     bare = Models(Settings(home=tmp_path, profile=str(path)))
-    for ask, told in (
+    for ask, result in (
         (bare.text_encoder, "no text encoder"),
         (bare.image_text_encoder, "no image-text encoder"),
         (bare.llm, "no LLM"),
         (bare.vision_llm, "no model for questions about images"),
         (bare.diffuser, "makes no images"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=result):
             ask()
     assert bare.reranker() is None
 

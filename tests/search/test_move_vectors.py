@@ -81,8 +81,8 @@ def test_a_place_that_cannot_be_used(
     encoder: TextEncoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_PATIENCE", 0.2)
-    monkeypatch.setattr("ragcore.vectors.milvus_connection.WRITE_PATIENCE", 0.2)
+    monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_TIMEOUT", 0.2)
+    monkeypatch.setattr("ragcore.vectors.milvus_connection.WRITE_TIMEOUT", 0.2)
     before = hits(settings.home, encoder)
     for place, reason in (("http://127.0.0.1:9", "does not answer"), ("mongo", "none of these")):
         with pytest.raises(RagcoreError, match=reason):

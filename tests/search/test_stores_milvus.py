@@ -20,7 +20,7 @@ from ragcore.search import Stores
 from ragcore.settings import Settings
 from ragcore.vectors import MilvusBackend
 from tests.milvus_server import TOKEN, MilvusServer
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 from .test_stores import right, several_processes
 
@@ -144,7 +144,7 @@ def test_server_killed_and_started_again(
 ) -> None:
     """In mid-search and mid-write. Searches fail in one line while it is away, and find
     everything when it is back; what was being written arrives once."""
-    monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_PATIENCE", 1.0)
+    monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_TIMEOUT", 1.0)
     stores, writer = Stores(catalog, served), Stores(catalog, served)
     vectors = unit(4000, space.dimension, 4)
     stores.get(1, space)
@@ -180,16 +180,16 @@ def test_server_killed_and_started_again(
         for thread in threads:
             thread.start()
         try:
-            assert written.wait(PATIENCE)
+            assert written.wait(TIMEOUT)
             milvus.kill()
             wait_until(lambda: failures or wrong, "a search's notice of the outage")
             milvus.start()
-            threads[1].join(timeout=PATIENCE)
+            threads[1].join(timeout=TIMEOUT)
             sample = vectors[::20]
             found = as_soon_as_it_answers(lambda: stores.get(1, space).search(sample, 1))
         finally:
             done.set()
-        threads[0].join(timeout=PATIENCE)
+        threads[0].join(timeout=TIMEOUT)
     assert not wrong
     assert all("\n" not in str(error) for error in failures)
     assert stores.get(1, space).ids().tolist() == right(catalog, space)
@@ -208,7 +208,7 @@ def test_ingest_goes_on_without_the_server(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_PATIENCE", 0.2)
+    monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_TIMEOUT", 0.2)
     away = settings.model_copy(update={"vectors": "http://127.0.0.1:9"})
     stores = Stores(catalog, away)
     stores.refresh(1)

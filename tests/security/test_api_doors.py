@@ -122,18 +122,18 @@ def test_nothing_of_another_collection_comes_out(guarded: Guarded) -> None:
             assert client.get(f"{here}/images/{image}{path}").status_code == 404
         assert client.delete(f"{here}/documents/{document}").status_code == 404
         assert client.get(f"{here}/images", params={"document_id": document}).status_code == 404
-        told = []
+        result = []
         for name in ("beta", "zeta"):
             renamed = client.patch(here, json={"name": name})
             made = client.post("/api/v1/collections", json={"name": name})
             asked = client.get(f"/api/v1/collections/{name}")
-            told.append(
+            result.append(
                 [(one.status_code, one.json()["detail"].replace(name, "NAME"))
                  for one in (renamed, made, asked)]
             )  # fmt: skip
-        assert told[0] == told[1], "a name that is taken is answered as one that is free"
-        assert [status for status, _ in told[0]] == [403, 403, 404]
-        assert SECRET not in str(told)
+        assert result[0] == result[1], "a name that is taken is answered as one that is free"
+        assert [status for status, _ in result[0]] == [403, 403, 404]
+        assert SECRET not in str(result)
     with guarded.client("alladmin") as client:
         assert client.patch(here, json={"name": "beta"}).status_code == 409
         assert client.patch(here, json={"name": "renamed"}).status_code == 200
@@ -148,7 +148,7 @@ def test_figures_of_the_server_are_an_administrators(guarded: Guarded) -> None:
 
 
 class Slow:
-    """A job that goes on until it is told to stop."""
+    """A job that goes on until it is stopped."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -158,7 +158,7 @@ class Slow:
             progress(Progress("read", 1, 100))
             time.sleep(0.02)
         self.ended.set()
-        raise Cancelled("told to stop")
+        raise Cancelled("stopped")
 
 
 @pytest.mark.parametrize("end", ["disable", "revoke"])
@@ -179,7 +179,7 @@ def test_a_disabled_account_ends_with_its_streams_and_jobs(guarded: Guarded, end
         for _ in lines:  # ends, though the job that is followed goes on
             assert time.monotonic() - began < 60
         assert client.get("/api/v1/collections").status_code == 401
-    assert slow.ended.wait(60), "its own job was told to stop"
+    assert slow.ended.wait(60), "its own job was stopped"
     assert guarded.library.jobs.wait(job, 60).state == "cancelled"
     assert guarded.library.jobs.get(other).state == "running", "that of others goes on"
     guarded.library.jobs.cancel(other)

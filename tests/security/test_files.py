@@ -110,11 +110,11 @@ def test_assistants_stay_in_their_collections(library: Library) -> None:
         lambda: tools.search("vault", "beta"),
     ):
         assert "9931" not in refused(call)
-    told = [
+    result = [
         refused(lambda: tools.add_text("x.md", "planted", name)).replace(name, "NAME")  # noqa: B023
         for name in ("beta", "brandnew")
     ]
-    assert told[0] == told[1]
+    assert result[0] == result[1]
     assert "allow" in refused(lambda: tools.add_files(["/etc/passwd"], "sample"))
 
 

@@ -102,12 +102,12 @@ def kill(
     assert first == "go", f"{kind} did not begin: {first!r}"
     killer = threading.Timer(after, process.kill)
     killer.start()
-    told = [line.strip() for line in process.stdout]
+    result = [line.strip() for line in process.stdout]
     process.wait()
     killer.cancel()
     assert process.returncode in (-9, 0), f"{kind} ended by {process.returncode}"
     bench.hit[kind] += process.returncode == -9
-    return [line.removeprefix("stored ") for line in told if line.startswith("stored ")]
+    return [line.removeprefix("stored ") for line in result if line.startswith("stored ")]
 
 
 def problems(settings: Settings, *, repair: bool = False) -> list[str]:
@@ -120,13 +120,13 @@ def problems(settings: Settings, *, repair: bool = False) -> list[str]:
     ]
 
 
-def check_uploads(bench: Bench, told: list[str]) -> None:
-    bench.stored += map(Path, told)
+def check_uploads(bench: Bench, result: list[str]) -> None:
+    bench.stored += map(Path, result)
     for path in bench.stored:
         assert path.read_bytes() == content(path.name), path
 
 
-def check_moved(bench: Bench, told: list[str]) -> None:
+def check_moved(bench: Bench, result: list[str]) -> None:
     """A moved catalog is empty or whole; an acknowledged one is whole."""
     with closing(sqlite3.connect(bench.home / "catalogue.db")) as source:
         right = source.execute("SELECT count(*) FROM passages").fetchone()[0]
@@ -135,13 +135,13 @@ def check_moved(bench: Bench, told: list[str]) -> None:
             assert target.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             tables = target.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             count = target.execute("SELECT count(*) FROM passages").fetchone()[0] if tables else 0
-        assert count in ((right,) if str(path) in told else (0, right))
+        assert count in ((right,) if str(path) in result else (0, right))
     shutil.rmtree(bench.folder("moved"))
 
 
-def check_archives(bench: Bench, told: list[str]) -> None:
+def check_archives(bench: Bench, result: list[str]) -> None:
     saved = sorted(bench.folder("saved").glob("*.tar"))
-    assert {str(path) for path in saved} >= set(told)
+    assert {str(path) for path in saved} >= set(result)
     for path in saved[:1] + saved[-1:]:
         restore(path, bench.settings(bench.root / "nowhere"), check=True)
     for path in saved:

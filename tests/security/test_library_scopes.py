@@ -206,12 +206,12 @@ def test_names_of_other_collections_stay_unknown(library: Library) -> None:
         lambda name: mine.admin.delete_collection(name),
     )
     for ask in asked:
-        told = []
+        result = []
         for name in ("beta", "zeta"):
             with pytest.raises(UsageError) as refused:
                 ask(name)
-            told.append(str(refused.value).replace(name, "NAME"))
-        assert told[0] == told[1]
+            result.append(str(refused.value).replace(name, "NAME"))
+        assert result[0] == result[1]
     assert {row.name for row in library.collections()} == {"sample", "beta"}
 
 

@@ -32,7 +32,7 @@ def loader_calls(path: Path) -> list[ast.Call]:
     return found
 
 
-def test_every_loader_is_told_not_to_trust_code() -> None:
+def test_every_loader_is_reported_not_to_trust_code() -> None:
     seen = 0
     for path in sorted((ROOT / "ragcore").rglob("*.py")):
         for call in loader_calls(path):

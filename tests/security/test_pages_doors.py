@@ -262,7 +262,7 @@ def test_guessing_is_slowed_down_whatever_a_request_says_of_itself(visitor: Visi
     assert 429 in statuses, "nine names from one address, said to be nine"
 
 
-def test_behind_a_trusted_proxy_people_are_told_apart(login: Login) -> None:
+def test_behind_a_trusted_proxy_people_are_distinguished(login: Login) -> None:
     options = {"proxy_headers": True, "forwarded_allow_ips": ["127.0.0.1"]}
     with serving(pages(login), **options) as port:
         visitor = Visitor(port)

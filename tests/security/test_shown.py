@@ -128,9 +128,9 @@ def test_secrets_of_the_settings_are_shown_nowhere(
     record = logging.LogRecord(
         "ragcore", logging.ERROR, "", 1, "%s", (settings.vectors_token,), None
     )
-    told = [repr(settings), str(settings), str(refused.value), str(driver)]
-    told += [capsys.readouterr().err, redact(logs.as_text(record))]
-    for text in told:
+    result = [repr(settings), str(settings), str(refused.value), str(driver)]
+    result += [capsys.readouterr().err, redact(logs.as_text(record))]
+    for text in result:
         assert not any(secret in text for secret in secrets), text
         assert key not in text
     assert "127.0.0.1:1/library" in str(refused.value), "what it is about is still said"

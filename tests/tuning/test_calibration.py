@@ -46,7 +46,7 @@ def test_questions_stand_beside_the_nearest_passages_and_are_read_nearest_first(
     asked, without = every[:6], every[6:]
     assert all(len(one.hits) == 4 and one.hits[0].id == one.gold for one in asked)
     assert without
-    for one in without:  # asked again without the passage that tells: nothing to answer
+    for one in without:  # asked again without the passage that answers: nothing to answer
         assert one.answers == ()
         assert one.gold not in [hit.id for hit in one.hits]
 

@@ -58,9 +58,9 @@ def test_three_ways_on_one_split_make_one_table(
         assert row["seconds"] > 0
         assert row["peak_bytes"] > 1e6
     assert full["steps"] == lora["steps"] == 4
-    assert features["accuracy"] > 0.5  # colors are told by random features too
-    told = json.loads((Path(report.folder) / "confusion.json").read_text())
-    assert np.array(told["matrix"]).sum() == 6
+    assert features["accuracy"] > 0.5  # colors are recognized by random features too
+    result = json.loads((Path(report.folder) / "confusion.json").read_text())
+    assert np.array(result["matrix"]).sum() == 6
     for name in ("confusion.png", "calibration.png", "curve.png"):
         assert Image.open(Path(report.folder) / name).width > 200
 
@@ -85,9 +85,9 @@ def test_what_was_measured_is_what_is_kept(
         for file, row in zip(files, chances, strict=True)
         if made.card.labels[int(row.argmax())] != file.parent.name
     }
-    told = json.loads((Path(report.folder) / "results.json").read_text())
-    assert len(told["mistakes"]) == round(6 * (1 - report.rows[0]["accuracy"]))
-    assert {one["name"] for one in told["mistakes"]} <= wrong
+    result = json.loads((Path(report.folder) / "results.json").read_text())
+    assert len(result["mistakes"]) == round(6 * (1 - report.rows[0]["accuracy"]))
+    assert {one["name"] for one in result["mistakes"]} <= wrong
 
 
 @pytest.mark.parametrize("kind", ["vit", "clip"])
@@ -108,8 +108,8 @@ def test_texts_and_their_model(tmp_path: Path, settings: Settings) -> None:
     report = tune_classifier(plan, settings=settings)
     assert report.modality == "text"
     assert report.rows[0]["accuracy"] > 0.6
-    told = opened("shapes", settings).from_items(["tax law law tax law query"])
-    assert told.shape == (1, 2)
+    result = opened("shapes", settings).from_items(["tax law law tax law query"])
+    assert result.shape == (1, 2)
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(
@@ -141,11 +141,11 @@ def test_flipped_labels_are_measured_and_found(tmp_path: Path, settings: Setting
     texts = write_texts(tmp_path / "texts.jsonl", each=40)
     plan = recipe(model, texts, tmp_path / "run", curve=())
     plan = plan.model_copy(update={"data": ClassifierData(train=str(texts), flipped=0.1)})
-    told = tune_classifier(plan, settings=settings).flipped
-    assert told["flipped"] == 6  # of 60 to learn from
-    assert told["recall"] > 0.6
-    assert told["precision"] > 0.5
-    assert told["accuracy_flipped"] <= told["accuracy_clean"]
+    result = tune_classifier(plan, settings=settings).flipped
+    assert result["flipped"] == 6  # of 60 to learn from
+    assert result["recall"] > 0.6
+    assert result["precision"] > 0.5
+    assert result["accuracy_flipped"] <= result["accuracy_clean"]
 
 
 def test_wrong_labels_are_proposed_for_review(
@@ -154,10 +154,10 @@ def test_wrong_labels_are_proposed_for_review(
     data = draw_classes(tmp_path / "swapped", each=12)
     (data / "red" / "0.png").rename(data / "blue" / "swapped.png")
     report = tune_classifier(recipe(resnet, data, tmp_path / "run", curve=()), settings=settings)
-    told = json.loads((Path(report.folder) / "suspicious.json").read_text())
-    assert report.suspicious == len(told)
-    assert "blue/swapped.png" in [one["name"] for one in told]
-    found = next(one for one in told if one["name"] == "blue/swapped.png")
+    result = json.loads((Path(report.folder) / "suspicious.json").read_text())
+    assert report.suspicious == len(result)
+    assert "blue/swapped.png" in [one["name"] for one in result]
+    found = next(one for one in result if one["name"] == "blue/swapped.png")
     assert (found["label"], found["proposed"]) == ("blue", "red")
 
 

@@ -36,8 +36,8 @@ def test_the_temperature_that_was_put_in_is_found() -> None:
     chances = softmax(honest)
     labels = np.array([rng.choice(4, p=row / row.sum()) for row in chances.astype(np.float64)])
     assert heads.fit_temperature(honest * 3, labels) == pytest.approx(3, rel=0.1)
-    told = measure(honest * 3, labels, 3.0)
-    assert told["ece"] < 0.03 < told["ece_before"]
+    result = measure(honest * 3, labels, 3.0)
+    assert result["ece"] < 0.03 < result["ece_before"]
 
 
 def test_flipped_labels_come_first() -> None:
@@ -100,6 +100,6 @@ def test_wilson_and_confusion() -> None:
     assert (low, high) == (pytest.approx(0.490, abs=0.001), pytest.approx(0.943, abs=0.001))
     assert wilson(0, 0) == (0.0, 1.0)
     logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 1]]
-    told = confusion(logits, np.array([0, 1, 2, 2]), ["x", "y", "z"])
-    assert told["matrix"] == [[1, 0, 0], [0, 1, 0], [0, 2, 0]]
-    assert told["worst"] == [{"true": "z", "chosen": "y", "count": 2, "of": 2}]
+    result = confusion(logits, np.array([0, 1, 2, 2]), ["x", "y", "z"])
+    assert result["matrix"] == [[1, 0, 0], [0, 1, 0], [0, 2, 0]]
+    assert result["worst"] == [{"true": "z", "chosen": "y", "count": 2, "of": 2}]

@@ -171,10 +171,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         tune_projector(other, settings=settings)
 
 
-def test_wrong_recipes_and_data_are_told(
+def test_wrong_recipes_and_data_are_reported(
     base: Path, images: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    for text, told in (
+    for text, result in (
         ("sides = 3", "sides"),
         ("side = 8", "side"),
         ("[captions]\nsteps = 0\n[questions]\nsteps = 0", "nothing to train"),
@@ -182,7 +182,7 @@ def test_wrong_recipes_and_data_are_told(
     ):
         path = tmp_path / "wrong.toml"
         path.write_text(text)
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=result):
             read_recipe(path, ProjectorRecipe)
     with pytest.raises(UsageError, match="names no training data"):
         tune_projector(recipe(base, images, tmp_path, data={}), settings=settings)

@@ -11,7 +11,7 @@ import torch
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.tuning.trainer import Average, Plan, Trainer, half_cosine, warm_up
+from ragcore.tuning.trainer import Average, Trainer, TrainingPlan, half_cosine, warm_up
 from ragcore.types import CancelToken, Progress
 
 
@@ -20,7 +20,9 @@ class Line(Trainer):
 
     def __init__(self, folder: Path, *, scale: float = 1.0, **more: Any) -> None:
         how = {name: more.pop(name) for name in ("progress", "cancel") if name in more}
-        super().__init__(Plan(**{"steps": 12, "key": "a", **more}), RunFolder(folder), **how)
+        super().__init__(
+            TrainingPlan(**{"steps": 12, "key": "a", **more}), RunFolder(folder), **how
+        )
         self.layer = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(self.layer.weight)
         self.scale = scale

@@ -158,8 +158,8 @@ def test_wrong_token(milvus: MilvusServer) -> None:
 
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One waits, and tells why; those after it are told at once."""
-    monkeypatch.setattr(milvus_connection, "READ_PATIENCE", 1.0)
+    """One waits, and says why; those after it fail at once."""
+    monkeypatch.setattr(milvus_connection, "READ_TIMEOUT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     connection = MilvusConnection(f"http://127.0.0.1:{port}")

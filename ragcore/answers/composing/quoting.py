@@ -214,7 +214,7 @@ _SUBJECT = re.compile(
 
 def _about_term(term: str, text: str, title: str) -> float:
     """How surely a sentence defines a thing that it names by some of the term's words: the last
-    one, and all that tell it from others."""
+    one, and all that distinguish it from others."""
     found = _SUBJECT.match(text)
     wanted = words(term)
     if found is None or len(wanted) < 2:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ragcore.types import FloatArray
 
 Documents = Callable[[Sequence[str], Mapping[str, str]], Sequence[Document]]
-# Words of a title that do not tell one document from another.
+# Words of a title that do not distinguish documents.
 GENERIC = frozenset(
     words(
         "document documents file files pdf report reports paper papers manual manuals guide "

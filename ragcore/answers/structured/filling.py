@@ -85,7 +85,7 @@ class Filler:
     """One question with its fields.
 
     `read` is the existing way of a question to a checked answer, asked where labels and
-    sentences do not tell. Fields whose confidence is below `threshold` stay empty.
+    sentences do not state. Fields whose confidence is below `threshold` stay empty.
     """
 
     def __init__(

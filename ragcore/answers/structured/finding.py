@@ -142,8 +142,8 @@ def wanted_units(leaf: Leaf) -> set[str]:
     """The units that the field's name or description asks for."""
     last = leaf.name.split()[-1:] if len(leaf.name.split()) > 1 else []
     described = re.findall(r"°\s?[CF]|%|[^\W\d_]{3,}", leaf.description)
-    told = [*last, *described, *(w for w in leaf.name.split() if len(w) > 2)]
-    return {unit for word in told if (unit := unit_of(word))}
+    matched = [*last, *described, *(w for w in leaf.name.split() if len(w) > 2)]
+    return {unit for word in matched if (unit := unit_of(word))}
 
 
 def _numbers(
@@ -190,8 +190,8 @@ def _sided(
     chosen = [one for one, end in zip(found, ends, strict=True) if end == side]
     if chosen or any(ends):
         return chosen
-    told = f"{label} {text}"
-    most, least = bool(_AT_MOST.search(told)), bool(_AT_LEAST.search(told))
+    matched = f"{label} {text}"
+    most, least = bool(_AT_MOST.search(matched)), bool(_AT_LEAST.search(matched))
     if most != least:
         return list(found[:1]) if (side == "max") == most else []
     return list(found[:1])
@@ -239,7 +239,7 @@ def by_prose(
         if leaf.kind == "boolean":
             yield from _stated(name, clause, cosine)
         elif _TABULAR.search(clause.cell.text):
-            continue  # its labels tell
+            continue  # its labels decide
         elif name.code or leaf.kind not in ("string", "email"):
             yield from _beside(leaf, name, clause, styles, cosine)
 
@@ -257,9 +257,9 @@ def _beside(
     for value, cell in offered:
         start, end = cell.start - clause.cell.start, cell.end - clause.cell.start
         window = tokens(text[max(0, start - 60) : start] + " . " + text[end : end + 30])
-        told = {*window, *(tokens(text[start:end]) if leaf.kind == "choice" else ())}
+        matched = {*window, *(tokens(text[start:end]) if leaf.kind == "choice" else ())}
         measured = _measured(text[start : end + 12])
-        covered = max(name.told({*told, *measured}), 0.9 * name.told({*around, *measured}))
+        covered = max(name.matched({*matched, *measured}), 0.9 * name.matched({*around, *measured}))
         distance = min(
             (abs(_place(text, t) - start) for t in around if any(same(t, w) for w in name.weights)),
             default=len(text),

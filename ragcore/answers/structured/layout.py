@@ -233,8 +233,8 @@ def _of_table(table: Table) -> Iterator[Labelled]:
         for n in values:
             inside = re.search(r"[(\[]([^)\]]+)[)\]]", table.names[n])
             column = table.names[n] if len(values) > 1 else ""
-            told = unit or (inside[1] if inside else "")
-            yield Labelled(f"{title} {column}".strip(), row[n], quote, (), told)
+            matched = unit or (inside[1] if inside else "")
+            yield Labelled(f"{title} {column}".strip(), row[n], quote, (), matched)
         if len(table.rows) == 1:
             for n, cell in enumerate(row):
                 if cell.text:

@@ -172,7 +172,7 @@ class FieldName:
         implied = ["date"] if self.dated else []  # the value beside it is one
         by_name = self.covered([*there, *implied]) * (0.35 + 0.65 * precise)
         whole = len(known) == len(there)
-        by_words = 0.7 if whole and not self.boolean and self._told(known) else 0.0
+        by_words = 0.7 if whole and not self.boolean and self._matches(known) else 0.0
         if whole and self.code and named:  # "Invoice: INV-12" has an invoice's number
             by_words = max(by_words, 0.65)
         best = max(by_name, by_words)
@@ -181,10 +181,10 @@ class FieldName:
         return best * (0.85 if sides and not self.side else 1.0)
 
     def heavy(self) -> frozenset[str]:
-        """The words that tell the field from others."""
+        """The words that distinguish the field from others."""
         return frozenset(t for t, weight in self.weights.items() if weight >= 0.5)
 
-    def told(self, there: Iterable[str]) -> float:
+    def matched(self, there: Iterable[str]) -> float:
         """As `covered`, where a short description's words do as well."""
         others = list(there)
         share = self.covered(others)
@@ -195,7 +195,7 @@ class FieldName:
             share *= 0.8
         return share
 
-    def _told(self, known: list[str]) -> bool:
+    def _matches(self, known: list[str]) -> bool:
         """Whether words of the description are enough to name it."""
-        told = [t for t in known if any(same(t, d) for d in self.described)]
-        return len(set(told)) >= 2 or (bool(told) and len(self.described) <= 2)
+        matched = [t for t in known if any(same(t, d) for d in self.described)]
+        return len(set(matched)) >= 2 or (bool(matched) and len(self.described) <= 2)

@@ -58,8 +58,8 @@ def people_in(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate
     for clause in layout.clauses:
         for cell in _conjuncts(clause.cell):
             covered = name.covered(tokens(cell.text))
-            told = [t for t in tokens(cell.text) if any(same(t, d) for d in name.described)]
-            if covered < COVERED and len(set(told)) < 2:
+            matched = [t for t in tokens(cell.text) if any(same(t, d) for d in name.described)]
+            if covered < COVERED and len(set(matched)) < 2:
                 continue
             names = names_in(cell, name)
             names = [one for one in names if _follows(one, cell, name)] or names

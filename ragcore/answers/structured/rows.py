@@ -90,8 +90,10 @@ def _of_table(
             continue
         found: dict[str, Candidate] = {}
         for key, n in columns.items():
-            told = re.search(r"[(\[]([^)\]]+)[)\]]", table.names[n])
-            values = typed(fields[key], names[key], row[n], styles, unit=told[1] if told else "")
+            matched = re.search(r"[(\[]([^)\]]+)[)\]]", table.names[n])
+            values = typed(
+                fields[key], names[key], row[n], styles, unit=matched[1] if matched else ""
+            )
             if values:
                 value, cell = values[0]
                 if fields[key].kind == "string":  # brackets belong to a cell

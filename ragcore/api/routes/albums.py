@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
-from ragcore.api.access import ReaderHere, WriterHere
+from ragcore.api.access import ReadContext, WriteContext
 from ragcore.api.bodies import BoundedRoute
-from ragcore.api.routes.common import PREFIX, found, library_of, work_of
-from ragcore.api.shapes import Given
+from ragcore.api.routes.common import PREFIX, found, library_of, limiter_of
+from ragcore.api.schemas import StrictModel
 
 router = APIRouter(
     route_class=BoundedRoute, prefix=f"{PREFIX}/collections/{{collection}}", tags=["images"]
@@ -21,12 +21,12 @@ Ids = Annotated[list[Annotated[int, Field(ge=1, le=2**53 - 1)]], Field(max_lengt
 Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)]
 
 
-class NewAlbum(Given):
+class NewAlbum(StrictModel):
     name: str = Field(min_length=1, max_length=200, examples=["Holidays 2024"])
     image_ids: Ids = Field(default=[])
 
 
-class AlbumChanges(Given):
+class AlbumChanges(StrictModel):
     """What is given is changed. Images are put at the end; those that the collection does not
     have are passed over."""
 
@@ -35,7 +35,7 @@ class AlbumChanges(Given):
     remove: Ids = Field(default=[])
 
 
-class AlbumShape(BaseModel):
+class AlbumResponse(BaseModel):
     """An album; `cover` is its first image. Its images: `GET images?where=album=NAME`."""
 
     name: str
@@ -44,10 +44,10 @@ class AlbumShape(BaseModel):
 
 
 class AlbumList(BaseModel):
-    items: list[AlbumShape]
+    items: list[AlbumResponse]
 
 
-class MarkRequest(Given):
+class MarkRequest(StrictModel):
     """What is given is changed of all these images."""
 
     image_ids: Ids = Field(min_length=1)
@@ -71,73 +71,75 @@ class DeletedAlbum(BaseModel):
 
 
 @router.patch("/images")
-async def mark_images(request: Request, here: WriterHere, body: MarkRequest) -> Marked:
+async def mark_images(request: Request, context: WriteContext, body: MarkRequest) -> Marked:
     """Make images favorites, rate them, give them tags or a note. Files stay as they are."""
     library = library_of(request)
-    return await work_of(request).run(
-        here.principal,
-        lambda: Marked(images=library.images.mark(collection=here.name, **body.model_dump())),
+    return await limiter_of(request).run(
+        context.principal,
+        lambda: Marked(images=library.images.mark(collection=context.name, **body.model_dump())),
     )
 
 
 @router.get("/albums")
-async def list_albums(request: Request, here: ReaderHere) -> AlbumList:
+async def list_albums(request: Request, context: ReadContext) -> AlbumList:
     """The collection's albums by name."""
     library = library_of(request)
 
     def look() -> AlbumList:
-        albums = library.albums.list(here.name)
+        albums = library.albums.list(context.name)
         return AlbumList(
-            items=[AlbumShape(name=one.name, images=one.images, cover=one.cover) for one in albums]
+            items=[
+                AlbumResponse(name=one.name, images=one.images, cover=one.cover) for one in albums
+            ]
         )
 
-    return await work_of(request).run(here.principal, look)
+    return await limiter_of(request).run(context.principal, look)
 
 
 @router.post("/albums", status_code=201)
-async def create_album(request: Request, here: WriterHere, body: NewAlbum) -> AlbumShape:
+async def create_album(request: Request, context: WriteContext, body: NewAlbum) -> AlbumResponse:
     """Make an album, of some images if given."""
     library = library_of(request)
 
-    def make() -> AlbumShape:
-        library.albums.create(body.name, image_ids=body.image_ids, collection=here.name)
+    def make() -> AlbumResponse:
+        library.albums.create(body.name, image_ids=body.image_ids, collection=context.name)
         name = " ".join(body.name.split())
-        (made,) = (one for one in library.albums.list(here.name) if one.name == name)
-        return AlbumShape(name=made.name, images=made.images, cover=made.cover)
+        (made,) = (one for one in library.albums.list(context.name) if one.name == name)
+        return AlbumResponse(name=made.name, images=made.images, cover=made.cover)
 
-    return await work_of(request).run(here.principal, make)
+    return await limiter_of(request).run(context.principal, make)
 
 
 @router.patch("/albums/{album}")
 async def change_album(
-    request: Request, here: WriterHere, album: AlbumName, body: AlbumChanges
+    request: Request, context: WriteContext, album: AlbumName, body: AlbumChanges
 ) -> AlbumList:
     """Rename an album, put images into it or take them out; all albums as they are then."""
     library = library_of(request)
 
     def change() -> AlbumList:
         albums = library.albums
-        found(lambda: albums.remove(album, body.remove, collection=here.name))
-        albums.add(album, body.add, collection=here.name)
+        found(lambda: albums.remove(album, body.remove, collection=context.name))
+        albums.add(album, body.add, collection=context.name)
         if body.name is not None:
-            albums.rename(album, body.name, collection=here.name)
+            albums.rename(album, body.name, collection=context.name)
         return AlbumList(
             items=[
-                AlbumShape(name=one.name, images=one.images, cover=one.cover)
-                for one in albums.list(here.name)
+                AlbumResponse(name=one.name, images=one.images, cover=one.cover)
+                for one in albums.list(context.name)
             ]
         )
 
-    return await work_of(request).run(here.principal, change)
+    return await limiter_of(request).run(context.principal, change)
 
 
 @router.delete("/albums/{album}")
-async def delete_album(request: Request, here: WriterHere, album: AlbumName) -> DeletedAlbum:
+async def delete_album(request: Request, context: WriteContext, album: AlbumName) -> DeletedAlbum:
     """Delete an album; its images stay."""
     library = library_of(request)
 
     def delete() -> DeletedAlbum:
-        found(lambda: library.albums.delete(album, collection=here.name))
+        found(lambda: library.albums.delete(album, collection=context.name))
         return DeletedAlbum(deleted=album)
 
-    return await work_of(request).run(here.principal, delete)
+    return await limiter_of(request).run(context.principal, delete)

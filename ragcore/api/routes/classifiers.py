@@ -11,24 +11,24 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from ragcore.api.access import Reader, ReaderHere, WriterHere
+from ragcore.api.access import ReadContext, Reader, WriteContext
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
-from ragcore.api.routes.common import PREFIX, found, library_of, work_of
+from ragcore.api.routes.common import PREFIX, found, library_of, limiter_of
 from ragcore.api.routes.jobs import started
-from ragcore.api.shapes import Given, Started
+from ragcore.api.schemas import Started, StrictModel
 from ragcore.library import ClassifierCard
 
 router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["classifiers"])
-HERE = "/collections/{collection}"
+IN_COLLECTION = "/collections/{collection}"
 Name = Annotated[str, Path(min_length=1, max_length=100, examples=["receipts"])]
 
 
-class ClassifyRequest(Given):
+class ClassifyRequest(StrictModel):
     classifier: str = Field(min_length=1, max_length=100, examples=["receipts"])
 
 
-class ClassifierShape(BaseModel):
+class ClassifierResponse(BaseModel):
     """A trained classifier. `scores` are those on held-out examples."""
 
     name: str
@@ -41,7 +41,7 @@ class ClassifierShape(BaseModel):
     made_at: str
 
     @classmethod
-    def of(cls, card: ClassifierCard) -> ClassifierShape:
+    def of(cls, card: ClassifierCard) -> ClassifierResponse:
         return cls(
             name=card.name,
             labels=list(card.labels),
@@ -55,7 +55,7 @@ class ClassifierShape(BaseModel):
 
 
 class ClassifierList(BaseModel):
-    items: list[ClassifierShape]
+    items: list[ClassifierResponse]
 
 
 class LabelCounts(BaseModel):
@@ -66,27 +66,27 @@ class LabelCounts(BaseModel):
 async def list_classifiers(request: Request, principal: Reader) -> ClassifierList:
     """The trained classifiers, by name."""
     library = library_of(request)
-    return await work_of(request).run(
+    return await limiter_of(request).run(
         principal,
         lambda: ClassifierList(
-            items=[ClassifierShape.of(one) for one in library.classifiers.list()]
+            items=[ClassifierResponse.of(one) for one in library.classifiers.list()]
         ),
     )
 
 
 @router.get("/classifiers/{name}")
-async def get_classifier(request: Request, principal: Reader, name: Name) -> ClassifierShape:
+async def get_classifier(request: Request, principal: Reader, name: Name) -> ClassifierResponse:
     """One classifier: its labels and how good it was on held-out examples."""
     library = library_of(request)
-    return await work_of(request).run(
-        principal, lambda: ClassifierShape.of(found(lambda: library.classifiers.get(name)))
+    return await limiter_of(request).run(
+        principal, lambda: ClassifierResponse.of(found(lambda: library.classifiers.get(name)))
     )
 
 
-@router.post(f"{HERE}/classify", status_code=202, response_model=Started)
+@router.post(f"{IN_COLLECTION}/classify", status_code=202, response_model=Started)
 async def classify(
     request: Request,
-    here: WriterHere,
+    context: WriteContext,
     body: ClassifyRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
@@ -96,25 +96,25 @@ async def classify(
     def make() -> tuple[int, dict[str, Any]]:
         found(lambda: library.classifiers.get(body.classifier))
         return 202, started(
-            here, library.jobs.start_classify(body.classifier, collection=here.name)
+            context, library.jobs.start_classify(body.classifier, collection=context.name)
         )
 
-    of = fingerprint("classify", here.id, body.classifier)
-    return await work_of(request).run(
-        here.principal,
-        lambda: once(request, here.principal.owner, idempotency_key, of, make),
+    of = fingerprint("classify", context.id, body.classifier)
+    return await limiter_of(request).run(
+        context.principal,
+        lambda: once(request, context.principal.owner, idempotency_key, of, make),
     )
 
 
-@router.get(f"{HERE}/labels")
+@router.get(f"{IN_COLLECTION}/labels")
 async def label_counts(
     request: Request,
-    here: ReaderHere,
+    context: ReadContext,
     classifier: Annotated[str | None, Query(max_length=100)] = None,
 ) -> LabelCounts:
     """How many passages and images have each label, of one classifier or of any."""
     library = library_of(request)
-    return await work_of(request).run(
-        here.principal,
-        lambda: LabelCounts(labels=library.labels.counts(here.name, classifier=classifier)),
+    return await limiter_of(request).run(
+        context.principal,
+        lambda: LabelCounts(labels=library.labels.counts(context.name, classifier=classifier)),
     )

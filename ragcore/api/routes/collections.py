@@ -8,25 +8,25 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from ragcore.api.access import (
-    AdminHere,
+    AdminContext,
+    ReadContext,
     Reader,
-    ReaderHere,
     Writer,
     everywhere,
 )
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.problems import Problem
-from ragcore.api.routes.common import PREFIX, library_of, work_of
-from ragcore.api.shapes import Changes, CollectionList, CollectionShape, Deleted, NewCollection
+from ragcore.api.routes.common import PREFIX, library_of, limiter_of
+from ragcore.api.schemas import Changes, CollectionList, CollectionResponse, Deleted, NewCollection
 from ragcore.errors import UsageError
 from ragcore.library import Library, check_name
 
 router = APIRouter(route_class=BoundedRoute, prefix=f"{PREFIX}/collections", tags=["collections"])
 
 
-def _shape(library: Library, name: str) -> CollectionShape:
-    return CollectionShape.of(library.find_collection(name), library.documents.statistics(name))
+def _shape(library: Library, name: str) -> CollectionResponse:
+    return CollectionResponse.of(library.find_collection(name), library.documents.statistics(name))
 
 
 @router.get("")
@@ -38,10 +38,10 @@ async def list_collections(request: Request, principal: Reader) -> CollectionLis
         names = [row.name for row in library.collections()]
         return CollectionList(items=[_shape(library, name) for name in names])
 
-    return await work_of(request).run(principal, look)
+    return await limiter_of(request).run(principal, look)
 
 
-@router.post("", status_code=201, response_model=CollectionShape)
+@router.post("", status_code=201, response_model=CollectionResponse)
 async def create_collection(
     request: Request, body: NewCollection, principal: Writer, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
@@ -59,7 +59,7 @@ async def create_collection(
         shape = _shape(library, body.name).model_dump(mode="json")
         return 201, {**shape, "location": f"{PREFIX}/collections/{body.name}"}
 
-    return await work_of(request).run(
+    return await limiter_of(request).run(
         principal,
         lambda: once(
             request,
@@ -72,47 +72,49 @@ async def create_collection(
 
 
 @router.get("/{collection}")
-async def get_collection(request: Request, here: ReaderHere) -> CollectionShape:
+async def get_collection(request: Request, context: ReadContext) -> CollectionResponse:
     """One collection and what it holds."""
     library = library_of(request)
-    return await work_of(request).run(here.principal, lambda: _shape(library, here.name))
+    return await limiter_of(request).run(context.principal, lambda: _shape(library, context.name))
 
 
 @router.patch("/{collection}")
-async def change_collection(request: Request, body: Changes, here: AdminHere) -> CollectionShape:
+async def change_collection(
+    request: Request, body: Changes, context: AdminContext
+) -> CollectionResponse:
     """Give a collection another name, adapter or style of answers. Keys that may see it still may.
 
     Another name needs a key that is not limited to some collections.
     """
     library = library_of(request)
 
-    def change() -> CollectionShape:
+    def change() -> CollectionResponse:
         if body.name is not None:
-            everywhere(here.principal, "admin")
+            everywhere(context.principal, "admin")
             check_name(body.name)
         if body.adapter is not None:
-            library.adapters.use(body.adapter, here.name)
+            library.adapters.use(body.adapter, context.name)
         if body.style is not None:
-            library.admin.set_style(here.name, body.style.style())
+            library.admin.set_style(context.name, body.style.style())
         if body.name is None:
-            return _shape(library, here.name)
+            return _shape(library, context.name)
         try:
-            library.admin.rename_collection(here.name, body.name)
+            library.admin.rename_collection(context.name, body.name)
         except UsageError as error:
             raise Problem(409, str(error)) from None
         return _shape(library, body.name)
 
-    return await work_of(request).run(here.principal, change)
+    return await limiter_of(request).run(context.principal, change)
 
 
 @router.delete("/{collection}")
-async def delete_collection(request: Request, here: AdminHere) -> Deleted:
+async def delete_collection(request: Request, context: AdminContext) -> Deleted:
     """Delete a collection with its indexes and uploads. Other files it was made from stay."""
     library = library_of(request)
 
     def delete() -> Deleted:
-        count = library.documents.statistics(here.name).documents
-        library.admin.delete_collection(here.name)
-        return Deleted(deleted=here.name, documents=count)
+        count = library.documents.statistics(context.name).documents
+        library.admin.delete_collection(context.name)
+        return Deleted(deleted=context.name, documents=count)
 
-    return await work_of(request).run(here.principal, delete)
+    return await limiter_of(request).run(context.principal, delete)

@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Path, Query, Request
 
-from ragcore.api.access import Here
+from ragcore.api.access import CollectionContext
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem
-from ragcore.api.work import Work
+from ragcore.api.work_limiter import WorkLimiter
 from ragcore.errors import UsageError
 from ragcore.library import ImageInfo, Library
 from ragcore.settings import Settings
@@ -59,8 +59,8 @@ def settings_of(request: Request) -> Settings:
     return found
 
 
-def work_of(request: Request) -> Work:
-    found: Work = request.app.state.work
+def limiter_of(request: Request) -> WorkLimiter:
+    found: WorkLimiter = request.app.state.limiter
     return found
 
 
@@ -77,17 +77,19 @@ def found(call: Callable[[], T]) -> T:
         raise Problem(404, str(error)) from None
 
 
-def document_here(library: Library, here: Here, document_id: int) -> DocumentInfo:
+def visible_document(
+    library: Library, context: CollectionContext, document_id: int
+) -> DocumentInfo:
     """Raises Problem 404 for documents of other collections as for those that are not there."""
     row = found(lambda: library.documents.get(document_id))
-    if row.collection_id != here.id:
+    if row.collection_id != context.id:
         raise Problem(404, f"there is no document {document_id}")
     return row
 
 
-def image_here(library: Library, here: Here, image_id: int) -> ImageInfo:
+def visible_image(library: Library, context: CollectionContext, image_id: int) -> ImageInfo:
     """Raises Problem 404 for images of other collections as for those that are not there."""
     info = found(lambda: library.images.get(image_id))
-    if info.collection_id != here.id:
+    if info.collection_id != context.id:
         raise Problem(404, f"there is no image {image_id}")
     return info

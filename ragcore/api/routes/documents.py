@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from ragcore.api.access import Here, ReaderHere, WriterHere
+from ragcore.api.access import CollectionContext, ReadContext, WriteContext
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.paging import cursor_at, offset_of
 from ragcore.api.problems import Problem
@@ -21,12 +21,12 @@ from ragcore.api.routes.common import (
     Limit,
     PageNumber,
     binary,
-    document_here,
     found,
     library_of,
-    work_of,
+    limiter_of,
+    visible_document,
 )
-from ragcore.api.shapes import Deleted, DocumentList, DocumentShape, PageShape
+from ragcore.api.schemas import Deleted, DocumentList, DocumentResponse, PageResponse
 from ragcore.library import Library
 
 router = APIRouter(
@@ -49,7 +49,7 @@ FILE = binary(*sorted([*_SHOWN, "application/octet-stream"]))
 @router.get("")
 async def list_documents(
     request: Request,
-    here: ReaderHere,
+    context: ReadContext,
     search: Annotated[str, Query(max_length=500, description="Part of name, title or path.")] = "",
     state: Annotated[Literal["ready", "stale", "failed"] | None, Query()] = None,
     media_type: Annotated[str | None, Query(max_length=100)] = None,
@@ -68,7 +68,7 @@ async def list_documents(
 
     def look() -> DocumentList:
         rows, total = library.documents.list(
-            here.name,
+            context.name,
             search=search,
             state=state,
             media_type=media_type,
@@ -79,48 +79,51 @@ async def list_documents(
         )
         more = offset + len(rows) < total
         return DocumentList(
-            items=[DocumentShape.of(row) for row in rows],
+            items=[DocumentResponse.of(row) for row in rows],
             total=total,
             next_cursor=cursor_at(offset + limit) if more else None,
         )
 
-    return await work_of(request).run(here.principal, look)
+    return await limiter_of(request).run(context.principal, look)
 
 
 @router.get("/{document_id}")
 async def get_document(
-    request: Request, here: ReaderHere, document_id: DocumentId
-) -> DocumentShape:
+    request: Request, context: ReadContext, document_id: DocumentId
+) -> DocumentResponse:
     """One document."""
     library = library_of(request)
-    return await work_of(request).run(
-        here.principal, lambda: DocumentShape.of(document_here(library, here, document_id))
+    return await limiter_of(request).run(
+        context.principal,
+        lambda: DocumentResponse.of(visible_document(library, context, document_id)),
     )
 
 
 @router.delete("/{document_id}")
-async def remove_document(request: Request, here: WriterHere, document_id: DocumentId) -> Deleted:
+async def remove_document(
+    request: Request, context: WriteContext, document_id: DocumentId
+) -> Deleted:
     """Take a document out of the collection. Its file stays, an upload goes."""
     library = library_of(request)
 
     def remove() -> Deleted:
-        row = document_here(library, here, document_id)
-        count = library.documents.remove([document_id], collection=here.name)
+        row = visible_document(library, context, document_id)
+        count = library.documents.remove([document_id], collection=context.name)
         return Deleted(deleted=row.name, documents=count)
 
-    return await work_of(request).run(here.principal, remove)
+    return await limiter_of(request).run(context.principal, remove)
 
 
 @router.get("/{document_id}/file", response_class=Response, responses=FILE)
-async def get_file(request: Request, here: ReaderHere, document_id: DocumentId) -> Response:
+async def get_file(request: Request, context: ReadContext, document_id: DocumentId) -> Response:
     """The file itself, to be saved. Pages and scripts in it are never run by a browser."""
     library = library_of(request)
-    row = await work_of(request).run(
-        here.principal, lambda: document_here(library, here, document_id)
+    row = await limiter_of(request).run(
+        context.principal, lambda: visible_document(library, context, document_id)
     )
     kept = ExitStack()
-    path = await work_of(request).run(
-        here.principal,
+    path = await limiter_of(request).run(
+        context.principal,
         lambda: found(lambda: kept.enter_context(library.documents.original(document_id))),
     )
     kind = row.media_type if row.media_type in _SHOWN else "application/octet-stream"
@@ -135,23 +138,23 @@ async def get_file(request: Request, here: ReaderHere, document_id: DocumentId) 
 
 @router.get("/{document_id}/pages/{number}")
 async def get_page(
-    request: Request, here: ReaderHere, document_id: DocumentId, number: PageNumber
-) -> PageShape:
+    request: Request, context: ReadContext, document_id: DocumentId, number: PageNumber
+) -> PageResponse:
     """A page's text. Pages count from 1."""
     library = library_of(request)
 
-    def look() -> PageShape:
-        document_here(library, here, document_id)
-        return PageShape.of(found(lambda: library.documents.page(document_id, number)))
+    def look() -> PageResponse:
+        visible_document(library, context, document_id)
+        return PageResponse.of(found(lambda: library.documents.page(document_id, number)))
 
-    return await work_of(request).run(here.principal, look)
+    return await limiter_of(request).run(context.principal, look)
 
 
 @router.get("/{document_id}/pages/{number}/picture", deprecated=True, response_class=Response)
 @router.get("/{document_id}/pages/{number}/image", response_class=Response, responses=PNG)
 async def get_page_image(
     request: Request,
-    here: ReaderHere,
+    context: ReadContext,
     document_id: DocumentId,
     number: PageNumber,
     width: Annotated[int, Query(ge=50, le=2000)] = 1000,
@@ -163,19 +166,19 @@ async def get_page_image(
         raise Problem(400, "give start and end together, start first")
     span = (start, end) if start is not None and end is not None else None
     library = library_of(request)
-    data = await work_of(request).run(
-        here.principal, lambda: _page_image(library, here, document_id, number, span, width)
+    data = await limiter_of(request).run(
+        context.principal, lambda: _page_image(library, context, document_id, number, span, width)
     )
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-cache"})
 
 
 def _page_image(
     library: Library,
-    here: Here,
+    context: CollectionContext,
     document_id: int,
     number: int,
     span: tuple[int, int] | None,
     width: int,
 ) -> bytes:
-    document_here(library, here, document_id)
+    visible_document(library, context, document_id)
     return found(lambda: library.documents.page_image(document_id, number, span=span, width=width))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from ragcore.api.access import ReaderHere
+from ragcore.api.access import ReadContext
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.paging import cursor_at, offset_of
 from ragcore.api.routes.common import (
@@ -15,14 +15,14 @@ from ragcore.api.routes.common import (
     ImageId,
     Limit,
     binary,
-    document_here,
     found,
-    image_here,
     library_of,
+    limiter_of,
+    visible_document,
+    visible_image,
     where_of,
-    work_of,
 )
-from ragcore.api.shapes import ImageList, ImageShape
+from ragcore.api.schemas import ImageList, ImageResponse
 
 router = APIRouter(
     route_class=BoundedRoute, prefix=f"{PREFIX}/collections/{{collection}}/images", tags=["images"]
@@ -34,7 +34,7 @@ _KEPT = {"Cache-Control": "private, max-age=3600"}
 @router.get("")
 async def list_images(
     request: Request,
-    here: ReaderHere,
+    context: ReadContext,
     document_id: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
     where: Annotated[
         list[str], Query(max_length=20, description="Filters, each FIELD=VALUE: favorite=yes.")
@@ -48,45 +48,45 @@ async def list_images(
 
     def look() -> ImageList:
         if document_id is not None:
-            document_here(library, here, document_id)
+            visible_document(library, context, document_id)
         rows = library.images.list(
-            here.name, document_id=document_id, where=chosen, limit=limit + 1, offset=offset
+            context.name, document_id=document_id, where=chosen, limit=limit + 1, offset=offset
         )
         ids = [row.id for row in rows]
         about, marks = library.images.metadata(ids), library.images.marks(ids)
         return ImageList(
             items=[
-                ImageShape.of(row, about.get(row.id), marks.get(row.id)) for row in rows[:limit]
+                ImageResponse.of(row, about.get(row.id), marks.get(row.id)) for row in rows[:limit]
             ],
             next_cursor=cursor_at(offset + limit) if len(rows) > limit else None,
         )
 
-    return await work_of(request).run(here.principal, look)
+    return await limiter_of(request).run(context.principal, look)
 
 
 @router.get("/{image_id}")
-async def get_image(request: Request, here: ReaderHere, image_id: ImageId) -> ImageShape:
+async def get_image(request: Request, context: ReadContext, image_id: ImageId) -> ImageResponse:
     """What is known of an image."""
     library = library_of(request)
 
-    def look() -> ImageShape:
-        info = image_here(library, here, image_id)
+    def look() -> ImageResponse:
+        info = visible_image(library, context, image_id)
         about, marks = library.images.metadata([info.id]), library.images.marks([info.id])
-        return ImageShape.of(info, about.get(info.id), marks.get(info.id))
+        return ImageResponse.of(info, about.get(info.id), marks.get(info.id))
 
-    return await work_of(request).run(here.principal, look)
+    return await limiter_of(request).run(context.principal, look)
 
 
 @router.get("/{image_id}/thumbnail", response_class=Response, responses=WEBP)
-async def get_thumbnail(request: Request, here: ReaderHere, image_id: ImageId) -> Response:
+async def get_thumbnail(request: Request, context: ReadContext, image_id: ImageId) -> Response:
     """WebP of at most 320 pixels a side."""
     library = library_of(request)
 
     def look() -> bytes:
-        image_here(library, here, image_id)
+        visible_image(library, context, image_id)
         return found(lambda: library.images.thumbnail(image_id))
 
-    data = await work_of(request).run(here.principal, look)
+    data = await limiter_of(request).run(context.principal, look)
     return Response(data, media_type="image/webp", headers=_KEPT)
 
 
@@ -94,7 +94,7 @@ async def get_thumbnail(request: Request, here: ReaderHere, image_id: ImageId) -
 @router.get("/{image_id}/view", response_class=Response, responses=WEBP)
 async def view_image(
     request: Request,
-    here: ReaderHere,
+    context: ReadContext,
     image_id: ImageId,
     side: Annotated[int, Query(ge=64, le=2400)] = 1600,
 ) -> Response:
@@ -102,8 +102,8 @@ async def view_image(
     library = library_of(request)
 
     def look() -> bytes:
-        image_here(library, here, image_id)
+        visible_image(library, context, image_id)
         return found(lambda: library.images.view(image_id, side=side))
 
-    data = await work_of(request).run(here.principal, look)
+    data = await limiter_of(request).run(context.principal, look)
     return Response(data, media_type="image/webp", headers=_KEPT)

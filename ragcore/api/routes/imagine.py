@@ -17,7 +17,7 @@ from ragcore.api.bodies import BoundedRoute, decode_image, takes_images
 from ragcore.api.events import EventStream, event
 from ragcore.api.image_jobs import ImageJob, ImageJobs
 from ragcore.api.problems import Problem
-from ragcore.api.routes.common import PREFIX, binary, found, library_of, work_of
+from ragcore.api.routes.common import PREFIX, binary, found, library_of, limiter_of
 from ragcore.api.routes.jobs import EVENTS
 from ragcore.library import Library
 from ragcore.renamed import with_current_names
@@ -90,12 +90,12 @@ class ImagineForm(BaseModel):
         return with_current_names(values, _DEPRECATED, "the field")
 
 
-class MadeShape(BaseModel):
+class GeneratedImageLink(BaseModel):
     seed: int
     location: str
 
 
-class ImagineShape(BaseModel):
+class ImagineResponse(BaseModel):
     """A job as it stands; `images` once it is done."""
 
     id: str
@@ -107,13 +107,13 @@ class ImagineShape(BaseModel):
     model: str = ""
     seconds: float = 0.0
     notes: list[str] = Field(default=[], description="What was cut to a limit.")
-    images: list[MadeShape] = []
-    pictures: list[MadeShape] = Field(default=[], deprecated="Use `images`.")
+    images: list[GeneratedImageLink] = []
+    pictures: list[GeneratedImageLink] = Field(default=[], deprecated="Use `images`.")
     conditions: list[str] = Field(default=[], description="Where the conditions are, as used.")
 
     @classmethod
-    def of(cls, job: ImageJob) -> ImagineShape:
-        here = f"{PREFIX}/imagine/{job.id}"
+    def of(cls, job: ImageJob) -> ImagineResponse:
+        base = f"{PREFIX}/imagine/{job.id}"
         shape = cls(
             id=job.id,
             state=job.state,  # type: ignore[arg-type]  # one of them
@@ -127,18 +127,18 @@ class ImagineShape(BaseModel):
         shape.model, shape.seconds = job.result.model, job.result.seconds
         shape.notes = list(job.result.notes)
         shape.images = [
-            MadeShape(seed=one.seed, location=f"{here}/images/{number}")
+            GeneratedImageLink(seed=one.seed, location=f"{base}/images/{number}")
             for number, one in enumerate(job.result.images, 1)
         ]
         shape.pictures = shape.images  # deprecated
         shape.conditions = [
-            f"{here}/conditions/{number}" for number in range(1, len(job.result.conditions) + 1)
+            f"{base}/conditions/{number}" for number in range(1, len(job.result.conditions) + 1)
         ]
         return shape
 
 
 class ImagineList(BaseModel):
-    items: list[ImagineShape]
+    items: list[ImagineResponse]
 
 
 class ImagineStarted(BaseModel):
@@ -154,7 +154,7 @@ def _jobs(request: Request) -> ImageJobs:
 @router.post("", status_code=202, response_model=ImagineStarted)
 @takes_images
 async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSONResponse:
-    """Begin to make images; what cannot be made is told at once.
+    """Begin to make images; what cannot be made is rejected at once.
 
     501 where the profile has no image maker. Jobs are kept in memory until an hour after they
     are done.
@@ -167,7 +167,7 @@ async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSO
         wanted = _request(library, body)
         return wanted, library.diffusion.check(wanted)
 
-    wanted, size = await work_of(request).run(principal, prepare)
+    wanted, size = await limiter_of(request).run(principal, prepare)
     jobs = _jobs(request)
     wait = jobs.wait_seconds()
     job = jobs.start(
@@ -186,21 +186,23 @@ async def imagine(request: Request, principal: Reader, body: ImagineForm) -> JSO
 @router.get("")
 async def list_imagined(request: Request, principal: Reader) -> ImagineList:
     """Your jobs, newest first."""
-    return ImagineList(items=[ImagineShape.of(job) for job in _jobs(request).of(principal)[:100]])
+    return ImagineList(
+        items=[ImagineResponse.of(job) for job in _jobs(request).of(principal)[:100]]
+    )
 
 
 @router.get("/{job_id}")
-async def get_imagined(request: Request, principal: Reader, job_id: JobId) -> ImagineShape:
+async def get_imagined(request: Request, principal: Reader, job_id: JobId) -> ImagineResponse:
     """One job as it stands."""
-    return ImagineShape.of(_jobs(request).get(principal, job_id))
+    return ImagineResponse.of(_jobs(request).get(principal, job_id))
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-async def cancel_imagined(request: Request, principal: Reader, job_id: JobId) -> ImagineShape:
+async def cancel_imagined(request: Request, principal: Reader, job_id: JobId) -> ImagineResponse:
     """Stop between two steps; a job that is done stays as it is."""
     job = _jobs(request).get(principal, job_id)
     _jobs(request).cancel(job)
-    return ImagineShape.of(job)
+    return ImagineResponse.of(job)
 
 
 @router.delete("/{job_id}", status_code=204)
@@ -215,20 +217,20 @@ async def imagine_events(request: Request, principal: Reader, job_id: JobId) -> 
     """`progress` whenever steps were done, `preview` (the step, PNGs in base64) where they were
     asked for, and `end`. Each has the whole job, so that one who comes late misses nothing."""
     job = _jobs(request).get(principal, job_id)
-    work = work_of(request)
+    limiter = limiter_of(request)
 
     async def events() -> AsyncIterator[str]:
-        told, shown = -1, 0
-        while not work.stopping:
-            running = job.running  # before looking: the end is told when all is there
+        reported, shown = -1, 0
+        while not limiter.stopping:
+            running = job.running  # read before the rest, so that the last event is complete
             preview, step = job.preview, job.preview_step
             if preview is not None and step != shown:
                 shown = step
-                images = await work.quick(_pngs, preview)
+                images = await limiter.quick(_pngs, preview)
                 yield event("preview", {"step": step, "images": images})
-            if job.changes != told or not running:
-                told = job.changes
-                data = ImagineShape.of(job).model_dump(mode="json")
+            if job.changes != reported or not running:
+                reported = job.changes
+                data = ImagineResponse.of(job).model_dump(mode="json")
                 yield event("progress" if running else "end", data)
             if not running:
                 return

@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from ragcore.api.access import Reader
 from ragcore.api.bodies import BoundedRoute
-from ragcore.api.routes.common import PREFIX, library_of, work_of
+from ragcore.api.routes.common import PREFIX, library_of, limiter_of
 
 router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["models"])
 
 
-class LoadedShape(BaseModel):
+class LoadedResponse(BaseModel):
     part: str
     name: str
     device: str
@@ -22,45 +22,45 @@ class LoadedShape(BaseModel):
     bytes: int
 
 
-class ModelsShape(BaseModel):
+class ModelsResponse(BaseModel):
     """The models of the profile, and those whose weights are in memory."""
 
     profile: str
     profiles: list[str]
     parts: dict[str, str]
     device: dict[str, Any]
-    loaded: list[LoadedShape]
+    loaded: list[LoadedResponse]
 
 
-class AdapterShape(BaseModel):
+class AdapterResponse(BaseModel):
     name: str
     base: str
     rank: int
 
 
 class AdapterList(BaseModel):
-    items: list[AdapterShape]
+    items: list[AdapterResponse]
 
 
 @router.get("/models")
-async def get_models(request: Request, principal: Reader) -> ModelsShape:
+async def get_models(request: Request, principal: Reader) -> ModelsResponse:
     """The profile's models and what is loaded."""
     models = library_of(request).models
 
-    def look() -> ModelsShape:
+    def look() -> ModelsResponse:
         profile = models.profile
         parts = {
             part: reference.name
             for part in ("text_encoder", "image_text_encoder", "reranker", "llm")
             if (reference := getattr(profile, part)) is not None
         }
-        return ModelsShape(
+        return ModelsResponse(
             profile=profile.name,
             profiles=list(models.profiles()),
             parts=parts,
             device=models.device(),
             loaded=[
-                LoadedShape(
+                LoadedResponse(
                     part=one.part,
                     name=one.name,
                     device=one.device,
@@ -71,7 +71,7 @@ async def get_models(request: Request, principal: Reader) -> ModelsShape:
             ],
         )
 
-    return await work_of(request).run(principal, look)
+    return await limiter_of(request).run(principal, look)
 
 
 @router.get("/adapters")
@@ -82,9 +82,9 @@ async def list_adapters(request: Request, principal: Reader) -> AdapterList:
     def look() -> AdapterList:
         return AdapterList(
             items=[
-                AdapterShape(name=one.name, base=one.base, rank=one.rank)
+                AdapterResponse(name=one.name, base=one.base, rank=one.rank)
                 for one in library.adapters.list()
             ]
         )
 
-    return await work_of(request).run(principal, look)
+    return await limiter_of(request).run(principal, look)

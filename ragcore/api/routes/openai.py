@@ -18,14 +18,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from ragcore.api.access import Here, Reader, find_collection, require
-from ragcore.api.answer_shapes import AnswerShape
+from ragcore.api.access import CollectionContext, Reader, find_collection, require
+from ragcore.api.answer_schemas import AnswerResponse
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.events import EVENT, EventStream, event
 from ragcore.api.problems import Problem, problem_of, request_id_of
-from ragcore.api.routes.common import library_of, metrics_of, work_of
-from ragcore.api.shapes import MAX_TEXT
-from ragcore.api.work import begun
+from ragcore.api.routes.common import library_of, limiter_of, metrics_of
+from ragcore.api.schemas import MAX_TEXT
+from ragcore.api.work_limiter import begun
 from ragcore.library import Library
 from ragcore.types import Answer, Message
 
@@ -99,11 +99,11 @@ class EmbeddingRequest(Loose):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     input_type: Literal["query", "passage"] = Field(
-        default="passage", description="Models that tell the two apart embed them differently."
+        default="passage", description="Models that distinguish the two embed them differently."
     )
 
 
-class ModelShape(BaseModel):
+class ModelResponse(BaseModel):
     id: str
     object: Literal["model"] = "model"
     created: int
@@ -112,7 +112,7 @@ class ModelShape(BaseModel):
 
 class ModelList(BaseModel):
     object: Literal["list"] = "list"
-    data: list[ModelShape]
+    data: list[ModelResponse]
 
 
 class Usage(BaseModel):
@@ -141,10 +141,10 @@ class Completion(BaseModel):
     model: str
     choices: list[Choice]
     usage: Usage
-    ragcore: AnswerShape
+    ragcore: AnswerResponse
 
 
-class EmbeddingShape(BaseModel):
+class EmbeddingResponse(BaseModel):
     object: Literal["embedding"] = "embedding"
     index: int
     embedding: list[float] | str
@@ -152,7 +152,7 @@ class EmbeddingShape(BaseModel):
 
 class EmbeddingList(BaseModel):
     object: Literal["list"] = "list"
-    data: list[EmbeddingShape]
+    data: list[EmbeddingResponse]
     model: str
     usage: Usage
 
@@ -164,21 +164,21 @@ async def list_models(request: Request, principal: Reader) -> ModelList:
 
     def look() -> ModelList:
         data = [
-            ModelShape(id=f"{PREFIX}{row.name}", created=int(row.created_at.timestamp()))
+            ModelResponse(id=f"{PREFIX}{row.name}", created=int(row.created_at.timestamp()))
             for row in library.collections()
         ]
         encoder = library.models.profile.text_encoder
         if encoder is not None:
-            data.append(ModelShape(id=encoder.name, created=0))
+            data.append(ModelResponse(id=encoder.name, created=0))
         return ModelList(data=data)
 
-    return await work_of(request).run(principal, look)
+    return await limiter_of(request).run(principal, look)
 
 
 @router.get("/models/{model:path}")
 async def get_model(
     request: Request, principal: Reader, model: Annotated[str, Path(max_length=200)]
-) -> ModelShape:
+) -> ModelResponse:
     """One of them."""
     for one in (await list_models(request, principal)).data:
         if one.id == model:
@@ -197,11 +197,11 @@ async def chat_completions(request: Request, principal: Reader, body: ChatReques
     System messages, tools and sampling options are passed over: the prompt is ragcore's own.
     With `stream` the answer comes in pieces once it is checked; see `ragcore.live`.
     """
-    here = await _collection(request, principal, body.model)
+    context = await _collection(request, principal, body.model)
     question, history = _conversation(body.messages)
-    asked = _Asked(here, question, history, body)
+    asked = _Asked(context, question, history, body)
     if asked.schema is not None:
-        await work_of(request).quick(library_of(request).check_schema, asked.schema)
+        await limiter_of(request).quick(library_of(request).check_schema, asked.schema)
     if body.stream and body.ragcore.live and asked.schema is None:
         return await _live(request, asked)
     if body.stream:
@@ -214,12 +214,16 @@ class _Asked:
     """A chat request, understood."""
 
     def __init__(
-        self, here: Here, question: str, history: Sequence[Message], body: ChatRequest
+        self,
+        context: CollectionContext,
+        question: str,
+        history: Sequence[Message],
+        body: ChatRequest,
     ) -> None:
-        self.here, self.question, self.body = here, question, body
+        self.context, self.question, self.body = context, question, body
         self.id, self.created = f"chatcmpl-{uuid.uuid4().hex[:24]}", int(time.time())
         self.how: dict[str, Any] = {
-            "collection": here.name,
+            "collection": context.name,
             "k": body.ragcore.k,
             "where": body.ragcore.where,
             "history": history,
@@ -229,9 +233,9 @@ class _Asked:
 
     async def answer(self, request: Request) -> Answer:
         library = library_of(request)
-        answer = await work_of(request).answer(
+        answer = await limiter_of(request).answer(
             request,
-            self.here.principal,
+            self.context.principal,
             lambda cancel: library.ask(
                 self.question, schema=self.schema, cancel=cancel, **self.how
             ),
@@ -257,14 +261,14 @@ class _Asked:
 
 
 async def _completion(request: Request, asked: _Asked, answer: Answer) -> dict[str, Any]:
-    usage = await work_of(request).quick(_usage, library_of(request), answer)
+    usage = await limiter_of(request).quick(_usage, library_of(request), answer)
     return Completion(
         id=asked.id,
         created=asked.created,
         model=asked.body.model,
         choices=[Choice(message=ChoiceMessage(content=answer.text))],
         usage=usage,
-        ragcore=AnswerShape.of(answer),
+        ragcore=AnswerResponse.of(answer),
     ).model_dump(mode="json")
 
 
@@ -285,8 +289,8 @@ async def _live(request: Request, asked: _Asked) -> EventStream:
     """The model's words as they come."""
     library = library_of(request)
     steps = await begun(
-        work_of(request).stream(
-            asked.here.principal,
+        limiter_of(request).stream(
+            asked.context.principal,
             lambda cancel: library.ask_stream(asked.question, cancel=cancel, **asked.how),
         )
     )
@@ -312,10 +316,10 @@ async def _live(request: Request, asked: _Asked) -> EventStream:
 
 
 async def _ending(request: Request, asked: _Asked, answer: Answer) -> AsyncIterator[str]:
-    shape = AnswerShape.of(answer).model_dump(mode="json")
+    shape = AnswerResponse.of(answer).model_dump(mode="json")
     yield asked.chunk({}, "stop", ragcore=shape)
     if asked.body.stream_options and asked.body.stream_options.include_usage:
-        yield asked.last_chunk(await work_of(request).quick(_usage, library_of(request), answer))
+        yield asked.last_chunk(await limiter_of(request).quick(_usage, library_of(request), answer))
     yield event("", "[DONE]")
 
 
@@ -344,7 +348,7 @@ async def embeddings(request: Request, principal: Reader, body: EmbeddingRequest
             raise Problem(400, f"the vectors have {dimension} dimensions")
         vectors = library.models.embed(texts, kind=body.input_type)
         data = [
-            EmbeddingShape(
+            EmbeddingResponse(
                 index=index,
                 embedding=base64.b64encode(row.astype("<f4").tobytes()).decode()
                 if body.encoding_format == "base64"
@@ -352,22 +356,22 @@ async def embeddings(request: Request, principal: Reader, body: EmbeddingRequest
             )
             for index, row in enumerate(vectors)
         ]
-        tokens = sum(len(text.split()) for text in texts)  # the encoder does not tell
+        tokens = sum(len(text.split()) for text in texts)  # the encoder does not report it
         return EmbeddingList(
             data=data, model=body.model, usage=Usage(prompt_tokens=tokens, total_tokens=tokens)
         )
 
-    return await work_of(request).run(principal, embed, kind="embed")
+    return await limiter_of(request).run(principal, embed, kind="embed")
 
 
-async def _collection(request: Request, principal: Reader, model: str) -> Here:
+async def _collection(request: Request, principal: Reader, model: str) -> CollectionContext:
     if not model.startswith(PREFIX):
         raise Problem(404, f"models are named {PREFIX}<collection>; GET /v1/models lists them")
     name = model.removeprefix(PREFIX)
     request.state.collection = name[:100]
-    here = await work_of(request).quick(find_collection, request, principal, name)
+    context = await limiter_of(request).quick(find_collection, request, principal, name)
     require(principal, "read")
-    return here
+    return context
 
 
 def _conversation(messages: Sequence[ChatMessage]) -> tuple[str, list[Message]]:

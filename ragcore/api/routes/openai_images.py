@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ragcore.api.access import Reader
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.problems import Problem
-from ragcore.api.routes.common import library_of, work_of
+from ragcore.api.routes.common import library_of, limiter_of
 from ragcore.renamed import with_current_names
 from ragcore.types import CancelToken
 
@@ -52,7 +52,7 @@ class ImageRequest(BaseModel):
     ragcore: ImageExtension = ImageExtension()
 
 
-class GeneratedImageShape(BaseModel):
+class GeneratedImageResponse(BaseModel):
     """A PNG that carries its recipe; `seed` makes it again."""
 
     b64_json: str
@@ -61,7 +61,7 @@ class GeneratedImageShape(BaseModel):
 
 class ImageList(BaseModel):
     created: int
-    data: list[GeneratedImageShape]
+    data: list[GeneratedImageResponse]
     output_format: Literal["png"] = "png"
     ragcore: dict[str, Any]
 
@@ -101,7 +101,7 @@ async def image_generations(request: Request, principal: Reader, body: ImageRequ
         return ImageList(
             created=int(time.time()),
             data=[
-                GeneratedImageShape(
+                GeneratedImageResponse(
                     b64_json=base64.b64encode(one.png).decode(), ragcore={"seed": one.seed}
                 )
                 for one in made.images
@@ -109,4 +109,4 @@ async def image_generations(request: Request, principal: Reader, body: ImageRequ
             ragcore={"model": made.model, "notes": list(made.notes), "seconds": made.seconds},
         )
 
-    return await work_of(request).answer(request, principal, make)
+    return await limiter_of(request).answer(request, principal, make)

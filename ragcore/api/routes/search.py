@@ -9,24 +9,24 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
 
-from ragcore.api.access import Here, ReaderHere
-from ragcore.api.answer_shapes import AnswerShape, AskForm, AskRequest
+from ragcore.api.access import CollectionContext, ReadContext
+from ragcore.api.answer_schemas import AnswerResponse, AskForm, AskRequest
 from ragcore.api.bodies import BoundedRoute, decode_image, takes_images
 from ragcore.api.events import EventStream, event
 from ragcore.api.paging import cursor_at, offset_of
 from ragcore.api.problems import Problem, problem_of, request_id_of
-from ragcore.api.routes.common import PREFIX, library_of, metrics_of, work_of
+from ragcore.api.routes.common import PREFIX, library_of, limiter_of, metrics_of
 from ragcore.api.routes.jobs import EVENTS
-from ragcore.api.shapes import (
+from ragcore.api.schemas import (
     MAX_TEXT,
-    HitShape,
+    HitResponse,
     LabelAnswer,
-    LabelledShape,
+    LabelledResponse,
     LabelRequest,
     SearchAnswer,
     SearchRequest,
 )
-from ragcore.api.work import begun
+from ragcore.api.work_limiter import begun
 from ragcore.types import Message, SearchQuery
 
 router = APIRouter(
@@ -39,21 +39,21 @@ _DEPTHS = (50, 200, 1000)
 
 @router.post("/search")
 @takes_images
-async def search(request: Request, here: ReaderHere, body: SearchRequest) -> SearchAnswer:
+async def search(request: Request, context: ReadContext, body: SearchRequest) -> SearchAnswer:
     """Find passages and images."""
     image = None
     if body.image is not None:
-        image = await work_of(request).quick(decode_image, body.image, "image")
+        image = await limiter_of(request).quick(decode_image, body.image, "image")
         if not image:
             raise Problem(400, "the image is empty")
-    return await _search(request, here, body, image)
+    return await _search(request, context, body, image)
 
 
 @router.post("/search/picture", deprecated=True)
 @router.post("/search/image")
 async def search_by_image(
     request: Request,
-    here: ReaderHere,
+    context: ReadContext,
     image: Annotated[UploadFile, File(description="An image file.")],
     text: Annotated[str, Form(max_length=MAX_TEXT)] = "",
     minus: Annotated[str, Form(max_length=MAX_TEXT)] = "",
@@ -81,11 +81,11 @@ async def search_by_image(
     data = await image.read()
     if not data:
         raise Problem(400, "the image is empty")
-    return await _search(request, here, body, data)
+    return await _search(request, context, body, data)
 
 
 async def _search(
-    request: Request, here: Here, body: SearchRequest, image: bytes | None
+    request: Request, context: CollectionContext, body: SearchRequest, image: bytes | None
 ) -> SearchAnswer:
     offset = offset_of(body.cursor)
     wanted = offset + body.limit
@@ -101,17 +101,19 @@ async def _search(
         kind=body.kind,
         k=next(depth for depth in _DEPTHS if depth >= wanted),
         where=body.where,
-        collection=here.name,
+        collection=context.name,
         cutoff=body.cutoff,
         rerank=body.rerank,
         same_image=body.same_image,
     )
-    result = await work_of(request).run(here.principal, lambda: library_of(request).search(query))
+    result = await limiter_of(request).run(
+        context.principal, lambda: library_of(request).search(query)
+    )
     metrics_of(request).stages("search", result.seconds)
     more = len(result.hits) > wanted and wanted < _DEPTHS[-1]
     return SearchAnswer(
-        hits=[HitShape.of(hit) for hit in result.hits[offset:wanted]],
-        below=[HitShape.of(hit) for hit in result.below[: body.limit]] if not offset else [],
+        hits=[HitResponse.of(hit) for hit in result.hits[offset:wanted]],
+        below=[HitResponse.of(hit) for hit in result.below[: body.limit]] if not offset else [],
         cutoff=result.cutoff,
         next_cursor=cursor_at(wanted) if more else None,
         seconds=dict(result.seconds),
@@ -119,80 +121,82 @@ async def _search(
 
 
 @router.post("/label")
-async def label(request: Request, here: ReaderHere, body: LabelRequest) -> LabelAnswer:
+async def label(request: Request, context: ReadContext, body: LabelRequest) -> LabelAnswer:
     """Choose among names of your own for every image; nothing is trained."""
     offset = offset_of(body.cursor)
-    found = await work_of(request).run(
-        here.principal,
+    found = await limiter_of(request).run(
+        context.principal,
         lambda: library_of(request).label(
-            body.labels, collection=here.name, where=body.where, top=body.top
+            body.labels, collection=context.name, where=body.where, top=body.top
         ),
         kind="embed",
     )
     end = offset + body.limit
     return LabelAnswer(
-        images=[LabelledShape.of(one) for one in found[offset:end]],
+        images=[LabelledResponse.of(one) for one in found[offset:end]],
         total=len(found),
         next_cursor=cursor_at(end) if len(found) > end else None,
     )
 
 
 @router.post("/ask")
-async def ask(request: Request, here: ReaderHere, body: AskForm) -> AnswerShape:
-    """Answer from the documents with checked citations, or say that they do not tell.
+async def ask(request: Request, context: ReadContext, body: AskForm) -> AnswerResponse:
+    """Answer from the documents with checked citations, or abstain.
 
     The answer is given up when the connection is closed.
     """
     library = library_of(request)
     if body.form is not None:
-        await work_of(request).quick(library.check_schema, body.form)
-    answer = await work_of(request).answer(
+        await limiter_of(request).quick(library.check_schema, body.form)
+    answer = await limiter_of(request).answer(
         request,
-        here.principal,
+        context.principal,
         lambda cancel: library.ask(
-            body.question, schema=body.form, cancel=cancel, **_asked(here, body)
+            body.question, schema=body.form, cancel=cancel, **_asked(context, body)
         ),
     )
     metrics_of(request).stages("ask", answer.timings)
     metrics_of(request).answered(abstained=answer.abstained)
-    return AnswerShape.of(answer, prompt=body.show_prompt)
+    return AnswerResponse.of(answer, prompt=body.show_prompt)
 
 
 @router.post("/ask/stream", status_code=200, response_class=EventStream, responses=EVENTS)
-async def ask_stream(request: Request, here: ReaderHere, body: AskRequest) -> EventStream:
+async def ask_stream(request: Request, context: ReadContext, body: AskRequest) -> EventStream:
     """The same in events: `question` (a follow-up as it was rewritten), `hits`, `text` (pieces as
     the model writes them), `answer` (checked: it replaces the pieces), or `error`."""
     library = library_of(request)
     events = await begun(
-        work_of(request).stream(
-            here.principal,
-            lambda cancel: library.ask_stream(body.question, cancel=cancel, **_asked(here, body)),
+        limiter_of(request).stream(
+            context.principal,
+            lambda cancel: library.ask_stream(
+                body.question, cancel=cancel, **_asked(context, body)
+            ),
         )
     )
 
-    async def told() -> AsyncIterator[str]:
+    async def stream() -> AsyncIterator[str]:
         async with aclosing(events):  # type: ignore[type-var]  # an asynchronous generator
             try:
                 async for step in events:
                     if step.answer is not None:
                         metrics_of(request).stages("ask", step.answer.timings)
                         metrics_of(request).answered(abstained=step.answer.abstained)
-                        shape = AnswerShape.of(step.answer).model_dump(mode="json")
+                        shape = AnswerResponse.of(step.answer).model_dump(mode="json")
                         yield event("answer", shape)
                     elif step.kind == "hits":
-                        hits = [HitShape.of(hit).model_dump(mode="json") for hit in step.hits]
+                        hits = [HitResponse.of(hit).model_dump(mode="json") for hit in step.hits]
                         yield event("hits", {"hits": hits})
                     else:
                         yield event(step.kind, {"text": step.text})
             except Exception as error:
                 yield event("error", problem_of(error).document(request_id_of(request.scope)))
 
-    return EventStream(told())
+    return EventStream(stream())
 
 
-def _asked(here: Here, body: AskRequest) -> dict[str, Any]:
+def _asked(context: CollectionContext, body: AskRequest) -> dict[str, Any]:
     return {
-        "collection": list(dict.fromkeys([here.name, *body.collections])),
+        "collection": list(dict.fromkeys([context.name, *body.collections])),
         "documents": body.documents,
         "k": body.k,
         "where": body.where,

@@ -8,28 +8,28 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from ragcore.api.access import Reader, ReaderHere, WriterHere
+from ragcore.api.access import ReadContext, Reader, WriteContext
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.problems import Problem
-from ragcore.api.routes.common import PREFIX, ImageId, found, image_here, library_of, work_of
+from ragcore.api.routes.common import PREFIX, ImageId, found, library_of, limiter_of, visible_image
 from ragcore.api.routes.jobs import started
-from ragcore.api.shapes import Given, Started
+from ragcore.api.schemas import Started, StrictModel
 from ragcore.library import Principal
 from ragcore.types import CancelToken
 
 router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["images"])
-HERE = "/collections/{collection}"
+IN_COLLECTION = "/collections/{collection}"
 MAX_QUESTION = 2000
 
 
-class ImageQuestion(Given):
+class ImageQuestion(StrictModel):
     question: str = Field(
         min_length=1, max_length=MAX_QUESTION, examples=["What is in the picture?"]
     )
 
 
-class ImageAnswerShape(BaseModel):
+class ImageAnswerResponse(BaseModel):
     """What a model says of an image, from the image alone. A small one is often wrong."""
 
     answer: str
@@ -44,7 +44,7 @@ async def ask_uploaded_image(
     principal: Reader,
     image: Annotated[UploadFile, File(description="An image file. It is not kept.")],
     question: Annotated[str, Form(min_length=1, max_length=MAX_QUESTION)] = "What is this?",
-) -> ImageAnswerShape:
+) -> ImageAnswerResponse:
     """Answer a question about an image that is in no collection, from the image alone."""
     data = await image.read()
     if not data:
@@ -52,45 +52,45 @@ async def ask_uploaded_image(
     return await _answer(request, principal, data, question)
 
 
-@router.post(f"{HERE}/images/{{image_id}}/ask")
+@router.post(f"{IN_COLLECTION}/images/{{image_id}}/ask")
 async def ask_image(
-    request: Request, here: ReaderHere, image_id: ImageId, body: ImageQuestion
-) -> ImageAnswerShape:
+    request: Request, context: ReadContext, image_id: ImageId, body: ImageQuestion
+) -> ImageAnswerResponse:
     """The same about an image of the collection."""
     library = library_of(request)
 
     def look() -> bytes:
-        image_here(library, here, image_id)
+        visible_image(library, context, image_id)
         return found(lambda: library.images.read(image_id))
 
-    data = await work_of(request).run(here.principal, look)
-    return await _answer(request, here.principal, data, body.question)
+    data = await limiter_of(request).run(context.principal, look)
+    return await _answer(request, context.principal, data, body.question)
 
 
 async def _answer(
     request: Request, principal: Principal, image: bytes, question: str
-) -> ImageAnswerShape:
+) -> ImageAnswerResponse:
     library = library_of(request)
 
-    def ask(cancel: CancelToken) -> ImageAnswerShape:
-        told = library.images.ask(image, question, cancel=cancel)
-        return ImageAnswerShape(answer=told.text, model=told.model, seconds=told.seconds)
+    def ask(cancel: CancelToken) -> ImageAnswerResponse:
+        answer = library.images.ask(image, question, cancel=cancel)
+        return ImageAnswerResponse(answer=answer.text, model=answer.model, seconds=answer.seconds)
 
-    return await work_of(request).answer(request, principal, ask)
+    return await limiter_of(request).answer(request, principal, ask)
 
 
-@router.post(f"{HERE}/captions", status_code=202, response_model=Started)
+@router.post(f"{IN_COLLECTION}/captions", status_code=202, response_model=Started)
 async def caption(
-    request: Request, here: WriterHere, idempotency_key: IdempotencyKey = None
+    request: Request, context: WriteContext, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Have a model caption the images that have none, in the background."""
     library = library_of(request)
 
     def make() -> tuple[int, dict[str, Any]]:
-        return 202, started(here, library.jobs.start_captioning(here.name))
+        return 202, started(context, library.jobs.start_captioning(context.name))
 
-    of = fingerprint("caption", here.id)
-    return await work_of(request).run(
-        here.principal,
-        lambda: once(request, here.principal.owner, idempotency_key, of, make),
+    of = fingerprint("caption", context.id)
+    return await limiter_of(request).run(
+        context.principal,
+        lambda: once(request, context.principal.owner, idempotency_key, of, make),
     )

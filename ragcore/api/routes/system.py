@@ -11,7 +11,7 @@ from ragcore.api.access import Admin, everywhere
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.metrics import CONTENT_TYPE
 from ragcore.api.problems import Problem
-from ragcore.api.routes.common import Responses, metrics_of, work_of
+from ragcore.api.routes.common import Responses, limiter_of, metrics_of
 from ragcore.library import Library
 
 router = APIRouter(route_class=BoundedRoute, tags=["system"])
@@ -41,10 +41,10 @@ async def health() -> Health:
 @router.get("/readyz")
 async def ready(request: Request) -> Readiness:
     """The catalog answers and the models are loaded; 503 until then. Needs no key."""
-    library, work = _root_of(request), work_of(request)
-    if work.stopping:
+    library, limiter = _root_of(request), limiter_of(request)
+    if limiter.stopping:
         raise Problem(503, "the server is stopping")
-    await work.quick(library.admin.check_database)
+    await limiter.quick(library.admin.check_database)
     preparation = library.models.preparation
     if preparation.state != "ready":
         # A failure's text may name paths: it is in the log and in `ragcore doctor`.
@@ -65,8 +65,8 @@ async def metrics(request: Request, principal: Admin) -> Response:
     They count all collections: it needs a key that is not limited to some.
     """
     everywhere(principal, "admin")
-    library, work = _root_of(request), work_of(request)
-    data = await work.quick(metrics_of(request).text, library, work)
+    library, limiter = _root_of(request), limiter_of(request)
+    data = await limiter.quick(metrics_of(request).text, library, limiter)
     return Response(data, headers={"Content-Type": CONTENT_TYPE})
 
 

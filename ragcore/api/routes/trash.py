@@ -9,11 +9,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ragcore.api.access import WriterHere
+from ragcore.api.access import WriteContext
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.paging import cursor_at, offset_of
-from ragcore.api.routes.common import PREFIX, Cursor, Limit, library_of, settings_of, work_of
-from ragcore.api.shapes import Given
+from ragcore.api.routes.common import PREFIX, Cursor, Limit, library_of, limiter_of, settings_of
+from ragcore.api.schemas import StrictModel
 from ragcore.library import Library
 
 router = APIRouter(
@@ -25,11 +25,11 @@ MOST_IDS = 10_000  # of one request
 Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
-class Chosen(Given):
+class Chosen(StrictModel):
     document_ids: list[Number] = Field(min_length=1, max_length=MOST_IDS)
 
 
-class ChosenOrAll(Given):
+class ChosenOrAll(StrictModel):
     document_ids: list[Number] | None = Field(
         default=None, min_length=1, max_length=MOST_IDS, description="Without it: everything."
     )
@@ -67,14 +67,14 @@ class Trashed(BaseModel):
 
 @router.get("")
 async def list_trash(
-    request: Request, here: WriterHere, limit: Limit = 50, cursor: Cursor = None
+    request: Request, context: WriteContext, limit: Limit = 50, cursor: Cursor = None
 ) -> TrashList:
     """What is in the trash. Nothing finds it."""
     offset = offset_of(cursor)
     library, days = library_of(request), settings_of(request).trash_days
 
     def look() -> TrashList:
-        rows = library.trash.list(here.name)
+        rows = library.trash.list(context.name)
         more = offset + limit < len(rows)
         return TrashList(
             items=[TrashedDocument.model_validate(one) for one in rows[offset : offset + limit]],
@@ -83,36 +83,36 @@ async def list_trash(
             days=days,
         )
 
-    return await work_of(request).run(here.principal, look)
+    return await limiter_of(request).run(context.principal, look)
 
 
 @router.post("")
-async def put_into_trash(request: Request, here: WriterHere, body: Chosen) -> Trashed:
+async def put_into_trash(request: Request, context: WriteContext, body: Chosen) -> Trashed:
     """Take documents out of the collection into its trash. Files stay where they are."""
     library = library_of(request)
 
     def put() -> Trashed:
-        return Trashed(documents=library.trash.put(body.document_ids, collection=here.name))
+        return Trashed(documents=library.trash.put(body.document_ids, collection=context.name))
 
-    return await work_of(request).run(here.principal, put)
+    return await limiter_of(request).run(context.principal, put)
 
 
 @router.post("/restore")
-async def restore_from_trash(request: Request, here: WriterHere, body: ChosenOrAll) -> Trashed:
+async def restore_from_trash(request: Request, context: WriteContext, body: ChosenOrAll) -> Trashed:
     """Put documents back, as they were. Nothing is, where one's path is taken again (400)."""
     library = library_of(request)
 
     def restore() -> Trashed:
-        ids = _listed(library, here.name) if body.document_ids is None else body.document_ids
-        return Trashed(documents=library.trash.restore(ids, collection=here.name))
+        ids = _listed(library, context.name) if body.document_ids is None else body.document_ids
+        return Trashed(documents=library.trash.restore(ids, collection=context.name))
 
-    return await work_of(request).run(here.principal, restore)
+    return await limiter_of(request).run(context.principal, restore)
 
 
 @router.delete("")
 async def empty_trash(
     request: Request,
-    here: WriterHere,
+    context: WriteContext,
     document_id: Annotated[
         list[Number] | None, Query(max_length=100, description="Only these; without: everything.")
     ] = None,
@@ -121,10 +121,10 @@ async def empty_trash(
     library = library_of(request)
 
     def empty() -> Trashed:
-        count = library.trash.empty(document_ids=document_id, collection=here.name)
+        count = library.trash.empty(document_ids=document_id, collection=context.name)
         return Trashed(documents=count)
 
-    return await work_of(request).run(here.principal, empty)
+    return await limiter_of(request).run(context.principal, empty)
 
 
 def _listed(library: Library, collection: str) -> Sequence[int]:

@@ -62,7 +62,7 @@ def ticked_examples(
         if not given:
             raise UsageError(
                 f"nothing is labelled for {classifier!r} in collection {collection!r}: tick some "
-                "images or passages on the page Teach first"
+                "images or passages on the page Classifiers first"
             )
         if len({one.kind for one in given}) > 1:
             raise UsageError(

@@ -72,10 +72,10 @@ class Examples:
 
     def digest(self) -> str:
         """Changes with the examples or their labels."""
-        told = hashlib.sha256()
+        digest = hashlib.sha256()
         for item in self.items:
-            told.update(f"{item.name}\0{item.label}\0{item.text}\0".encode("utf-8", "replace"))
-        return told.hexdigest()[:12]
+            digest.update(f"{item.name}\0{item.label}\0{item.text}\0".encode("utf-8", "replace"))
+        return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +250,8 @@ def _merged(found: Sequence[Example], notes: list[str]) -> list[Example]:
     for key, counts in forms.items():
         name = " ".join(min(counts, key=lambda form: (-counts[form], form)).split())
         if len(counts) > 1:
-            told = ", ".join(repr(form) for form in sorted(counts))
-            notes.append(f"classes {told} are one class: they differ in case or space only")
+            spellings = ", ".join(repr(form) for form in sorted(counts))
+            notes.append(f"classes {spellings} are one class: they differ in case or space only")
         chosen[key] = name
     return [
         dataclasses.replace(e, label=chosen[" ".join(e.label.split()).casefold()]) for e in found

@@ -27,7 +27,7 @@ from ragcore.tuning.classifier.review import proposals
 from ragcore.tuning.classifier.scores import confusion, worst_mistakes
 
 if TYPE_CHECKING:
-    from ragcore.tuning.classifier.train import _Run
+    from ragcore.tuning.classifier.train import _ClassifierRun
 
 RESULTS, CONFUSION, SUSPICIOUS = "results.json", "confusion.json", "suspicious.json"
 PLOTS = ("confusion.png", "mistakes.png", "calibration.png", "curve.png")
@@ -36,7 +36,7 @@ _EXCERPT = 300  # characters of a text
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedClassifier:
     """The folder of the classifier, its way, and how many labels are proposed for review."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Kept:
     suspicious: int
 
 
-def keep(run: _Run) -> Kept:
+def keep(run: _ClassifierRun) -> SavedClassifier:
     """Choose a way, draw what there is to see, write the classifier."""
     way = _choose(run)
     whole = run.state.row(way, 0)
@@ -72,10 +72,10 @@ def keep(run: _Run) -> Kept:
         _weights(run, way),
         {name: run.folder.path / name for name in beside},
     )
-    return Kept(target, way, len(doubtful))
+    return SavedClassifier(target, way, len(doubtful))
 
 
-def _choose(run: _Run) -> str:
+def _choose(run: _ClassifierRun) -> str:
     """The cheapest way whose dev accuracy is within one standard error of the best one's.
 
     (The one-standard-error rule of Breiman et al. 1984.) Without a dev part: the cheapest.
@@ -97,7 +97,7 @@ def _choose(run: _Run) -> str:
     return next(way for way in run.ways if scores[way] >= best - error)
 
 
-def _weights(run: _Run, way: str) -> dict[str, Any]:
+def _weights(run: _ClassifierRun, way: str) -> dict[str, Any]:
     """Those that were measured; the linear layer is trained again, on every example."""
     import torch
 
@@ -111,7 +111,7 @@ def _weights(run: _Run, way: str) -> dict[str, Any]:
     }
 
 
-def _card(run: _Run, way: str, whole: dict[str, Any]) -> ClassifierCard:
+def _card(run: _ClassifierRun, way: str, whole: dict[str, Any]) -> ClassifierCard:
     examples, lora = run.features.examples, run.recipe.lora
     shown = ("accuracy", "low", "high", "macro_f1", "ece_before", "ece", "tested")
     return ClassifierCard(
@@ -133,17 +133,17 @@ def _card(run: _Run, way: str, whole: dict[str, Any]) -> ClassifierCard:
     )
 
 
-def _suspicious(run: _Run) -> list[dict[str, Any]]:
+def _suspicious(run: _ClassifierRun) -> list[dict[str, Any]]:
     """Labels to look at again, the most doubtful first."""
     examples = run.features.examples
     found, chances = proposals(
         run.features.vectors, examples.labels, len(examples.classes), run.state.strength,
         folds=run.recipe.folds, seed=run.recipe.seed, check=run.check,
     )  # fmt: skip
-    told = []
+    report = []
     for row in found.tolist():
         item, best = examples.items[row], int(chances[row].argmax())
-        told.append(
+        report.append(
             {
                 "name": item.name,
                 "item": item.item,
@@ -154,17 +154,17 @@ def _suspicious(run: _Run) -> list[dict[str, Any]]:
                 "text": item.text[:_EXCERPT],
             }
         )
-    return told
+    return report
 
 
-def _mistakes(run: _Run, way: str, temperature: float) -> list[dict[str, Any]]:
+def _mistakes(run: _ClassifierRun, way: str, temperature: float) -> list[dict[str, Any]]:
     examples = run.features.examples
     logits, labels = run.logits(way)[1], examples.labels[run.split.test]
     chances = softmax(logits / temperature)
-    told = []
+    report = []
     for at in worst_mistakes(logits, labels, temperature)[:_MISTAKES].tolist():
         item = examples.items[int(run.split.test[at])]
-        told.append(
+        report.append(
             {
                 "name": item.name,
                 "item": item.item,
@@ -174,15 +174,15 @@ def _mistakes(run: _Run, way: str, temperature: float) -> list[dict[str, Any]]:
                 "text": item.text[:_EXCERPT],
             }
         )
-    return told
+    return report
 
 
-def _draw(run: _Run, way: str, temperature: float) -> None:
+def _draw(run: _ClassifierRun, way: str, temperature: float) -> None:
     examples, folder = run.features.examples, run.folder.path
     logits, labels = run.logits(way)[1], examples.labels[run.split.test]
-    told = confusion(logits, labels, examples.classes)
-    _write(folder / CONFUSION, told)
-    plots.draw_confusion(told, folder / "confusion.png")
+    report = confusion(logits, labels, examples.classes)
+    _write(folder / CONFUSION, report)
+    plots.draw_confusion(report, folder / "confusion.png")
     plain = plots.pairs(softmax(logits), labels)
     warm = plots.pairs(softmax(logits / temperature), labels)
     plots.draw_calibration(plain, warm, folder / "calibration.png")

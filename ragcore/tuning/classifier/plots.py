@@ -23,14 +23,14 @@ _NAMED = 40  # classes up to which the axes bear names
 _CELL, _LINE = 160, 15  # pixels
 
 
-def draw_confusion(told: Mapping[str, Any], path: Path) -> None:
+def draw_confusion(result: Mapping[str, Any], path: Path) -> None:
     """The share of each true class (rows) that was taken for each class (columns)."""
     import numpy as np
     from matplotlib.figure import Figure
 
-    matrix = np.array(told["matrix"], float)
+    matrix = np.array(result["matrix"], float)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    names = [_named(name) for name in told["labels"]]
+    names = [_named(name) for name in result["labels"]]
     side = min(12.0, 3.5 + 0.22 * min(len(names), _NAMED))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
@@ -99,8 +99,8 @@ def draw_mistakes(
     for number, (example, true, chosen, probability) in enumerate(mistakes):
         left, top = number % columns * (_CELL + 8) + 4, number // columns * (height + 8) + 4
         sheet.paste(_cell(example, max_megapixels), (left, top))
-        told = (f"is {true}", f"taken for {chosen}", f"with {probability:.2f}")
-        for line, text in enumerate(told):
+        result = (f"is {true}", f"taken for {chosen}", f"with {probability:.2f}")
+        for line, text in enumerate(result):
             pen.text(
                 (left, top + _CELL + 1 + line * _LINE),
                 _latin(text)[:26],

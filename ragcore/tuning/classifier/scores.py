@@ -82,7 +82,7 @@ def worst_mistakes(logits: FloatArray, labels: IdArray, temperature: float) -> I
 
 
 @dataclass(slots=True)
-class Meter:
+class ResourceUsage:
     """Within it: the seconds that pass, those of all processor cores together (what other work
     beside it does not lengthen), and the most memory that is held meanwhile, in bytes.
 

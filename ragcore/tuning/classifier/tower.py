@@ -18,7 +18,7 @@ from ragcore.encoders.classifier import add_lora
 from ragcore.errors import UnreadableFile
 from ragcore.tuning.classifier.head import Head
 from ragcore.tuning.clip.towers import freeze_statistics
-from ragcore.tuning.trainer import Plan, Trainer, half_cosine, warm_up
+from ragcore.tuning.trainer import Trainer, TrainingPlan, half_cosine, warm_up
 from ragcore.types import ProgressCallback
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Loop(Trainer):
     def __init__(
         self, run: TowerRun, tower: Tower, head: Any, chosen: dict[str, Any], device: str
     ) -> None:
-        plan = Plan(steps=run.steps(), key=run.key, checkpoint_seconds=_SAVE_EVERY)
+        plan = TrainingPlan(steps=run.steps(), key=run.key, checkpoint_seconds=_SAVE_EVERY)
         super().__init__(plan, run.folder, progress=run.progress)
         self.of, self.tower, self.head, self.chosen = run, tower, head, chosen
         self.device, self.stage = device, run.way

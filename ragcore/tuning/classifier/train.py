@@ -30,7 +30,7 @@ from ragcore.tuning.classifier.data import (
 from ragcore.tuning.classifier.features import FeatureCache, Features
 from ragcore.tuning.classifier.recipe import ClassifierRecipe
 from ragcore.tuning.classifier.review import Flipped, measure_flipped
-from ragcore.tuning.classifier.scores import Meter, measure
+from ragcore.tuning.classifier.scores import ResourceUsage, measure
 from ragcore.tuning.classifier.tower import TowerRun
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
@@ -88,7 +88,7 @@ def tune_classifier(
     from filelock import FileLock, Timeout
 
     read = read_recipe(recipe, ClassifierRecipe)
-    run = _Run(read, settings, models or Models(settings), examples, progress, cancel)
+    run = _ClassifierRun(read, settings, models or Models(settings), examples, progress, cancel)
     run.folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run.folder.path / ".lock", timeout=0):
@@ -98,7 +98,7 @@ def tune_classifier(
 
 
 @dataclass(slots=True)
-class State:
+class ClassifierState:
     """What a run has finished; kept in state.json."""
 
     key: str = ""
@@ -113,7 +113,7 @@ class State:
         return next((row for row in self.rows if (row["way"], row["shots"]) == wanted), None)
 
 
-class _Run:
+class _ClassifierRun:
     """One run: examples, their features, the split, and the trainings one after the other."""
 
     def __init__(
@@ -130,7 +130,7 @@ class _Run:
         self.given = examples
         inside = runs_folder(settings) / recipe.name
         self.folder = RunFolder(recipe.path(recipe.output) if recipe.output else inside)
-        self.state = State()
+        self.state = ClassifierState()
         self.backbone: Backbone
         self.features: Features
         self.split: Split
@@ -273,7 +273,7 @@ class _Run:
         if count:
             rows = shots(labels, rows, count, self.recipe.seed)
         self._tell(way, 0, 1)
-        with Meter(self.backbone.device if way != "features" else "cpu") as meter:
+        with ResourceUsage(self.backbone.device if way != "features" else "cpu") as usage:
             logits, trained, steps, before = self._train(way, count, rows)
         dev, test = logits
         temperature = self._temperature(way, dev, rows)
@@ -287,11 +287,11 @@ class _Run:
             "temperature": temperature,
             "trained_weights": trained,
             "steps": steps,
-            "seconds": round(before[0] + meter.seconds + len(rows) * self.features.seconds_each, 2),
+            "seconds": round(before[0] + usage.seconds + len(rows) * self.features.seconds_each, 2),
             "cpu_seconds": round(
-                before[1] + meter.cpu_seconds + len(rows) * self.features.cpu_seconds_each, 2
+                before[1] + usage.cpu_seconds + len(rows) * self.features.cpu_seconds_each, 2
             ),
-            "peak_bytes": meter.peak,
+            "peak_bytes": usage.peak,
             "bytes": self._weights_file(way).stat().st_size if not count else 0,
         }
         if not count:
@@ -395,7 +395,7 @@ class _Run:
             except ValueError:
                 saved = {}
         if resume and saved.get("key") == key:
-            self.state = State(**saved)
+            self.state = ClassifierState(**saved)
             return True
         if resume and saved and self.recipe.output:
             raise UsageError(
@@ -403,7 +403,7 @@ class _Run:
                 "with --fresh, or change output"
             )
         self.folder.clear()
-        self.state = State(key=key)
+        self.state = ClassifierState(key=key)
         return False
 
     def _save(self) -> None:

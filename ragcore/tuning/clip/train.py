@@ -22,7 +22,7 @@ from ragcore.tuning.clip.data import Pairs, training_images
 from ragcore.tuning.clip.recipe import ClipRecipe
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.tuning.trainer import Average, Plan, Trainer, half_cosine, warm_up
+from ragcore.tuning.trainer import Average, Trainer, TrainingPlan, half_cosine, warm_up
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def tune_clip(
     if `cancel` was set (the last finished epoch is kept).
     """
     read = read_recipe(recipe, ClipRecipe)
-    run = _Run(read, settings, pairs, progress, cancel)
+    run = _ClipRun(read, settings, pairs, progress, cancel)
     return run.train(resume)
 
 
-class _Run(Trainer):
+class _ClipRun(Trainer):
     """One training run: model, data, optimizer."""
 
     def __init__(
@@ -91,7 +91,7 @@ class _Run(Trainer):
         self.recipe, self.settings = recipe, settings
         self.train_items, self.dev_items = training_images(recipe, settings, pairs)
         self.per_epoch = max(1, len(self.train_items) // self._batch_size)
-        plan = Plan(steps=recipe.epochs * self.per_epoch, key=recipe.key())
+        plan = TrainingPlan(steps=recipe.epochs * self.per_epoch, key=recipe.key())
         super().__init__(plan, folder, progress=progress, cancel=cancel)
         self.device = place(settings, "convolution").device
         self.loaded = clip_start.load_start(recipe, settings)

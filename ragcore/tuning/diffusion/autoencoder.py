@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ragcore.tuning.diffusion.noise import as_input
-from ragcore.tuning.diffusion.stage import Work
+from ragcore.tuning.diffusion.stage import StageTask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +31,13 @@ def strip(*rows: NDArray[np.uint8]) -> Image:
     return Image.fromarray(np.concatenate(lines, 0))
 
 
-def autoencoder_work(
+def autoencoder_task(
     network: PixelAutoencoder,
     plan: AutoencoderStage,
     train: NDArray[np.uint8],
     held_out: NDArray[np.uint8],
     hardware: Hardware,
-) -> Work:
+) -> StageTask:
     """L1 on pixels and on differences of neighbours, and a faint Kullback-Leibler term.
 
     Edges are what icons are made of: a plain L1 leaves them soft.
@@ -77,4 +77,4 @@ def autoencoder_work(
         chosen = tests[::every][:_SHOWN]
         return strip(held_out[::every][:_SHOWN], as_pixels(rebuilt(as_input(chosen))))
 
-    return Work(name="autoencoder", network=network, loss=loss, evaluate=evaluate, image=image)
+    return StageTask(name="autoencoder", network=network, loss=loss, evaluate=evaluate, image=image)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ragcore.tuning.diffusion.noise import Latents, Noising
-from ragcore.tuning.diffusion.stage import Work
+from ragcore.tuning.diffusion.stage import StageTask
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -18,14 +18,14 @@ _TESTED = {"clean": 0, "half": 500}
 _BATCH = 512
 
 
-def classifier_work(
+def classifier_task(
     network: Any,
     plan: ClassifierStage,
     noise_plan: DenoiserStage,
     train: tuple[Latents, list[int]],
     held_out: tuple[Latents, list[int]],
     hardware: Hardware,
-) -> Work:
+) -> StageTask:
     """Cross-entropy at every noise level; each set comes with the leaf of every row.
 
     A few thousand icons are soon known by heart: they are moved about, and the weights that do
@@ -58,7 +58,7 @@ def classifier_work(
         result["accuracy_held_out"] = round(sum(result.values()) / len(result), 4)
         return result
 
-    return Work(
+    return StageTask(
         name="classifier",
         network=network,
         loss=loss,

@@ -17,7 +17,7 @@ from ragcore.diffusion import CONDITIONS, condition_error
 from ragcore.errors import UsageError
 from ragcore.tuning.diffusion.autoencoder import strip
 from ragcore.tuning.diffusion.hardware import Hardware, conditions_of, hardware
-from ragcore.tuning.diffusion.noise import Drawn, Latents, Noising, Texts, latents_of
+from ragcore.tuning.diffusion.noise import DrawnPrompts, Latents, Noising, Texts, latents_of
 from ragcore.tuning.diffusion.recipe import (
     ControlNetRecipe,
     ControlNetStage,
@@ -25,7 +25,7 @@ from ragcore.tuning.diffusion.recipe import (
     fingerprint,
     stage_key,
 )
-from ragcore.tuning.diffusion.stage import Loss, StageReport, StageRun, Work
+from ragcore.tuning.diffusion.stage import Loss, StageReport, StageRun, StageTask
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.types import CancelToken, ProgressCallback
@@ -191,8 +191,8 @@ class _Training:
             _forget_zeros(network)
         return network.to(self.where.device, memory_format=torch.channels_last)
 
-    def work(self) -> Work:
-        return Work(
+    def work(self) -> StageTask:
+        return StageTask(
             name=f"controlnet {self.recipe.kind}",
             network=self.network,
             loss=self._loss_of(),
@@ -205,7 +205,7 @@ class _Training:
         import torch
 
         train, plan = self.train, self.plan
-        drawn = Drawn(train.latents, self.texts, plan.text_dropout)
+        drawn = DrawnPrompts(train.latents, self.texts, plan.text_dropout)
 
         def loss(forward: Any, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
             batch = self.noising.batch(train.latents, plan.batch_size, rng)
@@ -242,7 +242,7 @@ class _Training:
         import torch
 
         from ragcore.diffusion.networks import as_pixels
-        from ragcore.diffusion.sampling import ControlInput, Plan, denoise
+        from ragcore.diffusion.sampling import ControlInput, DenoisingPlan, denoise
 
         latents = self.shown.latents
         count, device = len(latents.icons), self.where.device
@@ -250,7 +250,7 @@ class _Training:
         scheduler = self.base.scheduler("dpm++")
         scheduler.set_timesteps(_SHOWN_STEPS)
         condition = self.shown.condition(torch.arange(count, device=device))
-        plan = Plan(
+        plan = DenoisingPlan(
             prompt=self.texts.take(latents.full_texts() if prompted else empty),
             empty=self.texts.take(empty),
             scale=2.0 if prompted else 1.0,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ragcore.tuning.diffusion.autoencoder import strip
-from ragcore.tuning.diffusion.noise import Batch, Drawn, Latents, Noising, Texts
-from ragcore.tuning.diffusion.stage import Work
+from ragcore.tuning.diffusion.noise import DrawnPrompts, Latents, Noising, NoisyBatch, Texts
+from ragcore.tuning.diffusion.stage import StageTask
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _SHOWN, _SHOWN_STEPS, _SHOWN_SCALE = 12, 20, 3.0
 
 
-def denoiser_work(
+def denoiser_task(
     network: Any,
     plan: DenoiserStage,
     sets: tuple[Latents, Latents],
     texts: Texts,
     autoencoder: PixelAutoencoder,
     hardware: Hardware,
-) -> Work:
+) -> StageTask:
     """Predict v (or the noise) from a noisy latent and a prompt, which is dropped at random.
 
     `sets` are the latents of the training set and of the held-out icons.
@@ -37,7 +37,7 @@ def denoiser_work(
 
     train, held_out = sets
     noising = Noising(plan, hardware.device)
-    drawn = Drawn(train, texts, plan.text_dropout)
+    drawn = DrawnPrompts(train, texts, plan.text_dropout)
 
     def loss(forward: Any, rng: Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         batch = noising.batch(train, plan.batch_size, rng)
@@ -45,13 +45,13 @@ def denoiser_work(
 
     fixed = hardware.rng(plan.batch_size)
     tests = [noising.batch(held_out, 128, fixed) for _ in range(2)]
-    named = Drawn(held_out, texts, 0.0)
+    named = DrawnPrompts(held_out, texts, 0.0)
 
     def evaluate() -> Mapping[str, float]:
         losses = [_loss(network, b, named.embeddings(b.rows, fixed, full=True)) for b in tests]
         return {"held_out_loss": round(float(torch.stack(losses).mean()), 5)}
 
-    return Work(
+    return StageTask(
         name="denoiser",
         network=network,
         loss=loss,
@@ -60,7 +60,7 @@ def denoiser_work(
     )
 
 
-def _loss(network: Any, batch: Batch, embeddings: PromptEmbeddings) -> Tensor:
+def _loss(network: Any, batch: NoisyBatch, embeddings: PromptEmbeddings) -> Tensor:
     import torch
 
     predicted = network(
@@ -84,7 +84,7 @@ def _images(
     import torch
 
     from ragcore.diffusion.networks import as_pixels
-    from ragcore.diffusion.sampling import Plan, denoise, new_scheduler
+    from ragcore.diffusion.sampling import DenoisingPlan, denoise, new_scheduler
 
     half = _SHOWN // 2
     shown = [(data, row * (len(data.icons) // half)) for data in sets for row in range(half)]
@@ -95,7 +95,7 @@ def _images(
         scheduler.set_timesteps(_SHOWN_STEPS)
         real = torch.stack([data.latents[row] for data, row in shown])
         noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
-        asked = Plan(
+        asked = DenoisingPlan(
             prompt=texts.take(names),
             empty=texts.take([""] * len(shown)),
             scale=_SHOWN_SCALE,

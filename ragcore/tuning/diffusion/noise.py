@@ -100,7 +100,7 @@ class Texts:
         return PromptEmbeddings(self._states[numbers].float(), self._means[numbers])
 
 
-class Drawn:
+class DrawnPrompts:
     """Texts for rows of a set, drawn on the device by their probabilities or left out."""
 
     def __init__(self, data: Latents, texts: Texts, dropout: float) -> None:
@@ -127,7 +127,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class NoisyBatch:
     """Noisy latents with what the network should say about them, and each row's weight."""
 
     noisy: Tensor
@@ -147,7 +147,7 @@ class Noising:
         scheduler = new_scheduler("ddim", prediction=plan.prediction, schedule=plan.schedule)
         self.kept: Tensor = scheduler.alphas_cumprod.to(device)
 
-    def batch(self, data: Latents, size: int, rng: Generator) -> Batch:
+    def batch(self, data: Latents, size: int, rng: Generator) -> NoisyBatch:
         import torch
 
         device = data.latents.device
@@ -163,7 +163,7 @@ class Noising:
         spread = (offset + torch.arange(size, device=device) / size) % 1
         return (spread * len(self.kept)).long()
 
-    def noised(self, clean: Tensor, timesteps: Tensor, rng: Generator, rows: Tensor) -> Batch:
+    def noised(self, clean: Tensor, timesteps: Tensor, rng: Generator, rows: Tensor) -> NoisyBatch:
         """z = a x + s e, with v or e as target.
 
         What the predicted clean latent counts is limited as by min-SNR (arXiv:2303.09556). With
@@ -182,4 +182,4 @@ class Noising:
             target, natural = noise, ratio
         most = self.plan.min_snr
         weight = natural.clamp(max=most) / natural if most else torch.ones_like(kept)
-        return Batch(a * clean + s * noise, target, weight, timesteps, rows)
+        return NoisyBatch(a * clean + s * noise, target, weight, timesteps, rows)

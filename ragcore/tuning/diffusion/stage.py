@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import UsageError
 from ragcore.tuning.diffusion.hardware import Hardware
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.tuning.trainer import Average, Plan, Trainer, warm_up
+from ragcore.tuning.trainer import Average, Trainer, TrainingPlan, warm_up
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class StageReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class StageTask:
     """What a stage trains: everything that differs between networks.
 
     `loss` gets `forward` (the network itself if None), compiled where the recipe says so, and
@@ -61,7 +61,7 @@ class StageRun(Trainer):
 
     def __init__(
         self,
-        work: Work,
+        work: StageTask,
         how: Stage,
         folder: RunFolder,
         *,
@@ -73,7 +73,7 @@ class StageRun(Trainer):
     ) -> None:
         import torch
 
-        plan = Plan(steps=how.steps, key=key, max_minutes=how.max_minutes, clip_norm=1.0)
+        plan = TrainingPlan(steps=how.steps, key=key, max_minutes=how.max_minutes, clip_norm=1.0)
         super().__init__(plan, folder, progress=progress, cancel=cancel)
         self.work, self.how, self.seed, self.stage = work, how, seed, work.name
         self.hardware = hardware or Hardware()

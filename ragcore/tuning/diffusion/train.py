@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ragcore.datasets.icons import IconSet, Part, read_icons, split, style_words
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.extras import require_extra
-from ragcore.tuning.diffusion.autoencoder import autoencoder_work
-from ragcore.tuning.diffusion.classifier import classifier_work
-from ragcore.tuning.diffusion.denoiser import denoiser_work
+from ragcore.tuning.diffusion.autoencoder import autoencoder_task
+from ragcore.tuning.diffusion.classifier import classifier_task
+from ragcore.tuning.diffusion.denoiser import denoiser_task
 from ragcore.tuning.diffusion.hardware import hardware
 from ragcore.tuning.diffusion.noise import Latents, Texts, encode_all, latents_of
 from ragcore.tuning.diffusion.recipe import DiffusionRecipe, Stage, fingerprint, stage_key
-from ragcore.tuning.diffusion.stage import StageReport, StageRun, Work
+from ragcore.tuning.diffusion.stage import StageReport, StageRun, StageTask
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.types import CancelToken, ProgressCallback
@@ -69,11 +69,11 @@ def tune_diffusion(
     if unknown := [name for name in stages if name not in STAGES]:
         raise UsageError(f"unknown stage {unknown[0]!r}: use {', '.join(STAGES)}")
     read = read_recipe(recipe, DiffusionRecipe)
-    run = _Run(read, settings, max_minutes, progress, cancel, resume)
+    run = _DiffusionRun(read, settings, max_minutes, progress, cancel, resume)
     return run.train(stages)
 
 
-class _Run:
+class _DiffusionRun:
     def __init__(
         self,
         recipe: DiffusionRecipe,
@@ -141,7 +141,7 @@ class _Run:
             seconds=round(sum(report.seconds for report in reports.values()), 1),
         )
 
-    def _stage(self, work: Work, plan: Stage, key: str) -> StageReport:
+    def _stage(self, work: StageTask, plan: Stage, key: str) -> StageReport:
         run = StageRun(
             work,
             plan,
@@ -169,7 +169,7 @@ class _Run:
         )
         network = network.to(self.hardware.device).to(memory_format=torch.channels_last)
         pixels = (self.train_set.pixels, self.held_out.pixels)
-        work = autoencoder_work(network, plan, *pixels, self.hardware)
+        work = autoencoder_task(network, plan, *pixels, self.hardware)
         report = self._stage(work, plan, stage_key(self.recipe.data, plan, self.recipe.seed))
         network.set_statistics(encode_all(network, self.hardware.pixels(self.train_set.pixels)))
         networks.save_half(network.vae, self.model / networks.AUTOENCODER)
@@ -213,7 +213,7 @@ class _Run:
             text_width=encoder.width,
             decoder_depth=plan.decoder_depth,
         ).to(device, memory_format=torch.channels_last)
-        work = denoiser_work(network, plan, sets, texts, autoencoder, self.hardware)
+        work = denoiser_task(network, plan, sets, texts, autoencoder, self.hardware)
         report = self._stage(work, plan, self._key(self.recipe.text_encoder, plan))
         networks.save_half(network, self.model / networks.DENOISER)
         scheduler = new_scheduler("ddim", prediction=plan.prediction, schedule=plan.schedule)
@@ -241,7 +241,7 @@ class _Run:
             dropout=plan.dropout,
         ).to(self.hardware.device, memory_format=torch.channels_last)
         noise = self.recipe.denoiser
-        work = classifier_work(
+        work = classifier_task(
             network, plan, noise, learnt, (held_out, labels[first:]), self.hardware
         )
         report = self._stage(work, plan, self._key(noise.schedule, plan))

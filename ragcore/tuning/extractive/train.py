@@ -15,7 +15,7 @@ from ragcore.tuning.extractive.data import Exercise, Exercises, split_articles
 from ragcore.tuning.extractive.recipe import ExtractiveRecipe
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.tuning.trainer import Average, Plan, Trainer, half_cosine, warm_up
+from ragcore.tuning.trainer import Average, Trainer, TrainingPlan, half_cosine, warm_up
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def tune_reader(
     ModelUnavailable for a missing base; Cancelled if `cancel` was set (a checkpoint is kept).
     """
     read = read_recipe(recipe, ExtractiveRecipe)
-    return _Run(read, settings, progress, cancel or CancelToken()).train(resume)
+    return _ReaderRun(read, settings, progress, cancel or CancelToken()).train(resume)
 
 
-class _Run(Trainer):
+class _ReaderRun(Trainer):
     """One training run: frozen base, reader, optimizer."""
 
     stage = "reader"
@@ -108,7 +108,7 @@ class _Run(Trainer):
         if not len(self.exercises):
             raise UsageError("the training data have fewer questions than one batch")
         self.known: dict[int, torch.Tensor] = {}
-        plan = Plan(
+        plan = TrainingPlan(
             steps=max(1, round(recipe.epochs * len(self.exercises))),
             key=recipe.key(),
             max_minutes=recipe.max_minutes,

@@ -50,7 +50,7 @@ def questions_among(
     """The questions of `contexts`, each beside the nearest other passages of `every`.
 
     Some are asked a second time without their own passage. That is the commonest reason why a
-    question cannot be answered, and another one than that its passage does not tell: there the
+    question cannot be answered, and another one than that its passage does not answer: there the
     words of the question stand, and only what is asked for lacks.
     """
     neighbours = Neighbours([c.text for c in every])
@@ -119,7 +119,7 @@ def calibrate(
     """The calibration of the answerer's model, and the scores by number of passages read.
 
     Taken is the number of passages with the best F1 over the answerable questions. The weights
-    tell questions that the passages answer from those that they do not; the intercept puts the
+    distinguish questions that the passages answer from others; the intercept puts the
     threshold 0.5 where at most a fixed share of the answerable questions is declined.
     """
     answerable = [bool(one.answers) for one in asked]

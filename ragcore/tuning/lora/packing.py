@@ -313,7 +313,7 @@ ATTENTION = "ragcore_shared_prefix"
 
 
 def register_attention() -> str:
-    """Teach transformers the packs' attention; returns its name.
+    """Register the packs' attention with transformers; returns its name.
 
     A prefix is plain causal attention (no mask, half the work); only its branches need a mask.
     Same result as dense attention under the whole mask, in about two thirds of its work.

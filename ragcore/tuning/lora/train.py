@@ -31,7 +31,7 @@ from ragcore.tuning.lora.packing import (
 from ragcore.tuning.lora.recipe import LoraRecipe
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.tuning.trainer import Plan, Processes, Trainer
+from ragcore.tuning.trainer import Processes, Trainer, TrainingPlan
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def tune_lora(
     """
     require_extra("train", "training runs")
     recipe = read_recipe(recipe, LoraRecipe)
-    return _Run(recipe, settings, progress, cancel or CancelToken()).go(resume=resume)
+    return _LoraRun(recipe, settings, progress, cancel or CancelToken()).go(resume=resume)
 
 
-class _Run(Trainer):
+class _LoraRun(Trainer):
     """One run: base, adapter, packs of examples."""
 
     stage = "tune"
@@ -88,7 +88,7 @@ class _Run(Trainer):
         progress: ProgressCallback | None,
         cancel: CancelToken,
     ) -> None:
-        plan = Plan(
+        plan = TrainingPlan(
             steps=recipe.steps,
             key=None,
             max_minutes=recipe.max_minutes,

@@ -107,7 +107,7 @@ def cached_cells(
     return cells
 
 
-class Turns:
+class ShuffledBatches:
     """Images in a shuffled order, pass after pass, the same for the same seed.
 
     A batch is known by its number alone, so that a resumed run goes on as if never stopped.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ragcore.llm.projector import save_projector
 
 if TYPE_CHECKING:
-    from ragcore.tuning.vision.train import _Run
+    from ragcore.tuning.vision.train import _ProjectorRun
 
 
-def export(run: _Run, folder: Path) -> Path:
+def export(run: _ProjectorRun, folder: Path) -> Path:
     """Rewrite the folder: projector.json, projector.safetensors and, if an adapter was
     trained, adapter_config.json and adapter_model.safetensors in peft's own layout."""
     work = folder.with_name(f".{folder.name}.new")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.tuning.lora.base import fingerprint, load_base
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
-from ragcore.tuning.trainer import Plan, Trainer, half_cosine, warm_up
+from ragcore.tuning.trainer import Trainer, TrainingPlan, half_cosine, warm_up
 from ragcore.tuning.vision import data as projector_data
 from ragcore.tuning.vision.packing import TreeMaker, to_batch
 from ragcore.tuning.vision.recipe import ProjectorRecipe
@@ -70,10 +70,10 @@ def tune_projector(
     ModelUnavailable for a missing base; Cancelled if `cancel` was set (a checkpoint is kept).
     """
     read = read_recipe(recipe, ProjectorRecipe)
-    return _Run(read, settings, progress, cancel or CancelToken()).train(resume)
+    return _ProjectorRun(read, settings, progress, cancel or CancelToken()).train(resume)
 
 
-class _Run(Trainer):
+class _ProjectorRun(Trainer):
     """One training run: frozen parts, projector, adapter, optimizer."""
 
     stage = "captions"
@@ -89,7 +89,7 @@ class _Run(Trainer):
 
         from ragcore.encoders.grid import GridEncoder
 
-        plan = Plan(
+        plan = TrainingPlan(
             steps=recipe.captions.steps + recipe.questions.steps,
             key=recipe.key(),
             max_minutes=recipe.max_minutes,
@@ -150,7 +150,7 @@ class _Run(Trainer):
         views = [cells("train")]
         if self.recipe.mirror:
             views.append(cells("train", mirrored=True))
-        self.turns = projector_data.Turns(self.train_items, views, self.recipe)
+        self.shuffled = projector_data.ShuffledBatches(self.train_items, views, self.recipe)
         self.train_cells = views[0]
 
     def _projector(self, *, started: bool) -> Projector:
@@ -234,7 +234,7 @@ class _Run(Trainer):
         from torch.nn.functional import cross_entropy
 
         torch.manual_seed(self.recipe.seed + self.step)  # of dropout: a resumed run's too
-        cells, asked = self.turns.batch(self.step, more=self.adapted)
+        cells, asked = self.shuffled.batch(self.step, more=self.adapted)
         trees = [self.maker.make(one) for one in asked]
         t = to_batch(trees, device=self.device, dtype=self.model.dtype)
         self.model.train()

@@ -38,7 +38,7 @@ def _ref(name: str, target: str, *, primary_key: bool = False) -> sa.Column[int]
 
 
 def _scope() -> list[sa.Column[str]]:
-    """For FTS5, which can only tell collections apart by a word."""
+    """For FTS5, which can only distinguish collections by a word."""
     if op.get_bind().dialect.name != "sqlite":
         return []
     return [sa.Column("scope", sa.Text, sa.Computed("'c' || collection_id", persisted=False))]

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from ragcore.ingest.ahead import ahead
-from tests.waiting import PATIENCE, wait_until
+from ragcore.ingest.prefetch import prefetch
+from tests.waiting import TIMEOUT, wait_until
 
 
 class Source:
@@ -43,7 +43,7 @@ def threads() -> list[str]:
 
 def test_items_come_in_order_from_another_thread() -> None:
     source = Source(50)
-    assert list(ahead(source.items())) == list(range(50))
+    assert list(prefetch(source.items())) == list(range(50))
     assert source.thread == "ragcore-ahead"
     assert source.closed
     assert threads() == []
@@ -52,7 +52,7 @@ def test_items_come_in_order_from_another_thread() -> None:
 @pytest.mark.parametrize("depth", [1, 4])
 def test_no_more_than_the_depth_is_made_in_advance(depth: int) -> None:
     source = Source(1000)
-    with closing(ahead(source.items(), depth)) as numbers:
+    with closing(prefetch(source.items(), depth)) as numbers:
         for taken in range(1, 11):
             source.taken = taken
             assert next(numbers) == taken - 1
@@ -64,7 +64,7 @@ def test_no_more_than_the_depth_is_made_in_advance(depth: int) -> None:
 
 def test_errors_are_raised_where_the_items_are_used() -> None:
     source = Source(10, fail_at=3)
-    numbers = ahead(source.items())
+    numbers = prefetch(source.items())
     assert [next(numbers), next(numbers), next(numbers)] == [0, 1, 2]
     with pytest.raises(LookupError):
         next(numbers)
@@ -74,7 +74,7 @@ def test_errors_are_raised_where_the_items_are_used() -> None:
 
 def test_making_goes_on_while_items_are_used() -> None:
     source = Source(10)
-    for used in ahead(source.items()):
+    for used in prefetch(source.items()):
         assert used is not None
         following = min(used + 2, 10)
         wait_until(lambda: source.made >= following, "the making of the next one")  # noqa: B023
@@ -85,16 +85,16 @@ def test_none_comes_while_the_next_item_takes_long() -> None:
 
     def slow() -> Generator[int, None, None]:
         yield 1
-        enough.wait(PATIENCE)
+        enough.wait(TIMEOUT)
         yield 2
 
     items: list[int | None] = []
     times: list[float] = []
-    for item in ahead(slow(), patience=0.1):
+    for item in prefetch(slow(), timeout=0.1):
         items.append(item)
         times.append(time.monotonic())
         if items.count(None) == 3:
             enough.set()
     assert [item for item in items if item is not None] == [1, 2]
     assert items[1:4] == [None] * 3
-    assert times[3] - times[0] >= 0.29, "each after its patience"
+    assert times[3] - times[0] >= 0.29, "each after its timeout"

@@ -7,10 +7,10 @@ import threading
 
 from ragcore.access.principals import Principal
 from ragcore.api.problems import Problem
-from ragcore.api.work import PLACES, Work
-from tests.waiting import PATIENCE
+from ragcore.api.work_limiter import CONCURRENCY, WorkLimiter
+from tests.waiting import TIMEOUT
 
-PLENTY = 5 * PLACES["answer"]
+PLENTY = 5 * CONCURRENCY["answer"]
 
 
 def caller(number: int) -> Principal:
@@ -21,13 +21,15 @@ def test_who_would_wait_too_long_comes_again_later() -> None:
     """A call takes a second by the first estimate, and three are the longest wait."""
 
     async def queue(owners: list[int], late: int) -> Problem | None:
-        work, end = Work(longest_wait=3), threading.Event()
+        limiter, end = WorkLimiter(longest_wait=3), threading.Event()
         tasks = [
-            asyncio.create_task(work.run(caller(owner), lambda: end.wait(PATIENCE), kind="answer"))
+            asyncio.create_task(
+                limiter.run(caller(owner), lambda: end.wait(TIMEOUT), kind="answer")
+            )
             for owner in owners
         ]
         await asyncio.sleep(0)  # they have their places, or stand in the queue
-        asked = asyncio.create_task(work.run(caller(late), lambda: True, kind="answer"))
+        asked = asyncio.create_task(limiter.run(caller(late), lambda: True, kind="answer"))
         await asyncio.sleep(0)
         answered = asked.exception() if asked.done() else None
         end.set()

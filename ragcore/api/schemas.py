@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
-from ragcore.api.coverage_shapes import CoverageShape
+from ragcore.api.coverage_schemas import CoverageResponse
 from ragcore.library import ImageInfo, ImageMarks, JobInfo, Statistics, filters
 from ragcore.renamed import with_current_names
 from ragcore.serialize import hit_json
@@ -26,7 +26,7 @@ MAX_TEXT = 20_000
 _DEPRECATED = {"same_picture": "same_image"}  # earlier names of fields
 
 
-class Given(BaseModel):
+class StrictModel(BaseModel):
     """A request: what is not described is refused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -35,7 +35,7 @@ class Given(BaseModel):
 # --- collections ---------------------------------------------------------------
 
 
-class StyleShape(Given):
+class StyleFields(StrictModel):
     """How answers are worded; what is empty is left to the model."""
 
     instruction: str = Field(default="", max_length=500, description="Added to the model's own.")
@@ -47,11 +47,11 @@ class StyleShape(Given):
         return AnswerStyle(**self.model_dump())
 
 
-class NewCollection(Given):
+class NewCollection(StrictModel):
     name: str = Field(min_length=1, max_length=100, examples=["papers"])
 
 
-class Changes(Given):
+class Changes(StrictModel):
     """What is given is changed."""
 
     name: str | None = Field(default=None, min_length=1, max_length=100, examples=["old papers"])
@@ -60,10 +60,10 @@ class Changes(Given):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="A LoRA adapter that answers here; none: the bare model; default: undo.",
     )
-    style: StyleShape | None = Field(default=None, description="How answers are worded here.")
+    style: StyleFields | None = Field(default=None, description="How answers are worded here.")
 
 
-class CollectionShape(BaseModel):
+class CollectionResponse(BaseModel):
     """A collection and what it holds."""
 
     name: str
@@ -77,13 +77,13 @@ class CollectionShape(BaseModel):
     bytes: int
     types: dict[str, int]
     adapter: str | None = Field(description="What answers its questions; null: the profile's.")
-    style: StyleShape = Field(description="How its answers are worded.")
+    style: StyleFields = Field(description="How its answers are worded.")
 
     @classmethod
-    def of(cls, info: CollectionInfo, counts: Statistics) -> CollectionShape:
+    def of(cls, info: CollectionInfo, counts: Statistics) -> CollectionResponse:
         return cls(
             adapter=info.adapter,
-            style=StyleShape(**asdict(info.style)),
+            style=StyleFields(**asdict(info.style)),
             name=info.name,
             created_at=info.created_at,
             documents=counts.documents,
@@ -98,7 +98,7 @@ class CollectionShape(BaseModel):
 
 
 class CollectionList(BaseModel):
-    items: list[CollectionShape]
+    items: list[CollectionResponse]
 
 
 class Deleted(BaseModel):
@@ -109,7 +109,7 @@ class Deleted(BaseModel):
 # --- documents and images --------------------------------------------------------
 
 
-class DocumentShape(BaseModel):
+class DocumentResponse(BaseModel):
     """A file as ingested. `state`: ready, stale (an older version is kept), failed."""
 
     id: int
@@ -122,7 +122,7 @@ class DocumentShape(BaseModel):
     error: str
     warnings: list[str]
     incomplete: bool = Field(description="Something of the file was not read: see `coverage`.")
-    coverage: CoverageShape | None = Field(
+    coverage: CoverageResponse | None = Field(
         description="What was read; null for failed files and those read by earlier versions."
     )
     paged: bool
@@ -134,7 +134,7 @@ class DocumentShape(BaseModel):
     ingested_at: datetime
 
     @classmethod
-    def of(cls, info: DocumentInfo) -> DocumentShape:
+    def of(cls, info: DocumentInfo) -> DocumentResponse:
         return cls(
             id=info.id,
             name=info.name,
@@ -146,7 +146,7 @@ class DocumentShape(BaseModel):
             error=info.error,
             warnings=list(info.warnings),
             incomplete=info.incomplete,
-            coverage=None if info.coverage is None else CoverageShape(**asdict(info.coverage)),
+            coverage=None if info.coverage is None else CoverageResponse(**asdict(info.coverage)),
             paged=info.paged,
             pages=info.pages,
             passages=info.passages,
@@ -158,12 +158,12 @@ class DocumentShape(BaseModel):
 
 
 class DocumentList(BaseModel):
-    items: list[DocumentShape]
+    items: list[DocumentResponse]
     total: int
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next ones.")
 
 
-class PageShape(BaseModel):
+class PageResponse(BaseModel):
     """A page's text. `start` is its offset in the document's text, which spans count in."""
 
     number: int
@@ -173,7 +173,7 @@ class PageShape(BaseModel):
     text: str
 
     @classmethod
-    def of(cls, page: PageInfo) -> PageShape:
+    def of(cls, page: PageInfo) -> PageResponse:
         return cls(
             number=page.number,
             label=page.label,
@@ -183,7 +183,7 @@ class PageShape(BaseModel):
         )
 
 
-class ImageShape(BaseModel):
+class ImageResponse(BaseModel):
     """An image file (`page` null), or an image found inside a document."""
 
     id: int
@@ -208,7 +208,7 @@ class ImageShape(BaseModel):
     @classmethod
     def of(
         cls, info: ImageInfo, metadata: ImageMetadata | None, marks: ImageMarks | None
-    ) -> ImageShape:
+    ) -> ImageResponse:
         return cls(
             id=info.id,
             document_id=info.document_id,
@@ -226,14 +226,14 @@ class ImageShape(BaseModel):
 
 
 class ImageList(BaseModel):
-    items: list[ImageShape]
+    items: list[ImageResponse]
     next_cursor: str | None
 
 
 # --- jobs ----------------------------------------------------------------------
 
 
-class IngestRequest(Given):
+class IngestRequest(StrictModel):
     """Files and folders of the server's own computer."""
 
     paths: list[str] = Field(min_length=1, max_length=1000, examples=[["/srv/papers"]])
@@ -249,7 +249,7 @@ class Started(BaseModel):
     files: list[str] = []
 
 
-class JobShape(BaseModel):
+class JobResponse(BaseModel):
     """`state`: running, done, failed, cancelled, interrupted, resumed."""
 
     id: int
@@ -265,7 +265,7 @@ class JobShape(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, info: JobInfo) -> JobShape:
+    def of(cls, info: JobInfo) -> JobResponse:
         return cls(
             id=info.id,
             kind=info.kind,
@@ -280,7 +280,7 @@ class JobShape(BaseModel):
 
 
 class JobList(BaseModel):
-    items: list[JobShape]
+    items: list[JobResponse]
     next_cursor: str | None
 
 
@@ -290,7 +290,7 @@ Where = Annotated[dict[str, str], WithJsonSchema(filters.json_schema())]
 CURSOR: Any = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
 
 
-class SearchRequest(Given):
+class SearchRequest(StrictModel):
     """By words, by an image, or by both; `minus` are words to move away from."""
 
     text: str = Field(default="", max_length=MAX_TEXT, examples=["notice period"])
@@ -313,7 +313,7 @@ class SearchRequest(Given):
         return with_current_names(values, _DEPRECATED, "the field")
 
 
-class HitShape(BaseModel):
+class HitResponse(BaseModel):
     """What was found, and why. `score` is in [0, 1]."""
 
     id: int
@@ -333,41 +333,41 @@ class HitShape(BaseModel):
     why: dict[str, Any]
 
     @classmethod
-    def of(cls, hit: Hit) -> HitShape:
+    def of(cls, hit: Hit) -> HitResponse:
         return cls.model_validate(hit_json(hit))
 
 
-class LabelRequest(Given):
+class LabelRequest(StrictModel):
     """Names to choose between for every image of the collection."""
 
     labels: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
         min_length=2, max_length=500, examples=[["dog", "cat", "car"]]
     )
-    top: int = Field(default=3, ge=1, le=20, description="Labels told of each image.")
+    top: int = Field(default=3, ge=1, le=20, description="Labels for each image.")
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = CURSOR
     where: Where = Field(default={})
 
 
-class LabelShape(BaseModel):
+class LabelResponse(BaseModel):
     """A label with its probability among all labels given."""
 
     label: str
     probability: float
 
 
-class LabelledShape(BaseModel):
+class LabelledResponse(BaseModel):
     """An image with the labels that fit it best, best first."""
 
-    image: HitShape
-    labels: list[LabelShape]
+    image: HitResponse
+    labels: list[LabelResponse]
 
     @classmethod
-    def of(cls, labelled: Labelled) -> LabelledShape:
+    def of(cls, labelled: Labelled) -> LabelledResponse:
         return cls(
-            image=HitShape.of(labelled.hit),
+            image=HitResponse.of(labelled.hit),
             labels=[
-                LabelShape(label=one.name, probability=round(one.probability, 4))
+                LabelResponse(label=one.name, probability=round(one.probability, 4))
                 for one in labelled.labels
             ],
         )
@@ -376,7 +376,7 @@ class LabelledShape(BaseModel):
 class LabelAnswer(BaseModel):
     """Images, the surest ones first."""
 
-    images: list[LabelledShape]
+    images: list[LabelledResponse]
     total: int
     next_cursor: str | None
 
@@ -384,8 +384,8 @@ class LabelAnswer(BaseModel):
 class SearchAnswer(BaseModel):
     """Hits by falling score; `below` are the nearest ones under the cut-off (first page only)."""
 
-    hits: list[HitShape]
-    below: list[HitShape]
+    hits: list[HitResponse]
+    below: list[HitResponse]
     cutoff: float
     next_cursor: str | None
     seconds: dict[str, float]

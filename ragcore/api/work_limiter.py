@@ -18,7 +18,7 @@ from ragcore.types import CancelToken
 
 T = TypeVar("T")
 _END = object()
-PLACES = {  # at once, by kind of work
+CONCURRENCY = {  # at once, by kind of work
     "search": 8,  # numpy and SQLite leave the interpreter's lock
     "answer": 4,  # tokens of all of them take turns in the model
     "embed": 2,
@@ -26,15 +26,15 @@ PLACES = {  # at once, by kind of work
 }
 
 
-class Work:
+class WorkLimiter:
     """Runs blocking calls. `most_waiting` bounds the queue, `longest_wait` the seconds that a call
     may be expected to wait in it: beyond them the answer is 503 with Retry-After."""
 
     def __init__(self, *, most_waiting: int = 64, longest_wait: int = 120) -> None:
         self._most_waiting, self._longest_wait = most_waiting, longest_wait
-        self._limits = {kind: FairLimiter(places) for kind, places in PLACES.items()}
+        self._limits = {kind: FairLimiter(places) for kind, places in CONCURRENCY.items()}
         self._quick = anyio.CapacityLimiter(16)
-        self._threads = anyio.CapacityLimiter(sum(PLACES.values()))
+        self._threads = anyio.CapacityLimiter(sum(CONCURRENCY.values()))
         self._tokens: set[CancelToken] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -111,14 +111,14 @@ class Work:
             for item in make(token):
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        async def work() -> None:
+        async def limiter() -> None:
             try:
                 await self.run(principal, pump, kind=kind)
                 queue.put_nowait(_END)
             except Exception as error:  # raised again where the items are read
                 queue.put_nowait(error)
 
-        task = asyncio.create_task(work())
+        task = asyncio.create_task(limiter())
         try:
             while (item := await queue.get()) is not _END:
                 if isinstance(item, Exception):

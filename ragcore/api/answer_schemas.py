@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ragcore.api.shapes import MAX_TEXT, Given, HitShape, StyleShape, Where
+from ragcore.api.schemas import MAX_TEXT, HitResponse, StrictModel, StyleFields, Where
 from ragcore.serialize import answer_json
 from ragcore.types import Answer
 
 
-class Turn(Given):
+class Turn(StrictModel):
     role: Literal["user", "assistant"]
     content: str = Field(max_length=MAX_TEXT)
 
 
-class AskRequest(Given):
+class AskRequest(StrictModel):
     question: str = Field(min_length=1, max_length=4000, examples=["Who approves a journey?"])
     k: int = Field(default=4, ge=1, le=20, description="Passages to read.")
     collections: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
@@ -37,8 +37,8 @@ class AskRequest(Given):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="A LoRA adapter by name; none: the bare model.",
     )
-    style: StyleShape = Field(
-        default=StyleShape(), description="Its fields replace those of the collection's style."
+    style: StyleFields = Field(
+        default=StyleFields(), description="Its fields replace those of the collection's style."
     )
 
 
@@ -47,10 +47,12 @@ class AskForm(AskRequest):
         default=None,
         description="A JSON Schema: its fields are answered one by one, the answer is JSON.",
     )
-    show_prompt: bool = Field(default=False, description="Tell what the model was given.")
+    show_prompt: bool = Field(
+        default=False, description="Include the prompt that the model was given."
+    )
 
 
-class CitationShape(BaseModel):
+class CitationResponse(BaseModel):
     """`quote` stands word for word in the passage, or in the words of the image `image_id`;
     it begins on `page` and ends on `page_end`; `span` counts in the document's text."""
 
@@ -65,16 +67,16 @@ class CitationShape(BaseModel):
     image_id: int | None = None
 
 
-class FieldShape(BaseModel):
-    """A field of an answer in JSON with its own evidence; null where the documents do not say."""
+class FieldResponse(BaseModel):
+    """A field of an answer in JSON with its own evidence; null where not found in the documents."""
 
     path: str = Field(examples=["items[0].amount"])
     value: str | bool | int | float | None
     confidence: float
-    citation: CitationShape | None
+    citation: CitationResponse | None
 
 
-class MeantShape(BaseModel):
+class MeaningResponse(BaseModel):
     """One of several things that the question may be about; ask `question` of `document_id`."""
 
     text: str
@@ -83,17 +85,19 @@ class MeantShape(BaseModel):
     collection: str
 
 
-class StepShape(BaseModel):
+class StepResponse(BaseModel):
     """A question asked on the way to the answer, and its own answer."""
 
     question: str
     text: str
 
 
-class AnswerShape(BaseModel):
+class AnswerResponse(BaseModel):
     answer: str
-    abstained: bool = Field(description="The documents do not tell, or not surely enough.")
-    citations: list[CitationShape]
+    abstained: bool = Field(
+        description="Not found in the documents, or not with enough confidence."
+    )
+    citations: list[CitationResponse]
     kind: str = Field(
         description="The kind of question: fact, definition, yes_no, where, list, how_to, summary, "
         "comparison, collection, table."
@@ -101,30 +105,32 @@ class AnswerShape(BaseModel):
     composed: bool = Field(
         description="Put together from quotes, or computed; not written by a language model."
     )
-    hits: list[HitShape]
-    nearest: list[HitShape] = Field(
+    hits: list[HitResponse]
+    nearest: list[HitResponse] = Field(
         description="Of an abstention: the passages that come nearest to the question."
     )
     question: str = Field(description="As asked of the index: follow-ups stand alone.")
     style: str = Field(description="Version of the style that it was asked for in; empty: plain.")
-    fields: list[FieldShape] = Field(description="Of an answer by `form`: each field's evidence.")
-    candidates: list[MeantShape] = Field(
+    fields: list[FieldResponse] = Field(
+        description="Of an answer by `form`: each field's evidence."
+    )
+    candidates: list[MeaningResponse] = Field(
         description="The question fits each of these: the answer, an abstention, asks which one is "
         "meant."
     )
-    steps: list[StepShape] = Field(
+    steps: list[StepResponse] = Field(
         description="Of a question that was answered in several steps: each with its own answer."
     )
     prompt: str | None = None
     seconds: dict[str, float]
 
     @classmethod
-    def of(cls, answer: Answer, *, prompt: bool = False) -> AnswerShape:
+    def of(cls, answer: Answer, *, prompt: bool = False) -> AnswerResponse:
         return cls.model_validate(
             {
                 **answer_json(answer),
-                "hits": [HitShape.of(hit) for hit in answer.hits],
-                "nearest": [HitShape.of(hit) for hit in answer.nearest],
+                "hits": [HitResponse.of(hit) for hit in answer.hits],
+                "nearest": [HitResponse.of(hit) for hit in answer.nearest],
                 "prompt": answer.prompt if prompt else None,
             }
         )

@@ -23,7 +23,7 @@ from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem, is_openai, problem_of
-from ragcore.api.work import Work
+from ragcore.api.work_limiter import WorkLimiter
 from ragcore.library import LOCAL, Audit, Keys, Principal, principal_of
 from ragcore.logs import about, fields
 
@@ -34,7 +34,7 @@ _ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 
-class Outermost:
+class RequestMiddleware:
     """Gives each request its id, answers what nobody else caught, counts, logs and audits."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, audit: Audit | None) -> None:
@@ -79,10 +79,10 @@ class Outermost:
         who = principal.name if principal else ""
         self._metrics.count(method, route, status, seconds)
         key_id = principal.key_id if principal else None
-        told = fields(
+        extra = fields(
             key_id=key_id, method=method, route=route, status=status, ms=round(seconds * 1000, 1)
         )
-        log.info("request", extra=told)
+        log.info("request", extra=extra)
         if self._audit is not None and scope["path"] not in OPEN_PATHS:
             self._audit.note(
                 key_id=key_id,
@@ -95,7 +95,7 @@ class Outermost:
             )
 
 
-class Door:
+class AuthenticationMiddleware:
     """Lets in who has a key; where none is needed, whoever calls from this computer itself.
 
     A page of some other site must not work the library through a person's own browser: without
@@ -109,14 +109,14 @@ class Door:
         keys: Keys | None,
         hosts: Sequence[str],
         rate: RateLimit,
-        work: Work,
+        limiter: WorkLimiter,
         watch: AccountsWatch | None = None,
     ) -> None:
         self._app = app
         self._keys = keys
         self._hosts = frozenset(hosts)
         self._rate = rate
-        self._work = work
+        self._limiter = limiter
         self._watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,8 +152,8 @@ class Door:
             finished = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
-        with anyio.CancelScope() as work, self._watch.ending(key_id, over.set):
-            stop = asyncio.create_task(_cancel_after(end, work))
+        with anyio.CancelScope() as limiter, self._watch.ending(key_id, over.set):
+            stop = asyncio.create_task(_cancel_after(end, limiter))
             try:
                 await self._app(scope, next_message, sender)
             finally:
@@ -176,7 +176,7 @@ class Door:
         kind, _, given = headers.get(b"authorization", "").partition(" ")
         found = None
         if kind.lower() == "bearer" and given.strip():
-            found = await self._work.quick(self._keys.find, given.strip())
+            found = await self._limiter.quick(self._keys.find, given.strip())
         if found is None:
             self._rate.take(f"refused {client}")
             raise Problem(
@@ -201,10 +201,10 @@ class Door:
             raise Problem(403, "pages of other sites and programs may not use this server")
 
 
-async def _cancel_after(end: asyncio.Task[Any], work: anyio.CancelScope) -> None:
+async def _cancel_after(end: asyncio.Task[Any], limiter: anyio.CancelScope) -> None:
     await end
-    await asyncio.sleep(GRACE)  # work that was told ends by itself, and frees what it holds
-    work.cancel()
+    await asyncio.sleep(GRACE)  # cancelled work ends by itself, and frees what it holds
+    limiter.cancel()
 
 
 def _request_id(scope: Scope) -> str:

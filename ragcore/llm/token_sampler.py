@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ragcore.models import Sampling
 
 
-class Chooser:
+class TokenSampler:
     """Remembers the answer's tokens, which penalties look at, and where its grammar is."""
 
     def __init__(

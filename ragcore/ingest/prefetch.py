@@ -23,12 +23,12 @@ class _End:
     error: BaseException | None = None
 
 
-def ahead(
-    items: Generator[T, None, None], depth: int = 1, *, patience: float | None = None
+def prefetch(
+    items: Generator[T, None, None], depth: int = 1, *, timeout: float | None = None
 ) -> Generator[T | None, None, None]:
     """Yield `items`, which are made in a thread of its own, at most `depth` of them in advance.
 
-    None comes whenever nothing was made for `patience` seconds. What making them raises is
+    None comes whenever nothing was made for `timeout` seconds. What making them raises is
     raised here. Leaving the iteration early stops the thread after the item at hand; in any
     case `items` is closed.
     """
@@ -61,7 +61,7 @@ def ahead(
     try:
         while True:
             try:
-                got = made.get(timeout=patience)
+                got = made.get(timeout=timeout)
             except queue.Empty:
                 yield None
                 continue

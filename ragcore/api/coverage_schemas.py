@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 
-class PartCountsShape(BaseModel):
+class PartCountsResponse(BaseModel):
     """Each of the `found` is read, partial, skipped or ignored (decoration, repeats, links); the
     text of `ocr` of them was recognized."""
 
@@ -19,7 +19,7 @@ class PartCountsShape(BaseModel):
     ocr: int = 0
 
 
-class SkippedShape(BaseModel):
+class SkippedResponse(BaseModel):
     """Parts that were not read, or not whole (`partial`), for one reason."""
 
     part: Literal["page", "sheet", "table", "image", "attachment", "text"]
@@ -29,12 +29,12 @@ class SkippedShape(BaseModel):
     partial: bool = False
 
 
-class CoverageShape(BaseModel):
+class CoverageResponse(BaseModel):
     """What of a file was read. Pages are also slides, chapters and messages."""
 
-    pages: PartCountsShape
-    sheets: PartCountsShape
-    tables: PartCountsShape
-    images: PartCountsShape
-    attachments: PartCountsShape
-    skipped: list[SkippedShape]
+    pages: PartCountsResponse
+    sheets: PartCountsResponse
+    tables: PartCountsResponse
+    images: PartCountsResponse
+    attachments: PartCountsResponse
+    skipped: list[SkippedResponse]

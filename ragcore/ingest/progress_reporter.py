@@ -9,7 +9,7 @@ from ragcore.types import Progress, ProgressCallback
 _EVERY = 0.2  # seconds between two calls of the callback
 
 
-class Meter:
+class ProgressReporter:
     """Counts files; `total` is set when it is known."""
 
     def __init__(self, callback: ProgressCallback | None) -> None:

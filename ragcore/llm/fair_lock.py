@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 
-class Turns:
-    """A re-entrant lock that is handed on in the order of asking, so nobody is starved."""
+class FairLock:
+    """A re-entrant lock that is handed on in the order of asking, so that no thread starves."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
