@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from ragcore.library import Library
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
-    from ragcore.library import Profile
+    from ragcore.library import AddedModel, Profile
 
 
 @click.group("models")
@@ -164,6 +166,73 @@ def use(
             )
     for name in result["others"]:
         echo(f"{name!r} is embedded by other models: `ragcore models use -c {name}`")
+
+
+@command.command("add")
+@click.argument("model")
+@click.option("--file", default="", metavar="NAME", help="Which of several GGUF files.")
+@click.option(
+    "--quantize", "quantization", type=click.Choice(["4bit", "8bit"]),
+    help="Load a model of transformers in 4 or 8 bits (package bitsandbytes).",
+)  # fmt: skip
+@click.option("--accept-license", is_flag=True, help="Accept the model's license without asking.")
+@click.option("--dry-run", is_flag=True, help="Only show what it is; fetch and write nothing.")
+@as_json_option
+def add(
+    model: str,
+    file: str,
+    quantization: str | None,
+    accept_license: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Take a model into the profile: hub:OWNER/NAME, a hub address, a folder or a .gguf file.
+
+    It is inspected first (task, dimension, length, chat template, memory, license); its license is
+    shown and has to be accepted once. A profile like the present one with this model is written
+    and stored.
+    """
+    with Library() as library:
+        how: dict[str, Any] = {"file": file, "quantization": quantization or ""}
+        found = library.models.add(model, dry_run=True, **how)
+        if not as_json:
+            _show(found)
+        if not dry_run:
+            if not (found.accepted or accept_license or as_json) and sys.stdin.isatty():
+                accept_license = click.confirm("Accept this license?", err=True)
+            found = library.models.add(
+                model, accept_license=accept_license, progress=progress_line(), **how
+            )
+            library.models.use_profile(str(found.profile))
+    if as_json:
+        report = dataclasses.asdict(found.report)
+        print_json({**report, "need": found.need, "free": found.free, "fits": found.fits,
+                    "accepted": found.accepted, "profile": found.profile})  # fmt: skip
+    elif found.profile is not None:
+        echo(f"profile {found.profile}")
+
+
+def _show(found: AddedModel) -> None:
+    report = found.report
+    rows = {
+        "model": report.weights,
+        "part": f"{report.part} ({report.kind}, {report.architecture})",
+        "dimension": report.dimension or "",
+        "length": f"{report.length} tokens" if report.length else "",
+        "template": {True: "yes", False: "none", None: ""}[report.template],
+        "license": (report.license or "unknown") + (", accepted before" if found.accepted else ""),
+        "memory": f"{found.need / 1e9:.2f} GB with one prompt, {found.free / 1e9:.2f} GB are free",
+    }
+    for name, value in rows.items():
+        if value:
+            echo(f"{name:<10} {value}")
+    for note in report.notes:
+        echo(f"{'note':<10} {note}")
+    if not found.fits:
+        echo(
+            f"{'note':<10} it does not fit into the free memory: take a smaller one, a GGUF file "
+            "in 4 bits, or --quantize 4bit"
+        )
 
 
 def _chosen(profile: str) -> Settings:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ragcore.encoders.classifier import ClassifierCard
     from ragcore.ingest.jobs import JobInfo
     from ragcore.library.adapters import BARE, PROFILES_OWN
+    from ragcore.library.model_adding import AddedModel
     from ragcore.library.samples import SAMPLE, copy_documents, package_folder
     from ragcore.library.sources import SourceInfo, SourceSchedule
     from ragcore.llm.adapters import AdapterInfo
@@ -71,6 +72,7 @@ __all__ = [
     "SAMPLERS",
     "SCOPES",
     "AdapterInfo",
+    "AddedModel",
     "AlbumInfo",
     "AnswerEvent",
     "Audit",
@@ -152,6 +154,7 @@ _HOME_OF = {
         "ragcore.encoders.classifier": ["ClassifierCard"],
         "ragcore.ingest.jobs": ["JobInfo"],
         "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
+        "ragcore.library.model_adding": ["AddedModel"],
         "ragcore.library.samples": ["SAMPLE", "copy_documents", "package_folder"],
         "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
         "ragcore.llm.adapters": ["AdapterInfo"],

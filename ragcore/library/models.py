@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from ragcore.library.scopes import scoped
 from ragcore.types import ProgressCallback
 
 if TYPE_CHECKING:
+    from ragcore.library.model_adding import AddedModel
     from ragcore.models import LoadedModel, Preparation, Space
     from ragcore.models.local_servers import LocalServer
     from ragcore.models.remote import Circuit
@@ -138,6 +140,57 @@ class LibraryModels:
             changes["vision_llm"] = None
         return write_own_profile(
             self._core.settings, self.profile, changes, title=f"{server.kind}-{model.name}"
+        )
+
+    def add(
+        self,
+        name: str,
+        *,
+        file: str = "",
+        quantization: Literal["", "4bit", "8bit"] = "",
+        accept_license: bool = False,
+        dry_run: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> AddedModel:
+        """Inspect a model, and write a profile like this one with it, unless `dry_run`.
+
+        `name` is "hub:OWNER/NAME[@REVISION]", the address of a hub page or file, a folder or a
+        .gguf file; `file` one of several GGUF files. Its weights are fetched before the profile is
+        written. Raises UsageError for what is no model, for a license that was not accepted,
+        ModelUnavailable.
+        """
+        from ragcore.library.model_adding import (
+            AddedModel,
+            Licenses,
+            free_memory,
+            inspect_model,
+            quantized,
+        )
+        from ragcore.weights import WeightStore
+        from ragcore.weights.profile_file import write_own_profile
+        from ragcore.weights.profiles import ModelRef
+
+        settings = self._core.settings
+        report = quantized(inspect_model(name, file=file), quantization)
+        licenses = Licenses(settings.home)
+        accepted = licenses.accepted(report)
+        need = report.bytes + report.cache_bytes
+        found = AddedModel(report, need, free_memory(settings), accepted)
+        if dry_run:
+            return found
+        if not accepted and not accept_license:
+            raise UsageError(
+                f"{report.weights} has the license {report.license or 'unknown'}: read it, then "
+                "accept it by --accept-license"
+            )
+        WeightStore(settings).ensure(
+            report.weights, progress, file=str(report.options.get("file", ""))
+        )
+        licenses.accept(report)
+        changes = {report.part: ModelRef(report.weights, report.kind, report.options)}
+        title = Path(report.weights.removeprefix("hub:").removeprefix("local:")).stem
+        return replace(
+            found, profile=write_own_profile(settings, self.profile, changes, title=title)
         )
 
     def others(self) -> Sequence[str]:

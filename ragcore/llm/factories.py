@@ -119,13 +119,16 @@ def image_text_to_text(
     """A vision-language model in the hub's layout."""
     from ragcore.llm.hub_vision import HubVisionLLM
 
-    _no_options(reference, options)
-    return HubVisionLLM(
-        context.folder(reference.name),
-        name=_shown(reference.name),
-        placement=context.placement(),
-        memory=context.memory,
-    )
+    try:
+        return HubVisionLLM(
+            context.folder(reference.name),
+            name=_shown(reference.name),
+            placement=context.placement(),
+            memory=context.memory,
+            **options,
+        )
+    except TypeError as error:  # an option that it does not take
+        raise UsageError(f"vision_llm {reference.name}: {error}") from error
 
 
 def _base_of(name: str, context: ModelContext) -> TransformersLLM:

@@ -9,7 +9,7 @@ import math
 import mmap
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,12 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     """The number of each token by its text as in the file, "▁" for a space in SentencePiece's."""
     values, _ = _header(path)
     return {text: i for i, text in enumerate(values.get("tokenizer.ggml.tokens", ()))}
+
+
+def read_text_values(path: Path, names: Collection[str]) -> dict[str, str]:
+    """What the header says under `names`, where it is text. Raises ModelUnavailable."""
+    values, _ = _header(path)
+    return {name: values[name] for name in names if isinstance(values.get(name), str)}
 
 
 def _marks(values: Mapping[str, Any]) -> tuple[str, ...]:

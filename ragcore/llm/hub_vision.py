@@ -11,6 +11,7 @@ from ragcore.errors import Cancelled, ModelUnavailable
 from ragcore.llm.logits import check
 from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
 from ragcore.models import ModelMemory, Sampling, Weights, folder_bytes, module_bytes
+from ragcore.models.loading import check_loading, loading_options, weight_share
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +25,8 @@ CAPTION_QUESTION = "Describe the picture in one sentence."
 class HubVisionLLM:
     """Any model of AutoModelForImageTextToText, from a folder in the hub's layout.
 
+    `quantization` and `device_map` as of `TransformersLLM`.
+
     One question runs at a time; others wait. Weights load on first use. Raises
     ModelUnavailable, then, for a folder that holds no such model.
     """
@@ -34,8 +37,13 @@ class HubVisionLLM:
         *,
         name: str,
         placement: Placement,
+        quantization: str = "",
+        device_map: str = "",
         memory: ModelMemory | None = None,
     ) -> None:
+        check_loading(name, quantization, device_map)
+        self._quantization, self._device_map = quantization, device_map
+        share = weight_share(quantization, placement.dtype.itemsize)
         self._folder = str(folder)
         self._name = name
         self._placement = placement
@@ -46,7 +54,7 @@ class HubVisionLLM:
             name=name,
             device=placement.device,
             precision=placement.precision,
-            size=lambda: folder_bytes(Path(folder), placement.dtype.itemsize),
+            size=lambda: int(folder_bytes(Path(folder), placement.dtype.itemsize) * share),
             measure=lambda loaded: module_bytes(loaded[0]),
         )
 
@@ -107,22 +115,19 @@ class HubVisionLLM:
         """Model and processor."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
+        how = loading_options(self.name, self._placement, self._quantization, self._device_map)
         try:
             processor: Any = AutoProcessor.from_pretrained(
                 self._folder, local_files_only=True, trust_remote_code=False
             )
-            model = AutoModelForImageTextToText.from_pretrained(
-                self._folder,
-                dtype=self._placement.dtype,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-            )
+            model = AutoModelForImageTextToText.from_pretrained(self._folder, **how)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ModelUnavailable(f"{self.name} cannot be loaded: {_reason(error)}") from error
         if not hasattr(processor, "tokenizer"):
             raise ModelUnavailable(f"{self.name} has no processor for images and words")
-        return model.to(self._placement.device).eval(), processor
+        if "device_map" not in how:
+            model = model.to(self._placement.device)
+        return model.eval(), processor
 
     def _inputs(self, processor: Any, image: Image, question: str) -> Any:
         """The processor's tensors of one question, by the model's chat form if it has one."""

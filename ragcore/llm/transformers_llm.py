@@ -26,6 +26,7 @@ from ragcore.models import (
     folder_bytes,
     module_bytes,
 )
+from ragcore.models.loading import check_loading, loading_options, weight_share
 from ragcore.types import CancelToken, Message
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class TransformersLLM(Batches):
     keys and values and its own adapter, and none waits for another's answer to end. Weights
     load on first use and are dropped after `idle_seconds` without any (0: kept).
 
+    `quantization` ("4bit", "8bit") loads the weights in fewer bits by bitsandbytes; `device_map`
+    ("auto") spreads them over the GPUs and the computer's memory by accelerate.
+
     `adapters` turns a name into a folder in peft's layout; `adapter` is the default one.
     """
 
@@ -70,8 +74,11 @@ class TransformersLLM(Batches):
         adapters: Callable[[str], Path] | None = None,
         idle_seconds: float = 900.0,
         context_length: int | None = None,
+        quantization: str = "",
+        device_map: str = "",
         memory: ModelMemory | None = None,
     ) -> None:
+        check_loading(name, quantization, device_map)
         if idle_seconds < 0:
             raise UsageError("idle_seconds must be at least 0 (0: keep the model)")
         self._folder = str(folder)
@@ -80,6 +87,7 @@ class TransformersLLM(Batches):
         self.default_adapter = adapter
         self._find_adapter = adapters
         self._context_length = context_length
+        self._quantization, self._device_map = quantization, device_map
         self._lock = threading.RLock()
         self._model_lock = FairLock()
         self._tokenizer: Any = None
@@ -90,7 +98,7 @@ class TransformersLLM(Batches):
             name=name,
             device=placement.device,
             precision=placement.precision,
-            size=lambda: folder_bytes(Path(self._folder), placement.dtype.itemsize),
+            size=self._expected_bytes,
             measure=_Loaded.bytes,
             idle_seconds=idle_seconds,
         )
@@ -392,19 +400,21 @@ class TransformersLLM(Batches):
     def _load(self) -> _Loaded:
         from transformers import AutoModelForCausalLM
 
+        how = loading_options(self.name, self.placement, self._quantization, self._device_map)
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                self._folder,
-                dtype=self.placement.dtype,
-                attn_implementation="sdpa",
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
+                self._folder, attn_implementation="sdpa", **how
             )
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelUnavailable(f"{self.name} cannot be loaded: {reason}") from error
-        return _Loaded(model.to(self.placement.device).eval())
+        if "device_map" not in how:
+            model = model.to(self.placement.device)
+        return _Loaded(model.eval())
+
+    def _expected_bytes(self) -> int:
+        size = self.placement.dtype.itemsize
+        return int(folder_bytes(Path(self._folder), size) * weight_share(self._quantization, size))
 
 
 def _fresh(loaded: _Loaded, adapter: str | None) -> CacheEntry:

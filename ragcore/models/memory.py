@@ -68,7 +68,8 @@ class GpuBudget:
 
 
 class HostBudget:
-    """The computer's free memory. It is never refused: the system can swap."""
+    """The computer's free memory. It is refused only to what is larger than all of it: the system
+    can swap."""
 
     strict = False
     headroom = _HOST_HEADROOM
@@ -77,6 +78,12 @@ class HostBudget:
         import psutil
 
         return int(psutil.virtual_memory().available)
+
+    def total(self) -> int:
+        """All memory with the swap space, in bytes."""
+        import psutil
+
+        return int(psutil.virtual_memory().total + psutil.swap_memory().total)
 
 
 def device_budget(device: str, settings: Settings) -> Budget:
@@ -166,6 +173,11 @@ class ModelMemory:
                 self._changed.wait(left)
             if budget.strict and need > free:
                 raise ModelUnavailable(_refusal(wanted, need, free, others))
+            if isinstance(budget, HostBudget) and need > (most := budget.total()):
+                raise ModelUnavailable(
+                    f"{wanted.name} needs {need / 2**30:.1f} GiB of memory and this computer has "
+                    f"{most / 2**30:.1f} GiB with its swap space: {_smaller(wanted.part)}"
+                )
             wanted.reserved = need
 
     def _free(self, budget: Budget, wanted: Weights[Any]) -> int:
@@ -396,5 +408,15 @@ def _refusal(wanted: Weights[Any], need: int, free: int, others: list[Weights[An
     return (
         f"{wanted.name} needs {need / 2**20:.0f} MiB of {wanted.device} memory and "
         f"{max(0, free) / 2**20:.0f} MiB are free (in use: {using}): try again later, raise "
-        "RAGCORE_MODEL_MEMORY_MB, or choose a smaller profile"
+        f"RAGCORE_MODEL_MEMORY_MB, or {_smaller(wanted.part)}"
     )
+
+
+def _smaller(part: str) -> str:
+    """What takes less memory than a model of that part."""
+    if part in ("llm", "vision_llm"):
+        return (
+            'load it with options = { quantization = "4bit" }, take a GGUF file '
+            "(`ragcore models add FILE.gguf`), or the smaller profile starter"
+        )
+    return "choose a smaller profile: `ragcore models use starter`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -41,3 +42,23 @@ def test_options_of_served_models_go_with_them(run: Run) -> None:
     assert "go with a served model" in run("models", "use", "tiny", "--as", "llm").complaint
     assert "70000 is no port" in run("models", "find", "--port", "70000").complaint
     assert "write KIND:NAME" in run("models", "use", "nobody:model").complaint
+
+
+def test_a_model_is_shown_before_it_is_added(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "modules.json").write_text("[]")
+    config = {"architectures": ["BertModel"], "hidden_size": 384, "max_position_embeddings": 512}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(b"\0" * 1000)
+    shown = run("models", "add", str(folder), "--dry-run")
+    assert "text_encoder (sentence-transformers, BertModel)" in shown.out
+    assert "license    unknown" in shown.out
+    found = run("models", "add", str(folder), "--dry-run", "--json").json
+    assert (found["dimension"], found["fits"], found["profile"]) == (384, True, None)
+    refused = run("models", "add", str(folder), "--json")
+    assert refused.code == 2
+    assert "accept it by --accept-license" in refused.complaint
+    added = run("models", "add", str(folder), "--accept-license", "--json").json
+    assert run("models", "list", "--json").json["parts"]["text_encoder"] == f"local:{folder}"
+    assert added["profile"] == str(tmp_path / "home" / "profiles" / "encoder.toml")

@@ -13,8 +13,9 @@ COMMIT = "4" * 39 + "d"
 
 
 @contextmanager
-def serve_model(repo: str, files: Mapping[str, bytes]) -> Iterator[str]:
+def serve_model(repo: str, files: Mapping[str, bytes], *, license: str = "") -> Iterator[str]:
     """Serve `files` as the model `repo` with one commit on main; yield the hub's address."""
+    card = {"cardData": {"license": license}} if license else {}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -32,7 +33,7 @@ def serve_model(repo: str, files: Mapping[str, bytes]) -> Iterator[str]:
             path = self.path.partition("?")[0]
             if path == f"/api/models/{repo}/revision/main":
                 siblings = [{"rfilename": name} for name in files]
-                self.send_json({"id": repo, "sha": COMMIT, "siblings": siblings})
+                self.send_json({"id": repo, "sha": COMMIT, "siblings": siblings, **card})
             elif path == f"/api/models/{repo}/tree/{COMMIT}":
                 self.send_json([_leaf(name, data) for name, data in files.items()])
             elif path.startswith(prefix := f"/{repo}/resolve/{COMMIT}/"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # "*" also matches "/" here. Exports for other runtimes would multiply the download.
 _ALLOW = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-_IGNORE = ("onnx/*", "openvino/*", "*.msgpack", "flax_*", "tf_*", "coreml/*")
+IGNORED_FILES = ("onnx/*", "openvino/*", "*.msgpack", "flax_*", "tf_*", "coreml/*")
 
 
 class HubProvider:
@@ -80,7 +80,7 @@ def _snapshot(entry: Entry, **options: Any) -> Path:
         entry.repo,
         revision=entry.revision or None,
         allow_patterns=list(entry.patterns or _ALLOW),
-        ignore_patterns=list(_IGNORE),
+        ignore_patterns=list(IGNORED_FILES),
         **options,
     )
     return Path(folder)
