@@ -1,11 +1,11 @@
-"""The ASGI application: routes, doors, and what lives as long as the server."""
+"""The ASGI application: routes, middleware, and what lives as long as the server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 
 from fastapi import FastAPI
 
@@ -57,36 +57,15 @@ def create_app(
     the start and goes on with ingests that an earlier server left.
     """
     settings = library.admin.settings
-    limiter, metrics = (
-        WorkLimiter(most_waiting=settings.api_waiting, longest_wait=settings.api_longest_wait),
-        Metrics(),
-    )
+    limiter = WorkLimiter(most_waiting=settings.api_waiting, longest_wait=settings.api_longest_wait)
+    metrics = Metrics()
     audit = library.admin.audit if keys_needed else None
     keys = library.admin.keys if keys_needed else None
     watch = AccountsWatch(keys, limiter) if keys is not None else None
-
-    schedule = SourceSchedule(library.sources)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        if prepare:
-            await asyncio.to_thread(library.jobs.resume_interrupted)
-            library.models.prepare()
-            schedule.start()
-        watching = asyncio.create_task(watch.run()) if watch is not None else None
-        try:
-            yield
-        finally:
-            if watching is not None:
-                watching.cancel()
-            limiter.cancel()
-            await asyncio.to_thread(schedule.stop)
-            await asyncio.to_thread(library.close)
-
     app = FastAPI(
         title="ragcore",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=_lifespan(library, limiter, watch, prepare=prepare),
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # its page would be loaded from elsewhere
         redoc_url=None,
@@ -108,12 +87,31 @@ def create_app(
     )
     app.add_middleware(RequestMiddleware, metrics=metrics, audit=audit)
 
-    described: dict[str, Any] = {}
-
-    def openapi() -> dict[str, Any]:
-        if not described:
-            described.update(describe(app, keys_needed=keys_needed))
-        return described
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way of changing it
+    described = cache(lambda: describe(app, keys_needed=keys_needed))
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way of changing it
     return app
+
+
+def _lifespan(
+    library: Library, limiter: WorkLimiter, watch: AccountsWatch | None, *, prepare: bool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What lives as long as the server: models, sources on a schedule, the watch on accounts."""
+    schedule = SourceSchedule(library.sources)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if prepare:
+            await asyncio.to_thread(library.jobs.resume_interrupted)
+            library.models.prepare()
+            schedule.start()
+        watching = asyncio.create_task(watch.run()) if watch is not None else None
+        try:
+            yield
+        finally:
+            if watching is not None:
+                watching.cancel()
+            limiter.cancel()
+            await asyncio.to_thread(schedule.stop)
+            await asyncio.to_thread(library.close)
+
+    return lifespan

@@ -11,6 +11,7 @@ from ragcore.cli.interrupt import cancel_on_interrupt
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION, Library
+from ragcore.types import IngestReport
 
 _MOST_SKIPPED = 20  # lines about files that a source passed over
 
@@ -97,35 +98,40 @@ def command(
     if as_json:
         print_json(report)
     else:
-        for failure in report.failed:
-            echo(f"{failure.path}: {failure.error}", err=True)
-        for left in report.skipped[:_MOST_SKIPPED]:
-            echo(f"{left.path}: skipped: {left.error}", err=True)
-        if len(report.skipped) > _MOST_SKIPPED:
-            echo(f"{len(report.skipped) - _MOST_SKIPPED} more were skipped (--json)", err=True)
-        for file in report.incomplete:
-            for skipped in file.skipped:
-                echo(f"{file.path}: {skipped}", err=True)
-        if report.skipped_links:
-            echo(
-                f"{report.skipped_links} links lead out of their folder and were skipped: name "
-                "what they lead to, to ingest it",
-                err=True,
-            )
-        echo(
-            f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
-            f"{report.renamed} renamed, {report.removed} removed, {len(report.failed)} failed: "
-            f"{report.passages} passages and {report.images} images in {report.seconds:.1f} s"
-        )
-        if report.incomplete:
-            count = len(report.incomplete)
-            echo(
-                f"{count} {'document is' if count == 1 else 'documents are'} incomplete: `ragcore "
-                "documents list --incomplete` lists all, `ragcore documents show` says what of one "
-                "was read"
-            )
+        _show(report)
     if report.cancelled:
         ctx.exit(1)
     # One bad file among good ones is no failed run; nothing but bad files is.
     if report.failed and not (report.added or report.updated or report.unchanged or report.renamed):
         ctx.exit(1)
+
+
+def _show(report: IngestReport) -> None:
+    """What was done on stdout; on stderr each file that was not read, or not all of it."""
+    for failure in report.failed:
+        echo(f"{failure.path}: {failure.error}", err=True)
+    for left in report.skipped[:_MOST_SKIPPED]:
+        echo(f"{left.path}: skipped: {left.error}", err=True)
+    if len(report.skipped) > _MOST_SKIPPED:
+        echo(f"{len(report.skipped) - _MOST_SKIPPED} more were skipped (--json)", err=True)
+    for file in report.incomplete:
+        for skipped in file.skipped:
+            echo(f"{file.path}: {skipped}", err=True)
+    if report.skipped_links:
+        echo(
+            f"{report.skipped_links} links lead out of their folder and were skipped: name "
+            "what they lead to, to ingest it",
+            err=True,
+        )
+    echo(
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
+        f"{report.renamed} renamed, {report.removed} removed, {len(report.failed)} failed: "
+        f"{report.passages} passages and {report.images} images in {report.seconds:.1f} s"
+    )
+    if report.incomplete:
+        count = len(report.incomplete)
+        echo(
+            f"{count} {'document is' if count == 1 else 'documents are'} incomplete: `ragcore "
+            "documents list --incomplete` lists all, `ragcore documents show` says what of one "
+            "was read"
+        )

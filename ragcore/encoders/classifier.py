@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.encoders.backbones import Backbone, Modality, Tower
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
-from ragcore.files import make_private, private_folder
+from ragcore.files import replace_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,22 +138,13 @@ def save_classifier(
     import torch
     from safetensors.torch import save_file
 
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    private_folder(part)
     halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in weights.items()}
-    save_file(halves, part / WEIGHTS)
-    (part / CARD).write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False), "utf-8")
-    for name, source in beside.items():
-        if source.is_file():
-            shutil.copyfile(source, part / name)
-    make_private(part)
-    old = folder.with_name(f".{folder.name}.gone")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with replace_folder(folder) as part:
+        save_file(halves, part / WEIGHTS)
+        (part / CARD).write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False), "utf-8")
+        for name, source in beside.items():
+            if source.is_file():
+                shutil.copyfile(source, part / name)
     return sum(path.stat().st_size for path in (folder / WEIGHTS, folder / CARD))
 
 

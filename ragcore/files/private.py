@@ -94,6 +94,29 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """The private folder to fill within the block, which then takes the place of `folder`.
+
+    A reader finds all of the old one or all of the new one, but for the moment between two
+    renames; a crash leaves the old one, and what `strays` finds.
+    """
+    partial, old = (folder.with_name(f".{folder.name[:100]}{end}{partial_suffix()}")
+                    for end in ("", ".old"))  # fmt: skip
+    try:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+        private_folder(partial)
+        yield partial
+        make_private(partial)
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def partial_suffix() -> str:
     """How names of files and folders end that are being written: by which process they are."""
     return f".{_host()}.{os.getpid()}.{threading.get_ident()}.partial"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
-from ragcore.files import private_folder
+from ragcore.files import replace_folder
 
 if TYPE_CHECKING:
     from ragcore.llm.gguf_export import Precision
@@ -76,7 +76,7 @@ class AdapterStore:
         if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
             raise UsageError(f"{folder} is no adapter: it needs {CONFIG} and {WEIGHTS}")
         target = self._target(name or folder.name, replace=replace)
-        with _swapped(target) as work:
+        with replace_folder(target) as work:
             for file in (CONFIG, WEIGHTS, "README.md"):
                 if (folder / file).is_file():
                     shutil.copyfile(folder / file, work / file)
@@ -115,7 +115,7 @@ class AdapterStore:
                   "target_modules": modules}  # fmt: skip
         from safetensors.torch import save_file
 
-        with _swapped(target) as work:
+        with replace_folder(target) as work:
             save_file(state, str(work / WEIGHTS), metadata={"format": "pt"})
             (work / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         return _inspect(target, shipped=False)
@@ -137,7 +137,7 @@ class AdapterStore:
             source, local_files_only=True, trust_remote_code=False
         )
         model = attach(loaded, info.folder, name)
-        with _swapped(target) as work:
+        with replace_folder(target) as work:
             model.merge_and_unload(safe_merge=True).save_pretrained(str(work))
             tokenizer.save_pretrained(str(work))
         return target
@@ -249,23 +249,3 @@ def _stacked(
         key: torch.cat(values, 1 if "lora_B" in key else 0).half().contiguous()
         for key, values in parts.items()
     }
-
-
-class _swapped:  # noqa: N801 - used like a function
-    """A work folder beside `target` that takes its place when the block ends well."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._work = target.with_name(f".{target.name}.new")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._work, ignore_errors=True)
-        private_folder(self._work)
-        return self._work
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self._work, ignore_errors=True)
-            return
-        shutil.rmtree(self._target, ignore_errors=True)
-        self._work.replace(self._target)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.errors import ModelUnavailable, StorageUnavailable, UsageError
+from ragcore.files import atomic_write
 from ragcore.llm.adapters import CONFIG, WEIGHTS
 from ragcore.llm.gguf_export import interleaved
 
@@ -129,31 +129,30 @@ def _write(
     alpha, rank = float(config["lora_alpha"]), int(config["r"])
     if config.get("use_rslora"):
         alpha *= math.sqrt(rank)  # llama.cpp divides by the rank, rsLoRA by its root
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         state = load_file(str(weights))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        writer = gguf.GGUFWriter(partial, model.architecture)
-        writer.add_type("adapter")
-        writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", alpha)
-        for key, (a, b) in factors.items():
-            up = state[b.name]
-            if _ARCHITECTURES[model.architecture]:
-                heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(key.split(".")[-2])
-                if heads and up.shape[0] % (2 * heads) == 0:
-                    up = interleaved(up, heads)
-            for part, value in (("lora_a", state[a.name]), ("lora_b", up)):
-                writer.add_tensor(f"{key}.{part}", value.float().contiguous().numpy())
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        partial.replace(target)
-    except OSError as error:
+        with atomic_write(target) as partial:
+            writer = gguf.GGUFWriter(partial, model.architecture)
+            writer.add_type("adapter")
+            writer.add_string("adapter.type", "lora")
+            writer.add_float32("adapter.lora.alpha", alpha)
+            for key, (a, b) in factors.items():
+                up = state[b.name]
+                if _ARCHITECTURES[model.architecture]:
+                    heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(
+                        key.split(".")[-2]
+                    )
+                    if heads and up.shape[0] % (2 * heads) == 0:
+                        up = interleaved(up, heads)
+                for part, value in (("lora_a", state[a.name]), ("lora_b", up)):
+                    writer.add_tensor(f"{key}.{part}", value.float().contiguous().numpy())
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+            writer.close()
+    except (OSError, StorageUnavailable) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ModelUnavailable(
-            f"adapter {name} cannot be converted in {target.parent} ({error.strerror}): set "
+            f"adapter {name} cannot be converted in {target.parent} ({reason}): set "
             "RAGCORE_WEIGHTS_CACHE to a folder of yours"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)

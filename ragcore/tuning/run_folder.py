@@ -13,6 +13,7 @@ from ragcore.files import atomic_write
 LOG = "log.jsonl"
 CURVES = "curves.png"
 CHECKPOINT = "checkpoint.pt"
+REPORT = "report.json"
 
 
 class RunFolder:
@@ -72,6 +73,11 @@ class RunFolder:
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
+
+    def write_report(self, values: Mapping[str, Any]) -> None:
+        """Write what a run did into report.json."""
+        with atomic_write(self.path / REPORT) as part:
+            part.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
     def draw_curves(
         self, panels: Mapping[str, Sequence[str]], *, marks: Mapping[str, int] | None = None

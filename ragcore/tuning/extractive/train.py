@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -277,8 +276,7 @@ class _ReaderRun(Trainer):
         )
         scores = ["f1", "contains", "passage", "auc"]
         self.folder.draw_curves({"loss": ["loss"], "held out": scores, "rate": ["learning_rate"]})
-        text = json.dumps(dataclasses.asdict(report), indent=2) + "\n"
-        (self.folder.path / "report.json").write_text(text, "utf-8")
+        self.folder.write_report(dataclasses.asdict(report))
         return report
 
 

@@ -19,6 +19,7 @@ from ragcore.datasets.contexts import Context, read_contexts
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.datasets.qa_scores import stands_in, token_f1, without_citations
 from ragcore.errors import UsageError
+from ragcore.files import atomic_write
 from ragcore.types import Hit, Progress, SearchResult
 
 if TYPE_CHECKING:
@@ -189,5 +190,5 @@ def write_calibration(found: Calibration, file: Path) -> None:
     row = asdict(found)
     row["intercept"] = round(row["intercept"], 4)
     row["weights"] = {name: round(value, 4) for name, value in row["weights"].items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+    with atomic_write(file) as part:
+        part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")

@@ -7,7 +7,6 @@ adapter_config.json, as peft and vLLM read them).
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import Cancelled, UsageError
 from ragcore.extras import require_extra
 from ragcore.tuning.lora.base import fingerprint, load_base, load_start, with_adapter
-from ragcore.tuning.lora.curves import draw_curves
 from ragcore.tuning.lora.packing import (
     Pack,
     make_packs,
@@ -170,9 +168,8 @@ class _LoraRun(Trainer):
         )
         if self.processes.rank:
             return report
-        summary = {**asdict(report), "adapter": adapter.name}
-        (r.output / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
-        draw_curves(r.output)
+        self.folder.write_report({**asdict(report), "adapter": adapter.name})
+        self.folder.draw_curves({"loss": ["loss"], "dev": list(self.dev_scores), "rate": ["lr"]})
         return report
 
     def _attention(self, base: Any) -> str:
@@ -267,7 +264,7 @@ class _LoraRun(Trainer):
             self.dev_scores = score_examples(
                 self.model, self.tokenizer, self.dev, cancel=self.cancel
             )
-        self._log(step=self.step, examples=self.examples, dev=self.dev_scores)
+        self._log(step=self.step, examples=self.examples, **self.dev_scores)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

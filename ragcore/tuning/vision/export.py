@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragcore.files import replace_folder
 from ragcore.llm.projector import save_projector
 
 if TYPE_CHECKING:
@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 def export(run: _ProjectorRun, folder: Path) -> Path:
     """Rewrite the folder: projector.json, projector.safetensors and, if an adapter was
     trained, adapter_config.json and adapter_model.safetensors in peft's own layout."""
-    work = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(work, ignore_errors=True)
-    save_projector(run.projector, work)
-    if run.adapted:
-        _save_adapter(run.model, work, run.recipe.base)
-    shutil.rmtree(folder, ignore_errors=True)
-    work.replace(folder)
+    with replace_folder(folder) as work:
+        save_projector(run.projector, work)
+        if run.adapted:
+            _save_adapter(run.model, work, run.recipe.base)
     return folder
 
 

@@ -308,7 +308,6 @@ class _ProjectorRun(Trainer):
         self.tokens, self.start, self.dev = saved["tokens"], saved["start"], saved["dev"]
 
     def _finish(self, resumed: bool) -> ProjectorReport:
-        import json
 
         from ragcore.tuning.vision.export import export
 
@@ -335,6 +334,5 @@ class _ProjectorRun(Trainer):
         )
         scores = ["bleu4", "yes_no", "other_yes_no", "count", "colour"]
         self.folder.draw_curves({"loss": ["loss"], "dev": scores, "rate": ["learning_rate"]})
-        text = json.dumps(dataclasses.asdict(report), indent=2) + "\n"
-        (self.folder.path / "report.json").write_text(text, "utf-8")
+        self.folder.write_report(dataclasses.asdict(report))
         return report
