@@ -22,8 +22,7 @@ from urllib.parse import parse_qs
 
 from starlette.websockets import WebSocketDisconnected
 
-from ragcore.access.origins import host_name, same_origin
-from ragcore.library import Principal
+from ragcore.library import Principal, host_name, same_origin
 
 from .login import DEVICE, DEVICE_COOKIE, SESSION, SESSION_COOKIE, Login, Throttle
 

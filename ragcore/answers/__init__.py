@@ -2,17 +2,31 @@
 
 from ragcore.answers.answerer import Answerer
 from ragcore.answers.composing import Composer
+from ragcore.answers.confidence import Calibration, Signals, calibration_file, fit
+from ragcore.answers.kinds import KINDS, recognize
 from ragcore.answers.many import answer_many, run_many
-from ragcore.answers.prompt import ABSTENTION
+from ragcore.answers.prompt import ABSTENTION, Source, assemble
+from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.run import AnswerEvent
+from ragcore.answers.sentences import words
 from ragcore.answers.structured import check_form
 
 __all__ = [
     "ABSTENTION",
+    "KINDS",
     "AnswerEvent",
     "Answerer",
+    "Calibration",
     "Composer",
+    "Signals",
+    "Source",
     "answer_many",
+    "assemble",
+    "calibration_file",
     "check_form",
+    "fit",
+    "recognize",
     "run_many",
+    "stand_alone",
+    "words",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ragcore.models import caches
+from ragcore.library import cache_lookups
 
 if TYPE_CHECKING:
     from ragcore.api.work_limiter import WorkLimiter
@@ -91,7 +91,7 @@ class Metrics:
             self._queue.labels(kind, "waiting").set(limiter.waiting[kind])
             self._queue.labels(kind, "running").set(limiter.running[kind])
         self._tell_jobs(library)
-        for (cache, hit), count in caches.lookups().items():
+        for (cache, hit), count in cache_lookups().items():
             self._caches.labels(cache, "hit" if hit else "miss").set(count)
         self._documents.set(sum(library.admin.document_counts().values()))
         self._memory.set(library.models.process_memory())

@@ -17,14 +17,13 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ragcore.access.origins import host_name, same_origin
 from ragcore.api.access import OPEN_PATHS
 from ragcore.api.accounts_watch import AccountsWatch
 from ragcore.api.limits import RateLimit
 from ragcore.api.metrics import Metrics
 from ragcore.api.problems import Problem, is_openai, problem_of
 from ragcore.api.work_limiter import WorkLimiter
-from ragcore.library import LOCAL, Audit, Keys, Principal, principal_of
+from ragcore.library import LOCAL, Audit, Keys, Principal, host_name, principal_of, same_origin
 from ragcore.logs import about, fields
 
 log = logging.getLogger("ragcore.api.requests")

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ragcore.answers.kinds import KINDS, recognize
+from ragcore.answers import KINDS, recognize
 from ragcore.datasets.qa_scores import stands_in, without_citations
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines

@@ -145,7 +145,7 @@ def _holds(passages: Sequence[str], evidence: str) -> bool:
 
 
 def _rewrite(models: Models) -> Rewrite:
-    from ragcore.answers.rewrite import stand_alone
+    from ragcore.answers import stand_alone
 
     llm = models.llm()
     return lambda question, history, find: stand_alone(llm, question, history, find=find)

@@ -94,8 +94,7 @@ def _copies(
     import numpy as np
 
     from ragcore.readers.images import phash, thumbnail, turned
-    from ragcore.search.images import orientations
-    from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash
+    from ragcore.search import Candidate, SameImage, alike_by_hash, orientations
 
     stored: list[tuple[bytes, bytes]] = []
 

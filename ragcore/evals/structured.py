@@ -14,8 +14,7 @@ from ragcore.answers import Answerer, Composer, check_form
 from ragcore.catalog import Catalog, FileState, NewDocument
 from ragcore.catalog.documents import store_document
 from ragcore.errors import Cancelled, UsageError
-from ragcore.ingest.embed import passage_input
-from ragcore.ingest.split import split
+from ragcore.ingest import passage_input, split_document
 from ragcore.models import Models
 from ragcore.readers.read import read
 from ragcore.types import CancelToken, Progress, ProgressCallback
@@ -151,7 +150,7 @@ def _index(catalog: Catalog, cases: Sequence[Case], models: Models) -> list[int]
     numbers = []
     for case in cases:
         document = read(case.file)
-        passages = split(document)
+        passages = split_document(document)
         texts = [passage_input(p.text, p.heading, document.title) for p in passages]
         vectors = {space_id: encoder.encode(texts, kind="passage")}
         state = FileState(str(case.file), case.file.name, case.file.stat().st_size, 0)

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ragcore.catalog import NewDocument
+from ragcore.ingest.split import passage_input
 from ragcore.ingest.worker import ReadResult
 
 if TYPE_CHECKING:
     from ragcore.models import ImageTextEncoder, TextEncoder
     from ragcore.types import FloatArray
-
-
-def passage_input(text: str, heading: str = "", title: str = "") -> str:
-    """What the text encoder is given for a passage: where it stands, then its words."""
-    place = " > ".join(part for part in (title, heading) if part)
-    return f"{place}\n{text}" if place else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ragcore.catalog.labels import given_labels, tell_labels, unlabelled
 from ragcore.catalog.models import Document, Image, Passage, Thumbnail
 from ragcore.encoders.classifier import Classifier
 from ragcore.errors import Cancelled, UnreadableFile
-from ragcore.ingest.embed import passage_input
+from ragcore.ingest.split import passage_input
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

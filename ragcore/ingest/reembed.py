@@ -23,7 +23,7 @@ from ragcore.catalog import Catalog
 from ragcore.catalog.embeddings import add_embeddings
 from ragcore.catalog.models import CollectionSpace, Document, Embedding, Image, Passage, Thumbnail
 from ragcore.errors import Cancelled, UnreadableFile
-from ragcore.ingest.embed import passage_input
+from ragcore.ingest.split import passage_input
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

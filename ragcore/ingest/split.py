@@ -415,3 +415,9 @@ def _deeper(heading: str, following: str) -> str:
             break
         shared.append(one)
     return " > ".join(shared) or following
+
+
+def passage_input(text: str, heading: str = "", title: str = "") -> str:
+    """What the text encoder is given for a passage: where it stands, then its words."""
+    place = " > ".join(part for part in (title, heading) if part)
+    return f"{place}\n{text}" if place else text

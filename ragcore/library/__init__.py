@@ -18,6 +18,7 @@ from ragcore.library.library import Library
 if TYPE_CHECKING:
     from ragcore.access.audit import Audit
     from ragcore.access.keys import KeyInfo, Keys
+    from ragcore.access.origins import host_name, same_origin
     from ragcore.access.sessions import Sessions
     from ragcore.answers import AnswerEvent
     from ragcore.answers.chat import Reply, hit_from
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from ragcore.library.sources import SourceInfo, SourceSchedule
     from ragcore.llm.adapters import AdapterInfo
     from ragcore.llm.vision_llm import ImageAnswer
+    from ragcore.models.caches import cache_lookups
     from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
     from ragcore.search.projection import CollectionMap, MapPoint
     from ragcore.weights import Profile
@@ -110,13 +112,16 @@ __all__ = [
     "Statistics",
     "TurnInfo",
     "as_png",
+    "cache_lookups",
     "check_name",
     "copy_documents",
     "filters",
     "hit_from",
+    "host_name",
     "open_image",
     "package_folder",
     "principal_of",
+    "same_origin",
 ]
 
 _HOME_OF = {
@@ -131,6 +136,7 @@ _HOME_OF = {
         "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
         "ragcore.catalog.image_groups": ["ImageGroup"],
         "ragcore.access.keys": ["KeyInfo", "Keys"],
+        "ragcore.access.origins": ["host_name", "same_origin"],
         "ragcore.access.sessions": ["Sessions"],
         "ragcore.catalog.marks": ["ImageMarks"],
         "ragcore.diffusion": [
@@ -159,6 +165,7 @@ _HOME_OF = {
         "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
         "ragcore.llm.adapters": ["AdapterInfo"],
         "ragcore.llm.vision_llm": ["ImageAnswer"],
+        "ragcore.models.caches": ["cache_lookups"],
         "ragcore.search.duplicates": ["Decision", "FileGroup", "DuplicateGroup"],
         "ragcore.search.projection": ["CollectionMap", "MapPoint"],
         "ragcore.weights": ["Profile"],

@@ -98,7 +98,7 @@ def _served(
 
 def projector(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> VisionLLM:
     """A language model that reads images through a projector of ours."""
-    from ragcore.encoders.grid import TOWER, GridEncoder
+    from ragcore.encoders import TOWER, GridEncoder
     from ragcore.llm.projector import read_config
     from ragcore.llm.vision_llm import ProjectedLLM
 

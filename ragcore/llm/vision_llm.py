@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from ragcore.encoders.grid import GridEncoder
+    from ragcore.encoders import GridEncoder
     from ragcore.llm.projector import Projector
     from ragcore.llm.transformers_llm import TransformersLLM
     from ragcore.types import CancelToken

@@ -15,7 +15,7 @@ def note(cache: str, *, hit: bool) -> None:
         _lookups[cache, hit] += 1
 
 
-def lookups() -> dict[tuple[str, bool], int]:
+def cache_lookups() -> dict[tuple[str, bool], int]:
     """Number of looks since the start by (cache, whether it was there)."""
     with _lock:
         return dict(_lookups)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragcore.answers.sentences import words
+from ragcore.answers import words
 from ragcore.datasets.contexts import Context, training_contexts
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.errors import UsageError

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.answers import run_many
-from ragcore.answers.confidence import Calibration, Signals, fit
+from ragcore.answers import Calibration, Signals, fit, run_many
 from ragcore.datasets.contexts import Context, read_contexts
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.datasets.qa_scores import stands_in, token_f1, without_citations
@@ -90,8 +89,7 @@ def calibrate_model(
     `calibrate`). `limit` takes the first contexts. Raises UsageError for a file that does not fit
     and for a model that answers too little, ModelUnavailable, Cancelled.
     """
-    from ragcore.answers import Answerer
-    from ragcore.answers.confidence import calibration_file
+    from ragcore.answers import Answerer, calibration_file
     from ragcore.models import Models
 
     every = read_contexts(file)

@@ -16,7 +16,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.answers.prompt import Source, assemble
+from ragcore.answers import Source, assemble
 from ragcore.datasets.contexts import open_text
 from ragcore.errors import UsageError
 from ragcore.types import Message

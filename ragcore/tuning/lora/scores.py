@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ragcore.answers.prompt import ABSTENTION, assemble
+from ragcore.answers import ABSTENTION, assemble
 from ragcore.datasets.qa_scores import cited, exact_match, token_f1, without_citations
 from ragcore.llm.batch import generate_branches
 from ragcore.tuning.lora.packing import Example, split_prompt

@@ -19,7 +19,7 @@ from ragcore.types import CancelToken, Progress, ProgressCallback
 if TYPE_CHECKING:
     import numpy as np
 
-    from ragcore.encoders.grid import GridEncoder
+    from ragcore.encoders import GridEncoder
     from ragcore.settings import Settings
 
 Asked = list[tuple[str, list[str]]]  # questions, each with the answers to learn
@@ -86,7 +86,7 @@ def cached_cells(
     """
     import numpy as np
 
-    from ragcore.encoders.grid import CHANNELS
+    from ragcore.encoders import CHANNELS
 
     shape = (len(items), encoder.cells, CHANNELS)
     if path.is_file():

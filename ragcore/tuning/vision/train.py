@@ -87,7 +87,7 @@ class _ProjectorRun(Trainer):
     ) -> None:
         import torch
 
-        from ragcore.encoders.grid import GridEncoder
+        from ragcore.encoders import GridEncoder
 
         plan = TrainingPlan(
             steps=recipe.captions.steps + recipe.questions.steps,
@@ -155,7 +155,7 @@ class _ProjectorRun(Trainer):
 
     def _projector(self, *, started: bool) -> Projector:
         """With its start in closed form; a resumed run reads its weights instead."""
-        from ragcore.encoders.grid import CHANNELS, TOWER
+        from ragcore.encoders import CHANNELS, TOWER
         from ragcore.llm.projector import Projector, ProjectorConfig
         from ragcore.tuning.vision.start import start_projector
 
