@@ -21,7 +21,7 @@ help:
 	@echo "make demo         weights, the sample collection, an answer, an image, then the page"
 	@echo "make test         style, types and the fast tests: ten minutes on two idle cores"
 	@echo "make test-all     style, types and every test; SHARD=2/6 runs the second of six parts"
-	@echo "make lint         style and types"
+	@echo "make lint         style, spelling, plain words and types"
 	@echo "make bench        measure speed on this machine"
 	@echo "make docs         the documentation as a site in site/, links checked, without a network"
 	@echo "make constraints  renew requirements.lock (UPGRADE=all, or UPGRADE=\"NAME NAME\")"
@@ -37,10 +37,12 @@ $(READY): pyproject.toml requirements.lock scripts/make_env.sh
 demo: $(READY)
 	@$(BIN)/ragcore demo $(if $(filter no,$(PAGE)),--no-page)
 
-# What both tiers run before their tests: style and types.
+# What both tiers run before their tests: style, spelling, plain words and types.
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/python scripts/check_words.py
 	$(BIN)/mypy
 
 test: lint

@@ -1,4 +1,4 @@
-"""Who may come in: a login before everything, and a cookie that tells browsers apart.
+"""Access to the pages: a login before everything, and a cookie that identifies browsers.
 
 An ASGI middleware, so that images, uploads and the live connection are guarded as the pages
 are. Where no login is needed it only hands out the cookie.
@@ -173,7 +173,7 @@ class Access:
         """Add headers to every answer; to a page also the cookie and where its server is."""
         if scope["type"] != "http":
             return send
-        held: list[Message] = []  # a page's start, kept until its body is known
+        delayed: list[Message] = []  # a page's start, kept until its body is known
 
         async def sender(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -183,14 +183,14 @@ class Access:
                     if BROWSER_COOKIE not in cookies:
                         token = secrets.token_urlsafe(24)
                         headers.append(self._cookie(scope, BROWSER_COOKIE, token, _YEAR))
-                    held.append(message)
+                    delayed.append(message)
                     return
-            elif held and message["type"] == "http.response.body":
-                start = held[0]
+            elif delayed and message["type"] == "http.response.body":
+                start = delayed[0]
                 start["body"] = start.get("body", b"") + message.get("body", b"")
                 if message.get("more_body"):
                     return
-                held.clear()
+                delayed.clear()
                 body = self._page_body(start.pop("body"))
                 start["headers"] = [
                     (name, str(len(body)).encode() if name == b"content-length" else value)
@@ -287,8 +287,8 @@ def _plain_pages(scope: Scope) -> Scope:
     """Ask for pages uncompressed, so that they can be added to."""
     headers = scope.get("headers", [])
     if any(name == b"accept" and b"text/html" in value for name, value in headers):
-        kept = [(name, value) for name, value in headers if name != b"accept-encoding"]
-        return {**scope, "headers": kept}
+        others = [(name, value) for name, value in headers if name != b"accept-encoding"]
+        return {**scope, "headers": others}
     return scope
 
 

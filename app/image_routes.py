@@ -74,13 +74,13 @@ async def original(request: Request) -> Response:
             name = _attachment(file_name(info))
             data = library.images.read(image_id)
             return Response(data, media_type="application/octet-stream", headers=name)
-        kept = library.documents.original(info.document_id)
-        path = kept.__enter__()
+        stored = library.documents.original(info.document_id)
+        path = stored.__enter__()
         return FileResponse(
             path,
             filename=file_name(info),
             media_type="application/octet-stream",
-            background=BackgroundTask(kept.__exit__, None, None, None),
+            background=BackgroundTask(stored.__exit__, None, None, None),
         )
 
     return await _answer(request, look)

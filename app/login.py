@@ -31,7 +31,7 @@ _LONGEST, _LONGEST_NAME, _LONGEST_HOST = 60.0, 8.0, 4.0  # seconds
 
 
 class Login:
-    """Tells who has logged in, by the token in the browser's cookie.
+    """Reports who has logged in, by the token in the browser's cookie.
 
     A session ends with its time, by logging out, when it is revoked, and within a second when the
     account is disabled, revoked or expired, or gets another key or password. What was begun in it

@@ -91,8 +91,8 @@ def serve(
     with Library(settings) as library:
         admin = library.admin
         check_exposure(admin.keys, address)
-        door = Login(admin.keys, admin.sessions, settings, admin.audit)
-        make_app(login=door, base_path=base_path).run(config=options)
+        guard = Login(admin.keys, admin.sessions, settings, admin.audit)
+        make_app(login=guard, base_path=base_path).run(config=options)
 
 
 def check_exposure(keys: Keys, address: str) -> None:

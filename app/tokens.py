@@ -18,8 +18,8 @@ _LONGEST_TOKEN = 200  # ours have some 80 characters
 class SignedTokens:
     """Secrets for browsers' cookies, signed with a key that is kept in a file.
 
-    The signature tells a cookie of ours from any other before the catalog is asked or anything
-    is remembered of it. The secret itself is stored nowhere: `digest` is. Tokens of one `purpose`
+    The signature identifies a cookie of ours before the catalog is asked or anything is
+    remembered of it. The secret itself is stored nowhere: `digest` is. Tokens of one `purpose`
     are none of another.
     """
 

@@ -1,4 +1,4 @@
-"""Does the citation check tell support from its absence?
+"""Does the citation check distinguish support from its absence?
 
     python benchmarks/citations.py FILE.jsonl[.gz] [--limit N] [--sweep]
 

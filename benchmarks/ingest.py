@@ -3,7 +3,7 @@
     python benchmarks/ingest.py [--files 300] [--rounds 3] [--txtai PYTHON]
 
 Both are timed in turn within one run, with the model loaded: only the ratio counts. Processor
-seconds (readers included) stand beside the clock, since the clock of a busy machine tells
+seconds (readers included) stand beside the clock, since the clock of a busy machine says
 little. `--txtai` names a Python that has txtai: the same texts are indexed with the same model.
 """
 

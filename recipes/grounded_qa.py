@@ -208,8 +208,8 @@ class GroupMaker:
         sources = self._sources(rivals)
         chosen = set(asked)
         found = self._missing([own], sources)
-        kept = {self._contexts[own].questions[q][0] for q in chosen}
-        return [e for e in found if e.question in kept][:4]
+        used = {self._contexts[own].questions[q][0] for q in chosen}
+        return [e for e in found if e.question in used][:4]
 
     def _sources(self, chosen: Sequence[int]) -> tuple[Source, ...]:
         rng = self._rng

@@ -56,11 +56,11 @@ def evaluate_probe(
     latents are written there for Studio. Raises UsageError for too few icons, or an image maker
     without an autoencoder of ours.
     """
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     model = model or _model_of(models)
     known = model.card.data or {}
     icons = read_icons(folder, known.get("styles", ()), leave_out=known.get("leave_out", ()))
-    tell(Progress("scenes", 0, 1))
+    report(Progress("scenes", 0, 1))
     scenes = make_scenes(icons, count, seed=seed)
     test = _held_out(scenes.concepts)
     sides = [
@@ -77,13 +77,13 @@ def evaluate_probe(
                               "tested": int(test.sum()), "r2": {}, "accuracy": {}}  # fmt: skip
     fitted: dict[str, Probe] = {}
     for number, (name, encode) in enumerate(encoders.items()):
-        tell(Progress("probes", number, len(encoders), current=name))
+        report(Progress("probes", number, len(encoders), current=name))
         probing = _Probing(encode(), test, seed)
         ours = name == "latents"
         _enter(result, name, scenes, probing, control=ours)
         if ours:
             fitted = probing.probes(scenes.numbers)
-    tell(Progress("probes", len(encoders), len(encoders)))
+    report(Progress("probes", len(encoders), len(encoders)))
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         save_probes(fitted, save / PROBES)
@@ -154,8 +154,8 @@ class _Probing:
         r2 = self.r2(numbers)
         wanted = _stacked(numbers)[~self.test]
         deviations = wanted.std(axis=0)
-        centerd = (wanted - wanted.mean(axis=0)) / deviations
-        directions = centerd.T @ (self.vectors[~self.test] - self.middle) / len(centerd)
+        centered = (wanted - wanted.mean(axis=0)) / deviations
+        directions = centered.T @ (self.vectors[~self.test] - self.middle) / len(centered)
         found = {}
         for row, name in enumerate(numbers):
             weight = model.coef_[row] / self.spread

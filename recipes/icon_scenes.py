@@ -43,25 +43,25 @@ def make_scenes(icons: IconSet, count: int, *, seed: int) -> Scenes:
     rows = rng.permutation(len(icons.icons))
     scenes: list[NDArray[np.uint8]] = []
     numbers: list[dict[str, float]] = []
-    kept: list[Icon] = []
+    chosen: list[Icon] = []
     for row in np.resize(rows, 2 * count).tolist():
-        if len(kept) == count:
+        if len(chosen) == count:
             break
         scene = _place(icons.pixels[row], rng)
         if (found := _measure(scene)) is not None:
             scenes.append(scene)
             numbers.append(found)
-            kept.append(icons.icons[row])
-    if not kept:
+            chosen.append(icons.icons[row])
+    if not chosen:
         raise UsageError("there is no icon that differs from its ground")
     return Scenes(
         np.stack(scenes),
         {name: np.array([row[name] for row in numbers], np.float32) for name in numbers[0]},
         {
-            "group": [icon.group for icon in kept],
-            "style": [style_words(icon.style) for icon in kept],
+            "group": [icon.group for icon in chosen],
+            "style": [style_words(icon.style) for icon in chosen],
         },
-        [icon.concept for icon in kept],
+        [icon.concept for icon in chosen],
     )
 
 

@@ -43,13 +43,13 @@ def chosen(file: Path, count: int, seed: int) -> list[dict[str, str]]:
         rows = [json.loads(line) for line in lines]
     random.Random(seed).shuffle(rows)
     taken: Counter[str] = Counter()
-    kept = []
+    remaining = []
     for row in rows:
         label = type_of(row["question"])
         if label and taken[label] < count:
             taken[label] += 1
-            kept.append({"text": row["question"], "label": label, "group": row["title"]})
-    return kept
+            remaining.append({"text": row["question"], "label": label, "group": row["title"]})
+    return remaining
 
 
 def main() -> None:

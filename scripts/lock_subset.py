@@ -48,8 +48,10 @@ def read_lock(text: str) -> dict[str, Pin]:
         notes = [line.strip().lstrip("# ") for line in lines if line.lstrip().startswith("#")]
         via = {normal(note.removeprefix("via").partition("(")[0]) for note in notes}
         name = normal(found[1])
-        kept = tuple(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
-        pins[name] = Pin(name, found[2], kept, frozenset(via - {""}))
+        requirements = tuple(
+            line for line in lines if line.strip() and not line.lstrip().startswith("#")
+        )
+        pins[name] = Pin(name, found[2], requirements, frozenset(via - {""}))
     return pins
 
 

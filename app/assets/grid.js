@@ -1,7 +1,7 @@
 // Many images in groups, of which only those in sight are in the page. `data`: groups (title, ids,
 // names), size (pixels of an image), side (of the thumbnails to load), favorites (ids), can (what
 // the person may do), albums, classes (labels by classifier), images and thumbnails (addresses),
-// round (another one starts again). Tells `changed` after a change of images, `go` to leave for
+// round (another one starts again). Calls `changed` after a change of images, `go` to leave for
 // another page with an image.
 const GAP = 6, TITLE = 36, AROUND = 300;
 
@@ -19,7 +19,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return () => { all.grid?.end(); all.grid = undefined; };
 }
 
-function grid(all, data, tell, kept) {
+function grid(all, data, notify, kept) {
   const root = all.querySelector(".grid"), sheet = all.querySelector(".sheet"), bar = all.querySelector(".bar");
   const head = all.querySelector(".head"), said = all.querySelector(".said"), drawn = new Map(), site = siteOf(data);
   const ids = data.groups.flatMap((group) => group.ids), names = data.groups.flatMap((group) => group.names);
@@ -149,7 +149,7 @@ function grid(all, data, tell, kept) {
       const done = await change(site, { ids: wanted, ...body });
       if (body.do === "favorite") for (const id of wanted) body.value ? favorites.add(id) : favorites.delete(id);
       say(said, done.said, done.undo && (() => act(done.undo, done.undo.ids)));
-      tell.changed();
+      notify.changed();
       showAll();
       return true;
     } catch (error) { say(said, error.message); return false; }
@@ -185,8 +185,8 @@ function grid(all, data, tell, kept) {
         ...(can.trash ? [tool("Delete", async () => { if (await act({ do: "trash" })) clear(); })] : []),
       ] : []),
       tool("Download", () => download(site, all, [...chosen])),
-      ...(one ? [tool("More like this", () => tell.go("like", [...chosen][0]))] : []),
-      ...(one && can.studio ? [tool("Use as control", () => tell.go("studio", [...chosen][0]))] : []),
+      ...(one ? [tool("More like this", () => notify.go("like", [...chosen][0]))] : []),
+      ...(one && can.studio ? [tool("Use as control", () => notify.go("studio", [...chosen][0]))] : []),
       tool("Clear", () => { clear(); focus(current); }));
   };
 
@@ -228,9 +228,9 @@ function grid(all, data, tell, kept) {
       changed: (body, of) => {
         if (body.do === "favorite") for (const id of of) body.value ? favorites.add(id) : favorites.delete(id);
         showAll();
-        tell.changed();
+        notify.changed();
       },
-      go: tell.go,
+      go: notify.go,
     });
   };
   root.addEventListener("keydown", (event) => {

@@ -106,7 +106,7 @@ function openViewer(root, site, options) {
     original.href = `${site.images}/${id}/original`;
     drawStrip();
     missing.hidden = true;
-    await tell(id);
+    await showFacts(id);
     if (at + 1 < ids.length) new Image().src = `${site.images}/${ids[at + 1]}/view?side=1600`;
   };
 
@@ -123,7 +123,7 @@ function openViewer(root, site, options) {
     strip.scrollLeft = now.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + 30;
   };
 
-  const tell = async (id, again = false) => {
+  const showFacts = async (id, again = false) => {
     if (again || !facts.has(id)) {
       const answer = await fetch(`${site.images}/${id}/about`);
       facts.set(id, answer.ok ? await answer.json() : { title: "This image is not there any more.", facts: [], tags: [], albums: [], labels: [] });
@@ -144,7 +144,7 @@ function openViewer(root, site, options) {
       say(said, result.said);
       options.changed(body, [id]);
     } catch (error) { say(said, error.message); }
-    await tell(id, true);
+    await showFacts(id, true);
   };
 
   const lines = (title, items) => items.length

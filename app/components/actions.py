@@ -44,11 +44,11 @@ def makes_images() -> bool:
 
 def ask_about(hit: Hit) -> None:
     """Keep a passage as context of the next questions."""
-    kept: list[Hit] = st.session_state.setdefault(CONTEXT, [])
-    if all(hit.id != other.id for other in kept):
-        kept.append(hit)
-        del kept[:-MAX_CONTEXT]
-    say_later(f"Kept for your question ({len(kept)}). See the page Ask.")
+    context: list[Hit] = st.session_state.setdefault(CONTEXT, [])
+    if all(hit.id != other.id for other in context):
+        context.append(hit)
+        del context[:-MAX_CONTEXT]
+    say_later(f"Kept for your question ({len(context)}). See the page Ask.")
 
 
 def for_hit(hit: Hit, *, place: str) -> None:

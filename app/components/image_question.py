@@ -41,19 +41,19 @@ def _answer(image: bytes, question: str) -> None:
     place = st.empty()
     with place.container():
         st.button("Stop", key="image-stop", icon=":material/stop_circle:")
-        kept: list[ImageAnswer] = []
+        earlier: list[ImageAnswer] = []
 
         def pieces() -> Iterator[str]:
             for piece in library().images.ask_stream(image, question):
                 if isinstance(piece, str):
                     yield plain(piece)
                 else:
-                    kept.append(piece)
+                    earlier.append(piece)
 
         with st.spinner("Looking …", show_time=False):
             st.write_stream(pieces)
     place.empty()
-    st.session_state[_SAID] = (question, kept[0])
+    st.session_state[_SAID] = (question, earlier[0])
 
 
 def _said() -> None:

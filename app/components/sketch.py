@@ -33,12 +33,12 @@ def sketch(key: str, *, side: int, regions: bool, pen: int) -> None:
     With `regions` colors on white, else white strokes on black, `pen` pixels wide at first. The
     drawing is kept when another page is looked at.
     """
-    kept = f"_{key}"
+    state_key = f"_{key}"
 
     def keep() -> None:
-        st.session_state[kept] = st.session_state[key].get("image")
+        st.session_state[state_key] = st.session_state[key].get("image")
 
-    address = st.session_state.get(kept)
+    address = st.session_state.get(state_key)
     data: dict[str, Any] = {
         "side": side,
         "regions": regions,

@@ -11,30 +11,30 @@ IMAGES = ("png", "jpg", "jpeg", "webp", "gif", "bmp")
 
 def image(label: str, key: str, *, hidden: bool = False) -> bytes | None:
     """What was dropped last, until it is taken away or another one is."""
-    kept = f"_{key}"
+    state_key = f"_{key}"
 
     def changed() -> None:
         file = st.session_state[key]
         if file is None:
-            st.session_state.pop(kept, None)
+            st.session_state.pop(state_key, None)
         else:
-            st.session_state[kept] = (file.name, file.getvalue())
+            st.session_state[state_key] = (file.name, file.getvalue())
 
     shown = st.file_uploader(
         label, type=list(IMAGES), key=key, on_change=changed,
         label_visibility="collapsed" if hidden else "visible",
     )  # fmt: skip
-    held: tuple[str, bytes] | None = st.session_state.get(kept)
-    if held is None:
+    sent: tuple[str, bytes] | None = st.session_state.get(state_key)
+    if sent is None:
         return None
     if shown is None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.caption(plain(shorten(held[0], 40)), width="content")
+            st.caption(plain(shorten(sent[0], 40)), width="content")
             st.button("Remove", key=f"{key}-away", on_click=forget, args=(key,))
-    return held[1]
+    return sent[1]
 
 
-def held(key: str) -> bytes | None:
+def sent_file(key: str) -> bytes | None:
     """What the field of that key holds, without drawing it."""
     found: tuple[str, bytes] | None = st.session_state.get(f"_{key}")
     return found[1] if found else None

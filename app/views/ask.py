@@ -417,13 +417,13 @@ def _watch(reply: Reply, talk_id: int) -> None:
 
 def _context_chips() -> None:
     """Passages that were kept for the next questions."""
-    kept = st.session_state.get(CONTEXT, [])
-    if not kept:
+    chosen_hits = st.session_state.get(CONTEXT, [])
+    if not chosen_hits:
         return
     with st.container(border=True, key="context"):
         st.caption("The next questions are answered from these passages only:")
         with st.container(horizontal=True, gap="small"):
-            for hit in kept:
+            for hit in chosen_hits:
                 page = f" · page {hit.page}" if hit.page else ""
                 st.button(
                     plain(f"{shorten(hit.document, 40)}{page}"),
@@ -436,5 +436,5 @@ def _context_chips() -> None:
 
 
 def _drop_context(hit_id: int) -> None:
-    kept = st.session_state.get(CONTEXT, [])
-    st.session_state[CONTEXT] = [hit for hit in kept if hit.id != hit_id]
+    chosen_hits = st.session_state.get(CONTEXT, [])
+    st.session_state[CONTEXT] = [hit for hit in chosen_hits if hit.id != hit_id]

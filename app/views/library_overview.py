@@ -40,7 +40,7 @@ def show(collection: str) -> None:
 
 
 def _tail(path: str) -> str:
-    """The end of a path, which tells more than its beginning."""
+    """The end of a path, which identifies a file better than its beginning."""
     return path if len(path) <= 34 else f"…{path[-33:]}"
 
 

@@ -61,8 +61,8 @@ def _use(name: str, url: str, *, encodes: bool) -> None:
     models = library().models
     path = models.write_served(name, ports=[int(url.rpartition(":")[2])])
     models.use_profile(str(path))
-    told = f"{plain(name)} is used from now on."
+    note = f"{plain(name)} is used from now on."
     if encodes:
-        told += " Collections that other models embedded have to be embedded again."
-    say_later(told)
+        note += " Collections that other models embedded have to be embedded again."
+    say_later(note)
     st.rerun()

@@ -218,7 +218,7 @@ def _image(number: int) -> tuple[bytes | None, bool]:
         like = st.session_state.get(f"studio-like-{number}")
         return (library().images.read(like) if like else None), False
     ready = bool(st.session_state.get(f"studio-ready-{number}"))
-    return upload.held(f"studio-image-{number}"), ready
+    return upload.sent_file(f"studio-image-{number}"), ready
 
 
 def _where_conditions_come_from(kinds: list[str]) -> None:

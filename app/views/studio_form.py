@@ -90,7 +90,7 @@ def request(seed: int, **changes: Any) -> ImagineRequest:
         "negative": (state.get("studio-negative") or "").strip(),
         "style": "" if style == "any" else style,
         "seed": seed,
-        "start_image": upload.held(_START),
+        "start_image": upload.sent_file(_START),
         "guidance": _guidance_requests(),
         "controls": studio_controls.requests(),
         "loras": studio_loras.requests(),

@@ -25,7 +25,7 @@ def _guide(kind: str, scale: bool) -> Change:
     """Another scale, or another class or words, of the guidance of that kind."""
 
     def change(request: ImagineRequest, text: str) -> ImagineRequest:
-        kept = [one for one in request.guidance if one.kind != kind]
+        others = [one for one in request.guidance if one.kind != kind]
         old = next((one for one in request.guidance if one.kind == kind), None)
         if scale and old is None:
             raise UsageError(f"choose guidance towards {_WHAT[kind]} first: the grid varies it")
@@ -34,7 +34,7 @@ def _guide(kind: str, scale: bool) -> Change:
             new = replace(old, scale=float(text))
         else:
             new = GuidanceRequest(kind, text, old.scale if old else 3.0)
-        return replace(request, guidance=[*kept, new])
+        return replace(request, guidance=[*others, new])
 
     return change
 

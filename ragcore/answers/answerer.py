@@ -351,7 +351,7 @@ class Answerer:
         The abstention is one text and answers are many: it can be the likeliest single one at a
         third of the probability, and whether it is then hangs on rounding. So it is barred where
         answering is likelier, all answers together; with a calibration nearly always, because
-        that tells better, and by the one dial, which answers not to give.
+        that measures better, and by one setting, which answers not to give.
         """
         limit = SURE if self.calibration(adapter).weights else 0.5
         return lambda urge: LEANS <= urge < limit

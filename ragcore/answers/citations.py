@@ -84,7 +84,7 @@ def check(
     and its span is in the document's text where the passage's own span is known.
     """
     verifier = _Verifier(question, hits, encode, rerank)
-    kept: list[str] = []
+    supported: list[str] = []
     dropped: list[str] = []
     citations: dict[int, Citation] = {}
     for sentence in _answer_sentences(text):
@@ -96,10 +96,12 @@ def check(
             dropped.append(plain)
             continue
         written = _as_written(plain, [hits[n - 1].text for n in found])
-        kept.append(_marked(written, list(found)))
+        supported.append(_marked(written, list(found)))
         for n, support in found.items():
             citations.setdefault(n, citation_of(n, hits[n - 1], support.start, support.end))
-    return Checked(" ".join(kept), tuple(citations[n] for n in sorted(citations)), tuple(dropped))
+    return Checked(
+        " ".join(supported), tuple(citations[n] for n in sorted(citations)), tuple(dropped)
+    )
 
 
 def _answer_sentences(text: str) -> list[str]:

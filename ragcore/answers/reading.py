@@ -64,13 +64,13 @@ def cached(encode: Encode) -> Encode:
 def _shares(question: str, texts: Sequence[str]) -> list[float]:
     """Share of the question's words in each text, weighted by their rarity among these."""
     asked = set(words(question))
-    held = [asked & set(words(text)) for text in texts]
+    shared = [asked & set(words(text)) for text in texts]
     rarity = {
-        word: math.log(1 + len(texts) / (sum(word in there for there in held) + 0.5))
+        word: math.log(1 + len(texts) / (sum(word in there for there in shared) + 0.5))
         for word in sorted(asked)
     }
     whole = sum(rarity.values()) or 1.0
-    return [sum(rarity[word] for word in sorted(there)) / whole for there in held]
+    return [sum(rarity[word] for word in sorted(there)) / whole for there in shared]
 
 
 def _nearest_sentences(question: str, passages: Sequence[str], encode: Encode) -> list[float]:

@@ -155,8 +155,8 @@ def together(wanted: set[str], hits: Sequence[Hit]) -> float:
     """
     if not wanted:
         return 0.0
-    held = (set(words(f"{hit.document} {hit.heading} {hit.text}")) for hit in hits)
-    return max((len(wanted & there) / len(wanted) for there in held), default=0.0)
+    contained = (set(words(f"{hit.document} {hit.heading} {hit.text}")) for hit in hits)
+    return max((len(wanted & there) / len(wanted) for there in contained), default=0.0)
 
 
 def _stands(question: str, own: set[str], find: Find, leans: Reference) -> bool:

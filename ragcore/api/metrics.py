@@ -90,7 +90,7 @@ class Metrics:
         for kind in limiter.waiting:
             self._queue.labels(kind, "waiting").set(limiter.waiting[kind])
             self._queue.labels(kind, "running").set(limiter.running[kind])
-        self._tell_jobs(library)
+        self._count_jobs(library)
         for (cache, hit), count in cache_lookups().items():
             self._caches.labels(cache, "hit" if hit else "miss").set(count)
         self._documents.set(sum(library.admin.document_counts().values()))
@@ -103,7 +103,7 @@ class Metrics:
                 self._gpu.labels(device, state).set(value)
         return generate_latest(self.registry)
 
-    def _tell_jobs(self, library: Library) -> None:
+    def _count_jobs(self, library: Library) -> None:
         for gauge in (self._jobs, self._job_rate, self._job_left):
             gauge.clear()
         for (kind, state), count in library.jobs.counts().items():

@@ -20,7 +20,7 @@ from ragcore.errors import UsageError
 from ragcore.library import Library
 from ragcore.settings import Settings
 
-_TELL = 5  # seconds that remain to send 503 for an answer that is given up
+_TO_REJECT = 5  # seconds that remain to send 503 for an answer that is given up
 FINISH = 25  # seconds that answers under way are given when the server is stopped
 
 
@@ -55,7 +55,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._limiter.stop()
-        last_call = threading.Timer(FINISH - _TELL, self._limiter.cancel)
+        last_call = threading.Timer(FINISH - _TO_REJECT, self._limiter.cancel)
         last_call.daemon = True
         last_call.start()
         super().handle_exit(sig, frame)
@@ -92,14 +92,14 @@ def serve(
     """
     keys_needed = keys or not is_loopback(host)
     check_exposure(library, host, keys_needed=keys_needed)
-    with _listen(host, port) as door:
+    with _listen(host, port) as listener:
         app = create_app(library, keys_needed=keys_needed, hosts=[*LOOPBACK_NAMES, host])
         options = server_config(app, library.admin.settings)
         config = uvicorn.Config(**options, ssl_certfile=certificate, ssl_keyfile=private_key)
         logs.adopt_servers(library.admin.settings)
-        listening(int(door.getsockname()[1]))
+        listening(int(listener.getsockname()[1]))
         with suppress(KeyboardInterrupt):  # how it is stopped, not a failure
-            _Server(config, app.state.limiter).run([door])
+            _Server(config, app.state.limiter).run([listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -107,7 +107,7 @@ def forget_given(
     session.execute(delete(GivenLabel).where(*here))
 
 
-def tell_labels(
+def store_predicted(
     session: Session,
     collection_id: int,
     classifier: str,
@@ -115,10 +115,10 @@ def tell_labels(
     kind: HitKind,
     predicted: Sequence[tuple[int, str, float]],
 ) -> int:
-    """Keep what a classifier says of items, (id, label, confidence) each, in place of what it
-    said before; return how many are kept. Items that have gone meanwhile are passed over."""
+    """Store what a classifier predicts for items, (id, label, confidence) each, in place of what it
+    predicted before; return how many are stored. Items removed meanwhile are skipped."""
     column, table = _column(ItemLabel, kind), _table(kind)
-    kept = 0
+    stored = 0
     for at in range(0, len(predicted), _IN):
         part = {item: (label, confidence) for item, label, confidence in predicted[at : at + _IN]}
         here = (table.collection_id == collection_id, table.id.in_(list(part)))
@@ -133,8 +133,8 @@ def tell_labels(
         ]
         if rows:
             session.execute(insert(ItemLabel), rows)
-        kept += len(rows)
-    return kept
+        stored += len(rows)
+    return stored
 
 
 def unlabelled(
@@ -227,7 +227,7 @@ class _SavedLabel:
 
 def keep_given(session: Session, document_ids: Sequence[int]) -> list[_SavedLabel]:
     """The labels that people gave in these documents, by what was labelled: its text or pixels."""
-    kept = []
+    saved = []
     for kind in ("passage", "image"):
         table = _table(kind)
         content = Passage.text if kind == "passage" else Image.pixels_sha256
@@ -237,15 +237,15 @@ def keep_given(session: Session, document_ids: Sequence[int]) -> list[_SavedLabe
             .where(table.document_id.in_(document_ids))
             .order_by(GivenLabel.id)
         )
-        kept += [_SavedLabel(kind, *row) for row in session.execute(query)]
-    return kept
+        saved += [_SavedLabel(kind, *row) for row in session.execute(query)]
+    return saved
 
 
 def give_again(
-    session: Session, collection_id: int, document_id: int, kept: Sequence[_SavedLabel]
+    session: Session, collection_id: int, document_id: int, saved: Sequence[_SavedLabel]
 ) -> None:
     """Give the labels back to the passages and images that are as they were before."""
-    for one in kept:
+    for one in saved:
         table = _table(one.kind)
         content = Passage.text if one.kind == "passage" else Image.pixels_sha256
         query = select(table.id).where(table.document_id == document_id, content == one.content)

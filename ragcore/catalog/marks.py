@@ -271,11 +271,11 @@ def keep_marks(session: Session, document_ids: Sequence[int]) -> list[KeptMarks]
 
 
 def mark_again(
-    session: Session, collection_id: int, document_id: int, kept: Sequence[KeptMarks]
+    session: Session, collection_id: int, document_id: int, saved: Sequence[KeptMarks]
 ) -> None:
     """Give marks back to the images with the same pixels, and those of an image file to the
     document's new one, which may have been edited."""
-    for one in kept:
+    for one in saved:
         here = [Image.document_id == document_id]
         same = select(Image.id).where(*here, Image.pixels_sha256 == one.pixels_sha256)
         image_id = session.scalar(same.order_by(Image.id).limit(1))

@@ -60,14 +60,14 @@ def copy_catalog(
         reporter = _ProgressReporter(_tables(old), progress, cancel)
         for table in Base.metadata.sorted_tables:
             read = _copy(old, new, table, reporter)
-            kept = _Digest(table)
+            stored = _Digest(table)
             for rows in _batches(new, table):
-                kept.add(rows)
+                stored.add(rows)
                 reporter.check()
-            if (read.rows, read.sum()) != (kept.rows, kept.sum()):
+            if (read.rows, read.sum()) != (stored.rows, stored.sum()):
                 raise RagcoreError(
                     f"the copy of {table.name} differs from the original ({read.rows} rows, "
-                    f"{kept.rows} in the copy); nothing was changed"
+                    f"{stored.rows} in the copy); nothing was changed"
                 )
             set_last_id(new, table, last_id(old, table))
             done.rows[table.name] = read.rows

@@ -149,6 +149,6 @@ def _remove(library: Library, folder: Path) -> None:
     left = library.documents.statistics(SAMPLE).documents
     if not left:
         library.admin.delete_collection(SAMPLE)
-    kept = f"; {left} other documents of collection {SAMPLE!r} stay" if left else ""
-    echo(f"removed {folder} and {count} documents{kept}")
+    note = f"; {left} other documents of collection {SAMPLE!r} stay" if left else ""
+    echo(f"removed {folder} and {count} documents{note}")
     echo(f"The models stay in {library.admin.settings.weights_cache}")

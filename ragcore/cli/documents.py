@@ -41,10 +41,10 @@ def list_(collection: str, as_json: bool, **how: Any) -> None:
         print_json({"documents": [_values(row) for row in rows], "total": total})
         return
     for row in rows:
-        held = f"{row.pages} pages, {row.passages} passages, {row.images} images"
+        counts = f"{row.pages} pages, {row.passages} passages, {row.images} images"
         state = "" if row.state == "ready" else f"  {row.state}: {row.error}"
         missing = "  incomplete" if row.incomplete else ""
-        echo(f"{row.id:>6}  {row.path}  ({held}){state}{missing}")
+        echo(f"{row.id:>6}  {row.path}  ({counts}){state}{missing}")
     if total > len(rows):
         echo(f"{len(rows)} of {total}; --limit and --offset show the others")
 

@@ -46,7 +46,7 @@ def command(
     guarded = "keys are needed" if keys or not is_loopback(host) else "no keys are needed"
     scheme = "https" if tls_cert else "http"
 
-    def tell(port: int) -> None:
+    def announce(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
         where = f"serving on {scheme}://{shown}:{port} ({guarded})"
         if library.admin.settings.log_format == "json":
@@ -62,5 +62,5 @@ def command(
             keys=keys,
             certificate=tls_cert,
             private_key=tls_key,
-            listening=tell,
+            listening=announce,
         )

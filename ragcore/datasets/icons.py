@@ -66,9 +66,9 @@ def read_icons(
     arrays: list[Any] = []
     for style in styles or there:
         listed, pixels = _read_style(folder, style)
-        kept = [row for row, icon in enumerate(listed) if icon.group not in leave_out]
-        icons += [listed[row] for row in kept]
-        arrays.append(pixels[kept])
+        rows = [row for row, icon in enumerate(listed) if icon.group not in leave_out]
+        icons += [listed[row] for row in rows]
+        arrays.append(pixels[rows])
     if len({array.shape[1:] for array in arrays}) > 1:
         raise UsageError(f"the styles in {folder} have images of different sizes")
     if not icons:

@@ -44,7 +44,7 @@ def canny_stages(
     thin = non_maximum_suppression(strength, across, down)
     strong, weak = thin > high, thin > low
     marked = np.where(strong, STRONG, np.where(weak, WEAK, 0)).astype(np.uint8)
-    kept = hysteresis(strong, weak)
+    edges = hysteresis(strong, weak)
     return [
         CannyStage("Gray and blurred", "Color goes, and a Gaussian takes the noise away.", smooth),
         CannyStage(
@@ -63,7 +63,7 @@ def canny_stages(
         CannyStage(
             "Hysteresis",
             "What was perhaps an edge stays where it hangs together with a sure one.",
-            kept.astype(np.uint8) * 255,
+            edges.astype(np.uint8) * 255,
         ),
     ]
 
@@ -96,8 +96,8 @@ def hysteresis(strong: NDArray[np.bool_], weak: NDArray[np.bool_]) -> NDArray[np
 
     _, labels = cv2.connectedComponents((weak | strong).astype(np.uint8), connectivity=8)
     with_strong = np.unique(labels[strong])
-    kept: NDArray[np.bool_] = np.isin(labels, with_strong[with_strong > 0])
-    return kept
+    edges: NDArray[np.bool_] = np.isin(labels, with_strong[with_strong > 0])
+    return edges
 
 
 def _drawn(values: Gray) -> Pixels:

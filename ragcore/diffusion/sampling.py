@@ -192,8 +192,8 @@ class _Predictor:
 
     def _levels(self, timestep: Any, like: Tensor) -> tuple[Tensor, Tensor]:
         """(a, s) of the module's formulas."""
-        kept = self.scheduler.alphas_cumprod[int(timestep)].to(like)
-        return kept.sqrt(), (1 - kept).sqrt()
+        alpha = self.scheduler.alphas_cumprod[int(timestep)].to(like)
+        return alpha.sqrt(), (1 - alpha).sqrt()
 
     def _clean(self, output: Tensor, z: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
         if self.scheduler.config.prediction_type == "v_prediction":

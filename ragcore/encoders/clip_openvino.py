@@ -65,8 +65,8 @@ def _converted(tower: torch.nn.Module, size: tuple[int, int], settings: Settings
     if not name:
         return _convert(tower, size)
     folder = settings.weights_cache / "openvino"
-    kept = f"{name}-{openvino.__version__}".replace("/", "-").replace(":", "-")
-    path = folder / f"{kept}.xml"
+    folder_name = f"{name}-{openvino.__version__}".replace("/", "-").replace(":", "-")
+    path = folder / f"{folder_name}.xml"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(str(path) + ".lock"):

@@ -119,7 +119,7 @@ def _copies(
             near = np.arange(len(gallery))
         best = cosines.max(axis=0)
         hashes = turned(phash(query))
-        alike = alike_by_hash(hashes, [kept for _, kept in stored])
+        alike = alike_by_hash(hashes, [hash_ for _, hash_ in stored])
         near = np.union1d(near, np.array(alike, dtype=near.dtype))
         candidates = [Candidate(int(i), float(best[i]), *stored[i]) for i in near]
         matches = same.rank(query, candidates, hashes=hashes)

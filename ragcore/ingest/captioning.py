@@ -73,7 +73,7 @@ def caption_collection(
             partial(write_captions, captions=captions, model=model.name)
         )
         report.seconds = time.monotonic() - began
-        _tell(report, total, progress)
+        _show_progress(report, total, progress)
     report.seconds = time.monotonic() - began
     return report
 
@@ -83,7 +83,7 @@ def _open(one: Uncaptioned, settings: Settings) -> Image:
     return load_image(path, max_megapixels=settings.max_megapixels, at_least=320)
 
 
-def _tell(report: CaptionReport, total: int, progress: ProgressCallback | None) -> None:
+def _show_progress(report: CaptionReport, total: int, progress: ProgressCallback | None) -> None:
     if progress is None:
         return
     done = report.captioned + report.unreadable

@@ -38,7 +38,7 @@ class Discovered:
 
     `roots` are the folders and remote sources that were listed whole. `remote` says where to
     fetch a file from. `links` counts the links that lead out of what was named, `skipped` is what
-    sources passed over for other reasons, and `kept` the remote locations, skipped or failed, at
+    sources passed over for other reasons, and `stale` the remote locations, skipped or failed, at
     or below which nothing is known to be gone.
     """
 
@@ -48,7 +48,7 @@ class Discovered:
     failed: list[FileFailure] = field(default_factory=list)
     skipped: list[FileFailure] = field(default_factory=list)
     links: int = 0
-    kept: set[str] = field(default_factory=set)
+    stale: set[str] = field(default_factory=set)
 
     def has_lost(self, location: str) -> bool:
         """Whether a document's file is not there any more, as far as this listing shows."""
@@ -56,7 +56,7 @@ class Discovered:
             return False
         if not is_remote(location):
             return not os.path.lexists(location)
-        return self.covers(location) and self.kept.isdisjoint(_at_and_above(location))
+        return self.covers(location) and self.stale.isdisjoint(_at_and_above(location))
 
     def covers(self, location: str) -> bool:
         """Whether a location is in one of the roots."""
@@ -121,7 +121,7 @@ def discover(
 def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None:
     if isinstance(item, Skipped):
         if is_remote(item.location) and item.kind != "dropped":
-            found.kept.add(item.location)
+            found.stale.add(item.location)
         if item.kind == "link":
             found.links += 1
         else:
@@ -131,7 +131,7 @@ def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None
     if isinstance(source, LocalSource):
         found.files[item.location] = _state(item)
     elif problem := _problem(item, source):
-        found.kept.add(item.location)
+        found.stale.add(item.location)
         found.failed.append(FileFailure(item.location, problem))
     else:
         found.files[item.location] = _state(item)

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.embeddings import load_embeddings
-from ragcore.catalog.labels import given_labels, tell_labels, unlabelled
+from ragcore.catalog.labels import given_labels, store_predicted, unlabelled
 from ragcore.catalog.models import Document, Image, Passage, Thumbnail
 from ragcore.encoders.classifier import Classifier
 from ragcore.errors import Cancelled, UnreadableFile
@@ -103,7 +103,7 @@ class _LabelingRun:
             self._store(ids, chances, given)
             self._report.unreadable += gone
             done += len(ids) + gone
-            self._tell(done, len(waiting))
+            self._show_progress(done, len(waiting))
             if self._cancel.cancelled:
                 raise Cancelled(f"cancelled after {self._report.labelled:,} labels, which are kept")
         self._report.seconds = time.monotonic() - self._began
@@ -178,12 +178,12 @@ class _LabelingRun:
             predicted.append((int(item), label, sure))
             self._report.labels[label] = self._report.labels.get(label, 0) + 1
         self._report.labelled += self._catalog.commit(
-            lambda session: tell_labels(
+            lambda session: store_predicted(
                 session, self._collection_id, self._card.name, self._card.key, self._kind, predicted
             )
         )
 
-    def _tell(self, done: int, total: int) -> None:
+    def _show_progress(self, done: int, total: int) -> None:
         if self._progress is not None:
             rate = done / max(1e-6, time.monotonic() - self._began)
             self._progress(Progress("label", done, total, rate, (total - done) / max(rate, 1e-9)))

@@ -264,7 +264,7 @@ def _stamp(path: Path) -> int:
 
 def _squash(text: str) -> tuple[str, list[int]]:
     """Letters and digits of `text` in one form, and the index in `text` of each."""
-    kept: list[str] = []
+    shown: list[str] = []
     where: list[int] = []
     for index, character in enumerate(text):
         if character.isascii():
@@ -273,9 +273,9 @@ def _squash(text: str) -> tuple[str, list[int]]:
             forms = unicodedata.normalize("NFKC", character).casefold()
         for form in forms:
             if form.isalnum():
-                kept.append(form)
+                shown.append(form)
                 where.append(index)
-    return "".join(kept), where
+    return "".join(shown), where
 
 
 def _find(hay: str, quote: str, near: int | None) -> list[tuple[int, int]]:

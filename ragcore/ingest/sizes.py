@@ -73,18 +73,18 @@ class Sizes:
         self._settings: dict[str, Any] = {**row.settings, **(changes or {})}
         self.wanted: PassageSize | None = None
         active = catalog.active_space(row.id, "text")
-        kept = self._settings.get(_REACH, {})
-        if active is not None and kept.get("space") == active.name:
-            self.wanted = self._size(Reach(kept["limit"], kept["factor"]))
+        stored = self._settings.get(_REACH, {})
+        if active is not None and stored.get("space") == active.name:
+            self.wanted = self._size(Reach(stored["limit"], stored["factor"]))
 
     def decide(self, space: str, reach: Reach) -> PassageSize:
         """The size for a model of this space, which is remembered.
 
         Raises UsageError if the model reads less than what was asked for.
         """
-        kept = {"space": space, **asdict(reach)}
-        if self._settings.get(_REACH) != kept:
-            self._catalog.update_collection_settings(self._name, **{_REACH: kept})
+        stored = {"space": space, **asdict(reach)}
+        if self._settings.get(_REACH) != stored:
+            self._catalog.update_collection_settings(self._name, **{_REACH: stored})
         self.wanted = self._size(reach)
         return self.wanted
 

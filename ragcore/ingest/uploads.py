@@ -174,9 +174,9 @@ def _names(folder: Path, name: str) -> Iterable[Path]:
 def _same(path: Path, file: BinaryIO) -> bool:
     file.seek(0)
     try:
-        with path.open("rb") as kept:
+        with path.open("rb") as stored:
             while True:
-                left, right = kept.read(2**20), file.read(2**20)
+                left, right = stored.read(2**20), file.read(2**20)
                 if left != right:
                     return False
                 if not left:

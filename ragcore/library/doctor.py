@@ -258,7 +258,7 @@ def _collection(core: Core, collection_id: int, name: str, repair: bool) -> Iter
     from ragcore.catalog import integrity
 
     counts = Documents(core).statistics(name)
-    held = f"{counts.documents} documents, {counts.passages} passages, {counts.images} images"
+    stored = f"{counts.documents} documents, {counts.passages} passages, {counts.images} images"
     subject = f"collection {name}"
     before = "ok"
     for modality in ("text", "image"):
@@ -285,7 +285,7 @@ def _collection(core: Core, collection_id: int, name: str, repair: bool) -> Iter
     if failed:
         yield Finding(subject, "note", f"{failed} files could not be read: `ragcore documents`")
     if before == "ok":
-        yield Finding(subject, "ok", held)
+        yield Finding(subject, "ok", stored)
 
 
 def _again(name: str) -> str:

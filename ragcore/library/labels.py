@@ -144,11 +144,11 @@ class Labels:
             if one.kind == kind
         }
         labelled = np.isin(ids, list(said))
-        known, taught = vectors[labelled], [said[int(item)] for item in ids[labelled]]
+        known, known_labels = vectors[labelled], [said[int(item)] for item in ids[labelled]]
         free = np.flatnonzero(~labelled)
         if len(free) > MANY:
             free = np.sort(np.random.default_rng(0).choice(free, MANY, replace=False))
-        chances = self._guesses(known, taught, vectors[free])
+        chances = self._guesses(known, known_labels, vectors[free])
         picked = worth_labelling(chances, vectors[free], known, count)
         return [int(item) for item in ids[free[picked]]]
 
@@ -184,7 +184,7 @@ class Labels:
             return stored.labels_of(session, kind, item_ids)
 
     def _guesses(
-        self, known: FloatArray, taught: Sequence[str], asked: FloatArray
+        self, known: FloatArray, known_labels: Sequence[str], asked: FloatArray
     ) -> FloatArray | None:
         """Probabilities of a linear layer on what is labelled so far; None before two classes."""
         import numpy as np
@@ -192,7 +192,9 @@ class Labels:
         from ragcore.encoders.classifier import softmax
         from ragcore.tuning.classifier.head import fit_head
 
-        classes, labels = np.unique(np.array(taught, dtype=object).astype(str), return_inverse=True)
+        classes, labels = np.unique(
+            np.array(known_labels, dtype=object).astype(str), return_inverse=True
+        )
         if len(classes) < 2:
             return None
         return softmax(fit_head(known, labels, len(classes), 10.0).logits(asked))

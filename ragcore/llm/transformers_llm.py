@@ -230,17 +230,17 @@ class TransformersLLM(Batches):
         target = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         chosen = self._adapter(adapter)
         with self.weights.lease() as loaded:
-            kept = loaded.prompts.take([*prompt, *target], chosen) or _fresh(loaded, chosen)
-            behind = len(prompt) - 1 - len(kept.tokens)
-            ids = [*prompt, *target][len(kept.tokens) :]
+            entry = loaded.prompts.take([*prompt, *target], chosen) or _fresh(loaded, chosen)
+            behind = len(prompt) - 1 - len(entry.tokens)
+            ids = [*prompt, *target][len(entry.tokens) :]
             if behind < 0:  # more than the prompt is cached: read the last prompt token again
-                kept.cache.crop(behind)
-                del kept.tokens[len(prompt) - 1 :]
+                entry.cache.crop(behind)
+                del entry.tokens[len(prompt) - 1 :]
                 ids, behind = [prompt[-1], *target], 0
-            logits = self._forward(loaded, kept, ids, cancel, last=len(target) + 1)
+            logits = self._forward(loaded, entry, ids, cancel, last=len(target) + 1)
             scores = logits[:-1].float().log_softmax(-1)
             value = float(scores[torch.arange(len(target)), target].sum().exp())
-            loaded.prompts.give_back(kept)
+            loaded.prompts.give_back(entry)
             return value
 
     @property
@@ -284,14 +284,14 @@ class TransformersLLM(Batches):
     ) -> Iterator[int]:
         """Tokens after `prompt`, or after input embeddings in its place."""
         known = None if embedded is not None else loaded.prompts.take(prompt, adapter)
-        kept = known or _fresh(loaded, adapter)
+        entry = known or _fresh(loaded, adapter)
         shared = embedded is None  # the cache knows prompts by their tokens
         choose = TokenSampler(prompt, sampling, self.tokenizer, grammar)
         ends = self._end_tokens(loaded)
-        pending = prompt[len(kept.tokens) :]
+        pending = prompt[len(entry.tokens) :]
         try:
             for _ in range(limit):
-                scores = self._forward(loaded, kept, pending, cancel, embedded=embedded)[-1]
+                scores = self._forward(loaded, entry, pending, cancel, embedded=embedded)[-1]
                 scores = scores.float()
                 embedded = None
                 token = choose(scores)
@@ -301,20 +301,20 @@ class TransformersLLM(Batches):
                 yield token
         finally:
             # not so long after a failed forward
-            if shared and kept.cache.get_seq_length() == len(kept.tokens):
-                loaded.prompts.give_back(kept)
+            if shared and entry.cache.get_seq_length() == len(entry.tokens):
+                loaded.prompts.give_back(entry)
 
     def _forward(
         self,
         loaded: _Loaded,
-        kept: CacheEntry,
+        entry: CacheEntry,
         ids: list[int],
         cancel: CancelToken | None,
         *,
         last: int = 1,
         embedded: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits [last, V] after `ids`, which are added to `kept`. Long prompts go in chunks,
+        """Logits [last, V] after `ids`, which are added to `entry`. Long prompts go in chunks,
         so that others get a turn in between and a cancel is seen soon."""
         import torch
 
@@ -324,10 +324,10 @@ class TransformersLLM(Batches):
             if cancel is not None and cancel.cancelled:
                 raise Cancelled("the answer was cancelled")
             with self._model_lock, torch.inference_mode():
-                self._activate(loaded, kept.adapter)
+                self._activate(loaded, entry.adapter)
                 logits = loaded.model(
                     inputs_embeds=embedded,
-                    past_key_values=kept.cache,
+                    past_key_values=entry.cache,
                     use_cache=True,
                     logits_to_keep=1,
                 ).logits[0]
@@ -338,14 +338,14 @@ class TransformersLLM(Batches):
             if cancel is not None and cancel.cancelled:
                 raise Cancelled("the answer was cancelled")
             with self._model_lock, torch.inference_mode():
-                self._activate(loaded, kept.adapter)
+                self._activate(loaded, entry.adapter)
                 logits = loaded.model(
                     input_ids=torch.tensor([part], device=loaded.model.device),
-                    past_key_values=kept.cache,
+                    past_key_values=entry.cache,
                     use_cache=True,
                     logits_to_keep=min(last, len(part)),
                 ).logits[0]
-            kept.tokens += part
+            entry.tokens += part
             if len(part) > chunk:
                 break
         assert logits is not None

@@ -196,12 +196,12 @@ def _copy(source: sqlite3.Connection, target: Connection, table: Table, found: R
     names = ", ".join(f'"{name}"' for name in reader.columns)
     marks = ", ".join("?" * len(reader.columns))
     statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"
-    kept = refused = 0
+    recovered = refused = 0
     for rows in reader:
         try:
             with target.begin_nested():
                 target.exec_driver_sql(statement, rows)
-            kept += len(rows)
+            recovered += len(rows)
             continue
         except SQLAlchemyError:  # one of them: without its parent, or of no sense
             pass
@@ -209,10 +209,10 @@ def _copy(source: sqlite3.Connection, target: Connection, table: Table, found: R
             try:
                 with target.begin_nested():
                     target.exec_driver_sql(statement, row)
-                kept += 1
+                recovered += 1
             except SQLAlchemyError:
                 refused += 1
-    found.rows[table.name], found.lost[table.name] = kept, reader.lost + refused
+    found.rows[table.name], found.lost[table.name] = recovered, reader.lost + refused
 
 
 def _log_embeddings(target: Connection) -> None:

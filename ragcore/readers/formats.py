@@ -196,7 +196,7 @@ IMAGE = RecognizedFormat(
     tuple(dict.fromkeys(IMAGE_SUFFIXES.values())),
     lambda file: image_type(file.head),
 )
-# In the order in which people are told of them.
+# In the order in which they are listed.
 FORMATS: tuple[Format, ...] = (
     PDF, DOCX, PPTX, XLSX, OPENDOCUMENT, RTF, EPUB, HTML, MARKDOWN, TEXT, LATEX, NOTEBOOK,
     SOURCE_CODE, CSV, EML, MSG, MBOX, SUBTITLES, ARCHIVE, IMAGE,

@@ -55,11 +55,11 @@ class InnerFiles:
 
     def add_images(self, images: Sequence[tuple[bytes, int, str]]) -> None:
         """Images as (encoded bytes, page, caption); none where none are kept."""
-        kept = images if self.options.max_images else []
-        self.images += describe_all(kept, options=self.left, coverage=self.coverage)
+        wanted = images if self.options.max_images else []
+        self.images += describe_all(wanted, options=self.left, coverage=self.coverage)
 
     def add_file(self, path: Path, name: str, *, heading: bool = False) -> None:
-        """Read a file, and take its pages and images. `name` is told to people and becomes the
+        """Read a file, and take its pages and images. `name` is shown to people and becomes the
         pages' label; with `heading` it stands above each page, too.
 
         A file that cannot be read is counted as skipped.

@@ -70,9 +70,9 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     _count_pages(works, coverage, damaged=damaged, cut_off=is_cut_off(file.path))
     _remove_running_lines(works)
     pages = _pages(works, outline, facts.labels)
-    kept = pdf_images.describe(images, pages, options=options, coverage=coverage)
+    described = pdf_images.describe(images, pages, options=options, coverage=coverage)
     title = _largest_line(works) or _first_heading(pages)
-    return _document(file.media_type, facts, title, pages, kept, coverage)
+    return _document(file.media_type, facts, title, pages, described, coverage)
 
 
 def _document(
@@ -263,9 +263,9 @@ def _remove_running_lines(works: list[_PageTask]) -> None:
             for block, key in here
             if seen[key] >= (max(3, len(works) // 3) if key[2] == "#" else 3)
         }
-        kept = [block for block in work.blocks if id(block) not in running]
-        if kept:  # a page of nothing but such lines is kept as it is
-            work.blocks = kept
+        blocks = [block for block in work.blocks if id(block) not in running]
+        if blocks:  # a page of nothing but such lines is kept as it is
+            work.blocks = blocks
 
 
 def _running_key(block: Block, work: _PageTask) -> tuple[str, int, str] | None:
@@ -336,13 +336,13 @@ def _pages(
 
 def _merged(sizes: list[float]) -> list[float]:
     """Sizes that differ by under 5 % count as one (the largest of them)."""
-    kept: list[float] = []
+    edges: list[float] = []
     for size in sizes:
-        if kept and size < 1.05 * kept[-1]:
-            kept[-1] = size
+        if edges and size < 1.05 * edges[-1]:
+            edges[-1] = size
         else:
-            kept.append(size)
-    return kept
+            edges.append(size)
+    return edges
 
 
 def _block_text(block: Block, work: _PageTask) -> str:

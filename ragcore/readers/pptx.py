@@ -39,8 +39,8 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             page, found = Page(number=number, text=""), []
         pages.append(page)
         embedded += [(data, number, caption) for data, caption in found]
-    kept = embedded if options.max_images else []
-    images = describe_all(kept, options=options, coverage=coverage)
+    wanted = embedded if options.max_images else []
+    images = describe_all(wanted, options=options, coverage=coverage)
     if not images and not any(page.text for page in pages):
         raise UnreadableFile("the presentation holds no text")
     title = one_line(presentation.core_properties.title or "")

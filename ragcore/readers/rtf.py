@@ -49,8 +49,8 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         coverage.read("page")
     else:
         coverage.skip("page", "the file is cut off: what followed is missing", 1, partial=True)
-    kept = items if options.max_images else []
-    images = describe_all(kept, options=options, coverage=coverage)
+    wanted = items if options.max_images else []
+    images = describe_all(wanted, options=options, coverage=coverage)
     if not len(builder) and not images:
         raise UnreadableFile("the document holds no text")
     about = {name: _plain(value)[:500] for name, value in _FIELD.findall(bare)}

@@ -125,13 +125,13 @@ def add_rows(builder: PageBuilder, rows: Iterable[list[str]], limit: int) -> lis
     problems: dict[str, None] = {}
 
     def within() -> Iterator[list[str]]:
-        kept = 0
+        characters = 0
         for row in rows:
             if any(row[MAX_COLUMNS:]):
                 problems[f"only the first {MAX_COLUMNS} columns are kept"] = None
             row = row[:MAX_COLUMNS]
-            kept += sum(map(len, row)) + 3 * len(row)
-            if kept > limit:
+            characters += sum(map(len, row)) + 3 * len(row)
+            if characters > limit:
                 problems["only the first rows are kept: the table is very large"] = None
                 return
             yield row

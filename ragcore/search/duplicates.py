@@ -139,14 +139,14 @@ class Duplicates:
             for row in rows:
                 session.delete(row)
             settings = session.get_one(Collection, collection_id)
-            kept = list(settings.settings.get(_KEPT_FILES, []))
+            keep_files = list(settings.settings.get(_KEPT_FILES, []))
             settings.settings = {k: v for k, v in settings.settings.items() if k != _KEPT_FILES}
-        return len(rows) + len(kept)
+        return len(rows) + len(keep_files)
 
     def files(self, collection: str) -> Sequence[FileGroup]:
         """Documents with equal files, images aside, that were not kept on purpose."""
         row = self._catalog.collection(collection)
-        kept = row.settings.get(_KEPT_FILES, [])
+        keep_files = row.settings.get(_KEPT_FILES, [])
         here = (
             Document.collection_id == row.id,
             Document.state != "failed",
@@ -165,14 +165,14 @@ class Duplicates:
         return [
             FileGroup(sha256, tuple(i for i, _ in members), tuple(p for _, p in members))
             for sha256, members in groups.items()
-            if sha256 not in kept
+            if sha256 not in keep_files
         ]
 
     def keep_files(self, collection: str, sha256: str) -> None:
         """Remember that equal files are wanted."""
-        kept = self._catalog.collection(collection).settings.get(_KEPT_FILES, [])
+        keep_files = self._catalog.collection(collection).settings.get(_KEPT_FILES, [])
         self._catalog.update_collection_settings(
-            collection, **{_KEPT_FILES: sorted({*kept, sha256})}
+            collection, **{_KEPT_FILES: sorted({*keep_files, sha256})}
         )
 
 
@@ -251,8 +251,8 @@ def _near(
         b"".join(h[:16] for h, ok in zip(hashes, plain, strict=True) if ok), dtype=np.uint64
     ).reshape(-1, 2)
     bits = np.bitwise_count(words[:, 0])
-    telling = (bits >= _FEW_BITS) & (bits <= 64 - _FEW_BITS)
-    ids, words = ids[telling], words[telling]
+    informative = (bits >= _FEW_BITS) & (bits <= 64 - _FEW_BITS)
+    ids, words = ids[informative], words[informative]
     for start in range(0, len(ids), _BLOCK):
         block = words[start : start + _BLOCK]
         rest = words[start:]

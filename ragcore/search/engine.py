@@ -327,5 +327,5 @@ def _kinds(query: SearchQuery) -> Sequence[HitKind]:
 def _cutoff(query: SearchQuery, collection: Scope) -> float:
     if query.cutoff is not None:
         return query.cutoff
-    kept: Any = collection.settings.get("cutoff")
-    return float(kept) if isinstance(kept, int | float) else calibration.CUTOFF
+    stored: Any = collection.settings.get("cutoff")
+    return float(stored) if isinstance(stored, int | float) else calibration.CUTOFF

@@ -121,5 +121,5 @@ def _present(store: VectorStore, ids: IdArray) -> tuple[IdArray, FloatArray]:
     try:
         return ids, store.vectors(ids)
     except KeyError:
-        kept = store.present(ids)
-        return kept, store.vectors(kept)
+        present = store.present(ids)
+        return present, store.vectors(present)

@@ -84,11 +84,11 @@ class LexicalSearch:
             newest, collections = _overview(session, table)
             total = self._count(session, table, newest)
             idf = {word: _idf(total, frequencies[root]) for word, root in stems.items()}
-            kept = QueryWords(_telling(words.words, idf), words.phrases)
+            informative = QueryWords(_informative(words.words, idf), words.phrases)
             found = search_lexical(
                 session,
                 table,
-                kept,
+                informative,
                 limit=limit,
                 collection_id=collection_id if collections > 1 else None,
                 allowed=None if allowed is None else allowed.tolist(),
@@ -124,12 +124,12 @@ def _idf(total: int, rows: int) -> tuple[float, int]:
     return max(value, 1e-6), rows
 
 
-def _telling(words: tuple[str, ...], idf: dict[str, tuple[float, int]]) -> tuple[str, ...]:
+def _informative(words: tuple[str, ...], idf: dict[str, tuple[float, int]]) -> tuple[str, ...]:
     """The words to look up: rarest first, as long as not too many rows are to be scored."""
-    kept, rows = set(), 0
+    informative, rows = set(), 0
     for n, word in enumerate(sorted(words, key=lambda w: idf[w][1])):
         rows += idf[word][1]
         if n >= 2 and rows > _POSTINGS:
             break
-        kept.add(word)
-    return tuple(word for word in words if word in kept)
+        informative.add(word)
+    return tuple(word for word in words if word in informative)

@@ -120,14 +120,14 @@ def alike_by_hash(hashes: Sequence[bytes], stored: Sequence[bytes]) -> list[int]
     import numpy as np
 
     own = [one for one in hashes if len(one) >= 8 and any(one[:8])]
-    kept = [n for n, value in enumerate(stored) if len(value) >= 16 and any(value[:8])]
-    if not own or not kept:
+    usable = [n for n, value in enumerate(stored) if len(value) >= 16 and any(value[:8])]
+    if not own or not usable:
         return []
-    values = np.frombuffer(b"".join(stored[n][:16] for n in kept), np.uint64).reshape(-1, 2)
+    values = np.frombuffer(b"".join(stored[n][:16] for n in usable), np.uint64).reshape(-1, 2)
     queries = np.frombuffer(b"".join(one[:8] for one in own), np.uint64)
     differing = np.bitwise_count(values[:, :, None] ^ queries).min(axis=(1, 2))
     order = np.argsort(differing, kind="stable")[:BY_HASH]
-    return [kept[n] for n in order if differing[n] <= HASH_NEAR]
+    return [usable[n] for n in order if differing[n] <= HASH_NEAR]
 
 
 class _Points(NamedTuple):

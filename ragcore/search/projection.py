@@ -81,9 +81,9 @@ class MapMaker:
         tag, total = self._state(collection_id, space_id)
         file = self._folder / f"{collection_id}-{kind}.npz"
         try:
-            with np.load(file, allow_pickle=False) as kept:
-                if str(kept["tag"]) == tag:
-                    return kept["ids"], kept["xy"], total
+            with np.load(file, allow_pickle=False) as stored:
+                if str(stored["tag"]) == tag:
+                    return stored["ids"], stored["xy"], total
         except (OSError, ValueError, KeyError):
             pass  # none yet, or not readable: it is rebuilt
         ids, vectors = self._vectors(collection_id, space_id, total)

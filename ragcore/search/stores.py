@@ -120,13 +120,13 @@ class Stores:
         from ragcore.catalog.embeddings import embedding_ids
 
         try:
-            held = self.get(collection_id, space).ids()
+            present = self.get(collection_id, space).ids()
         except RagcoreError as error:
             return [str(error)]
         with self._catalog.read() as session:
             right = embedding_ids(session, collection_id, space.id)
-        missing = len(np.setdiff1d(right, held))
-        extra = len(np.setdiff1d(held, right))
+        missing = len(np.setdiff1d(right, present))
+        extra = len(np.setdiff1d(present, right))
         if missing or extra:
             return [
                 f"the index of space {space.name} lacks {missing} vectors and has {extra} too "
@@ -233,9 +233,9 @@ class Stores:
     def _fill(self, session: Session, opened: _Open) -> None:
         from ragcore.catalog.embeddings import iter_embeddings
 
-        held = opened.store.ids()
-        if len(held):
-            opened.store.remove(held)
+        present = opened.store.ids()
+        if len(present):
+            opened.store.remove(present)
         parts = iter_embeddings(session, opened.key.collection_id, opened.key.space_id)
         if not opened.store.shared:  # at once: the index is then built once, for its final size
             parts = iter([_joined(parts)])

@@ -32,13 +32,13 @@ def query_words(text: str) -> QueryWords:
     """The words of `text` worth looking up: no function words unless there are no others."""
     plain = unicodedata.normalize("NFC", text)
     found = list(dict.fromkeys(word.lower() for word in _WORD.findall(plain)))
-    telling = [word for word in found if word not in STOP_WORDS] or found
+    informative = [word for word in found if word not in STOP_WORDS] or found
     phrases = dict.fromkeys(
         " ".join(parts)
         for compound in _COMPOUND.findall(plain)
         if 1 < len(parts := [part.lower() for part in _WORD.findall(compound)]) <= 8
     )
-    return QueryWords(tuple(telling[:MAX_WORDS]), tuple(phrases)[:MAX_WORDS])
+    return QueryWords(tuple(informative[:MAX_WORDS]), tuple(phrases)[:MAX_WORDS])
 
 
 @lru_cache(maxsize=50_000)

@@ -52,8 +52,8 @@ class RunFolder:
 
     def truncate_log(self, step: int) -> None:
         """Drop lines of steps after `step`, which a resumed run will do again."""
-        kept = [row for row in self.rows() if row.get("step", 0) <= step]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
+        rows = [row for row in self.rows() if row.get("step", 0) <= step]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
         with atomic_write(self.path / LOG) as part:
             part.write_text(text, "utf-8")
 

@@ -27,8 +27,8 @@ def checked_rows(ids: IdArray, vectors: FloatArray, dimension: int) -> tuple[IdA
         raise ValueError("vectors must be finite")
     if len(np.unique(ids)) < len(ids):
         _, last = np.unique(ids[::-1], return_index=True)
-        kept = np.sort(len(ids) - 1 - last)
-        ids, vectors = ids[kept], vectors[kept]
+        last_rows = np.sort(len(ids) - 1 - last)
+        ids, vectors = ids[last_rows], vectors[last_rows]
     return ids, vectors
 
 

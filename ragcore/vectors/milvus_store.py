@@ -383,9 +383,11 @@ def _parameters(kind: Kind, rows: int) -> dict[str, Any]:
 
 def _sift(scores: FloatArray, ids: IdArray, allowed: IdArray, k: int) -> tuple[FloatArray, IdArray]:
     """The first k of each line that are allowed; the lines are sorted, best first."""
-    kept = allowed[np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)] == ids
-    order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-    ids = np.where(np.take_along_axis(kept, order, 1), np.take_along_axis(ids, order, 1), -1)
+    allowed_rows = allowed[np.minimum(np.searchsorted(allowed, ids), len(allowed) - 1)] == ids
+    order = np.argsort(~allowed_rows, axis=1, kind="stable")[:, :k]
+    ids = np.where(
+        np.take_along_axis(allowed_rows, order, 1), np.take_along_axis(ids, order, 1), -1
+    )
     scores = np.where(ids >= 0, np.take_along_axis(scores, order, 1), np.float32(-np.inf))
     return scores.astype(np.float32), ids.astype(np.int64)
 

@@ -172,11 +172,11 @@ class VectorRows:
 
     def compacted(self) -> VectorRows:
         """The same without the dead rows, renumbered."""
-        kept = np.flatnonzero(self.alive)
-        vectors = np.empty((len(kept), self.dimension), np.float16)
-        for at in range(0, len(kept), BLOCK):
-            vectors[at : at + BLOCK] = self.gather(kept[at : at + BLOCK])
-        return VectorRows.of(vectors, self.ids[kept], np.ones(len(kept), bool))
+        alive = np.flatnonzero(self.alive)
+        vectors = np.empty((len(alive), self.dimension), np.float16)
+        for at in range(0, len(alive), BLOCK):
+            vectors[at : at + BLOCK] = self.gather(alive[at : at + BLOCK])
+        return VectorRows.of(vectors, self.ids[alive], np.ones(len(alive), bool))
 
     def loaded(self) -> VectorRows:
         """The same with every row in the tail, ready for exact search."""

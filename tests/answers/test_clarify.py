@@ -64,7 +64,7 @@ def test_a_pronoun_without_its_noun_is_asked_back() -> None:
         ("What services does the Hibbing clinic provide?", CLINICS),  # names one
         ("What is the default port of the Falcon?", ROUTERS),
         ("What is the default port?", [ROUTERS[0], ("Copy of it", ROUTERS[0][1])]),  # they agree
-        ("What is the default port?", [ROUTERS[0], ROUTERS[2]]),  # only one tells
+        ("What is the default port?", [ROUTERS[0], ROUTERS[2]]),  # only one answers
         ("How do I change the default port?", ROUTERS),  # one document leads
         ("Summarize the manual.", ROUTERS),
         ("How do I install it?", [ROUTERS[0], ROUTERS[2]]),

@@ -40,7 +40,7 @@ def test_without_weights_it_is_the_models_own_urge() -> None:
     assert plain.confidence(SURE) > 0.9
 
 
-def test_a_backend_that_tells_no_probabilities_is_weighed_by_the_rest() -> None:
+def test_a_backend_without_probabilities_is_weighed_by_the_rest() -> None:
     quiet = replace(SURE, abstains=None, fluency=None)
     far = replace(quiet, passage=0.1, sentence=0.0, names=0.0, near=0.1)
     for calibration in (Calibration(), Calibration(0.0, {"abstains": -1.0, "near": 2.0})):
@@ -50,7 +50,7 @@ def test_a_backend_that_tells_no_probabilities_is_weighed_by_the_rest() -> None:
     assert fitted.confidence(quiet) > 0.5 > fitted.confidence(far)
 
 
-def test_fit_finds_what_tells_and_is_calibrated() -> None:
+def test_fit_finds_the_evidence_and_is_calibrated() -> None:
     rng = random.Random(0)
     rows, labels = [], []
     for _ in range(600):

@@ -46,14 +46,14 @@ class Served:
 @contextmanager
 def running(library: Library, **options: object) -> Iterator[str]:
     """The application behind uvicorn in a thread of this process; the server's address."""
-    door = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(library, prepare=False, **options)  # type: ignore[arg-type]
     config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([door],), daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     wait_until(lambda: server.started, "the server's start")
-    yield f"http://127.0.0.1:{door.getsockname()[1]}"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     app.state.limiter.stop()
     server.should_exit = True
     thread.join(120)

@@ -200,7 +200,7 @@ def test_every_route_with_every_scope(scratch: Served, scope: str | None) -> Non
             for other in answers:
                 assert other.status_code == 404, f"{result}: {other.text}"
                 assert SECRET.strip() not in other.text
-            # Nothing tells a foreign collection from one that is not there.
+            # A foreign collection looks like one that is not there.
             documents = [json.loads(other.text) for other in answers]
             for document, name in zip(documents, ("foreign", "missing"), strict=True):
                 document.pop("request_id")
@@ -295,7 +295,7 @@ def test_keys_are_not_kept_in_the_catalog(served: Served) -> None:
         assert not file.exists() or key.encode() not in file.read_bytes()
 
 
-def test_the_audit_tells_who_did_what(served: Served, reader: httpx.Client) -> None:
+def test_the_audit_lists_who_did_what(served: Served, reader: httpx.Client) -> None:
     reader.post(
         "/api/v1/collections/foreign/search",
         json={"text": "a very private question"},

@@ -109,7 +109,7 @@ def test_what_is_described_is_what_is_answered(
     assert mode is GenerationMode.NEGATIVE or not impossible
 
 
-def test_every_route_tells_its_errors_and_examples(admin: httpx.Client) -> None:
+def test_every_route_lists_its_errors_and_examples(admin: httpx.Client) -> None:
     described = admin.get("/api/v1/openapi.json").json()
     for path, item in described["paths"].items():
         for method, operation in item.items():

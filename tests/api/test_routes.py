@@ -41,7 +41,7 @@ def nothing_is_answered(client: httpx.Client) -> bool:
     return 'ragcore_work{kind="answer",state="running"} 0.0' in client.get("/metrics").text
 
 
-def test_collections_tell_what_they_hold(reader: httpx.Client) -> None:
+def test_collections_report_what_they_hold(reader: httpx.Client) -> None:
     items = reader.get("/api/v1/collections").json()["items"]
     assert [item["name"] for item in items] == ["own"]
     assert items[0]["documents"] >= 4
@@ -160,7 +160,7 @@ def test_a_page_is_drawn_with_a_part_of_it_marked(reader: httpx.Client) -> None:
     assert marked.content != plain.content
 
 
-def test_ask_says_when_the_documents_do_not_tell(reader: httpx.Client) -> None:
+def test_ask_abstains_where_the_answer_is_not_in_the_documents(reader: httpx.Client) -> None:
     answer = reader.post(f"{OWN}/ask", json={"question": "Who won the battle of Hastings?"}).json()
     assert answer["abstained"]
     assert answer["citations"] == []

@@ -1,4 +1,4 @@
-"""The door: cookie, login, headers; what listens to others lets in accounts only."""
+"""Access: cookie, login, headers; what listens to others lets in accounts only."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_collections_are_made_renamed_and_deleted(page: Page, own_home: Path) ->
 
 
 @pytest.mark.usefixtures("home")
-def test_models_page_tells_device_licenses_and_memory(page: Page) -> None:
+def test_models_page_shows_device_licenses_and_memory(page: Page) -> None:
     test = page("models").run()
     assert not test.exception
     assert not test.error

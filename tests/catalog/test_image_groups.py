@@ -38,8 +38,8 @@ def images(catalog: Catalog, collection: int) -> dict[int, str]:
     with catalog.write() as session:
         ids = session.scalars(select(Image.id).order_by(Image.id)).all()
         result = [(ids[0], "cat", 0.9), (ids[1], "dog", 0.6)]
-        labels.tell_labels(session, collection, "pets", "pets 1", "image", result)
-        labels.tell_labels(
+        labels.store_predicted(session, collection, "pets", "pets 1", "image", result)
+        labels.store_predicted(
             session, collection, "size", "size 1", "image", [(ids[0], "large", 0.95)]
         )
     return dict(zip(ids, (path.rpartition("/")[2] for path in TAKEN), strict=True))

@@ -55,7 +55,9 @@ def test_items_of_another_collection_are_not_labelled(catalog: Catalog, here: in
     other = catalog.create_collection("elsewhere").id
     with catalog.write() as session:
         assert labels.give_label(session, other, "tone", "passage", [item], "a") == 0
-        assert labels.tell_labels(session, other, "t", "t@1", "passage", [(item, "a", 1.0)]) == 0
+        assert (
+            labels.store_predicted(session, other, "t", "t@1", "passage", [(item, "a", 1.0)]) == 0
+        )
 
 
 def test_what_classifiers_say_is_replaced_counted_and_forgotten(
@@ -65,8 +67,8 @@ def test_what_classifiers_say_is_replaced_counted_and_forgotten(
     images = ids(catalog, Image)
     with catalog.write() as session:
         predicted = [(images[0], "cat", 0.9), (images[1], "dog", 0.4), (12345, "dog", 1.0)]
-        assert labels.tell_labels(session, here, "pets", "pets@1", "image", predicted) == 2
-        labels.tell_labels(session, here, "pets", "pets@1", "image", [(images[1], "cat", 0.6)])
+        assert labels.store_predicted(session, here, "pets", "pets@1", "image", predicted) == 2
+        labels.store_predicted(session, here, "pets", "pets@1", "image", [(images[1], "cat", 0.6)])
     with catalog.read() as session:
         assert labels.label_counts(session, here) == {"cat": 2}
         assert labels.label_counts(session, here, least=0.7) == {"cat": 1}
@@ -96,7 +98,7 @@ def test_labels_go_with_their_document_and_collection(catalog: Catalog, here: in
     (item,) = ids(catalog, Passage)
     with catalog.write() as session:
         labels.give_label(session, here, "tone", "passage", [item], "a")
-        labels.tell_labels(session, here, "tone", "t@1", "passage", [(item, "a", 0.5)])
+        labels.store_predicted(session, here, "tone", "t@1", "passage", [(item, "a", 0.5)])
     assert count() == [1, 1]
     with catalog.write() as session:
         remove_documents(session, here, [document])

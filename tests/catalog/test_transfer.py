@@ -120,8 +120,8 @@ def test_nothing_is_left_of_a_cancelled_or_wrong_copy(
 
     honest = transfer._copy
 
-    def careless(old, new, table, meter):  # type: ignore[no-untyped-def]
-        digest = honest(old, new, table, meter)
+    def careless(old, new, table, reporter):  # type: ignore[no-untyped-def]
+        digest = honest(old, new, table, reporter)
         if table.name == "passages":
             new.execute(update(Passage).where(Passage.id == 1).values(text="something else"))
         if table.name == "pages":

@@ -35,7 +35,7 @@ def documents(catalog: Catalog, collection: int, text_space: int, image_space: i
         images = session.scalars(select(Image.id)).all()
         mark(session, collection, images, favorite=True, add_tags=["x"])
         labels.give_label(session, collection, "c", "image", images, "yes")
-        labels.tell_labels(
+        labels.store_predicted(
             session, collection, "c", "c 1", "image", [(one, "yes", 0.9) for one in images]
         )
     return ids

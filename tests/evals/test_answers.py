@@ -22,7 +22,7 @@ def answer(text: str, *, abstained: bool = False) -> Answer:
     return Answer(text, () if abstained else (CITED,), abstained, (HIT,), "")
 
 
-def test_an_answer_is_held_against_what_is_expected() -> None:
+def test_an_answer_is_compared_with_what_is_expected() -> None:
     question = "May dogs come?"
     right = Expected(question, "yes_no", ("Yes",), ("dogs may come",), "handbook.pdf", (11, 12))
     one = result(right, answer("Yes: “Dogs may come.” [1]"), 1.234)

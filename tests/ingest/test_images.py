@@ -179,7 +179,7 @@ def test_equal_pixels_have_equal_hashes_whatever_the_container() -> None:
     assert pixels_sha256(drawing()) != pixels_sha256(drawing(seed=1))
 
 
-def test_perceptual_hash_tells_copies_from_others() -> None:
+def test_perceptual_hash_distinguishes_copies() -> None:
     original = drawing(600, 450)
     value = phash(original)
     small = load_image(encoded(original.resize((150, 112)), "JPEG", quality=30))

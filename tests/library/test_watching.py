@@ -1,4 +1,4 @@
-"""Folders followed: what the file system tells, what is still being written, what is gone."""
+"""Folders followed: what the file system reports, what is still being written, what is gone."""
 
 from __future__ import annotations
 

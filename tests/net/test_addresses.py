@@ -207,7 +207,7 @@ def test_a_name_that_changes_between_check_and_use_is_resolved_once(inside: Site
             asked.append(host)
             return answers[min(len(asked), len(answers)) - 1]
 
-        # Both servers are to have the same port: only the address tells them apart.
+        # Both servers are to have the same port: only the address distinguishes them.
         client = WebClient(AddressPolicy(["127.0.0.2"]), resolve=resolve)
         with client.get(f"http://changing.example:{outside.port}/") as page:
             assert page.read(100) == b"public page"

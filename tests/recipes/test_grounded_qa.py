@@ -70,11 +70,11 @@ def test_training_set_of_the_shared_data(shared: Path, tmp_path: Path) -> None:
     examples = [example for group in groups for example in group]
     declined = sum(e.answer == ABSTENTION for e in examples) / len(examples)
     assert 0.12 < declined < 0.4
-    held_back = {c.text for c in read_contexts(dev)}
+    reserved = {c.text for c in read_contexts(dev)}
     positions = set()
     for example in examples:
         assert 1 <= len(example.sources) <= 6
-        assert not held_back & {s.text for s in example.sources}
+        assert not reserved & {s.text for s in example.sources}
         if example.gold:
             assert example.answer.endswith(f"[{example.gold[0]}].")
             positions.add(example.gold[0])

@@ -9,7 +9,7 @@ import pytest
 
 from ragcore.search import calibration, fusion
 from ragcore.search.calibration import ImageBackground
-from ragcore.search.lexical import NO_HITS, LexicalHits, _telling
+from ragcore.search.lexical import NO_HITS, LexicalHits, _informative
 from ragcore.vectors.faiss_store import FaissStore
 
 
@@ -78,8 +78,8 @@ def test_a_passage_without_its_vector_is_left_out(store: FaissStore) -> None:
 
 def test_rare_words_first() -> None:
     idf = {"the": (0.1, 90_000), "wing": (3.0, 9_000), "flow": (2.0, 15_000), "xq": (9.0, 2)}
-    assert _telling(("the", "wing", "flow", "xq"), idf) == ("wing", "xq")
-    assert _telling(("the", "flow"), idf) == ("the", "flow")
+    assert _informative(("the", "wing", "flow", "xq"), idf) == ("wing", "xq")
+    assert _informative(("the", "flow"), idf) == ("the", "flow")
 
 
 def test_relevance_rises_and_has_its_border() -> None:

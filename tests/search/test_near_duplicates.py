@@ -36,7 +36,7 @@ def thumbnail(image: Image.Image) -> bytes:
 
 @pytest.fixture(scope="module")
 def candidates() -> list[Candidate]:
-    # equal cosines: only the images themselves can tell them apart
+    # equal cosines: only the images themselves distinguish them
     return [Candidate(seed, 0.8, thumbnail(scene(seed))) for seed in range(8)]
 
 

@@ -86,7 +86,7 @@ def guarded(library: Library) -> Iterator[Guarded]:
 @contextmanager
 def serving(app: object, **options: object) -> Iterator[int]:
     """Any ASGI application behind uvicorn on loopback; its port."""
-    door = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         access_log=False,
@@ -95,10 +95,10 @@ def serving(app: object, **options: object) -> Iterator[int]:
         **options,  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([door],), daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     wait_until(lambda: server.started, "the server did not start")
-    yield door.getsockname()[1]
+    yield listener.getsockname()[1]
     server.should_exit = True
     thread.join(WAIT)
     assert not thread.is_alive()

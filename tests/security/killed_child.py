@@ -22,19 +22,19 @@ from ragcore.settings import Settings
 START = time.time_ns()
 
 
-def tell(text: str) -> None:
+def send(text: str) -> None:
     print(text, flush=True)
 
 
 def upload(settings: Settings, folder: Path) -> None:
     with Library(settings) as library:
-        tell("go")
+        send("go")
         for number in range(100_000):
             name = f"upload-{START}-{number}.txt"
             [path] = library.documents.upload(
                 [(name, io.BytesIO(content(name)))], collection="uploads"
             )
-            tell(f"stored {path}")
+            send(f"stored {path}")
 
 
 def content(name: str) -> bytes:
@@ -44,38 +44,38 @@ def content(name: str) -> bytes:
 def ingest(settings: Settings, folder: Path) -> None:
     with Library(settings) as library:
         library.admin.models.text_encoder().warm_up()
-        tell("go")
+        send("go")
         library.ingest([folder], collection="notes")
 
 
 def reembed(settings: Settings, folder: Path) -> None:
     with Library(settings) as library:
         library.admin.models.text_encoder().warm_up()
-        tell("go")
+        send("go")
         library.admin.reembed("notes")
 
 
 def move(settings: Settings, folder: Path) -> None:
     source = Catalog(settings.catalog_url)
-    tell("go")
+    send("go")
     for number in range(100_000):
         path = folder / f"moved-{START}-{number}.db"
         target = Catalog(f"sqlite:///{path}")
         copy_catalog(source, target)
         target.close()
-        tell(f"stored {path}")
+        send(f"stored {path}")
 
 
 def save(settings: Settings, folder: Path) -> None:
-    tell("go")
+    send("go")
     for number in range(100_000):
         path = folder / f"saved-{START}-{number}.tar"
         backup(settings, path)
-        tell(f"stored {path}")
+        send(f"stored {path}")
 
 
 def bring_back(settings: Settings, folder: Path) -> None:
-    tell("go")
+    send("go")
     while True:
         restore(folder / "good.tar", settings, replace=True)
         for aside in settings.home.parent.glob(f"{settings.home.name}.before-*"):

@@ -82,7 +82,7 @@ def test_ids_of_other_collections_give_nothing(library: Library, reader: Library
     beta = library.find_collection("beta").id
     with library.admin.catalog.write() as session:
         found = [(item, "paid", 0.9) for item in passages]
-        labels.tell_labels(session, beta, "receipts", "receipts@1", "passage", found)
+        labels.store_predicted(session, beta, "receipts", "receipts@1", "passage", found)
     assert library.labels.of("passage", passages), "an administrator sees them"
     assert reader.labels.texts(passages) == {}
     assert list(reader.labels.texts([*passages, *own])) == own

@@ -273,11 +273,11 @@ def test_a_thousand_classes(tmp_path: Path, settings: Settings) -> None:
 def test_a_given_test_set_is_never_trained_on(
     resnet: Path, tmp_path: Path, settings: Settings
 ) -> None:
-    data, held = draw_classes(tmp_path / "train"), tmp_path / "held"
+    data, held_out = draw_classes(tmp_path / "train"), tmp_path / "held"
     for name in ("red", "green", "blue"):
-        (held / name).mkdir(parents=True)
-        (held / name / "0.png").write_bytes((data / name / "0.png").read_bytes())
-    both = ClassifierData(train=str(data), test=str(held))
+        (held_out / name).mkdir(parents=True)
+        (held_out / name / "0.png").write_bytes((data / name / "0.png").read_bytes())
+    both = ClassifierData(train=str(data), test=str(held_out))
     report = tune_classifier(
         recipe(resnet, data, tmp_path / "run", data=both, curve=()), settings=settings
     )

@@ -233,8 +233,8 @@ def understood(asked: Asked, table: Table) -> Query | None:
     ):
         return None
     falling = bool(re.search(r"\b(?:descending|highest|falling|decreasing)\b", text, re.I))
-    held = tuple(dict.fromkeys(holds))
-    return Query(table, wanted, column, tuple(limits), held, falling)
+    contained = tuple(dict.fromkeys(holds))
+    return Query(table, wanted, column, tuple(limits), contained, falling)
 
 
 def _counted(text: str, table: Table) -> int | None:

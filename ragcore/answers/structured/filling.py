@@ -121,14 +121,14 @@ class Filler:
                 for leaf in inner:
                     if isinstance(leaf, Leaf):
                         self._names[leaf.path] = FieldName(replace(leaf, parents=()), ())
-        self._tell_apart()
+        self._disambiguate()
         self.hits: list[Hit] = []
         self.nearest: tuple[Hit, ...] = ()
         self._asked: tuple[Hit, ...] = ()  # what the question itself found
         self._found: dict[str, Candidate] = {}
         self._lists: dict[str, list[Row] | list[Candidate]] = {}
 
-    def _tell_apart(self) -> None:
+    def _disambiguate(self) -> None:
         """What names a field of the same type speaks against this one."""
         for one in self._targets:
             name = self._names[one.path]

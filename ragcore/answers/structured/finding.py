@@ -30,7 +30,7 @@ NAMES = 0.55  # from which a label names a field
 PROSE = 0.85  # a clause that has all the words of a field's name
 COVERED = 0.7  # share of a field's name that a clause has to have
 LEAST = 0.55
-_TELLING = re.compile(r"\b(?:number|no|id|code|version|phone|zip|year|time|rating|class)\b")
+_IDENTIFYING = re.compile(r"\b(?:number|no|id|code|version|phone|zip|year|time|rating|class)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _string(leaf: Leaf, name: FieldName, cell: Cell) -> list[tuple[Any, Cell]]:
     words = f"{leaf.name} {leaf.description}".lower()
     if not re.search(r"\w", found.text) or len(found.text) > 300:
         return []
-    if not _TELLING.search(words):
+    if not _IDENTIFYING.search(words):
         rest = found.text
         for one in reversed(list(dates(rest, day_first=True))):
             rest = rest[: one.start] + rest[one.end :]

@@ -45,7 +45,7 @@ def said(answer: str, quote: Cell, asked: str) -> Cell | None:
     """The words of the quote that the answer has and the question has not."""
     given = {_key(w) for w in re.findall(r"\w+", without_marks(answer))}
     known = {_key(w) for w in re.findall(r"\w+", asked)}
-    runs: list[tuple[int, int, int]] = []  # telling words, start, end
+    runs: list[tuple[int, int, int]] = []  # distinctive words, start, end
     count = start = end = 0
     for match in re.finditer(r"\w+", quote.text):
         key = _key(match[0])

@@ -121,10 +121,10 @@ async def get_file(request: Request, context: ReadContext, document_id: Document
     row = await limiter_of(request).run(
         context.principal, lambda: visible_document(library, context, document_id)
     )
-    kept = ExitStack()
+    resources = ExitStack()
     path = await limiter_of(request).run(
         context.principal,
-        lambda: found(lambda: kept.enter_context(library.documents.original(document_id))),
+        lambda: found(lambda: resources.enter_context(library.documents.original(document_id))),
     )
     kind = row.media_type if row.media_type in _SHOWN else "application/octet-stream"
     return FileResponse(
@@ -132,7 +132,7 @@ async def get_file(request: Request, context: ReadContext, document_id: Document
         media_type=kind,
         filename=row.name,
         headers=dict(_UNTRUSTED),
-        background=BackgroundTask(kept.close),
+        background=BackgroundTask(resources.close),
     )
 
 

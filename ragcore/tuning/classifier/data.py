@@ -39,7 +39,7 @@ class Example:
     group: str = ""
     vector: FloatArray | None = field(default=None, repr=False)
     item: int = 0  # a catalog's id
-    held: bool = False  # of a test set that was given apart
+    held_out: bool = False  # of a test set that was given apart
 
     def read(self) -> bytes:
         """The image's bytes. Raises UnreadableFile."""
@@ -130,8 +130,8 @@ def gather(found: Sequence[Example], shown: str) -> Examples:
         raise UsageError(f"{shown} holds images and texts: set kind to one of them")
     notes: list[str] = []
     named = _merged(found, notes)
-    kept = _distinct(named, notes)
-    counts = Counter(check_label(example.label) for example in kept)
+    remaining = _distinct(named, notes)
+    counts = Counter(check_label(example.label) for example in remaining)
     if len(counts) < 2:
         raise UsageError(
             f"{shown} has one class only ({next(iter(counts))!r}): a classifier needs two or more, "
@@ -149,9 +149,9 @@ def gather(found: Sequence[Example], shown: str) -> Examples:
         )
     classes = tuple(sorted(counts, key=str.casefold))
     index = {name: i for i, name in enumerate(classes)}
-    labels = np.array([index[example.label] for example in kept], np.int64)
+    labels = np.array([index[example.label] for example in remaining], np.int64)
     modality: Modality = "text" if kinds == {True} else "image"
-    return Examples(tuple(kept), classes, labels, modality, tuple(notes))
+    return Examples(tuple(remaining), classes, labels, modality, tuple(notes))
 
 
 def without(
@@ -174,8 +174,8 @@ def without(
     if copies:
         notes.append(f"{len(copies):,} exact copy or copies are left out")
     gone = {*broken, *copies}
-    kept = [item for row, item in enumerate(examples.items) if row not in gone]
-    again = gather(kept, "what can be read")
+    remaining = [item for row, item in enumerate(examples.items) if row not in gone]
+    again = gather(remaining, "what can be read")
     notes = list(dict.fromkeys((*notes, *again.notes)))
     return Examples(again.items, again.classes, again.labels, again.modality, tuple(notes))
 
@@ -190,9 +190,9 @@ def split(examples: Examples, *, test: float, dev: float, seed: int) -> Split:
 
     rng = random.Random(seed)
     by_class: dict[int, list[int]] = defaultdict(list)
-    given = [row for row, item in enumerate(examples.items) if item.held]
+    given = [row for row, item in enumerate(examples.items) if item.held_out]
     for row in range(len(examples.items)):
-        if not examples.items[row].held:
+        if not examples.items[row].held_out:
             by_class[int(examples.labels[row])].append(row)
     parts: tuple[list[int], list[int], list[int]] = ([], [], given)
     test = 0.0 if given else test
@@ -210,8 +210,8 @@ def split(examples: Examples, *, test: float, dev: float, seed: int) -> Split:
                 part.extend(order[at])
                 taken += len(order[at])
                 at += 1
-    train, held, tested = (np.array(sorted(part), np.int64) for part in parts)
-    return Split(train, held, tested)
+    train, held_out, tested = (np.array(sorted(part), np.int64) for part in parts)
+    return Split(train, held_out, tested)
 
 
 def shots(labels: IdArray, rows: IdArray, count: int, seed: int) -> IdArray:
@@ -220,12 +220,12 @@ def shots(labels: IdArray, rows: IdArray, count: int, seed: int) -> IdArray:
 
     order = np.random.default_rng(seed).permutation(rows)
     taken: Counter[int] = Counter()
-    kept = []
+    remaining = []
     for row in order.tolist():
         if taken[int(labels[row])] < count:
             taken[int(labels[row])] += 1
-            kept.append(row)
-    return np.array(sorted(kept), np.int64)
+            remaining.append(row)
+    return np.array(sorted(remaining), np.int64)
 
 
 def _in_groups(examples: Examples, members: list[int], rng: random.Random) -> list[list[int]]:
@@ -261,19 +261,19 @@ def _merged(found: Sequence[Example], notes: list[str]) -> list[Example]:
 def _distinct(found: Sequence[Example], notes: list[str]) -> list[Example]:
     """Each name or text once: a copy on both sides of a split would be measured as known."""
     seen: dict[str, str] = {}
-    kept, again, contrary = [], 0, 0
+    remaining, again, contrary = [], 0, 0
     for example in found:
         key = example.text or f"{example.source}\0{example.name}"
         if key not in seen:
             seen[key] = example.label
-            kept.append(example)
+            remaining.append(example)
         else:
             again += 1
             contrary += seen[key] != example.label
     if again:
         more = f", {contrary:,} of them with another label" if contrary else ""
         notes.append(f"{again:,} example(s) are given more than once{more}: the first counts")
-    return kept
+    return remaining
 
 
 def _from_folders(root: Path, kind: str) -> Iterator[Example]:

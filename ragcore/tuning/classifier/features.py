@@ -68,7 +68,7 @@ class FeatureCache:
             self._check()
             part = examples.items[start : start + _CHUNK]
             digests += self._chunk(part, start, broken)
-            self._tell(start + len(part), len(examples.items))
+            self._report(start + len(part), len(examples.items))
             if self._made and start // _SAVE_EVERY != (start + _CHUNK) // _SAVE_EVERY:
                 self._save()
         self._save()
@@ -77,8 +77,8 @@ class FeatureCache:
             if digest is not None and seen.setdefault(digest, row) != row:
                 copies.add(row)
         left = without(examples, broken, copies)
-        kept = [row for row in range(len(digests)) if row not in broken and row not in copies]
-        vectors = [self._vector(examples.items[row], digests[row]) for row in kept]
+        rows = [row for row in range(len(digests)) if row not in broken and row not in copies]
+        vectors = [self._vector(examples.items[row], digests[row]) for row in rows]
         made = max(self._made, 1)
         return Features(
             left, np.stack(vectors).astype(np.float32), self._seconds / made, self._cpu / made
@@ -147,7 +147,7 @@ class FeatureCache:
                 made=self._made,
             )
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         if self._progress is not None:
             rate = self._made / self._seconds if self._seconds else 0.0
             left = (total - done) / rate if rate else None

@@ -69,8 +69,8 @@ def log_loss(logits: FloatArray, labels: IdArray, temperature: float = 1.0) -> f
 def choose_strength(
     features: FloatArray,
     labels: IdArray,
-    held: FloatArray,
-    held_labels: IdArray,
+    held_out: FloatArray,
+    held_out_labels: IdArray,
     classes: int,
     strengths: Sequence[float],
     check: Check,
@@ -81,8 +81,10 @@ def choose_strength(
     losses = {}
     for strength in strengths:
         check()
-        logits = fit_head(features, labels, classes, strength).logits(held)
-        losses[strength] = log_loss(logits, held_labels, fit_temperature(logits, held_labels))
+        logits = fit_head(features, labels, classes, strength).logits(held_out)
+        losses[strength] = log_loss(
+            logits, held_out_labels, fit_temperature(logits, held_out_labels)
+        )
     return min(losses, key=lambda strength: (losses[strength], strength))
 
 
@@ -127,10 +129,10 @@ def out_of_fold(
     logits = np.zeros((len(labels), classes), np.float32)
     for number in range(folds):
         check()
-        held = fold == number
-        if held.any() and not held.all():
-            head = fit_head(features[~held], labels[~held], classes, strength)
-            logits[held] = head.logits(features[held])
+        held_out = fold == number
+        if held_out.any() and not held_out.all():
+            head = fit_head(features[~held_out], labels[~held_out], classes, strength)
+            logits[held_out] = head.logits(features[held_out])
     return logits
 
 

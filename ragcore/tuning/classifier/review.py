@@ -69,9 +69,9 @@ def measure_flipped(given: Flipped, check: Callable[[], None]) -> dict[str, floa
         given.strengths, check,
     ) if len(dev) > 1 else given.strengths[len(given.strengths) // 2]  # fmt: skip
 
-    def accuracy(used: IdArray, taught: IdArray) -> float:
+    def accuracy(used: IdArray, targets: IdArray) -> float:
         check()
-        head = heads.fit_head(given.vectors[used], taught[used], given.classes, strength)
+        head = heads.fit_head(given.vectors[used], targets[used], given.classes, strength)
         chosen = head.logits(given.vectors[test]).argmax(1)
         return float((chosen == given.labels[test]).mean())
 

@@ -156,12 +156,12 @@ class _ClassifierRun:
                     self._save()
         if self.recipe.data.flipped and not self.state.flipped:
             self.state.flipped = self._flipped()
-        self._tell("review", 0, 1)
+        self._report("review", 0, 1)
         kept = keep(self)
         self.state.done = True
         self.state.seconds = round(before + time.monotonic() - began, 1)
         self._save()
-        self._tell("done", 1, 1)
+        self._report("done", 1, 1)
         sizes = {name: len(getattr(self.split, name)) for name in ("train", "dev", "test")}
         return ClassifierReport(
             name=self.recipe.name,
@@ -231,9 +231,9 @@ class _ClassifierRun:
             found = read_examples(self.recipe.path(data.train), data.kind)
         if not data.test:
             return found
-        held = read_examples(self.recipe.path(data.test), data.kind)
+        held_out = read_examples(self.recipe.path(data.test), data.kind)
         # first: of equal examples the first is kept, and what is measured must not be trained on
-        return [*(dataclasses.replace(example, held=True) for example in held), *found]
+        return [*(dataclasses.replace(example, held_out=True) for example in held_out), *found]
 
     # --- one training ----------------------------------------------------------
 
@@ -272,7 +272,7 @@ class _ClassifierRun:
         rows = self.split.train
         if count:
             rows = shots(labels, rows, count, self.recipe.seed)
-        self._tell(way, 0, 1)
+        self._report(way, 0, 1)
         with ResourceUsage(self.backbone.device if way != "features" else "cpu") as usage:
             logits, trained, steps, before = self._train(way, count, rows)
         dev, test = logits
@@ -354,7 +354,7 @@ class _ClassifierRun:
         return heads.fit_temperature(logits, labels[rows])
 
     def _flipped(self) -> dict[str, float]:
-        self._tell("flipped", 0, 1)
+        self._report("flipped", 0, 1)
         return measure_flipped(
             Flipped(
                 self.features.vectors,
@@ -420,7 +420,7 @@ class _ClassifierRun:
                 f"cancelled after {len(self.state.rows)} of the trainings, which are kept"
             )
 
-    def _tell(self, stage: str, done: int, total: int) -> None:
+    def _report(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(Progress(stage, done, total))
 

@@ -184,17 +184,17 @@ class FeatureCache:
 
         path = self.folder / f"features-{name}-{self.key}.safetensors"
         if path.is_file():
-            kept = load_file(path)
+            stored = load_file(path)
         else:
             stacked = torch.stack([self._view(name, items, view) for view in range(views)])
-            kept = {"views": stacked, "captions": self._captions(name, items)}
+            stored = {"views": stacked, "captions": self._captions(name, items)}
             with atomic_write(path) as part:
-                save_file(kept, part)
+                save_file(stored, part)
         first, total = [], 0
         for item in items:
             first.append(total)
             total += len(item.captions)
-        return CachedInputs(kept["views"], kept["captions"], first, self.towers, dropout)
+        return CachedInputs(stored["views"], stored["captions"], first, self.towers, dropout)
 
     def _view(self, name: str, items: Sequence[Captioned], view: int) -> torch.Tensor:
         import torch

@@ -30,8 +30,8 @@ def training_images(
     else:
         shuffled = items.copy()
         random.Random(recipe.seed).shuffle(shuffled)
-        held = max(1, round(len(items) * recipe.data.dev_fraction))
-        dev, items = shuffled[:held], shuffled[held:]
+        held_out = max(1, round(len(items) * recipe.data.dev_fraction))
+        dev, items = shuffled[:held_out], shuffled[held_out:]
     if len(items) < 2 or len(dev) < 2:
         raise UsageError(
             f"contrastive training needs at least 2 images to train on and 2 to measure on: "

@@ -145,7 +145,7 @@ class Noising:
 
         self.plan = plan
         scheduler = new_scheduler("ddim", prediction=plan.prediction, schedule=plan.schedule)
-        self.kept: Tensor = scheduler.alphas_cumprod.to(device)
+        self.alphas: Tensor = scheduler.alphas_cumprod.to(device)
 
     def batch(self, data: Latents, size: int, rng: Generator) -> NoisyBatch:
         import torch
@@ -158,10 +158,10 @@ class Noising:
         """Evenly spread from a random start: every batch sees all noise levels."""
         import torch
 
-        device = self.kept.device
+        device = self.alphas.device
         offset = torch.rand((), generator=rng, device=device)
         spread = (offset + torch.arange(size, device=device) / size) % 1
-        return (spread * len(self.kept)).long()
+        return (spread * len(self.alphas)).long()
 
     def noised(self, clean: Tensor, timesteps: Tensor, rng: Generator, rows: Tensor) -> NoisyBatch:
         """z = a x + s e, with v or e as target.
@@ -173,13 +173,13 @@ class Noising:
         import torch
 
         noise = torch.randn(clean.shape, generator=rng, device=clean.device)
-        kept = self.kept[timesteps]
-        a, s = (level.sqrt().view(-1, 1, 1, 1) for level in (kept, 1 - kept))
-        ratio = kept / (1 - kept)
+        alphas = self.alphas[timesteps]
+        a, s = (level.sqrt().view(-1, 1, 1, 1) for level in (alphas, 1 - alphas))
+        ratio = alphas / (1 - alphas)
         if self.plan.prediction == "v_prediction":
             target, natural = a * noise - s * clean, ratio + 1
         else:
             target, natural = noise, ratio
         most = self.plan.min_snr
-        weight = natural.clamp(max=most) / natural if most else torch.ones_like(kept)
+        weight = natural.clamp(max=most) / natural if most else torch.ones_like(alphas)
         return NoisyBatch(a * clean + s * noise, target, weight, timesteps, rows)

@@ -42,8 +42,8 @@ def read_images(
         dev = read(recipe.data.dev)
     else:
         random.Random(recipe.seed).shuffle(items)
-        held = max(1, round(len(items) * recipe.data.dev_fraction))
-        dev, items = items[:held], items[held:]
+        held_out = max(1, round(len(items) * recipe.data.dev_fraction))
+        dev, items = items[:held_out], items[held_out:]
     if len(items) < 2 or not dev:
         raise UsageError(
             f"a projector needs at least 2 images to train on and 1 to measure on: "
@@ -90,9 +90,9 @@ def cached_cells(
 
     shape = (len(items), encoder.cells, CHANNELS)
     if path.is_file():
-        kept = np.load(path, mmap_mode="r")
-        if kept.shape == shape:
-            return np.asarray(kept) if kept.nbytes < 2**30 else kept
+        stored = np.load(path, mmap_mode="r")
+        if stored.shape == shape:
+            return np.asarray(stored) if stored.nbytes < 2**30 else stored
     with atomic_write(path) as part:
         cells = np.lib.format.open_memmap(part, "w+", np.float16, shape)
         step = 64
