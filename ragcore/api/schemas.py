@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
-from ragcore.api.coverage_schemas import CoverageResponse
-from ragcore.library import ImageInfo, ImageMarks, JobInfo, Statistics, filters
+from ragcore.library import ImageInfo, ImageMarks, Statistics, filters
 from ragcore.renamed import with_current_names
 from ragcore.serialize import hit_json
 from ragcore.types import (
     AnswerStyle,
     CollectionInfo,
-    DocumentInfo,
     Hit,
     ImageMetadata,
     Labelled,
-    PageInfo,
 )
 
 MAX_TEXT = 20_000
@@ -30,6 +27,16 @@ class StrictModel(BaseModel):
     """A request: what is not described is refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class ResponseModel(BaseModel):
+    """An answer whose fields are attributes of what the library returns."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @classmethod
+    def of(cls, found: object) -> Self:
+        return cls.model_validate(found)
 
 
 # --- collections ---------------------------------------------------------------
@@ -109,7 +116,40 @@ class Deleted(BaseModel):
 # --- documents and images --------------------------------------------------------
 
 
-class DocumentResponse(BaseModel):
+class PartCountsResponse(ResponseModel):
+    """Each of the `found` is read, partial, skipped or ignored (decoration, repeats, links); the
+    text of `ocr` of them was recognized."""
+
+    found: int = 0
+    read: int = 0
+    partial: int = 0
+    skipped: int = 0
+    ignored: int = 0
+    ocr: int = 0
+
+
+class SkippedResponse(ResponseModel):
+    """Parts that were not read, or not whole (`partial`), for one reason."""
+
+    part: Literal["page", "sheet", "table", "image", "attachment", "text"]
+    count: int
+    where: str = Field(description="Page numbers or names.", examples=["2-4, 7"])
+    why: str
+    partial: bool = False
+
+
+class CoverageResponse(ResponseModel):
+    """What of a file was read. Pages are also slides, chapters and messages."""
+
+    pages: PartCountsResponse
+    sheets: PartCountsResponse
+    tables: PartCountsResponse
+    images: PartCountsResponse
+    attachments: PartCountsResponse
+    skipped: list[SkippedResponse]
+
+
+class DocumentResponse(ResponseModel):
     """A file as ingested. `state`: ready, stale (an older version is kept), failed."""
 
     id: int
@@ -133,29 +173,6 @@ class DocumentResponse(BaseModel):
     modified_at: datetime
     ingested_at: datetime
 
-    @classmethod
-    def of(cls, info: DocumentInfo) -> DocumentResponse:
-        return cls(
-            id=info.id,
-            name=info.name,
-            title=info.title,
-            path=info.path,
-            media_type=info.media_type,
-            size=info.size,
-            state=info.state,
-            error=info.error,
-            warnings=list(info.warnings),
-            incomplete=info.incomplete,
-            coverage=None if info.coverage is None else CoverageResponse(**asdict(info.coverage)),
-            paged=info.paged,
-            pages=info.pages,
-            passages=info.passages,
-            images=info.images,
-            details=dict(info.details),
-            modified_at=info.modified_at,
-            ingested_at=info.ingested_at,
-        )
-
 
 class DocumentList(BaseModel):
     items: list[DocumentResponse]
@@ -163,7 +180,7 @@ class DocumentList(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next ones.")
 
 
-class PageResponse(BaseModel):
+class PageResponse(ResponseModel):
     """A page's text. `start` is its offset in the document's text, which spans count in."""
 
     number: int
@@ -171,16 +188,6 @@ class PageResponse(BaseModel):
     start: int
     ocr: bool
     text: str
-
-    @classmethod
-    def of(cls, page: PageInfo) -> PageResponse:
-        return cls(
-            number=page.number,
-            label=page.label,
-            start=page.start,
-            ocr=page.ocr,
-            text=page.text,
-        )
 
 
 class ImageResponse(BaseModel):
@@ -209,20 +216,8 @@ class ImageResponse(BaseModel):
     def of(
         cls, info: ImageInfo, metadata: ImageMetadata | None, marks: ImageMarks | None
     ) -> ImageResponse:
-        return cls(
-            id=info.id,
-            document_id=info.document_id,
-            document=info.document,
-            path=info.path,
-            page=info.page,
-            width=info.width,
-            height=info.height,
-            caption=info.caption,
-            caption_by=info.caption_by or None,
-            text=info.text,
-            metadata=metadata,
-            marks=marks or ImageMarks(),
-        )
+        more = {"caption_by": info.caption_by or None, "metadata": metadata, "marks": marks}
+        return cls(**asdict(info) | more | ({} if marks else {"marks": ImageMarks()}))
 
 
 class ImageList(BaseModel):
@@ -249,7 +244,7 @@ class Started(BaseModel):
     files: list[str] = []
 
 
-class JobResponse(BaseModel):
+class JobResponse(ResponseModel):
     """`state`: running, done, failed, cancelled, interrupted, resumed."""
 
     id: int
@@ -263,20 +258,6 @@ class JobResponse(BaseModel):
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
-
-    @classmethod
-    def of(cls, info: JobInfo) -> JobResponse:
-        return cls(
-            id=info.id,
-            kind=info.kind,
-            state=info.state,
-            progress=info.progress,
-            report=info.report,
-            error=info.error,
-            created_at=info.created_at,
-            updated_at=info.updated_at,
-            finished_at=info.finished_at,
-        )
 
 
 class JobList(BaseModel):

@@ -16,8 +16,7 @@ from ragcore.api.bodies import BoundedRoute
 from ragcore.api.idempotency import IdempotencyKey, fingerprint, once
 from ragcore.api.routes.common import PREFIX, found, library_of, limiter_of
 from ragcore.api.routes.jobs import started
-from ragcore.api.schemas import Started, StrictModel
-from ragcore.library import ClassifierCard
+from ragcore.api.schemas import ResponseModel, Started, StrictModel
 
 router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["classifiers"])
 IN_COLLECTION = "/collections/{collection}"
@@ -28,7 +27,7 @@ class ClassifyRequest(StrictModel):
     classifier: str = Field(min_length=1, max_length=100, examples=["receipts"])
 
 
-class ClassifierResponse(BaseModel):
+class ClassifierResponse(ResponseModel):
     """A trained classifier. `scores` are those on held-out examples."""
 
     name: str
@@ -39,19 +38,6 @@ class ClassifierResponse(BaseModel):
     examples: int
     scores: dict[str, Any]
     made_at: str
-
-    @classmethod
-    def of(cls, card: ClassifierCard) -> ClassifierResponse:
-        return cls(
-            name=card.name,
-            labels=list(card.labels),
-            modality=card.modality,
-            way=card.way,
-            backbone=card.backbone,
-            examples=card.examples,
-            scores=dict(card.scores),
-            made_at=card.made_at,
-        )
 
 
 class ClassifierList(BaseModel):
