@@ -302,7 +302,7 @@ class Answerer:
 
     @property
     def rerank(self) -> Rerank | None:
-        """The profile's reranker, which checks citations too; None where it has none."""
+        """The profile's reranker, which orders passages and checks citations; None without one."""
         if self._models is None:
             return None
         found = self._models.reranker()
@@ -336,6 +336,8 @@ class Answerer:
                     from ragcore.llm.adapters import AdapterStore
 
                     found = Calibration.load(AdapterStore(self._settings).find(name) / CALIBRATION)
+            if found.without_reranker is not None and self.rerank is None:
+                found = found.without_reranker
             self._calibrations[name] = found
         return self._calibrations[name]
 

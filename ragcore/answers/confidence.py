@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragcore.answers.sentences import words
 from ragcore.answers.tables import rows_as_text
@@ -38,7 +38,8 @@ class Signals:
     log-probability of a token of the answer (None: the backend does not report it), `passage` and
     `sentence` are the share of the question's words that stand in the cited passage and quote,
     `names` that of its names and numbers in the passage, `near` the cosine of question and
-    quote, `rerank` the reranker's logit of the two (0 without one).
+    quote, `rerank` the reranker's logit of the two and `relevance` that of question and cited
+    passage (None without one).
     """
 
     abstains: float | None
@@ -47,7 +48,8 @@ class Signals:
     sentence: float
     names: float
     near: float
-    rerank: float = 0.0
+    rerank: float | None = None
+    relevance: float | None = None
 
 
 def signals(
@@ -72,7 +74,8 @@ def signals(
     if encode is not None and quotes:
         vectors = encode([question, *quotes])
         near = float((vectors[1:] @ vectors[0]).max())
-    reranked = float(rerank(question, quotes).max()) if rerank is not None and quotes else 0.0
+    reranked = float(rerank(question, quotes).max()) if rerank is not None and quotes else None
+    logits = [found for c in citations if (found := hits[c.n - 1].why.rerank) is not None]
     return Signals(
         abstains=None if abstention is None else _log_odds(abstention),
         fluency=(None if likelihood is None else math.log(max(likelihood, 1e-30)) / max(tokens, 1)),
@@ -81,6 +84,7 @@ def signals(
         names=_share(_names(question), cited),
         near=near,
         rerank=reranked,
+        relevance=max(logits, default=None),
     )
 
 
@@ -105,11 +109,13 @@ def _names(question: str) -> set[str]:
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Weights of the signals; none mean 1 - P(abstention), or `UNTOLD` where that is not known.
-    `passages` is how many of the found passages the model reads well at once (0: all)."""
+    `passages` is how many of the found passages the model reads well at once (0: all).
+    `without_reranker` is the calibration for where there is no reranker, if it differs."""
 
     intercept: float = 0.0
     weights: Mapping[str, float] = field(default_factory=dict)
     passages: int = 0
+    without_reranker: Calibration | None = None
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
@@ -117,14 +123,24 @@ class Calibration:
         if not path.is_file():
             return cls()
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            weights = {str(k): float(v) for k, v in data.get("weights", {}).items()}
-            unknown = set(weights) - set(Signals.__dataclass_fields__)
-            if unknown:
-                raise ValueError(f"unknown signals {sorted(unknown)}")
-            return cls(float(data.get("intercept", 0)), weights, int(data.get("passages", 0)))
+            return cls._of(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RagcoreError(f"{path} is no calibration: {error}") from error
+
+    @classmethod
+    def _of(cls, data: Mapping[str, Any]) -> Calibration:
+        """Raises ValueError for an unknown signal."""
+        weights = {str(k): float(v) for k, v in data.get("weights", {}).items()}
+        unknown = set(weights) - set(Signals.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"unknown signals {sorted(unknown)}")
+        other = data.get("without_reranker")
+        return cls(
+            float(data.get("intercept", 0)),
+            weights,
+            int(data.get("passages", 0)),
+            None if other is None else cls._of(other),
+        )
 
     def confidence(self, found: Signals) -> float:
         """Probability in [0, 1] that the passages hold the answer."""

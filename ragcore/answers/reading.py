@@ -12,10 +12,34 @@ from ragcore.answers.sentences import sentences, words
 from ragcore.types import Hit
 
 if TYPE_CHECKING:
-    from ragcore.answers.citations import Encode
+    from ragcore.answers.citations import Encode, Rerank
 
 
+# How far a passage may lie below the best one, in the reranker's logits, to be read by a model that
+# reads few. On 172 dev questions beside three hard distractors, at most four passages: the gold one
+# is among them for .97, and 1.8 are read; of three always read it is there for .95.
+MARGIN = 3.0
 NEAR = 3.0  # weight of the cosine beside the share of words, fitted on held-out questions
+
+
+def most_relevant(question: str, hits: Sequence[Hit], rerank: Rerank) -> list[Hit]:
+    """The hits in the order of the reranker's logits of question and passage, best first; each
+    logit is the hit's `why.rerank` then."""
+    if not hits:
+        return []
+    texts = [f"{hit.heading}\n{hit.text}" if hit.heading else hit.text for hit in hits]
+    logits = [float(logit) for logit in rerank(question, texts)]
+    order = sorted(range(len(hits)), key=lambda i: -logits[i])
+    return [replace(hits[i], why=replace(hits[i].why, rerank=logits[i])) for i in order]
+
+
+def worth_reading(hits: Sequence[Hit], count: int) -> list[Hit]:
+    """At most `count` (0: all) of the hits that `most_relevant` ordered; where there is a limit,
+    those within `MARGIN` of the best. A small model mixes up passages that it reads together."""
+    if not count or not hits:
+        return list(hits)
+    least = (hits[0].why.rerank or 0.0) - MARGIN
+    return [hit for hit in hits[:count] if (hit.why.rerank or 0.0) >= least]
 
 
 def closest(

@@ -25,7 +25,7 @@ from ragcore.answers.composing import (
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.kinds import Kind, recognize
 from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
-from ragcore.answers.reading import closest, fit
+from ragcore.answers.reading import closest, fit, most_relevant, worth_reading
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.answers.writing import MORE, write_summary
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 MAX_QUESTION = 4000  # characters
 THRESHOLD = 0.5
 NEAREST = 3  # passages that an abstention shows
+RERANKED = 10  # hits that a reranker orders before the best ones are read
 _MOST = 0.75  # share of a question's words that a sentence has which decides it by itself
 _STAGES = ("rewrite", "compose", "search", "read", "generate")
 IMAGES = 2  # that are read beside the passages: by their captions, or the text in them
@@ -175,14 +176,22 @@ class Run:
     def find(self, k: int) -> Iterator[AnswerEvent]:
         """Search, and put the prompt together within its budget."""
         self._load_meanwhile()
-        result = self.answerer.search(self.scope.query(self.question, k, kind="all"))
+        rerank = self.answerer.rerank
+        depth = k if rerank is None else max(k, RERANKED)
+        result = self.answerer.search(self.scope.query(self.question, depth, kind="all"))
         self.nearest = (*result.hits, *result.below)[:NEAREST]
-        self._time("search")
         hits = readable(result.hits)
+        if rerank is not None:
+            hits = most_relevant(self.question, hits, rerank)[:k]
+            self.nearest = tuple(hits[:NEAREST]) or self.nearest
+        self._time("search")
         if hits:
             limit = self.answerer.calibration(self.adapter).passages
-            encode = self.answerer.encode if 0 < limit < len(hits) else None
-            best = closest(self.question, hits, limit, encode=encode)
+            if rerank is not None:
+                best = worth_reading(hits, limit)
+            else:
+                encode = self.answerer.encode if 0 < limit < len(hits) else None
+                best = closest(self.question, hits, limit, encode=encode)
             self.hits = tuple(fit(best, self._count, self.answerer.prompt_tokens))
         yield AnswerEvent("hits", hits=self.hits)
         if not self.hits:

@@ -53,11 +53,12 @@ def evaluate_retrieval(
     Returns {"ndcg@10", "recall@100", "mrr", "seconds", "methods", "documents", "queries"}: the
     first three for the search as it is by default, "seconds" of the whole evaluation, and under
     "methods" the same for "dense", "lexical", "fused" and "reranked", their "seconds" being those
-    of all queries. Each document is one passage. Where the profile has no reranker,
-    the default search does not rerank; "reranked" shows what the starter's optional one would do.
-    That is slow, so it reads `rerank_queries` queries only, evenly drawn: "queries" gives their
+    of all queries. Each document is one passage. Where the profile's reranker is not for searches,
+    the default search does not rerank; "reranked" shows what it would do.
+    That is slow, so it reads `rerank_queries` queries only, evenly drawn: "queries" is their
     number and "fused" what the fused search reaches on the same. "reranked" is None for 0
-    queries, or where the weights cannot be had. `models` defaults to those of the settings.
+    queries, and where the profile has no reranker or its weights cannot be fetched. `models`
+    defaults to those of the settings.
 
     Raises UsageError if `beir_dir` is no such collection, Cancelled when `cancel` is set.
     """
@@ -67,7 +68,8 @@ def evaluate_retrieval(
     settings = settings or Settings()
     models = models or Models(settings)
     data = read_beir(Path(beir_dir).expanduser())
-    reranks = models.profile.reranker is not None
+    reference = models.profile.reranker
+    reranks = reference is not None and reference.for_search
     with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
         own = settings.model_copy(update={"home": Path(home), "database_url": "", "vectors": ""})
         own.__dict__.pop("catalog_url", None)
@@ -127,7 +129,7 @@ def _index(
 
 def _reranker(models: Models) -> Reranker | None:
     try:
-        return models.reranker(optional=True)
+        return models.reranker()
     except ModelUnavailable as error:
         log.warning("no reranked column: %s", error)
         return None

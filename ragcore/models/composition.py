@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragcore import extensions
-from ragcore.errors import UsageError
+from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.models.contracts import (
     LLM,
     ImageTextEncoder,
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-_OPTIONAL_RERANKER = ModelRef("ms-marco-minilm-l12", "onnx")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,7 @@ class Models:
         self.memory = memory or ModelMemory(lambda device: device_budget(device, self.settings))
         self._shared = _Shared()
         self._preparing = Preparing(self)
+        self._without_reranker = False
 
     # --- the profile's models ------------------------------------------------------
 
@@ -165,13 +166,20 @@ class Models:
         )
         return encoder
 
-    def reranker(self, *, optional: bool = False) -> Reranker | None:
-        """The profile's reranker. Where it has none: None, or with `optional` the starter's
-        optional one. Raises ModelUnavailable if its weights cannot be fetched."""
-        reference = self.profile.reranker or (_OPTIONAL_RERANKER if optional else None)
-        if reference is None:
+    def reranker(self) -> Reranker | None:
+        """The profile's reranker; None where it has none, or an optional one cannot be fetched,
+        which is logged once. Raises ModelUnavailable if the weights of another cannot."""
+        reference = self.profile.reranker
+        if reference is None or self._without_reranker:
             return None
-        reranker: Reranker = self._make("rerankers", reference, part="reranker")
+        try:
+            reranker: Reranker = self._make("rerankers", reference, part="reranker")
+        except ModelUnavailable as error:
+            if not reference.optional:
+                raise
+            self._without_reranker = True
+            log.warning("going on without %s, an optional model: %s", reference.name, error)
+            return None
         return reranker
 
     def span_reader(self) -> SpanReader | None:

@@ -54,6 +54,17 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
     except RecursionError as error:
         raise UnreadableFile("the file is nested too deeply") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = _reason(error)
+        if "bad_alloc" in reason:  # of a C++ library
+            raise UnreadableFile("reading it takes more memory than there is") from error
         raise UnreadableFile(f"the file is damaged: {reason}") from error
     return document
+
+
+def _reason(error: Exception) -> str:
+    """A library's message in one line; of a whole traceback in it (rapidocr) only the end."""
+    text = str(error).strip()
+    if text.startswith("Traceback (most recent call last)"):
+        frames = [line for line in text.splitlines() if not line.startswith((" ", "Traceback"))]
+        text = " ".join(frames)
+    return " ".join(text.split())[:200] or type(error).__name__

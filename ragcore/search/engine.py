@@ -262,11 +262,16 @@ class SearchEngine:
     def _reranker(self, query: SearchQuery) -> Reranker | None:
         if query.rerank is False:
             return None
-        found = self._own_reranker or self._models.reranker()
+        if self._own_reranker is not None:
+            return self._own_reranker
+        reference = self._models.profile.reranker
+        if not query.rerank and (reference is None or not reference.for_search):
+            return None
+        found = self._models.reranker()
         if found is None and query.rerank:
             raise UsageError(
-                f"profile {self._settings.profile} has no reranker; choose another profile, or "
-                "add a [reranker] to one of your own"
+                f"profile {self._settings.profile} has no reranker here; run `ragcore models "
+                "pull`, choose another profile, or add a [reranker] to one of your own"
             )
         return found
 

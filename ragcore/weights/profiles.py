@@ -6,6 +6,11 @@ weights = "hub:BAAI/bge-small-en-v1.5"     # or a registry name, or "local:FOLDE
 kind = "sentence-transformers"
 options = { query_prompt = "query: " }
 passage_tokens = 300                       # left out: what the model reads, up to 476
+[reranker]
+weights = "ms-marco-minilm-l12"
+kind = "onnx"
+search = false                             # only for answers, and for `search --rerank`
+optional = true                            # go without it where it cannot be fetched
 [llm]
 weights = "local:~/models/mine.gguf"
 kind = "llama.cpp"
@@ -60,7 +65,8 @@ class ModelRef:
 
     `also` are further weights that it uses, such as an LLM's adapters; `passage_tokens` is how
     long the passages are that a text encoder is to be given (0: what it reads); `otherwise` is
-    the model to take where this one cannot be had.
+    the model to take where this one cannot be had. A reranker that is not `for_search` reranks
+    searches only where they ask for it; without one that is `optional`, everything works.
     """
 
     name: str
@@ -70,6 +76,8 @@ class ModelRef:
     group: Group | None = field(default=None, compare=False)  # of the registry
     passage_tokens: int = 0
     otherwise: ModelRef | None = None
+    for_search: bool = True
+    optional: bool = False
 
     @property
     def needs_weights(self) -> bool:
@@ -128,6 +136,11 @@ class _TextEncoder(_Model):
     passage_tokens: int = Field(default=0, ge=0, le=8192)
 
 
+class _Reranker(_Model):
+    search: bool = True
+    optional: bool = False
+
+
 class _LLM(_Model):
     otherwise: _Model | None = None
 
@@ -138,7 +151,7 @@ class _File(BaseModel):
     description: str = ""
     text_encoder: _TextEncoder | None = None
     image_text_encoder: _Model | None = None
-    reranker: _Model | None = None
+    reranker: _Reranker | None = None
     span_reader: _Model | None = None
     llm: _LLM | None = None
     vision_llm: _Model | None = None
@@ -225,6 +238,8 @@ def _reference(part: str, model: _Model, where: str, base: Path | None) -> Model
         group,
         model.passage_tokens if isinstance(model, _TextEncoder) else 0,
         None if other is None else _reference(part, other, where, base),
+        model.search if isinstance(model, _Reranker) else True,
+        isinstance(model, _Reranker) and model.optional,
     )
     try:
         for weights in (name, *also):

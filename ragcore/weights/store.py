@@ -211,7 +211,7 @@ class WeightStore:
         folders: dict[str, Path] | None = None,
     ) -> ModelRef:
         """Ensure all weights of a model; return the model, or its `otherwise` where the first
-        cannot be had or run, which is logged.
+        cannot be had or run, which is logged. So is an optional model that cannot be fetched.
 
         `folders` is given name and folder of each. Raises as `ensure`, and MissingExtra.
         """
@@ -227,6 +227,9 @@ class WeightStore:
                     if folders is not None:
                         folders[name] = folder
         except (ModelUnavailable, MissingExtra) as error:
+            if reference.optional:
+                log.warning("going on without %s, an optional model: %s", reference.name, error)
+                return reference
             if reference.otherwise is None:
                 raise
             log.warning("%s stands in for %s: %s", reference.otherwise.name, reference.name, error)

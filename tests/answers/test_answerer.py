@@ -12,7 +12,7 @@ import pytest
 
 from ragcore.answers import ABSTENTION, Answerer
 from ragcore.answers.citations import declines
-from ragcore.answers.reading import closest, fit
+from ragcore.answers.reading import MARGIN, closest, fit, most_relevant, worth_reading
 from ragcore.answers.run import readable
 from ragcore.errors import Cancelled, UsageError
 from ragcore.llm.transformers_llm import TransformersLLM
@@ -301,6 +301,34 @@ def test_rare_words_and_near_sentences_count_more(make_hit) -> None:
         return np.array([[1, 0] if "town" in t else [0, 1] for t in texts], np.float32)
 
     assert closest(question, [ferry, towns, other], 2, encode=encode) == [towns, other]
+
+
+def test_a_reranker_orders_what_is_read_and_a_small_model_reads_what_comes_near(make_hit) -> None:
+    towns, ferry, other = (make_hit(n, text) for n, text in enumerate(("towns", "ferry", "other")))
+    logits = {"towns": 4.0 - MARGIN, "ferry": 4.0, "Fares\nother": 3.9 - MARGIN}
+    other = replace(other, heading="Fares")
+
+    def rerank(question: str, passages: Sequence[str]) -> np.ndarray:
+        return np.array([logits[passage] for passage in passages], np.float32)
+
+    ordered = most_relevant("Which?", [other, towns, ferry], rerank)
+    assert [hit.id for hit in ordered] == [ferry.id, towns.id, other.id]
+    assert [hit.why.rerank for hit in ordered] == pytest.approx([4.0, 1.0, 0.9])
+    assert worth_reading(ordered, 3) == ordered[:2]
+    assert worth_reading(ordered, 1) == ordered[:1]
+    assert worth_reading(ordered, 0) == ordered, "a large model reads all"
+    assert most_relevant("Which?", [], rerank) == worth_reading([], 3) == []
+
+
+@pytest.mark.starter_models
+def test_the_starters_reranker_puts_the_right_passage_first(
+    starter_llm: LLM, rules: Hit, leave: Hit
+) -> None:
+    for question, right in ((PARAPHRASES[0], rules), ("How much holiday is there?", leave)):
+        for found in ([rules, leave], [leave, rules]):
+            read = answerer(starter_llm, *found).ask(question).hits
+            assert read[0].id == right.id
+            assert read[0].why.rerank is not None
 
 
 def test_declines() -> None:

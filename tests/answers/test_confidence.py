@@ -10,6 +10,7 @@ import pytest
 from ragcore.answers.citations import check
 from ragcore.answers.confidence import Calibration, Signals, fit, signals
 from ragcore.errors import RagcoreError
+from ragcore.tuning.lora.calibration import write_calibration
 from ragcore.types import Hit
 
 SURE = Signals(abstains=-3, fluency=-0.1, passage=0.9, sentence=0.8, names=1, near=0.7)
@@ -76,3 +77,13 @@ def test_file_beside_the_adapter(tmp_path: Path) -> None:
     file.write_text(json.dumps({"weights": {"nearness": 2}}))
     with pytest.raises(RagcoreError, match="nearness"):
         Calibration.load(file)
+
+
+def test_without_a_reranker_its_own_calibration_counts(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    plain = Calibration(-1.0, {"near": 2.0}, 3)
+    both = Calibration(-2.0, {"near": 1.0, "relevance": 0.5}, 4, plain)
+    write_calibration(both, file)
+    assert Calibration.load(file) == both
+    assert both.confidence(replace(SURE, relevance=6.0)) > 0.5
+    assert both.confidence(replace(SURE, relevance=-6.0)) < 0.5

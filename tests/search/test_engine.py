@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from ragcore.catalog import Catalog
 from ragcore.catalog.documents import remove_documents
 from ragcore.errors import UnreadableFile, UsageError
-from ragcore.search import SearchEngine
+from ragcore.models import Models
+from ragcore.search import SearchEngine, Stores
+from ragcore.settings import Settings
 from ragcore.types import SearchQuery
 
 
@@ -193,7 +196,6 @@ class TestBadUsage:
             ({"image": "/no/such/file.png"}, "no such image: /no/such/file.png"),
             ({"image": b"x", "kind": "passages"}, "passages are found by words"),
             ({"text": "a", "same_image": True}, "give the image"),
-            ({"text": "a", "rerank": True}, "profile starter has no reranker"),
         ],
     )
     def test_one_clear_line(
@@ -203,6 +205,17 @@ class TestBadUsage:
             engine.search(SearchQuery(**fields))  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 250
+
+    def test_reranking_without_a_reranker(
+        self, catalog: Catalog, stores: Stores, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "plain.toml"
+        path.write_text('name = "plain"\n')
+        plain = Settings(home=tmp_path, profile=str(path))
+        engine = SearchEngine(catalog, stores, plain, models=Models(plain))
+        with pytest.raises(UsageError, match="has no reranker here; run `ragcore models pull`"):
+            engine.search(SearchQuery(text="a", kind="passages", rerank=True))
+        engine.close()
 
     def test_a_file_that_is_no_image(self, engine: SearchEngine) -> None:
         with pytest.raises(UnreadableFile, match="the image: "):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.errors import MissingExtra, UsageError
+from ragcore.errors import MissingExtra, ModelUnavailable, UsageError
+from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.weights import (
     ModelRef,
@@ -163,3 +164,36 @@ def test_only_a_language_model_has_another_one() -> None:
 def test_two_formats_of_one_model_have_one_origin() -> None:
     assert origin_of("qwen2.5-0.5b") == origin_of("qwen2.5-0.5b-gguf") == "qwen2.5-0.5b-gguf"
     assert origin_of("hub:a/b") == "hub:a/b"
+
+
+RERANKER = """
+name = "reranked"
+[reranker]
+weights = "local:{folder}"
+kind = "onnx"
+search = {search}
+optional = {optional}
+"""
+
+
+def test_work_goes_on_without_an_optional_reranker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def models(optional: str) -> Models:
+        path = tmp_path / f"{optional}.toml"
+        text = RERANKER.format(folder=tmp_path / "none", search="false", optional=optional)
+        path.write_text(text)
+        return Models(Settings(home=tmp_path, weights_cache=tmp_path / "cache", profile=str(path)))
+
+    strict = models("false")
+    assert strict.profile.reranker is not None
+    assert not strict.profile.reranker.for_search
+    with pytest.raises(ModelUnavailable):
+        strict.reranker()
+    relaxed = models("true")
+    assert relaxed.reranker() is None
+    assert relaxed.reranker() is None
+    (line,) = caplog.messages
+    assert line.startswith(f"going on without local:{tmp_path / 'none'}, an optional model: ")
+    store = WeightStore(relaxed.settings)
+    assert store.pull_profile(relaxed.profile) == {}

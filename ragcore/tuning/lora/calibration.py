@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragcore.answers import Calibration, Signals, fit, run_many
 from ragcore.datasets.contexts import Context, read_contexts
@@ -185,8 +185,25 @@ def _moved(
 
 def write_calibration(found: Calibration, file: Path) -> None:
     """Write a `calibration.json`."""
+<<<<<<< HEAD
     row = asdict(found)
     row["intercept"] = round(row["intercept"], 4)
     row["weights"] = {name: round(value, 4) for name, value in row["weights"].items()}
     with atomic_write(file) as part:
         part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+=======
+    row = _row(found)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+
+
+def _row(found: Calibration) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "intercept": round(found.intercept, 4),
+        "weights": {name: round(value, 4) for name, value in found.weights.items()},
+        "passages": found.passages,
+    }
+    if found.without_reranker is not None:
+        row["without_reranker"] = _row(found.without_reranker)
+    return row
+>>>>>>> 2c68c23 (Read answers from the hits that a reranker puts first)
