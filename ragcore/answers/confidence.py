@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ragcore.types import Citation, Hit
 
 CALIBRATION = "calibration.json"
+_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # the smaller, the nearer to 0 are the weights
+_FOLDS = 10
+_UNBOUND = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +171,30 @@ def calibration_file(settings: Settings, model: str, adapter: str) -> Path:
 
 
 def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> Calibration:
-    """Fit the weights: logistic regression, balanced classes so that 0.5 is the middle."""
-    from sklearn.linear_model import LogisticRegression
+    """Fit the weights: logistic regression, balanced classes so that 0.5 is the middle.
+
+    How strongly the weights are drawn to 0 is chosen by cross-validation, since the signals are
+    alike and the questions some hundreds; a second regression, of one number, then makes the
+    result a probability again (Platt 1999). Needs at least two rows of each class.
+    """
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.preprocessing import StandardScaler
 
     names = [n for n in Signals.__dataclass_fields__ if all(asdict(r)[n] is not None for r in rows)]
     table = [[asdict(row)[name] for name in names] for row in rows]
     scaler = StandardScaler().fit(table)
-    model = LogisticRegression(class_weight="balanced").fit(scaler.transform(table), answerable)
-    weights = model.coef_[0] / scaler.scale_
-    intercept = float(model.intercept_[0] - (weights * scaler.mean_).sum())
+    smallest = min(sum(answerable), len(answerable) - sum(answerable))
+    model = LogisticRegressionCV(
+        Cs=_STRENGTHS,
+        l1_ratios=(0,),
+        cv=min(_FOLDS, smallest),
+        scoring="roc_auc",
+        class_weight="balanced",
+        use_legacy_attributes=False,
+    ).fit(scaler.transform(table), answerable)
+    drawn = np.asarray(table) @ (model.coef_[0] / scaler.scale_)
+    platt = LogisticRegression(C=_UNBOUND, class_weight="balanced").fit(drawn[:, None], answerable)
+    weights = model.coef_[0] / scaler.scale_ * platt.coef_[0, 0]
+    intercept = float(platt.intercept_[0])
     return Calibration(intercept, {n: float(w) for n, w in zip(names, weights, strict=True)})

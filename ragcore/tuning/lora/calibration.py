@@ -185,16 +185,8 @@ def _moved(
 
 def write_calibration(found: Calibration, file: Path) -> None:
     """Write a `calibration.json`."""
-<<<<<<< HEAD
-    row = asdict(found)
-    row["intercept"] = round(row["intercept"], 4)
-    row["weights"] = {name: round(value, 4) for name, value in row["weights"].items()}
     with atomic_write(file) as part:
-        part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
-=======
-    row = _row(found)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(_row(found), indent=2) + "\n", encoding="utf-8")
 
 
 def _row(found: Calibration) -> dict[str, Any]:
@@ -206,4 +198,3 @@ def _row(found: Calibration) -> dict[str, Any]:
     if found.without_reranker is not None:
         row["without_reranker"] = _row(found.without_reranker)
     return row
->>>>>>> 2c68c23 (Read answers from the hits that a reranker puts first)
