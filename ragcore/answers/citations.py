@@ -26,6 +26,7 @@ Rerank = Callable[[str, Sequence[str]], "FloatArray"]  # logits of a query with 
 
 MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _YES_NO = re.compile(r"^(yes|no)\b[,.:]?\s*", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W\d_]")
 _NEGATION = re.compile(r"\b(not|never|cannot|nobody|none|no)\b|n['’]t\b", re.IGNORECASE)
 OVERLAP = 0.6  # share of an answer's words that its source has to contain
 COSINE = 0.55  # else: cosine of answer (with question) and source sentence; and, because the
@@ -95,7 +96,8 @@ def check(
         if not found:
             dropped.append(plain)
             continue
-        written = _as_written(plain, [hits[n - 1].text for n in found])
+        sources = [hits[n - 1].text for n in found]
+        written = _completed(_as_written(plain, sources), sources)
         supported.append(_marked(written, list(found)))
         for n, support in found.items():
             citations.setdefault(n, citation_of(n, hits[n - 1], support.start, support.end))
@@ -128,8 +130,31 @@ def _as_written(sentence: str, sources: Sequence[str]) -> str:
     return lower + sentence[len(first) :] if known and _IDENTIFIER.match(first) else sentence
 
 
+# Where a name has parts: "/run/crond.pid", "std::max", "a-b", "v1.2", "user@host".
+_JOINT = re.compile(r"[./:@_-]")
+_EDGES = ".,;:!?()[]{}\"'“”‘’"
+
+
+def _completed(sentence: str, sources: Sequence[str]) -> str:
+    """The sentence with the end of a path or another joined name as the sources write the whole:
+    "/run/crond.pid" for "crond.pid", unless they have the end alone too or several such names."""
+    known = {token.strip(_EDGES) for text in sources for token in text.split()}
+    for token in {token.strip(_EDGES) for token in sentence.split()}:
+        if token in known or not _JOINT.search(token) or not _LETTER.search(token):
+            continue
+        whole = {
+            name
+            for name in known
+            if name.endswith(token) and _JOINT.match(name[len(name) - len(token) - 1])
+        }
+        if len(whole) == 1:
+            sentence = re.sub(rf"(?<!\S){re.escape(token)}", whole.pop(), sentence)
+    return sentence
+
+
 def citation_of(n: int, hit: Hit, start: int, end: int) -> Citation:
-    """The citation with number `n` of `hit.text[start:end]`."""
+    """The citation with number `n` of `hit.text[start:end]`, without a page number at its edge."""
+    start, end = _without_page_numbers(hit.text, start, end)
     span = (hit.span[0] + start, hit.span[0] + end) if hit.span else None
     page, page_end = quote_pages(hit, start, end)
     return Citation(
@@ -143,6 +168,17 @@ def citation_of(n: int, hit: Hit, start: int, end: int) -> Citation:
         image_id=hit.id if hit.kind == "image" else None,
         page_end=page_end,
     )
+
+
+def _without_page_numbers(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without what stands before its first or after its last page break, if that has no
+    letters: the quote is not on that page."""
+    first, last = text.find(PAGE_BREAK, start, end), text.rfind(PAGE_BREAK, start, end)
+    if first >= 0 and not _LETTER.search(text, start, first):
+        start = first + 1
+    if last >= start and not _LETTER.search(text, last, end):
+        end = last
+    return start, end
 
 
 def quote_pages(hit: Hit, start: int, end: int) -> tuple[int | None, int | None]:

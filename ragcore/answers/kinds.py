@@ -65,6 +65,9 @@ _SAYS = (
     r"defines?|addresses|address|speaks? of)"
 )
 
+_ASKING = r"\b(?:how (?:many|much|long|often|far|old)|which|what|who|whom|when|where|why)\b"
+_TWICE = re.compile(rf"{_ASKING}.+\band (?:in |on |at |by |from |to |for |with )?{_ASKING}", re.I)
+
 
 def _rule(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
@@ -430,3 +433,8 @@ def _bare(text: str) -> str:
     return re.sub(r"^(?:the|an?)\s+(?=\S)", "", text.strip().strip("\"'“”‘’"), flags=re.I).strip(
         "\"'“”‘’ "
     )
+
+
+def asks_twice(question: str) -> bool:
+    """Whether one question asks for two things: "How many came and how many left?"."""
+    return _TWICE.search(question) is not None

@@ -23,7 +23,7 @@ from ragcore.answers.composing import (
     with_reason,
 )
 from ragcore.answers.confidence import Signals, signals
-from ragcore.answers.kinds import Kind, recognize
+from ragcore.answers.kinds import Kind, asks_twice, recognize
 from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
 from ragcore.answers.reading import closest, fit, most_relevant, worth_reading
 from ragcore.answers.rewrite import stand_alone
@@ -314,7 +314,10 @@ class Run:
         text = checked.text
         if self.kind == "yes_no":
             text = with_reason(text, self.question, checked.citations)
-        return self._event(text, checked.citations, abstained=False)
+        halved = self.kind == "fact" and asks_twice(self.question) and not _names_several(text)
+        if halved:  # one of two things would pass for both: the sentence has the other
+            text = " ".join(f"“{' '.join(c.quote.split())}” [{c.n}]" for c in checked.citations)
+        return self._event(text, checked.citations, abstained=False, composed=halved)
 
     def _borne_out(self, checked: Checked) -> Checked | None:
         """A yes or no as the sentence with most of the question's words bears it out, else as the

@@ -112,6 +112,27 @@ def test_a_quote_has_the_pages_that_it_stands_on(leave: Hit) -> None:
     assert (citation.page, citation.page_end) == (None, None)
 
 
+def test_a_page_number_is_no_part_of_a_quote(leave: Hit) -> None:
+    text = "2\fTable 1: Countries\nFinland 338,424\f3"
+    source = replace(leave, text=text, page=2, page_end=4, span=(10, 10 + len(text)))
+    (citation,) = quoted([source], "Finland 338,424 [1].").citations
+    assert citation.quote == "Table 1: Countries\nFinland 338,424"
+    assert (citation.page, citation.page_end) == (3, 3)
+    assert citation.span == (12, 12 + len(citation.quote))
+
+
+def test_a_name_is_whole(leave: Hit) -> None:
+    source = replace(
+        leave, text="For example, the crond PID file is named /run/crond.pid. Bees fly."
+    )
+    question = "What is the name of the PID file of crond?"
+    assert quoted([source], "crond.pid [1].", question).text == "/run/crond.pid [1]."
+    both = replace(leave, text="The PID file crond.pid is /run/crond.pid, or /var/crond.pid.")
+    assert quoted([both], "crond.pid [1].", question).text == "crond.pid [1]."
+    two = replace(leave, text="The PID file is /run/crond.pid, and it was /var/crond.pid.")
+    assert quoted([two], "crond.pid [1].", question).text == "crond.pid [1]."
+
+
 def test_an_identifier_keeps_its_case(leave: Hit) -> None:
     source = replace(leave, text="The function read.fwf reads fixed width files. Bees fly.")
     checked = quoted([source], "Read.fwf reads fixed width files [1].", "What reads them?")

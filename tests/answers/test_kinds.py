@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.answers.kinds import KINDS, recognize
+from ragcore.answers.kinds import KINDS, asks_twice, recognize
 
 LABELED = Path(__file__).resolve().parents[2] / "benchmarks" / "kinds.jsonl"
 
@@ -54,3 +54,18 @@ def test_the_sides_of_a_comparison() -> None:
 def test_values_and_meanings_of_events_are_no_terms() -> None:
     assert recognize("What is the area of Finland?").kind == "fact"
     assert recognize("What do three blinks of the lamp mean?").kind == "fact"
+
+
+@pytest.mark.parametrize(
+    ("question", "twice"),
+    [
+        ("How many training examples and how many dev examples are there?", True),
+        ("When was it built and by whom?", True),
+        ("Who founded the company, and in which year?", True),
+        ("How many cats and dogs are there?", False),
+        ("What do people say when they come and go?", False),
+        ("Which of bread and butter is free?", False),
+    ],
+)
+def test_a_question_for_two_things(question: str, twice: bool) -> None:
+    assert asks_twice(question) is twice
