@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ragcore.text import sentence_spans
-from ragcore.text.stems import stem
+from ragcore.text import sentence_spans, stem
 
 _WORD = re.compile(r"[^\W_]+(?:[.,'’][^\W_]+)*")
 _COMMON = frozenset(

@@ -109,7 +109,7 @@ class Backbone:
 
     @cached_property
     def device(self) -> str:
-        from ragcore.models.device import pick_device
+        from ragcore.models import pick_device
 
         return pick_device(self._settings)
 
@@ -143,10 +143,10 @@ class Backbone:
 
     @property
     def _clip_name(self) -> str:
-        from ragcore.weights.registry import registry
+        from ragcore.weights import registered
 
         name = self._reference
-        entry = registry().get(name)
+        entry = registered().get(name)
         return f"hub:{entry.repo}" if entry is not None and entry.provider == "hub" else name
 
     @cached_property

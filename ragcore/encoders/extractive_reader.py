@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ragcore.encoders.extractive import Base, Reader, Shape, Window, WindowMaker
-    from ragcore.models.device import Placement
+    from ragcore.models import Placement
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LONGEST = 30  # tokens of a span

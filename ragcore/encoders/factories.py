@@ -14,8 +14,7 @@ from ragcore.models import (
     TextEncoder,
     no_weights,
 )
-from ragcore.weights import ModelRef
-from ragcore.weights.registry import find_entry
+from ragcore.weights import ModelRef, find_entry
 
 
 def sentence_transformers(

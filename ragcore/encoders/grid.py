@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UsageError
-from ragcore.models import ModelMemory, Weights
-from ragcore.models.device import pick_device
+from ragcore.models import ModelMemory, Weights, pick_device
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from ragcore.encoders.options import may_be_quick
 from ragcore.encoders.quick_text import are_few
 from ragcore.encoders.zero_shot import Calibration, parse_calibration, text_weights
 from ragcore.errors import UsageError
-from ragcore.models import ModelMemory, Space, Weights, folder_bytes, module_bytes
-from ragcore.models.device import pick_device
+from ragcore.models import ModelMemory, Space, Weights, folder_bytes, module_bytes, pick_device
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import reject_unknown, space_name, valid_text
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.models import Space, TextKind
-from ragcore.models.remote import RequestRejected, RetryPolicy, Server
+from ragcore.models import RequestRejected, RetryPolicy, Server, Space, TextKind
 from ragcore.redaction import remember
 
 if TYPE_CHECKING:

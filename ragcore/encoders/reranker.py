@@ -12,7 +12,7 @@ from ragcore.errors import ModelUnavailable
 from ragcore.models import ModelMemory, Weights, folder_bytes
 
 if TYPE_CHECKING:
-    from ragcore.models.device import Placement
+    from ragcore.models import Placement
     from ragcore.types import FloatArray
 
 

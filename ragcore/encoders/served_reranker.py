@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import reject_unknown, valid_text
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.models.remote import RetryPolicy, Server
+from ragcore.models import RetryPolicy, Server
 from ragcore.redaction import remember
 
 if TYPE_CHECKING:

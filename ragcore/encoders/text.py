@@ -17,7 +17,7 @@ from ragcore.models import ModelMemory, Space, TextKind, Weights, folder_bytes
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.models.device import Placement
+    from ragcore.models import Placement
     from ragcore.types import FloatArray
 
 # Padded tokens in one batch. A CPU wants activations that stay in its caches.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ragcore.ingest.discover import Discovered
 from ragcore.ingest.worker import ReadRequest
 from ragcore.settings import Settings
-from ragcore.sources import copies
+from ragcore.sources import copies_of
 
 # Within it, the request's content is on this computer. Raises UnreadableFile.
 Fetch = Callable[[ReadRequest], AbstractContextManager[ReadRequest]]
@@ -24,7 +24,7 @@ class Fetcher:
 
     def __init__(self, found: Discovered, settings: Settings) -> None:
         self._remote = found.remote
-        self._copies = copies(settings)
+        self._copies = copies_of(settings)
 
     @contextmanager
     def __call__(self, request: ReadRequest) -> Iterator[ReadRequest]:

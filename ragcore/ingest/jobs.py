@@ -22,7 +22,7 @@ import psutil
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from ragcore.access.keys import is_live
+from ragcore.access import is_live
 from ragcore.catalog import Catalog, permits
 from ragcore.catalog.models import Job, now
 from ragcore.errors import (

@@ -59,8 +59,7 @@ class EmbeddingActor:
     def open(self) -> Opened:
         """Load the models. Raises RagcoreError if this node has not what they need."""
         from ragcore.ingest.embed import Embedder
-        from ragcore.models import Models
-        from ragcore.models.device import place
+        from ragcore.models import Models, place
         from ragcore.settings import Settings
 
         if cache := os.environ.get("RAGCORE_WEIGHTS_CACHE"):  # a node may have its own

@@ -15,7 +15,7 @@ from ragcore.ingest.pool import ReaderPool
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.readers import ReadOptions
 from ragcore.settings import Settings
-from ragcore.sources import SourceItem, copies, is_remote, open_source
+from ragcore.sources import SourceItem, copies_of, is_remote, open_source
 from ragcore.types import CancelToken, FileFailure, ImageMetadata, Progress, ProgressCallback
 
 _BATCH = 256  # files in one transaction
@@ -101,5 +101,5 @@ def _here(settings: Settings, request: ReadRequest) -> Iterator[ReadRequest]:
         return
     source = open_source(file.path, settings)
     item = SourceItem(file.path, file.name, version=file.version)
-    with copies(settings).of(source, item) as path:
+    with copies_of(settings).of(source, item) as path:
         yield replace(request, copy=str(path))

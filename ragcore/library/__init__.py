@@ -8,7 +8,7 @@ names of `_HOME_OF` are what the library takes and returns; they are loaded when
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ragcore.access.principals import LOCAL, Principal, principal_of
+from ragcore.access import LOCAL, Principal, principal_of
 from ragcore.catalog import DEFAULT_COLLECTION, filters
 from ragcore.catalog.filters import FILTERS, Filter, FilterField
 from ragcore.catalog.permits import SCOPES
@@ -16,10 +16,7 @@ from ragcore.library.collection import Collection
 from ragcore.library.library import Library
 
 if TYPE_CHECKING:
-    from ragcore.access.audit import Audit
-    from ragcore.access.keys import KeyInfo, Keys
-    from ragcore.access.origins import host_name, same_origin
-    from ragcore.access.sessions import Sessions
+    from ragcore.access import Audit, KeyInfo, Keys, Sessions, host_name, same_origin
     from ragcore.answers import AnswerEvent
     from ragcore.answers.chat import Reply, hit_from
     from ragcore.catalog.albums import AlbumInfo
@@ -54,7 +51,7 @@ if TYPE_CHECKING:
     from ragcore.library.sources import SourceInfo, SourceSchedule
     from ragcore.llm.adapters import AdapterInfo
     from ragcore.llm.vision_llm import ImageAnswer
-    from ragcore.models.caches import cache_lookups
+    from ragcore.models import cache_lookups
     from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
     from ragcore.search.projection import CollectionMap, MapPoint
     from ragcore.weights import Profile
@@ -127,17 +124,14 @@ __all__ = [
 _HOME_OF = {
     name: home
     for home, names in {
+        "ragcore.access": ["Audit", "KeyInfo", "Keys", "Sessions", "host_name", "same_origin"],
         "ragcore.answers": ["AnswerEvent"],
         "ragcore.answers.chat": ["Reply", "hit_from"],
-        "ragcore.access.audit": ["Audit"],
         "ragcore.catalog.albums": ["AlbumInfo"],
         "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
         "ragcore.catalog.catalog": ["check_name"],
         "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
         "ragcore.catalog.image_groups": ["ImageGroup"],
-        "ragcore.access.keys": ["KeyInfo", "Keys"],
-        "ragcore.access.origins": ["host_name", "same_origin"],
-        "ragcore.access.sessions": ["Sessions"],
         "ragcore.catalog.marks": ["ImageMarks"],
         "ragcore.diffusion": [
             "CONDITIONS",
@@ -165,7 +159,7 @@ _HOME_OF = {
         "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
         "ragcore.llm.adapters": ["AdapterInfo"],
         "ragcore.llm.vision_llm": ["ImageAnswer"],
-        "ragcore.models.caches": ["cache_lookups"],
+        "ragcore.models": ["cache_lookups"],
         "ragcore.search.duplicates": ["Decision", "FileGroup", "DuplicateGroup"],
         "ragcore.search.projection": ["CollectionMap", "MapPoint"],
         "ragcore.weights": ["Profile"],

@@ -19,9 +19,7 @@ from ragcore.settings import Settings
 from ragcore.types import AnswerStyle, CancelToken, PlugIn, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.access.audit import Audit
-    from ragcore.access.keys import Keys
-    from ragcore.access.sessions import Sessions
+    from ragcore.access import Audit, Keys, Sessions
     from ragcore.catalog.idempotency import IdempotentAnswers
     from ragcore.ingest.reembed import ReembedReport
     from ragcore.library.doctor import Diagnosis

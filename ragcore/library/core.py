@@ -12,9 +12,7 @@ from ragcore.models import Models
 from ragcore.settings import Settings
 
 if TYPE_CHECKING:
-    from ragcore.access.audit import Audit
-    from ragcore.access.keys import Keys
-    from ragcore.access.sessions import Sessions
+    from ragcore.access import Audit, Keys, Sessions
     from ragcore.answers import Answerer, Composer
     from ragcore.answers.chat import Chat
     from ragcore.catalog.conversations import Conversations
@@ -118,19 +116,19 @@ class Core:
 
     @cached_property
     def keys(self) -> Keys:
-        from ragcore.access.keys import Keys
+        from ragcore.access import Keys
 
         return Keys(self.catalog)
 
     @cached_property
     def audit(self) -> Audit:
-        from ragcore.access.audit import Audit
+        from ragcore.access import Audit
 
         return Audit(self.catalog)
 
     @cached_property
     def sessions(self) -> Sessions:
-        from ragcore.access.sessions import Sessions
+        from ragcore.access import Sessions
 
         return Sessions(self.catalog)
 

@@ -96,7 +96,7 @@ def _guarded(check: Callable[..., Iterator[Finding]], core: Core, **how: bool) -
 
 
 def _weights(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
-    from ragcore.weights.registry import find_entry
+    from ragcore.weights import find_entry
 
     store = WeightStore(core.settings)
     for part, wanted in core.models.profile.parts():

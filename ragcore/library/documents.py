@@ -15,7 +15,7 @@ from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
-from ragcore.sources import SourceItem, check_allowed, copies, is_remote, open_source
+from ragcore.sources import SourceItem, check_allowed, copies_of, is_remote, open_source
 from ragcore.types import Box, DocumentInfo, PageInfo
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class Documents:
             return
         source = open_source(document.path, settings)
         item = SourceItem(document.path, document.name, version=document.version)
-        with copies(settings).of(source, item) as path:
+        with copies_of(settings).of(source, item) as path:
             yield path
 
     @contextmanager

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ragcore.access.keys import is_live
+from ragcore.access import is_live
 from ragcore.catalog import DEFAULT_COLLECTION, permits
 from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ragcore.access.principals import Principal
+from ragcore.access import Principal
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.catalog.permits import AuditCallback, Permit
 from ragcore.library import answering, ingesting

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.files import replace_private
-from ragcore.weights.inspection import FolderFiles, HubFiles, ModelReport, inspect_files
+from ragcore.weights import FolderFiles, HubFiles, ModelReport, inspect_files
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
@@ -161,8 +161,7 @@ class Licenses:
 
 def free_memory(settings: Settings) -> int:
     """Bytes that a model may take now on the device of these settings."""
-    from ragcore.models.device import place
-    from ragcore.models.memory import device_budget
+    from ragcore.models import device_budget, place
 
     device = place(settings, "transformer").device
     budget = device_budget(device, settings)

@@ -16,9 +16,7 @@ from ragcore.types import ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.library.model_adding import AddedModel
-    from ragcore.models import LoadedModel, Preparation, Space
-    from ragcore.models.local_servers import LocalServer
-    from ragcore.models.remote import Circuit
+    from ragcore.models import Circuit, LoadedModel, LocalServer, Preparation, Space
     from ragcore.types import FloatArray
     from ragcore.weights import Profile, WeightStatus
 
@@ -55,7 +53,7 @@ class LibraryModels:
 
     def circuits(self) -> Sequence[Circuit]:
         """Whether the model servers that this process asks answer."""
-        from ragcore.models.remote import circuits
+        from ragcore.models import circuits
 
         return circuits()
 
@@ -117,7 +115,7 @@ class LibraryModels:
     def find_servers(self, ports: Sequence[int] = ()) -> Sequence[LocalServer]:
         """The model servers on the loopback address of this computer, at their usual ports and
         at `ports`, with their models. Raises UsageError for what is no port."""
-        from ragcore.models.local_servers import find_servers
+        from ragcore.models import find_servers
 
         return find_servers(ports)
 
@@ -128,9 +126,8 @@ class LibraryModels:
         (empty: by its task); a chat model that reads images answers about images, too. Raises
         UsageError for an unknown kind, model or part, ModelUnavailable where no server answers.
         """
-        from ragcore.models.local_servers import choose_served, served_part
-        from ragcore.weights.profile_file import write_own_profile
-        from ragcore.weights.profiles import ModelRef
+        from ragcore.models import choose_served, served_part
+        from ragcore.weights import ModelRef, write_own_profile
 
         server, model = choose_served(name, ports)
         chosen = part or model.part
@@ -166,9 +163,7 @@ class LibraryModels:
             inspect_model,
             quantized,
         )
-        from ragcore.weights import WeightStore
-        from ragcore.weights.profile_file import write_own_profile
-        from ragcore.weights.profiles import ModelRef
+        from ragcore.weights import ModelRef, WeightStore, write_own_profile
 
         settings = self._core.settings
         report = quantized(inspect_model(name, file=file), quantization)

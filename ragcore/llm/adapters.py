@@ -164,13 +164,12 @@ class AdapterStore:
         return target
 
     def _shipped(self) -> dict[str, Path]:
-        from ragcore.weights import WeightStore
-        from ragcore.weights.registry import registry
+        from ragcore.weights import WeightStore, registered
 
         store = WeightStore(self._settings)
         folders = {
             name: store.find(name)
-            for name, entry in registry().items()
+            for name, entry in registered().items()
             if entry.task == "llm-adapter"
         }
         return {name: folder for name, folder in folders.items() if folder is not None}

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import Cancelled, ModelUnavailable
 from ragcore.llm.logits import check
 from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
-from ragcore.models import ModelMemory, Sampling, Weights, folder_bytes, module_bytes
-from ragcore.models.loading import check_loading, loading_options, weight_share
+from ragcore.models import (
+    ModelMemory,
+    Sampling,
+    Weights,
+    check_loading,
+    folder_bytes,
+    loading_options,
+    module_bytes,
+    weight_share,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.models.device import Placement
+    from ragcore.models import Placement
     from ragcore.types import CancelToken
 
 CAPTION_QUESTION = "Describe the picture in one sentence."

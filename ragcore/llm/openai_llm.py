@@ -11,8 +11,7 @@ from typing import Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.logits import check
-from ragcore.models import Constraint, Sampling
-from ragcore.models.remote import RetryPolicy, Server
+from ragcore.models import Constraint, RetryPolicy, Sampling, Server
 from ragcore.redaction import remember
 from ragcore.types import CancelToken, Message
 

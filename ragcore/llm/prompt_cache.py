@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from ragcore.models import caches
+from ragcore.models import note_lookup
 
 MIN_SHARED = 16  # fewer common tokens are not worth it
 
@@ -40,7 +40,7 @@ class PromptCache:
                 common = min(_common(entry.tokens, tokens), len(tokens) - 1)
                 if entry.adapter == adapter and common > shared:
                     best, shared = entry, common
-            caches.note("prompt", hit=best is not None)
+            note_lookup("prompt", hit=best is not None)
             if best is None:
                 return None
             self._stored.remove(best)

@@ -23,10 +23,12 @@ from ragcore.models import (
     ModelMemory,
     Sampling,
     Weights,
+    check_loading,
     folder_bytes,
+    loading_options,
     module_bytes,
+    weight_share,
 )
-from ragcore.models.loading import check_loading, loading_options, weight_share
 from ragcore.types import CancelToken, Message
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ragcore.models.device import Placement
+    from ragcore.models import Placement
 
 
 @dataclass(slots=True)

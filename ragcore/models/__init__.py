@@ -1,5 +1,6 @@
 """Every model of a process: contracts, the one place that makes and shares them, memory."""
 
+from ragcore.models.caches import cache_lookups, note_lookup
 from ragcore.models.composition import LoadedModel, ModelContext, Models, needs_extra, no_weights
 from ragcore.models.contracts import (
     LLM,
@@ -20,15 +21,25 @@ from ragcore.models.contracts import (
     VisionLLM,
     Written,
 )
+from ragcore.models.device import Placement, pick_device, place, set_threads
+from ragcore.models.loading import check_loading, loading_options, weight_share
+from ragcore.models.local_servers import (
+    LocalServer,
+    choose_served,
+    find_servers,
+    served_part,
+)
 from ragcore.models.memory import (
     Budget,
     FixedBudget,
     ModelMemory,
     Weights,
+    device_budget,
     folder_bytes,
     module_bytes,
 )
 from ragcore.models.preparation import Preparation
+from ragcore.models.remote import Circuit, RequestRejected, RetryPolicy, Server, circuits
 
 __all__ = [
     "LLM",
@@ -36,17 +47,23 @@ __all__ = [
     "AdapterLLM",
     "BatchLLM",
     "Budget",
+    "Circuit",
     "Constraint",
     "FixedBudget",
     "ImageTextEncoder",
     "LikelihoodLLM",
     "LoadedModel",
+    "LocalServer",
     "ModelContext",
     "ModelMemory",
     "Models",
+    "Placement",
     "Preparation",
+    "RequestRejected",
     "Reranker",
+    "RetryPolicy",
     "Sampling",
+    "Server",
     "SizedTextEncoder",
     "Space",
     "Span",
@@ -56,8 +73,21 @@ __all__ = [
     "VisionLLM",
     "Weights",
     "Written",
+    "cache_lookups",
+    "check_loading",
+    "choose_served",
+    "circuits",
+    "device_budget",
+    "find_servers",
     "folder_bytes",
+    "loading_options",
     "module_bytes",
     "needs_extra",
     "no_weights",
+    "note_lookup",
+    "pick_device",
+    "place",
+    "served_part",
+    "set_threads",
+    "weight_share",
 ]

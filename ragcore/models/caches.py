@@ -9,7 +9,7 @@ _lookups: Counter[tuple[str, bool]] = Counter()
 _lock = threading.Lock()
 
 
-def note(cache: str, *, hit: bool) -> None:
+def note_lookup(cache: str, *, hit: bool) -> None:
     """Count one look into a cache of this process."""
     with _lock:
         _lookups[cache, hit] += 1

@@ -104,7 +104,7 @@ class Preparing:
 def damaged_weights(settings: Settings, profile: Profile) -> Iterator[tuple[str, str]]:
     """(name, first wrong file) of each of a profile's weights that differ from their checksums;
     those that are not here are passed over."""
-    from ragcore.weights.registry import find_entry
+    from ragcore.weights import find_entry
 
     store = WeightStore(settings)
     names: dict[str, None] = {}

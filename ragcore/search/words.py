@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 from ragcore.catalog.lexical import QueryWords, is_unspaced
-from ragcore.text import stems
+from ragcore.text import stem as snowball_stem
 
 MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
@@ -47,7 +47,7 @@ def stem(word: str) -> str:
     flat = "".join(
         c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c)
     )
-    return flat if len(flat) < 3 else stems.stem(_LATER.sub(_later, flat), "porter")
+    return flat if len(flat) < 3 else snowball_stem(_LATER.sub(_later, flat), "porter")
 
 
 def _later(found: re.Match[str]) -> str:

@@ -43,7 +43,7 @@ def open_source(
     return factory(url, SourceContext(settings, options))
 
 
-def copies(settings: Settings) -> Copies:
+def copies_of(settings: Settings) -> Copies:
     """What fetches the files of sources into the home folder for as long as they are read."""
     return Copies(
         settings.home / "fetched",
@@ -62,7 +62,7 @@ __all__ = [
     "SourceFactory",
     "SourceItem",
     "check_allowed",
-    "copies",
+    "copies_of",
     "is_remote",
     "open_source",
     "passed_over",

@@ -1,6 +1,5 @@
 """Text as such: where sentences end, stems of words, what of it may be shown."""
 
-from ragcore.text import stems
 from ragcore.text.sentences import sentence_spans
 from ragcore.text.shown import (
     check_shown,
@@ -8,11 +7,12 @@ from ragcore.text.shown import (
     visible_lines,
     visible_name,
 )
+from ragcore.text.stems import stem
 
 __all__ = [
     "check_shown",
     "sentence_spans",
-    "stems",
+    "stem",
     "visible_json",
     "visible_lines",
     "visible_name",

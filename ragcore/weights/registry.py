@@ -91,7 +91,7 @@ class Entry:
 
 
 @cache
-def registry() -> Mapping[str, Entry]:
+def registered() -> Mapping[str, Entry]:
     """All named entries, in the order of registry.toml."""
     text = resources.files("ragcore.weights").joinpath("registry.toml").read_text("utf-8")
     return {name: _entry(name, table) for name, table in tomllib.loads(text).items()}
@@ -114,7 +114,7 @@ def find_entry(name: str, entries: Mapping[str, Entry] | None = None) -> Entry:
     `entries` is used in place of the registry. Raises UsageError for a name that is none of
     these.
     """
-    known = registry() if entries is None else entries
+    known = registered() if entries is None else entries
     if name.startswith("local:"):
         return Entry(name=name, provider="local", path=name.removeprefix("local:"))
     if name.startswith("hub:"):
@@ -145,5 +145,5 @@ def _hub_entry(name: str, known: Mapping[str, Entry]) -> Entry:
 def origin_of(name: str) -> str:
     """The name of the weights that these were converted from, or their own: two with the same
     origin are one model in two formats."""
-    entry = registry().get(name)
+    entry = registered().get(name)
     return entry.made_from or name if entry else name

@@ -21,7 +21,7 @@ from ragcore.weights.hashing import CHECKSUMS, read_checksums, sha256_of
 from ragcore.weights.pins import HubPins
 from ragcore.weights.providers import Provider, Reporter, provider_for
 from ragcore.weights.providers.local import SAFE_SUFFIXES
-from ragcore.weights.registry import Entry, find_entry, registry
+from ragcore.weights.registry import Entry, find_entry, registered
 
 if TYPE_CHECKING:
     from ragcore.settings import Settings
@@ -70,7 +70,7 @@ class WeightStore:
     """
 
     def __init__(self, settings: Settings, *, entries: Mapping[str, Entry] | None = None) -> None:
-        self._entries = registry() if entries is None else entries
+        self._entries = registered() if entries is None else entries
         self._root = settings.weights_cache
         self._cache = WeightCache(settings.weights_cache)
         self._pins = HubPins(settings.weights_cache / ".hub")

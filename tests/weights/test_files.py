@@ -8,7 +8,7 @@ from pathlib import Path
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
 from ragcore.weights.hashing import CHECKSUMS, read_checksums, sha256_of, write_checksums
-from ragcore.weights.registry import registry
+from ragcore.weights.registry import registered
 
 SOURCE = Path(__file__).resolve().parents[2] / "starter-weights"
 FILES = SOURCE / "ragcore_starter_weights"
@@ -17,12 +17,12 @@ SHIPPED = sorted(p for p in FILES.iterdir() if p.is_dir() and p.name != "__pycac
 
 def test_shipped_files_match_their_checksums() -> None:
     for folder in SHIPPED:
-        assert registry()[folder.name].provider == "package"
+        assert registered()[folder.name].provider == "package"
         recorded = read_checksums(folder)
         present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
         assert present - {CHECKSUMS} == set(recorded), folder.name
         assert {path: sha256_of(folder / path) for path in recorded} == recorded, folder.name
-        assert sha256_of(folder / CHECKSUMS) == registry()[folder.name].checksums
+        assert sha256_of(folder / CHECKSUMS) == registered()[folder.name].checksums
         assert WeightStore(Settings()).verify(folder.name) == ()
 
 
@@ -41,7 +41,7 @@ def test_checksums_are_written_as_sha256sum_does(tmp_path: Path) -> None:
 
 def test_the_distribution_has_the_registry_s_version_and_models() -> None:
     project = tomllib.loads((SOURCE / "pyproject.toml").read_text("utf-8"))["project"]
-    entries = [entry for entry in registry().values() if entry.provider == "package"]
+    entries = [entry for entry in registered().values() if entry.provider == "package"]
     assert {(entry.package, entry.version) for entry in entries} == {
         (project["name"], project["version"])
     }
@@ -52,7 +52,7 @@ def test_terms_of_the_training_data_are_said_everywhere() -> None:
     restricted = {"starter-clip", "starter-projector"}
     listed = (SOURCE / "LICENSES.md").read_text("utf-8")
     for folder in SHIPPED:
-        entry = registry()[folder.name]
+        entry = registered()[folder.name]
         row = next(line for line in listed.splitlines() if line.startswith(f"| `{entry.name}`"))
         limited = {
             "non-commercial" in text.lower()
@@ -65,5 +65,5 @@ def test_terms_of_the_training_data_are_said_everywhere() -> None:
 
 
 def test_every_model_of_a_package_says_what_it_was_trained_on() -> None:
-    for entry in registry().values():
+    for entry in registered().values():
         assert entry.provider == "hub" or (entry.training_data and entry.license != "unknown")

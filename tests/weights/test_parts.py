@@ -11,7 +11,7 @@ import pytest
 from ragcore.errors import ModelUnavailable
 from ragcore.settings import Settings
 from ragcore.weights import WeightStore
-from ragcore.weights.registry import Entry, WheelPart, registry
+from ragcore.weights.registry import Entry, WheelPart, registered
 
 from .conftest import sha256, write_wheel
 from .hub_server import serve_model
@@ -156,11 +156,11 @@ def test_a_model_is_made_from_another_entrys_files(
 
 
 def test_pieces_of_the_registry_are_whole() -> None:
-    cut_up = [entry for entry in registry().values() if entry.provider == "parts"]
+    cut_up = [entry for entry in registered().values() if entry.provider == "parts"]
     assert cut_up
     for entry in cut_up:
         assert len(entry.files) == 1, entry.name
         assert entry.parts, entry.name
         assert all(len(part.sha256) == 64 for part in entry.parts), entry.name
-    made = [entry for entry in registry().values() if entry.provider == "converted"]
-    assert all(registry()[entry.made_from].files == entry.files for entry in made)
+    made = [entry for entry in registered().values() if entry.provider == "converted"]
+    assert all(registered()[entry.made_from].files == entry.files for entry in made)

@@ -18,7 +18,7 @@ from ragcore.settings import Settings
 from ragcore.types import CancelToken, Progress
 from ragcore.weights import WeightStore
 from ragcore.weights.cache import MANIFEST
-from ragcore.weights.registry import Entry, registry
+from ragcore.weights.registry import Entry, registered
 
 Packaged = Callable[..., Entry]
 CONTENT = {"model.safetensors": bytes(range(256)) * 8192, "config.json": b'{"size": 2}\n'}
@@ -255,17 +255,17 @@ def test_local_folders_are_used_in_place_and_pickles_refused(own: Settings, tmp_
 
 
 def test_the_registry_is_complete() -> None:
-    for entry in registry().values():
+    for entry in registered().values():
         assert entry.about, entry.name
         assert entry.license not in ("", "unknown"), entry.name
-        assert all(name in registry() for name in entry.requires)
+        assert all(name in registered() for name in entry.requires)
         if entry.provider == "wheel":
             assert len(entry.wheel_sha256) == 64
             assert entry.files
             assert all(len(digest) == 64 for digest in entry.files.values())
         if entry.provider == "hub":
             assert entry.repo
-    starter = [e for e in registry().values() if e.provider == "wheel" and not e.optional]
+    starter = [e for e in registered().values() if e.provider == "wheel" and not e.optional]
     assert sum(entry.download_size for entry in starter) < 210e6
 
 

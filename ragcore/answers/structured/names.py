@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from ragcore.answers.structured.fields import Leaf, Rows
 from ragcore.answers.structured.values import unit_of
-from ragcore.text.stems import stem
+from ragcore.text import stem
 
 
 def _set(text: str) -> frozenset[str]:

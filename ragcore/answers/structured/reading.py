@@ -7,7 +7,7 @@ import re
 from ragcore.answers.citations import without_marks
 from ragcore.answers.structured.fields import Leaf
 from ragcore.answers.structured.layout import Cell, part
-from ragcore.text.stems import stem
+from ragcore.text import stem
 
 _ASKS = re.compile(r"(?:who|what|where|when|which|how|whose)\b", re.IGNORECASE)
 _WHETHER = re.compile(

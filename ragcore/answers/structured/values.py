@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragcore.text.stems import stem
+from ragcore.text import stem
 
 
 @dataclass(frozen=True, slots=True)

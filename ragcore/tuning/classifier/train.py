@@ -138,7 +138,7 @@ class _ClassifierRun:
     # --- the whole run ---------------------------------------------------------
 
     def train(self, resume: bool) -> ClassifierReport:
-        from ragcore.models.device import set_threads
+        from ragcore.models import set_threads
         from ragcore.tuning.classifier.keep import keep
 
         set_threads(self.settings.threads)

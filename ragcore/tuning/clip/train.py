@@ -85,7 +85,7 @@ class _ClipRun(Trainer):
     ) -> None:
         import torch
 
-        from ragcore.models.device import place
+        from ragcore.models import place
 
         folder = RunFolder(recipe.path(recipe.output))
         self.recipe, self.settings = recipe, settings

@@ -51,7 +51,7 @@ def hardware(settings: Settings) -> Hardware:
     """What the settings ask for. Raises UsageError if it is not there."""
     import torch
 
-    from ragcore.models.device import place
+    from ragcore.models import place
 
     placed = place(settings, "convolution")
     if placed.device == "cuda":

