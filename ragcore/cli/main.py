@@ -30,6 +30,7 @@ COMMANDS = {
     "documents": "List or remove the documents of a collection.",
     "trash": "List, restore or remove what was deleted on the pages.",
     "eval": "Measure quality on data with known answers.",
+    "bench": "Measure how fast this machine embeds, ingests, searches and answers.",
     "tune": "Adapt a model to a recipe.",
     "adapters": "List, choose, combine and write out LoRA adapters.",
     "models": "List, fetch and choose models.",

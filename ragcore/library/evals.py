@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.catalog.permits import Permit
@@ -14,6 +14,9 @@ from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 from ragcore.types import Answer, CancelToken, ProgressCallback
+
+if TYPE_CHECKING:
+    from ragcore.library.speed import Speed
 
 
 @scoped
@@ -43,6 +46,19 @@ class Evals:
             progress=progress,
             cancel=cancel,
         )
+
+    def speed(
+        self,
+        *,
+        answer: bool = True,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[Speed]:
+        """How fast this machine embeds, ingests, searches and, with `answer`, answers: on
+        generated files in a library of their own. Takes one to two minutes."""
+        from ragcore.library.speed import measure
+
+        return measure(self._core, answer=answer, progress=progress, cancel=cancel)
 
     def images(
         self, directory: str | Path, *, progress: ProgressCallback | None = None
