@@ -99,7 +99,7 @@ function grid(all, data, notify, kept) {
   };
 
   const title = (row) => {
-    const element = make("h3", { className: "title", textContent: row.title });
+    const element = make("h2", { className: "title", textContent: row.title });
     element.style.top = `${row.top}px`;
     return element;
   };

@@ -28,6 +28,9 @@ button[data-selected="true"] *, [data-testid="stSliderThumbValue"] { color: inhe
 [data-testid="stSidebar"] [class*="st-key-talk-"] button { justify-content: flex-start; }
 [data-testid="stSidebar"] [class*="st-key-talk-"] button p {
   white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+/* Two dates side by side: a click into one opens its calendar, too. */
+[data-testid="stSidebar"] [data-testid="stDateInputCalendarButton"] { display: none; }
+[data-testid="stSidebar"] [data-testid="stDateInputField"] { font-size: .85rem; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-phone-pages) { display: none; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding-left: .9rem; padding-right: .9rem; }

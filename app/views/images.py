@@ -34,7 +34,6 @@ def show() -> None:
     if collection is None:
         collections.empty_state()
         return
-    st.subheader("Images", anchor=False)
     by, size = _controls()
     with st.sidebar:
         filters.sidebar(collection)

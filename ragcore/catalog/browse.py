@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -24,6 +25,7 @@ from ragcore.catalog.permits import may, may_see
 from ragcore.errors import UsageError
 
 _PASSAGES_FOR_HEADINGS = 2_000
+_NUMBER = re.compile(r"^(\d+(\.\d+)*\.?|[IVX]+\.)\s+")  # of a section
 ORDERS = {
     "name": Document.name,
     "newest": Document.ingested_at.desc(),
@@ -139,8 +141,8 @@ def documents_below(session: Session, collection_id: int, paths: Sequence[str]) 
 
 
 def headings(session: Session, collection_id: int, limit: int) -> list[str]:
-    """Headings of sections to ask about, at most `limit`, taken from the documents in turn:
-    questions first, then the others in their order."""
+    """Headings of sections to ask about, at most `limit`, without their numbers, taken from the
+    documents in turn: questions first, then the others in their order."""
     query = (
         select(Passage.document_id, Passage.heading, Document.title)
         .join(Document, Document.id == Passage.document_id)
@@ -151,7 +153,9 @@ def headings(session: Session, collection_id: int, limit: int) -> list[str]:
     by_document: dict[int, dict[str, None]] = {}
     for document_id, heading, title in session.execute(query):
         last = heading.rsplit(" > ", 1)[-1].strip()
-        if 8 <= len(last) <= 80 and " " in last and last != title and last[-1] not in ":.,":
+        last = _NUMBER.sub("", last)
+        whole = 8 <= len(last) <= 80 and " " in last and last[-1] not in ":.,"
+        if whole and last != title and "|" not in last:  # a row of names is no heading
             by_document.setdefault(document_id, {})[last] = None
     turns = [sorted(found, key=lambda one: not one.endswith("?")) for found in by_document.values()]
     in_turn = (one for row in zip_longest(*turns) for one in row if one is not None)

@@ -57,7 +57,7 @@ def test_what_was_not_read_of_a_document(page: Page, own_home: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("view", ["Overview", "Map", "Duplicates", "Labels", "Add"])
+@pytest.mark.parametrize("view", ["Overview", "Map", "Duplicates", "Labels", "Add", "Trash"])
 def test_every_view_opens(page: Page, view: str) -> None:
     test = page("library", view=view).run()
     assert not test.exception
