@@ -1,8 +1,8 @@
 // Many images in groups, of which only those in sight are in the page. `data`: groups (title, ids,
 // names), size (pixels of an image), side (of the thumbnails to load), favorites (ids), can (what
 // the person may do), albums, classes (labels by classifier), images and thumbnails (addresses),
-// round (another one starts again). Calls `changed` after a change of images, `go` to leave for
-// another page with an image.
+// open (the id of an image to view, or null), round (another one starts again). Calls `changed`
+// after a change of images, `go` to leave for another page with an image.
 const GAP = 6, TITLE = 36, AROUND = 300;
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -224,7 +224,7 @@ function grid(all, data, notify, kept) {
     current = index;
     openViewer(all, site, {
       ids, names, at: index, can: data.can,
-      closed: (at) => ended ? all.grid?.focus(ids[at]) : focus(at),
+      closed: (at) => { address(""); ended ? all.grid?.focus(ids[at]) : focus(at); },
       changed: (body, of) => {
         if (body.do === "favorite") for (const id of of) body.value ? favorites.add(id) : favorites.delete(id);
         showAll();
@@ -318,12 +318,15 @@ function grid(all, data, notify, kept) {
   const resized = new ResizeObserver(place);
   resized.observe(root);
   showAll();
+  if (data.open && !window.ragcoreViewer) open(ids.indexOf(data.open));
   return {
     round: data.round,
     update: (fresh) => {  // the same images, with other marks
       favorites = new Set(fresh.favorites);
+      const opened = fresh.open && fresh.open !== data.open;  // Forward
       data = fresh;
       showAll();
+      if (opened && !window.ragcoreViewer) open(ids.indexOf(fresh.open));
     },
     focus: (id) => focus(ids.indexOf(id)),
     end: () => {

@@ -20,7 +20,9 @@
   const go = (state, _title, url) => {
     const from = location.href, next = new URL(url ?? from, from).href;
     const stay = () => native.replace({ ...state, from: history.state?.from }, "", next);
-    if (!acted || without(next, MINOR) === without(from, MINOR)) return stay();
+    const other = isOpen(from) && isOpen(next)  // the next image, say
+      && without(from, ["open", "at"]) === without(next, ["open", "at"]);
+    if (!acted || other || without(next, MINOR) === without(from, MINOR)) return stay();
     acted = false;
     const closes = isOpen(from) && !isOpen(next)
       && without(from, ["open", "at"]) === without(next, ["at"]);

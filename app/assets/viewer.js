@@ -29,6 +29,15 @@ const change = async (site, body) => {
   return result;
 };
 
+// What the address says is open; another one of it is no new entry of the history (shell.js).
+const address = (open) => {
+  const url = new URL(location.href);
+  if (url.searchParams.get("open") === open) return;
+  url.searchParams.delete("open");
+  if (open) url.searchParams.set("open", open);
+  history.pushState(history.state, "", url);
+};
+
 // One sentence for a while, with an action such as Undo.
 const say = (place, text, undo) => {
   clearTimeout(place.timer);
@@ -47,8 +56,9 @@ const download = (site, root, ids) => {
 };
 
 // `options`: ids, names, at (where to begin), can (what may be done), why (lines by id),
-// closed (gets the place where one was), changed (something was changed), go (leave for
-// another page with an image).
+// closed (gets the place where one was; not when left by Back or for another page), changed
+// (something was changed), go (leave for another page with an image). One is open at a time:
+// `window.ragcoreViewer`. The address names the image.
 function openViewer(root, site, options) {
   const { ids, names, can } = options, facts = new Map();
   let at = options.at, scale = 1, x = 0, y = 0, about = null, large = false;
@@ -76,7 +86,7 @@ function openViewer(root, site, options) {
       info, tool("Close", () => dialog.close())),
     stage, panel, strip, said);
 
-  const leave = (what) => { const id = ids[at]; dialog.close(); options.go(what, id); };
+  const leave = (what) => { const id = ids[at]; dialog.end(); options.go(what, id); };
 
   const draw = () => { image.style.transform = `translate(${x}px, ${y}px) scale(${scale})`; };
   const zoom = (to, left = stage.clientWidth / 2, top = stage.clientHeight / 2) => {
@@ -104,6 +114,7 @@ function openViewer(root, site, options) {
     stage.querySelector(".before").disabled = at === 0;
     stage.querySelector(".next").disabled = at === ids.length - 1;
     original.href = `${site.images}/${id}/original`;
+    address(`image-${id}`);
     drawStrip();
     missing.hidden = true;
     await showFacts(id);
@@ -224,9 +235,14 @@ function openViewer(root, site, options) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
     if (event.key in keys) { event.preventDefault(); keys[event.key](); }
   });
-  const away = () => dialog.close();
-  window.addEventListener("popstate", away);  // another page
-  dialog.addEventListener("close", () => { window.removeEventListener("popstate", away); dialog.remove(); options.closed(at); });
+  dialog.end = () => {  // Back, another page, or the part of the page that it belongs to is gone
+    window.removeEventListener("popstate", dialog.end);
+    if (window.ragcoreViewer === dialog) window.ragcoreViewer = undefined;
+    dialog.remove();
+  };
+  window.addEventListener("popstate", dialog.end);
+  dialog.addEventListener("close", () => { if (window.ragcoreViewer !== dialog) return; dialog.end(); options.closed(at); });
+  window.ragcoreViewer = dialog;
   root.append(dialog);
   dialog.showModal();
   show(at);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from ragcore.types import Hit
@@ -53,9 +55,6 @@ def ask_about(hit: Hit) -> None:
 
 def for_hit(hit: Hit, *, place: str) -> None:
     """Buttons for a passage."""
-    if hit.kind == "image":
-        for_image(hit.id, hit)
-        return
     with st.container(horizontal=True, gap="small"):
         if st.button("More like this", key=f"like-{place}-{hit.id}", icon=":material/search:"):
             like_passage(hit)
@@ -67,19 +66,12 @@ def for_hit(hit: Hit, *, place: str) -> None:
             st.rerun()
 
 
-def for_image(image_id: int, hit: Hit | None) -> None:
-    """Buttons for an image in its window."""
-    with st.container(horizontal=True, gap="small"):
-        if st.button("More like this", key=f"like-image-{image_id}", icon=":material/search:"):
-            like_image(image_id)
-            st.rerun()
-        if st.button(
-            "Near-duplicates", key=f"same-image-{image_id}", icon=":material/content_copy:"
-        ):
-            like_image(image_id, same=True)
-            st.rerun()
-        if makes_images() and st.button(
-            "Use as control", key=f"follow-image-{image_id}", icon=":material/draw:"
-        ):
-            use_as_control(image_id)
-            st.rerun()
+def leave_with(wanted: Any) -> None:
+    """What the viewer or the grid asks for: another page, with an image."""
+    image_id = wanted.get("id") if isinstance(wanted, dict) else None
+    if not isinstance(image_id, int):
+        return
+    if wanted.get("what") == "studio":
+        use_as_control(image_id)
+    else:
+        like_image(image_id, same=wanted.get("what") == "same")

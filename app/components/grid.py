@@ -13,7 +13,7 @@ from ragcore.library import ImageGroup
 from ..image_routes import IMAGES
 from ..state import library, may
 from ..thumbnails import SIDES, THUMBNAILS
-from . import actions
+from . import actions, address, viewer
 from .assets import asset
 
 _grid = st.components.v2.component(
@@ -51,6 +51,7 @@ def image_grid(
         },
     }
     data["round"] = hashlib.sha256(repr(data).encode()).hexdigest()
+    data["open"] = _opened(groups)
     found = library().images.groups(collection, where={"favorite": "yes"})
     data["favorites"] = [one for group in found for one in group.ids]
     data["albums"] = [one.name for one in library().albums.list(collection)]
@@ -65,16 +66,14 @@ def image_grid(
         key=key,
         data=data,
         on_changed_change=lambda: None,  # what was changed is read again
-        on_go_change=lambda: _go(st.session_state[key].get("go")),
+        on_go_change=lambda: actions.leave_with(st.session_state[key].get("go")),
     )
 
 
-def _go(wanted: Any) -> None:
-    """Leave for another page with an image."""
-    image_id = wanted.get("id") if isinstance(wanted, dict) else None
-    if not isinstance(image_id, int):
-        return
-    if wanted.get("what") == "studio":
-        actions.use_as_control(image_id)
-    else:
-        actions.like_image(image_id, same=wanted.get("what") == "same")
+def _opened(groups: Sequence[ImageGroup]) -> int | None:
+    """The image of the grid that the address says is open: the grid shows it."""
+    kind, number = address.opened() or ("", 0)
+    if kind != "image" or all(number not in group.ids for group in groups):
+        return None
+    viewer.shown_elsewhere()
+    return number

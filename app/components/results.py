@@ -62,15 +62,15 @@ def show(
         wanted = st.session_state[key].get("chosen") or {}
         number = wanted.get("hit")
         if isinstance(number, int) and 0 <= number < len(hits):
-            do(str(wanted.get("act")), hits[number])
+            do(str(wanted.get("act")), hits[number], hits)
 
     _results(key=key, data=data, on_chosen_change=chosen)
 
 
-def do(act: str, hit: Hit) -> None:
-    """What a person chose of a hit."""
+def do(act: str, hit: Hit, among: Sequence[Hit]) -> None:
+    """What a person chose of a hit among those that are shown."""
     by_name: dict[str, Callable[[], None]] = {
-        "open": lambda: viewer.open_hit(hit),
+        "open": lambda: viewer.open_hit(hit, among),
         "ask": lambda: actions.ask_about(hit),
         "control": lambda: actions.use_as_control(hit.id),
         "same": lambda: actions.like_image(hit.id, same=True),

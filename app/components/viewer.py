@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
+from ragcore.text import visible_name
 from ragcore.types import Hit
 
-from ..state import errors_as_sentences, library, show_notices
+from ..image_routes import IMAGES
+from ..state import errors_as_sentences, library, may, show_notices
+from ..thumbnails import THUMBNAILS
 from . import actions, address
-from .metadata import metadata_lines
+from .assets import asset
 from .text import count_name, day_name, plain, size_name, type_name
 
-_OPEN, _FRESH, _SHOWN = "_open", "_opened_now", "_window_drawn"
+_OPEN, _FRESH, _SHOWN, _ROUND = "_open", "_opened_now", "_window_drawn", "_openings"
+_viewer = st.components.v2.component(
+    "ragcore_viewer",
+    html='<div class="viewed"></div>',
+    css=asset("viewer.css"),
+    js=asset("viewer.js", "opened.js"),
+)
 
 
 def open_page(
@@ -39,16 +49,19 @@ def open_page(
     }
 
 
-def open_image(image_id: int, hit: Hit | None = None) -> None:
-    """Show an image at the end of this run. The address names it from then on."""
+def open_image(image_id: int, among: Sequence[Hit] = ()) -> None:
+    """Show an image at the end of this run, with those `among` which it was found as the next and
+    previous ones. The address names it from then on."""
     address.open_image(image_id)
     st.session_state[_FRESH] = True
-    st.session_state[_OPEN] = {"image": image_id, "hit": hit}
+    st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
+    st.session_state[_OPEN] = {"image": image_id, "among": among}
 
 
-def open_hit(hit: Hit) -> None:
+def open_hit(hit: Hit, among: Sequence[Hit] = ()) -> None:
+    """Open a passage's page, a document, or an image `among` others."""
     if hit.kind == "image":
-        open_image(hit.id, hit)
+        open_image(hit.id, [other for other in among if other.kind == "image"])
     elif not hit.text:
         open_page(hit.document_id)
     else:
@@ -79,22 +92,27 @@ def begin_run() -> None:
     st.session_state.pop(_SHOWN, None)
 
 
+def shown_elsewhere() -> None:
+    """What the address says is open is drawn by the page itself."""
+    st.session_state[_SHOWN] = True
+
+
 def _window() -> None:
     opened = address.opened()
     if opened is None:
         return
     kind, number = opened
-    wanted = st.session_state.get(_OPEN, {})
-    if wanted.get(kind) != number:  # by its address alone
-        page = address.page()
-        wanted = {kind: number, "hit": None}
-        if kind == "document":
-            wanted |= {"page": page, "first": page, "last": page, "span": None, "quote": ""}
-        st.session_state[_OPEN] = wanted
     if kind == "image":
-        _image_window()
-    else:
-        _page_window()
+        with errors_as_sentences():
+            _image_viewer(number)
+        return
+    if st.session_state.get(_OPEN, {}).get(kind) != number:  # by its address alone
+        page = address.page()
+        st.session_state[_OPEN] = {
+            "document": number, "page": page, "first": page, "last": page, "span": None,
+            "quote": "", "hit": None,
+        }  # fmt: skip
+    _page_window()
 
 
 @st.dialog("Page", width="large", on_dismiss=address.close)
@@ -131,7 +149,8 @@ def _page(wanted: dict[str, object]) -> None:
             st.caption("The passage" if not wanted["quote"] else "Quoted")
             st.html(f'<div class="rc-quote">{escape(quote)}</div>')
         if isinstance(hit, Hit):
-            _why(hit)
+            for line in _why(hit):
+                st.caption(plain(line))
         st.caption("About the document")
         facts = [
             type_name(document.media_type),
@@ -177,39 +196,35 @@ def _page_turner(wanted: dict[str, object], pages: int) -> None:
             st.rerun(scope="fragment")
 
 
-@st.dialog("Image", width="large", on_dismiss=address.close)
-def _image_window() -> None:
-    with errors_as_sentences():
-        wanted = st.session_state[_OPEN]
-        lib = library()
-        info = lib.images.get(int(wanted["image"]))
-        st.markdown(f"**{plain(info.document or info.path.rsplit('/', 1)[-1])}**")
-        actions.for_image(info.id, wanted["hit"])
-        st.image(_shown(info.id), width="stretch", alt=info.caption or info.document)
-        if info.caption:
-            st.html(f'<p class="rc-excerpt">{escape(info.caption)}</p>')
-        if info.caption and info.caption_by:
-            st.caption(f"The caption was written by {plain(info.caption_by)}, not by a person.")
-        if info.text:
-            with st.expander("Text in the image"):
-                st.html(f'<div class="rc-text">{escape(info.text)}</div>')
-        about = lib.images.metadata([info.id]).get(info.id)
-        facts = [*metadata_lines(about)] if about is not None else []
-        facts.append(f"{info.width} × {info.height} pixels")
-        if info.page:
-            facts.append(f"on page {info.page}")
-        lines = [*map(escape, facts), place_html(info.path)]
-        st.html(f'<p class="rc-about">{"<br>".join(lines)}</p>')
-        if isinstance(wanted["hit"], Hit):
-            _why(wanted["hit"])
+def _image_viewer(image_id: int) -> None:
+    """The viewer in the browser, with the images beside which this one was found."""
+    wanted = st.session_state.get(_OPEN, {})
+    among: Sequence[Hit] = wanted.get("among", ())
+    if all(hit.id != image_id for hit in among):
+        info = library().images.get(image_id)
+        among, names = (), [info.document or info.path.rsplit("/", 1)[-1]]
+    else:
+        names = [hit.document or hit.path.rsplit("/", 1)[-1] for hit in among]
+    ids = [hit.id for hit in among] or [image_id]
+    _viewer(
+        key="viewer",
+        data={
+            "ids": ids,
+            "names": [visible_name(name) for name in names],
+            "at": ids.index(image_id),
+            "why": {str(hit.id): _why(hit) for hit in among if hit.why.dense is not None},
+            "can": {"write": may("write"), "studio": actions.makes_images()},
+            "images": IMAGES,
+            "thumbnails": THUMBNAILS,
+            "round": st.session_state.get(_ROUND, 0),
+        },
+        on_closed_change=address.close,
+        on_go_change=lambda: actions.leave_with(st.session_state["viewer"].get("go")),
+    )
 
 
-def _shown(image_id: int) -> bytes:
-    """The image as a browser can show it."""
-    return library().images.view(image_id)
-
-
-def _why(hit: Hit) -> None:
+def _why(hit: Hit) -> list[str]:
+    """Why it was found, in lines."""
     parts = [f"score {hit.score:.2f}"]
     if hit.why.dense is not None:
         parts.append(f"meaning {hit.why.dense:.2f}")
@@ -217,6 +232,7 @@ def _why(hit: Hit) -> None:
         parts.append(f"words {hit.why.lexical:.1f}")
     if hit.why.rerank is not None:
         parts.append(f"re-ranked {hit.why.rerank:.2f}")
-    st.caption(f"Found by: {' · '.join(parts)}")
+    lines = [f"Found by: {' · '.join(parts)}"]
     if hit.why.matched:
-        st.caption(f"Words found: {plain(', '.join(hit.why.matched))}")
+        lines.append(f"Words found: {', '.join(hit.why.matched)}")
+    return lines
