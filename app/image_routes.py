@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from ragcore.errors import NotPermitted, RagcoreError
 from ragcore.library import ImageInfo, ImageMarks, Library
+from ragcore.text import clock
 
 from .components.metadata import metadata_lines
 from .login import SESSION_COOKIE
@@ -39,6 +40,7 @@ def routes(root: str) -> list[Route]:
         Route(f"{base}/{{image_id:int}}/view", view),
         Route(f"{base}/{{image_id:int}}/about", about),
         Route(f"{base}/{{image_id:int}}/original", original),
+        Route(f"{base}/{{image_id:int}}/video", video),
     ]
 
 
@@ -64,26 +66,46 @@ async def about(request: Request) -> Response:
     return await _answer(request, lambda library: JSONResponse(described(library, image_id)))
 
 
-async def original(request: Request) -> Response:
-    """The image's own file, to be saved."""
+async def video(request: Request) -> Response:
+    """The video that a frame is from, in the ranges that a player asks for."""
     image_id = request.path_params["image_id"]
 
     def look(library: Library) -> Response:
         info = library.images.get(image_id)
-        if info.page is not None or info.media:
+        if info.second is None:
+            return Response("this image is from no video", 404, media_type="text/plain")
+        document = library.documents.get(info.document_id)
+        return _file_of(library, info, document.media_type)
+
+    return await _answer(request, look)
+
+
+async def original(request: Request) -> Response:
+    """The image's own file, to be saved; of a frame its video."""
+    image_id = request.path_params["image_id"]
+
+    def look(library: Library) -> Response:
+        info = library.images.get(image_id)
+        if info.second is None and (info.page is not None or info.media):
             name = _attachment(file_name(info))
             data = library.images.read(image_id)
             return Response(data, media_type="application/octet-stream", headers=name)
-        stored = library.documents.original(info.document_id)
-        path = stored.__enter__()
-        return FileResponse(
-            path,
-            filename=file_name(info),
-            media_type="application/octet-stream",
-            background=BackgroundTask(stored.__exit__, None, None, None),
-        )
+        return _file_of(library, info, "application/octet-stream")
 
     return await _answer(request, look)
+
+
+def _file_of(library: Library, info: ImageInfo, media_type: str) -> Response:
+    """The file of an image's document. Only what is to be saved has a name."""
+    stored = library.documents.original(info.document_id)
+    path = stored.__enter__()
+    saved = media_type == "application/octet-stream"
+    return FileResponse(
+        path,
+        filename=Path(info.path).name if saved else None,
+        media_type=media_type,
+        background=BackgroundTask(stored.__exit__, None, None, None),
+    )
 
 
 async def archive(request: Request) -> Response:
@@ -153,6 +175,7 @@ def described(library: Library, image_id: int) -> dict[str, Any]:
     facts = metadata_lines(metadata) if metadata is not None else []
     facts.append(f"{info.width} × {info.height} pixels")
     facts += [] if info.page is None else [f"on page {info.page}"]
+    facts += [] if info.second is None else _of_video(library, info)
     labels = library.labels.of("image", [image_id]).get(image_id, ())
     of_file = metadata.rating if metadata is not None else None
     return {
@@ -161,6 +184,7 @@ def described(library: Library, image_id: int) -> dict[str, Any]:
         "caption_by": info.caption_by if info.caption else "",
         "text": info.text,
         "facts": [*facts, info.path],
+        "second": info.second,
         "labels": [f"{one.label} ({one.classifier}, {one.confidence:.0%})" for one in labels],
         "favorite": marks.favorite,
         "rating": of_file if marks.rating is None else marks.rating,
@@ -172,9 +196,19 @@ def described(library: Library, image_id: int) -> dict[str, Any]:
     }
 
 
+def _of_video(library: Library, info: ImageInfo) -> list[str]:
+    """Where a frame is in its video, and what that is."""
+    details = library.documents.get(info.document_id).details
+    length = details.get("duration") or 0
+    place = f"at {clock(info.second or 0)}" + (f" of {clock(length)}" if length else "")
+    codecs = [details.get("video_codec"), details.get("audio_codec")]
+    return [place, " and ".join(filter(None, codecs))]
+
+
 def _missing(library: Library, info: ImageInfo) -> bool:
     """Whether the file of an image is not where it was; of remote sources it is not asked."""
-    if info.page is not None or info.media or "://" in info.path:
+    embedded = info.page is not None or (info.media and info.second is None)
+    if embedded or "://" in info.path:
         return False
     try:
         with library.documents.original(info.document_id):
@@ -189,6 +223,8 @@ def _missing(library: Library, info: ImageInfo) -> bool:
 def file_name(info: ImageInfo) -> str:
     """The name under which an image is saved."""
     name = info.path.replace("\\", "/").rsplit("/", 1)[-1]
+    if info.second is not None:
+        return f"{name.rpartition('.')[0] or name}-{clock(info.second).replace(':', '-')}.jpg"
     if info.page is None:
         return name
     return f"{name.rpartition('.')[0] or name}-page-{info.page}-{info.id}{Path(info.media).suffix}"

@@ -34,6 +34,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
         "train": ("matplotlib", "sacrebleu"),
         "ui": ("streamlit", "plotly"),
+        "video": ("av",),
         "watch": ("watchfiles",),
         "web": ("trafilatura", "feedparser", "protego"),
     }

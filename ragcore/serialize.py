@@ -19,6 +19,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "collection": hit.collection,
         "page": hit.page,
         "page_end": hit.page_end,
+        "second": hit.second,
         "span": hit.span,
         "heading": hit.heading,
         "text": hit.text,

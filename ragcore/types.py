@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HitKind = Literal["passage", "image"]
 SearchKind = Literal["passages", "images", "all"]
-TakenFrom = Literal["", "sidecar", "exif", "xmp", "iptc", "name", "file"]
+TakenFrom = Literal["", "sidecar", "exif", "xmp", "iptc", "video", "name", "file"]
 PartKind = Literal["page", "sheet", "table", "image", "attachment", "text"]
 
 
@@ -94,9 +94,10 @@ class ImageMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ReadImage:
-    """An image as found: the file itself (`page` is None) or one inside a document.
+    """An image as found: the file itself or a frame of it (`page` is None), or one inside a
+    document.
 
-    `data` holds encoded bytes of an embedded image (PNG or JPEG); None for a file's own
+    `data` holds encoded bytes of an embedded image or a frame (PNG or JPEG); None for a file's own
     image, which is read from its path; that of a remote source's file has the file's bytes.
     `thumbnail` is WebP, at most 320 pixels a side. `pixels_sha256` is over the upright RGB
     pixels. `phash` holds perceptual hashes (see `ragcore.readers.images`). `text` is what OCR
@@ -114,7 +115,8 @@ class ReadImage:
     text: str = ""
     caption: str = ""
     pixels: NDArray[np.uint8] | None = None
-    metadata: ImageMetadata | None = None  # of an image file
+    metadata: ImageMetadata | None = None  # of an image file or a video
+    second: float | None = None  # of a frame of a video, from its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,7 @@ class Hit:
     collection: str = ""
     why: Why = Why()
     caption_by: str = ""  # the model that wrote an image's caption; "": people did
+    second: float | None = None  # where a frame is in its video
 
 
 @dataclass(frozen=True, slots=True)

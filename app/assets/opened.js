@@ -1,5 +1,5 @@
 // The viewer, opened by the server. `data`: ids, names, at, why (lines by id), can, images and
-// thumbnails (addresses), round (another one opens it again). Tells `closed`, and `go` to leave for
+// thumbnails (addresses), round (another one opens it again). Calls `closed`, and `go` to leave for
 // another page with an image.
 export default function ({ data, parentElement, setTriggerValue }) {
   const host = parentElement.querySelector(".viewed");

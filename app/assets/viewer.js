@@ -70,7 +70,9 @@ function openViewer(root, site, options) {
   const original = make("a", { className: "tool", textContent: "Original" });
   const info = tool("Information", () => { panel.hidden = !panel.hidden; info.ariaPressed = String(!panel.hidden); }, { ariaPressed: "true" });
   if (innerWidth < 640) { panel.hidden = true; info.ariaPressed = "false"; }
-  const stage = make("div", { className: "stage" }, image, missing,
+  const video = make("video", { controls: true, hidden: true, preload: "metadata", ariaLabel: "Video" });
+  video.addEventListener("error", () => { if (video.getAttribute("src")) video.hidden = true; });  // the frame stays
+  const stage = make("div", { className: "stage" }, image, video, missing,
     tool("‹", () => show(at - 1), { className: "tool near before", ariaLabel: "Previous image" }),
     tool("›", () => show(at + 1), { className: "tool near next", ariaLabel: "Next image" }));
   const dialog = make("dialog", { className: "viewer", ariaLabel: "Image" },
@@ -117,6 +119,7 @@ function openViewer(root, site, options) {
     address(`image-${id}`);
     drawStrip();
     missing.hidden = true;
+    video.pause();
     await showFacts(id);
     if (at + 1 < ids.length) new Image().src = `${site.images}/${ids[at + 1]}/view?side=1600`;
   };
@@ -143,6 +146,9 @@ function openViewer(root, site, options) {
     about = facts.get(id);
     name.textContent = about.title;
     missing.hidden = !about.missing;
+    const source = about.second === null || about.second === undefined ? "" : `${site.images}/${id}/video#t=${about.second}`;
+    video.hidden = !source || about.missing;
+    if (video.getAttribute("src") !== source) source ? video.src = source : video.removeAttribute("src");
     favorite.textContent = about.favorite ? "♥ Favorite" : "♡ Favorite";
     favorite.ariaPressed = String(Boolean(about.favorite));
     drawPanel(id);
@@ -207,7 +213,7 @@ function openViewer(root, site, options) {
   });
   const fingers = new Map();
   stage.addEventListener("pointerdown", (event) => {
-    if (event.target.closest("button")) return;
+    if (event.target.closest("button, video")) return;
     fingers.set(event.pointerId, event);
     stage.setPointerCapture(event.pointerId);
   });
@@ -232,7 +238,7 @@ function openViewer(root, site, options) {
   };
   dialog.addEventListener("keydown", (event) => {
     event.stopPropagation();  // Streamlit's own keys
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, video")) return;
     if (event.key in keys) { event.preventDefault(); keys[event.key](); }
   });
   dialog.end = () => {  // Back, another page, or the part of the page that it belongs to is gone

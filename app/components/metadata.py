@@ -6,6 +6,7 @@ from ragcore.types import ImageMetadata
 
 _SOURCES = {
     "sidecar": "from its sidecar",
+    "video": "from the video",
     "name": "from the file's name",
     "file": "when the file was changed",
 }

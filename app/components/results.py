@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from ragcore.text import visible_name
+from ragcore.text import clock, visible_name
 from ragcore.types import Hit, HitKind
 
 from ..originals import ORIGINALS
@@ -167,6 +167,7 @@ def _below_heading(hit: Hit) -> str:
 def _image(hit: Hit, place: int, section: Section, acts: Sequence[Any]) -> dict[str, Any]:
     name = visible_name(hit.document or hit.path.rsplit("/", 1)[-1])
     page = f" · page {hit.page}" if hit.page else ""
+    page = page if hit.second is None else f" · {clock(hit.second)}"
     caption = f"“{shorten(hit.text, 120)}” caption by {hit.caption_by}" if hit.caption_by else ""
     return {
         "id": hit.id,

@@ -94,8 +94,10 @@ def _best_start(line: str, wanted: set[str], width: int) -> int:
 
 def type_name(media_type: str) -> str:
     """What people call a media type."""
-    if media_type.startswith("image/"):
-        return f"Image ({media_type.removeprefix('image/').upper()})"
+    for start, what in (("image/", "Image"), ("video/", "Video")):
+        if media_type.startswith(start):
+            name = media_type.removeprefix(start).removeprefix("x-").removeprefix("ms-")
+            return f"{what} ({name.upper()})"
     return TYPES.get(media_type, media_type or "Unknown")
 
 

@@ -7,6 +7,7 @@ from html import escape
 
 import streamlit as st
 
+from ragcore.library import ImageInfo
 from ragcore.text import visible_name
 from ragcore.types import Hit
 
@@ -56,6 +57,15 @@ def open_image(image_id: int, among: Sequence[Hit] = ()) -> None:
     st.session_state[_FRESH] = True
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
     st.session_state[_OPEN] = {"image": image_id, "among": among}
+
+
+def hit_of(info: ImageInfo, collection: str) -> Hit:
+    """An image as if it had been found."""
+    return Hit(
+        id=info.id, kind="image", score=1.0, document_id=info.document_id, document=info.document,
+        path=info.path, text=info.caption or info.text, page=info.page, second=info.second,
+        collection=collection, caption_by=info.caption_by,
+    )  # fmt: skip
 
 
 def open_hit(hit: Hit, among: Sequence[Hit] = ()) -> None:

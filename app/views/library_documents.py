@@ -139,8 +139,9 @@ def _actions(collection: str, chosen: list[DocumentInfo]) -> None:
 def _open(collection: str, row: DocumentInfo) -> None:
     if row.state == "failed":
         st.warning(f"{plain(row.name)} could not be read: {plain(row.error)}")
-    elif row.media_type.startswith("image/"):
-        viewer.open_image(library().images.list(collection, document_id=row.id)[0].id)
+    elif row.media_type.startswith(("image/", "video/")):
+        shown = library().images.list(collection, document_id=row.id)
+        viewer.open_image(shown[0].id, [viewer.hit_of(one, collection) for one in shown])
     else:
         viewer.open_page(row.id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -283,7 +282,7 @@ def _browse(names: Sequence[str], chosen: Filter) -> None:
             notes |= {("passage", row.id): _facts(row) for row in rows}
         if kind != "passages":
             images = library().images.list(name, where=chosen, limit=limit)
-            hits += [_of_image(info, name) for info in images]
+            hits += [viewer.hit_of(info, name) for info in images]
     drawn = sum(hit.kind == "image" for hit in hits)
     parts = [count_name(total, "document")] if kind != "images" else []
     if kind != "passages":
@@ -318,7 +317,9 @@ def _welcome(names: Sequence[str]) -> None:
         "alone show what they leave."
     )
     newest = [
-        _of_image(info, name) for name in names for info in library().images.list(name, limit=12)
+        viewer.hit_of(info, name)
+        for name in names
+        for info in library().images.list(name, limit=12)
     ]
     if newest:
         _newest(sorted(newest, key=lambda hit: -hit.id)[:12])
@@ -343,11 +344,3 @@ def _facts(row: DocumentInfo) -> str:
         return "could not be read"
     pages = count_name(row.pages, "page")
     return f"{pages} · {size_name(row.size)} · changed {day_name(row.modified_at)}"
-
-
-def _of_image(info: Any, collection: str) -> Hit:
-    return Hit(
-        id=info.id, kind="image", score=1.0, document_id=info.document_id, document=info.document,
-        path=info.path, text=info.caption or info.text, page=info.page, collection=collection,
-        caption_by=info.caption_by,
-    )  # fmt: skip

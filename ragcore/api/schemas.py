@@ -191,13 +191,15 @@ class PageResponse(ResponseModel):
 
 
 class ImageResponse(BaseModel):
-    """An image file (`page` null), or an image found inside a document."""
+    """An image file (`page` null), an image found inside a document, or a frame of a video
+    (`second`)."""
 
     id: int
     document_id: int
     document: str
     path: str
     page: int | None
+    second: float | None = Field(description="Where a frame is in its video.")
     width: int
     height: int
     caption: str
@@ -205,7 +207,8 @@ class ImageResponse(BaseModel):
     text: str
     metadata: ImageMetadata | None = Field(
         description="How an image file was taken. `taken_at` is the clock of that place, "
-        "`utc_offset` in minutes, `taken_from` its source: sidecar, exif, xmp, iptc, name, file."
+        "`utc_offset` in minutes, `taken_from` its source: sidecar, exif, xmp, iptc, video, name, "
+        "file."
     )
 
     marks: ImageMarks = Field(
@@ -307,6 +310,7 @@ class HitResponse(BaseModel):
     text: str
     page: int | None
     page_end: int | None
+    second: float | None = Field(description="Where a frame is in its video.")
     span: tuple[int, int] | None
     heading: str
     media_type: str

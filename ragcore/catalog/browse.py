@@ -54,6 +54,7 @@ class ImageInfo:
     pixels_sha256: str
     collection_id: int
     caption_by: str  # the model that wrote the caption; "": people
+    second: float | None = None  # where a frame is in its video
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,4 +306,5 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.pixels_sha256,
         Image.collection_id,
         Image.caption_by,
+        Image.second,
     ).join(Document, Document.id == Image.document_id)

@@ -296,6 +296,7 @@ def _store_images(session: Session, collection_id: int, document_id: int, new: N
 def _image_values(image: ReadImage, name: str) -> dict[str, object]:
     return {
         "page": image.page,
+        "second": image.second,
         "width": image.width,
         "height": image.height,
         "pixels_sha256": image.pixels_sha256,

@@ -206,6 +206,7 @@ class Image(Base):
     caption: Mapped[str] = mapped_column(Text, default="")
     caption_by: Mapped[str] = mapped_column(_string(100), default="")  # a model; "": people
     text: Mapped[str] = mapped_column(Text, default="")
+    second: Mapped[float | None] = mapped_column(Double)  # of a frame in its video
 
 
 class ImageMetadataRow(Base):

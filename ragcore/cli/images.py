@@ -13,6 +13,7 @@ from ragcore.cli.output import as_json_option, echo, print_json
 from ragcore.cli.search import parse_where, where_option
 from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION, ImageInfo, ImageMarks, Library
+from ragcore.text import clock
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
 _ids = click.argument("image_ids", nargs=-1, type=click.IntRange(1), metavar="[IMAGE_ID]...")
@@ -65,6 +66,7 @@ def list_(where: tuple[str, ...], collection: str, limit: int, offset: int, as_j
         return
     for row in rows:
         page = f", page {row.page}" if row.page is not None else ""
+        page = f", at {clock(row.second)}" if row.second is not None else page
         echo(f"{row.id:>6}  {row.path}{page}{_said(marks.get(row.id, ImageMarks()))}")
     if not rows:
         echo("no image meets this")
@@ -72,7 +74,7 @@ def list_(where: tuple[str, ...], collection: str, limit: int, offset: int, as_j
 
 def _values(row: ImageInfo, marks: ImageMarks) -> dict[str, Any]:
     return {
-        "id": row.id, "path": row.path, "page": row.page, "width": row.width,
+        "id": row.id, "path": row.path, "page": row.page, "second": row.second, "width": row.width,
         "height": row.height, "caption": row.caption, **asdict(marks),
     }  # fmt: skip
 

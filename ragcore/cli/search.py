@@ -8,6 +8,7 @@ from ragcore.cli.output import as_json_option, echo, print_json, shorten
 from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION, Library, filters
 from ragcore.serialize import hit_json
+from ragcore.text import clock
 from ragcore.types import SearchQuery, SearchResult
 
 
@@ -104,6 +105,7 @@ def command(
 def _show(result: SearchResult) -> None:
     for hit in result.hits:
         page = f", page {hit.page}" if hit.page is not None else ""
+        page = f", at {clock(hit.second)}" if hit.second is not None else page
         echo(f"{hit.score:.2f}  {hit.document}{page}  ({hit.path})")
         if hit.text:
             by = f"  [caption by {hit.caption_by}]" if hit.caption_by else ""

@@ -44,7 +44,11 @@ def export_sidecars(
         query = (
             select(Image.id, Document.path, Image.caption)
             .join(Document, Document.id == Image.document_id)
-            .where(Image.id.in_(items(chosen, row.id, Image)), Image.page.is_(None))
+            .where(
+                Image.id.in_(items(chosen, row.id, Image)),
+                Image.page.is_(None),
+                Image.second.is_(None),
+            )
             .order_by(Document.path)
         )
         rows = session.execute(query).all()

@@ -11,7 +11,13 @@ from importlib import import_module
 from ragcore.extras import require_extra
 from ragcore.readers.contract import InputFile
 from ragcore.readers.options import ReadOptions
-from ragcore.readers.sniff import ARCHIVE_TYPES, IMAGE_SUFFIXES, image_type, starts_like_html
+from ragcore.readers.sniff import (
+    ARCHIVE_TYPES,
+    IMAGE_SUFFIXES,
+    image_type,
+    starts_like_html,
+    video_type,
+)
 from ragcore.types import ReadDocument
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -196,10 +202,20 @@ IMAGE = RecognizedFormat(
     tuple(dict.fromkeys(IMAGE_SUFFIXES.values())),
     lambda file: image_type(file.head),
 )
+VIDEO = RecognizedFormat(
+    "videos",
+    "video",
+    ".mp4 .m4v .mov .qt .3gp .3g2 .mkv .webm .avi .mpg .mpeg .m2t .wmv .flv",
+    (
+        "video/mp4", "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo",
+        "video/mpeg", "video/mp2t", "video/x-ms-wmv", "video/x-flv",
+    ),
+    lambda file: video_type(file.head),
+)  # fmt: skip
 # In the order in which they are listed.
 FORMATS: tuple[Format, ...] = (
     PDF, DOCX, PPTX, XLSX, OPENDOCUMENT, RTF, EPUB, HTML, MARKDOWN, TEXT, LATEX, NOTEBOOK,
-    SOURCE_CODE, CSV, EML, MSG, MBOX, SUBTITLES, ARCHIVE, IMAGE,
+    SOURCE_CODE, CSV, EML, MSG, MBOX, SUBTITLES, ARCHIVE, IMAGE, VIDEO,
 )  # fmt: skip
 
 # What is named like these is a document or damaged, whatever is packed in it.

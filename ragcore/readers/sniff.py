@@ -30,6 +30,14 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"II+\x00", "image/tiff"),
     (b"MM\x00+", "image/tiff"),
 )
+_VIDEO_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x1aE\xdf\xa3", "video/x-matroska"),
+    (b"\0\0\1\xba", "video/mpeg"),
+    (b"\0\0\1\xb3", "video/mpeg"),
+    (b"0&\xb2u\x8ef\xcf\x11", "video/x-ms-wmv"),
+    (b"FLV\1", "video/x-flv"),
+)
+_VIDEO_BRANDS = (b"iso", b"mp4", b"avc", b"M4V", b"MSNV", b"3gp", b"3g2", b"dash", b"f4v", b"XAVC")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or locked Office file: save it as .docx, .xlsx"),
@@ -60,6 +68,25 @@ def image_type(head: bytes) -> str:
         if brands & _HEIF_BRANDS:
             return "image/heic"
     return ""
+
+
+def video_type(head: bytes) -> str:
+    """The media type of the video that begins with `head`, or "" if it is none."""
+    for magic, media_type in _VIDEO_MAGIC:
+        if head.startswith(magic):
+            webm = media_type == "video/x-matroska" and b"webm" in head[:64]
+            return "video/webm" if webm else media_type
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "video/x-msvideo"
+    if head[4:8] == b"ftyp" and not image_type(head):
+        brand = head[8:12]
+        if brand == b"qt  ":
+            return "video/quicktime"
+        return "video/mp4" if brand.startswith(_VIDEO_BRANDS) else ""
+    if head[4:8] in (b"moov", b"wide") or (head[4:8] == b"mdat" and head[:4] != b"\0\0\0\0"):
+        return "video/quicktime"  # of early cameras
+    packets = [head[at : at + 1] for at in range(0, min(len(head), 188 * 4), 188)]
+    return "video/mp2t" if len(packets) >= 3 and set(packets) == {b"G"} else ""
 
 
 def foreign_type(head: bytes) -> str:

@@ -79,10 +79,10 @@ class Duplicates:
 
         collection_id = self._catalog.collection(collection).id
         query = select(Image.id, Image.pixels_sha256, Image.phash)
+        # Frames of one video resemble each other.
+        here = (Image.collection_id == collection_id, Image.second.is_(None))
         with self._catalog.read() as session:
-            rows = session.execute(
-                query.where(Image.collection_id == collection_id).order_by(Image.id)
-            ).all()
+            rows = session.execute(query.where(*here).order_by(Image.id)).all()
             decided = {
                 (first, second): decision
                 for first, second, decision in session.execute(

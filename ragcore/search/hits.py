@@ -46,7 +46,7 @@ _PASSAGE = (
     Passage.start,
     Passage.end,
 )
-_IMAGE = (Image.id, Image.caption, Image.caption_by, Image.text, Image.page)
+_IMAGE = (Image.id, Image.caption, Image.caption_by, Image.text, Image.page, Image.second)
 _IN = 10_000  # values per IN list
 
 
@@ -94,6 +94,7 @@ def image_hits(
                 caption_by=row.caption_by if row.caption else "",
                 page=row.page,
                 page_end=row.page,
+                second=row.second,
                 **_common(one, row, collection, said, words),
             )
         )

@@ -1,5 +1,6 @@
 """Text as such: where sentences end, stems of words, what of it may be shown."""
 
+from ragcore.text.seconds import clock
 from ragcore.text.sentences import sentence_spans
 from ragcore.text.shown import (
     check_shown,
@@ -11,6 +12,7 @@ from ragcore.text.stems import stem
 
 __all__ = [
     "check_shown",
+    "clock",
     "sentence_spans",
     "stem",
     "visible_json",

@@ -131,3 +131,28 @@ def test_a_missing_original_is_seen_by_its_thumbnail(
         path.write_bytes(data)  # other tests share the file
     assert browser.get(f"{IMAGES}/{image}/view?side=1600").content != thumbnail
     assert browser.get(f"{IMAGES}/{image}/view?side=7").status_code == 400
+
+
+def test_a_frame_leads_to_its_second_of_the_video(
+    browser: TestClient, ids: dict[str, int], own_home: Path, tmp_path: Path
+) -> None:
+    from ..videos import encode
+
+    path = encode(tmp_path / "colors.mp4")
+    with Library(Settings(home=own_home)) as library:
+        assert not library.ingest([path], collection="sample").failed
+        frames = [one for one in library.images.list("sample") if one.second]
+    frame = min(frames, key=lambda one: one.second or 0)
+    about = browser.get(f"{IMAGES}/{frame.id}/about").json()
+    assert about["second"] == frame.second == pytest.approx(2, abs=0.1)
+    assert {"at 0:02 of 0:06", "mpeg4"} <= set(about["facts"])
+    assert not about["missing"]
+    part = browser.get(f"{IMAGES}/{frame.id}/video", headers={"Range": "bytes=0-99"})
+    assert (part.status_code, part.headers["content-type"]) == (206, "video/mp4")
+    assert part.content == path.read_bytes()[:100]
+    saved = browser.get(f"{IMAGES}/{frame.id}/original")
+    assert "colors.mp4" in saved.headers["content-disposition"]
+    assert saved.content == path.read_bytes()
+    assert browser.get(f"{IMAGES}/{ids['red-circle.png']}/video").status_code == 404
+    zipped = browser.post(f"{IMAGES}/zip", data={"ids": str(frame.id)})
+    assert zipfile.ZipFile(io.BytesIO(zipped.content)).namelist() == ["colors-0-02.jpg"]

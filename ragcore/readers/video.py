@@ -1,0 +1,268 @@
+"""Videos: a frame wherever the scene changes, with its second, and what the file says of itself.
+
+FFmpeg (through PyAV) would open whatever a playlist names, so the file is handed over as a file
+object with the format that its first bytes show, and anything else that is to be opened is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ragcore.errors import UnreadableFile
+from ragcore.extras import require_extra
+from ragcore.files import open_regular
+from ragcore.readers import images
+from ragcore.readers.contract import InputFile
+from ragcore.readers.coverage import CoverageBuilder
+from ragcore.readers.options import ReadOptions
+from ragcore.text import clock
+from ragcore.types import ImageMetadata, ReadDocument, ReadImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Media types of files, and what FFmpeg calls their format.
+FORMATS: Mapping[str, str] = {
+    "video/mp4": "mov",
+    "video/quicktime": "mov",
+    "video/x-matroska": "matroska",
+    "video/webm": "matroska",
+    "video/x-msvideo": "avi",
+    "video/mpeg": "mpeg",
+    "video/mp2t": "mpegts",
+    "video/x-ms-wmv": "asf",
+    "video/x-flv": "flv",
+}
+_SHORT = 60.0  # seconds up to which every frame is looked at; of longer videos the key frames
+_EVERY = 0.2  # seconds between two frames that are compared
+_APART = 1.0  # seconds between two frames that are kept, at least
+_CHANGE = 0.08  # mean difference of colors (of 1) from the frame kept last
+_SMALL = (32, 18)  # pixels in which frames are compared
+_SIDE = 1600  # pixels a side, at most, of a frame that is kept
+_LONGEST = 240.0  # seconds of reading, less than the setting read_timeout
+_DAMAGED = 500  # packets that cannot be decoded, after which the rest is left
+_POSITION = re.compile(r"^([+-]\d+(?:\.\d+)?)([+-]\d+(?:\.\d+)?)")
+
+
+def read(file: InputFile, options: ReadOptions) -> ReadDocument:
+    """Frames at scene changes as images with their `second`; length, codecs and date."""
+    require_extra("video", "videos")
+    coverage = CoverageBuilder()
+    with _opened(file) as container:
+        stream = next(iter(container.streams.video), None)
+        if stream is None:
+            raise UnreadableFile("it has sound but no video")
+        _check_size(stream, options)
+        about = _metadata(container)
+        found = tuple(
+            replace(frame, metadata=about)
+            for frame in _scenes(container, stream, options, coverage)
+        )
+        if not found:
+            raise UnreadableFile("none of its frames could be decoded: it is damaged")
+        return ReadDocument(
+            media_type=file.media_type,
+            title=_said(container.metadata, "title"),
+            images=found,
+            metadata=_details(container, stream),
+            coverage=coverage.done(),
+        )
+
+
+@contextmanager
+def _opened(file: InputFile) -> Iterator[Any]:
+    import av
+
+    def refuse(address: str, flags: int, options: Any) -> Any:
+        raise PermissionError("a video that refers to other files or addresses")
+
+    try:
+        with (
+            open_regular(file.path) as stream,
+            av.open(
+                stream,
+                format=FORMATS[file.media_type],
+                io_open=refuse,
+                metadata_errors="replace",
+            ) as container,
+        ):
+            yield container
+    except UnreadableFile:
+        raise
+    except PermissionError as error:
+        raise UnreadableFile(str(error)) from error
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UnreadableFile(f"the video is cut off or damaged ({reason})") from error
+
+
+def _check_size(stream: Any, options: ReadOptions) -> None:
+    pixels = int(stream.codec_context.width) * int(stream.codec_context.height)
+    if pixels > options.max_megapixels * 1_000_000:
+        raise UnreadableFile(
+            f"its frames are larger than {options.max_megapixels} megapixels: "
+            "raise the setting max_megapixels"
+        )
+
+
+def _scenes(
+    container: Any, stream: Any, options: ReadOptions, coverage: CoverageBuilder
+) -> Iterator[ReadImage]:
+    """The first frame, and each that differs from the one before it that was kept."""
+    import numpy as np
+
+    length = _length(container, stream)
+    most = max(1, options.max_images)
+    apart = max(_APART, length / most)
+    until = time.monotonic() + _LONGEST
+    kept: NDArray[np.int16] | None = None
+    last, count = -apart, 0
+    for second, frame in _frames(container, stream, keys_only=length > _SHORT):
+        if count >= most or time.monotonic() > until:
+            why = "many scenes" if count >= most else "reading took too long"
+            coverage.skip("image", f"{why}: nothing after {clock(second)} was looked at")
+            return
+        if second - last < apart and kept is not None:
+            continue
+        small = _reduced(frame)
+        if kept is not None and float(np.abs(small - kept).mean()) < _CHANGE * 255:
+            continue
+        kept, last, count = small, second, count + 1
+        coverage.read("image")
+        yield _kept(frame, second)
+
+
+def _frames(container: Any, stream: Any, *, keys_only: bool) -> Iterator[tuple[float, Any]]:
+    """Frames with their seconds from the beginning, at most one in `_EVERY` seconds.
+
+    Packets that cannot be decoded are passed over, until there are too many.
+    """
+    import av
+
+    stream.thread_type = "NONE"  # the readers share the processor already
+    if keys_only:
+        stream.codec_context.skip_frame = "NONKEY"
+    start = float((stream.start_time or 0) * stream.time_base)
+    damaged, seen = 0, -_EVERY
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except av.FFmpegError:
+            damaged += 1
+            if damaged > _DAMAGED:
+                return
+            continue
+        if packet is None:
+            return
+        for frame in frames:
+            if frame.time is None:
+                continue
+            second = max(0.0, float(frame.time) - start)
+            if second - seen >= _EVERY - 0.001 or second < seen:
+                seen = second
+                yield second, frame
+
+
+def _reduced(frame: Any) -> NDArray[np.int16]:
+    import numpy as np
+
+    width, height = _SMALL
+    small = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    return np.asarray(small, dtype=np.int16)
+
+
+def _kept(frame: Any, second: float) -> ReadImage:
+    """A frame, upright, as a JPEG of its own."""
+    import io
+
+    image = frame.to_image()
+    if turn := round(float(getattr(frame, "rotation", 0) or 0)) % 360:
+        image = image.rotate(turn, expand=True)
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    loaded = images.load(buffer.getvalue())
+    described = images.describe(loaded, data=buffer.getvalue())
+    return replace(described, second=round(second, 3))
+
+
+def _length(container: Any, stream: Any) -> float:
+    """Seconds; 0 where the file does not say."""
+    if container.duration:
+        return max(0.0, float(container.duration) / 1_000_000)
+    if stream.duration and stream.time_base:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return 0.0
+
+
+def _details(container: Any, stream: Any) -> dict[str, Any]:
+    codec = stream.codec_context
+    found: dict[str, Any] = {
+        "duration": round(_length(container, stream), 3),
+        "width": int(codec.width),
+        "height": int(codec.height),
+        "video_codec": str(codec.name),
+    }
+    if stream.average_rate:
+        found["frame_rate"] = round(float(stream.average_rate), 3)
+    sound = next(iter(container.streams.audio), None)
+    if sound is not None:
+        found["audio_codec"] = str(sound.codec_context.name)
+    return found
+
+
+def _metadata(container: Any) -> ImageMetadata:
+    """When and where it was taken, as cameras and telephones write it."""
+    said = container.metadata
+    prefix = "com.apple.quicktime."
+    date = _said(said, f"{prefix}creationdate") or _said(said, "creation_time")
+    taken, offset = _date(date)
+    latitude, longitude = _position(
+        _said(said, f"{prefix}location.ISO6709") or _said(said, "location")
+    )
+    make, model = (_said(said, f"{prefix}{one}") or _said(said, one) for one in ("make", "model"))
+    camera = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
+    return ImageMetadata(
+        taken_at=taken,
+        utc_offset=offset,
+        taken_from="video" if taken else "",
+        camera=camera,
+        latitude=latitude,
+        longitude=longitude,
+    )
+
+
+def _date(text: str) -> tuple[dt.datetime | None, int | None]:
+    """The clock and its minutes ahead of UTC. Cameras that know no date write 1904 or 1970."""
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None, None
+    if not 1971 <= when.year <= 2200:
+        return None, None
+    ahead = when.utcoffset()
+    minutes = None if ahead is None else round(ahead.total_seconds() / 60)
+    return when.replace(tzinfo=None, microsecond=0), minutes
+
+
+def _position(text: str) -> tuple[float | None, float | None]:
+    found = _POSITION.match(text)
+    if not found:
+        return None, None
+    latitude, longitude = map(float, found.groups())
+    inside = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude)
+    return (latitude, longitude) if inside else (None, None)
+
+
+def _said(metadata: Mapping[str, str], name: str) -> str:
+    text = metadata.get(name, "")
+    return " ".join(text.replace("\0", " ").split())[:500]
