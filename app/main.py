@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 import streamlit as st
-from ragcore_app.components import collections, frame, jobs, style, viewer
+from ragcore_app.components import address, collections, frame, jobs, style, viewer
 from ragcore_app.state import (
     apply_pending,
     errors_as_sentences,
@@ -57,6 +57,8 @@ def main() -> None:
     if wanted and pages[wanted] != chosen:
         set_later(**{collections.KEY: st.session_state.get(collections.KEY)})
         st.switch_page(pages[wanted], query_params={})  # as bare, it stumbles over bound ones
+    elif wanted and wanted != "search":  # which changes the rest of the address first
+        address.close()
     show_notices()
     with st.container(key="phone-pages", horizontal=True, gap="small"):
         for page in pages.values():  # on a phone the row above is behind the arrows

@@ -9,7 +9,6 @@ import streamlit as st
 from ragcore.types import Hit
 
 from ..state import library, say_later, set_later
-from . import address
 
 CONTEXT = "_context"
 FOLLOW = "_follow"  # the image that was sent to the page Studio
@@ -18,7 +17,6 @@ MAX_CONTEXT = 8
 
 def like_passage(hit: Hit) -> None:
     """Search for what resembles this passage."""
-    address.close()
     set_later(q=" ".join(hit.text.split())[:400], minus="")
     st.session_state["_query"] = {}
     st.session_state["_go"] = "search"
@@ -26,7 +24,6 @@ def like_passage(hit: Hit) -> None:
 
 def like_image(image_id: int, *, same: bool = False) -> None:
     """Search for images that resemble this one, or are nearly the same."""
-    address.close()
     set_later(q="", minus="")
     st.session_state["_query"] = {"like": str(image_id), **({"same": "1"} if same else {})}
     st.session_state["_go"] = "search"
@@ -34,7 +31,6 @@ def like_image(image_id: int, *, same: bool = False) -> None:
 
 def use_as_control(image_id: int) -> None:
     """Have the next image of the page Studio follow this one."""
-    address.close()
     st.session_state[FOLLOW] = image_id
     st.session_state["_go"] = "studio"
 
@@ -61,7 +57,6 @@ def for_hit(hit: Hit, *, place: str) -> None:
             st.rerun()
         if st.button("Ask about it", key=f"ask-{place}-{hit.id}", icon=":material/chat:"):
             ask_about(hit)
-            address.close()
             st.session_state["_go"] = "ask"
             st.rerun()
 

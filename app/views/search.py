@@ -9,7 +9,7 @@ import streamlit as st
 from ragcore.library import Filter
 from ragcore.types import DocumentInfo, Hit, HitKind, SearchQuery, SearchResult
 
-from ..components import chips, collections, filters, frame, results, viewer
+from ..components import address, chips, collections, filters, frame, results, viewer
 from ..components.chips import Chip
 from ..components.text import count_name, day_name, plain, shorten, size_name
 from ..state import errors_as_sentences, library
@@ -114,11 +114,13 @@ def _chosen_image(dropped: bytes | None) -> bytes | None:
 
 
 def _set_address(wanted: dict[str, str]) -> None:
+    """Another search, in place of what was open: what was before is one step back."""
     for name in ("like", "same"):
         if name in wanted:
             st.query_params[name] = wanted[name]
         else:
             st.query_params.pop(name, None)
+    address.close()
 
 
 def _image_note(image: bytes, note: str) -> None:
