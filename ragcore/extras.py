@@ -14,9 +14,13 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "diffusion": ("diffusers",),
         "grammar": ("xgrammar", "jsonschema"),
+        "haystack": ("haystack",),
+        "langchain": ("langchain_core",),
         "llamacpp": ("xllamacpp",),
+        "llamaindex": ("llama_index",),
         "mcp": ("mcp",),
         "milvus": ("pymilvus", "grpc"),
+        "mteb": ("mteb",),
         "ocr": ("rapidocr",),
         "office": (
             "docx",

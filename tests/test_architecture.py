@@ -15,7 +15,7 @@ SOURCES = sorted([*(ROOT / "ragcore").rglob("*.py"), *(ROOT / "app").rglob("*.py
 # From the faces down to the vocabulary; rooms of one line are neighbours.
 FLOORS = (
     ("ragcore.testing",),
-    ("ragcore.cli", "ragcore.api", "ragcore.mcp"),
+    ("ragcore.cli", "ragcore.api", "ragcore.mcp", "ragcore.integrations"),
     ("app",),
     ("ragcore.library",),
     (
@@ -66,7 +66,7 @@ CLOSED = {
     "ragcore.text",
     "ragcore.weights",
 }
-FACES = ("ragcore.cli", "ragcore.api", "ragcore.mcp", "app")
+FACES = ("ragcore.cli", "ragcore.api", "ragcore.mcp", "ragcore.integrations", "app")
 # What faces import besides the library's public names: the vocabulary, and helpers of text, files
 # and processes that know of no library.
 FACES_MAY = {

@@ -215,6 +215,19 @@ class LibraryModels:
         """Unit vectors [n, dimension] of texts, each a "query" or a "passage"."""
         return self._core.models.text_encoder().encode(texts, kind=kind)
 
+    def rerank(self, query: str, texts: Sequence[str]) -> FloatArray:
+        """The relevance of each text by the profile's reranker: float32 [n], higher is better.
+
+        Raises UsageError where the profile has none, ModelUnavailable.
+        """
+        reranker = self._core.models.reranker()
+        if reranker is None:
+            raise UsageError(
+                f"profile {self.profile.name} has no reranker: docs/how-to/reranker.md says how to "
+                "add one"
+            )
+        return reranker.scores(query, texts)
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the profile's LLM counts them."""
         return self._core.models.llm().count_tokens(text)

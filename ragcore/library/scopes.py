@@ -164,6 +164,7 @@ NEEDS: Mapping[str, Need] = {
     "LibraryModels.process_memory": "look",
     "LibraryModels.profile": "look",
     "LibraryModels.profiles": "look",
+    "LibraryModels.rerank": "read",
     "LibraryModels.text_space": "look",
     "LibraryModels.unload": "admin",
     "LibraryModels.weights": "look",

@@ -15,6 +15,7 @@ import pytest
 
 from ragcore.catalog.models import Base
 from ragcore.cli.main import cli
+from ragcore.errors import MissingExtra
 from ragcore.readers.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,7 +155,12 @@ def test_python_examples_import_what_there_is(path: Path) -> None:
     for block in blocks(path, "python"):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module not in {None, *of_examples(path)}:
-                module = importlib.import_module(node.module)
+                try:
+                    module = importlib.import_module(node.module)
+                except (MissingExtra, ModuleNotFoundError):
+                    # frameworks are no part of this environment: tests/integrations runs these
+                    assert path.name == "integrations.md", node.module
+                    continue
                 for alias in node.names:
                     if not hasattr(module, alias.name):  # then it must be a module of its own
                         importlib.import_module(f"{node.module}.{alias.name}")

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "explanation/classifiers.md": "tests/tuning/test_classifier.py",
     "how-to/deduplicate.md": "tests/docs/test_recipes.py",
     "how-to/extending.md": "tests/docs/test_extending.py",
+    "how-to/integrations.md": "tests/integrations/test_adapters.py",
     "how-to/mcp.md": "tests/mcp/test_server.py",
     "how-to/retry-and-resume.md": "tests/docs/test_recipes.py",
     "how-to/top-k-and-threshold.md": "tests/docs/test_recipes.py",
