@@ -61,9 +61,14 @@ PUBLIC = {
 # Rooms whose inside is nobody else's, whatever the floor.
 CLOSED = {
     "ragcore.access",
+    "ragcore.answers",
+    "ragcore.files",
     "ragcore.models",
+    "ragcore.net",
+    "ragcore.search",
     "ragcore.sources",
     "ragcore.text",
+    "ragcore.vectors",
     "ragcore.weights",
 }
 FACES = ("ragcore.cli", "ragcore.api", "ragcore.mcp", "ragcore.integrations", "app")

@@ -1,6 +1,7 @@
 """Answers from passages, with checked citations."""
 
 from ragcore.answers.answerer import Answerer
+from ragcore.answers.chat import Chat, Reply, hit_from
 from ragcore.answers.composing import Composer
 from ragcore.answers.confidence import Calibration, Signals, calibration_file, fit
 from ragcore.answers.kinds import KINDS, recognize
@@ -17,7 +18,9 @@ __all__ = [
     "AnswerEvent",
     "Answerer",
     "Calibration",
+    "Chat",
     "Composer",
+    "Reply",
     "Signals",
     "Source",
     "answer_many",
@@ -25,6 +28,7 @@ __all__ = [
     "calibration_file",
     "check_form",
     "fit",
+    "hit_from",
     "recognize",
     "run_many",
     "stand_alone",

@@ -17,8 +17,7 @@ from ragcore.library.library import Library
 
 if TYPE_CHECKING:
     from ragcore.access import Audit, KeyInfo, Keys, Sessions, host_name, same_origin
-    from ragcore.answers import AnswerEvent
-    from ragcore.answers.chat import Reply, hit_from
+    from ragcore.answers import AnswerEvent, Reply, hit_from
     from ragcore.catalog.albums import AlbumInfo
     from ragcore.catalog.browse import ImageInfo, Statistics
     from ragcore.catalog.catalog import check_name
@@ -52,8 +51,7 @@ if TYPE_CHECKING:
     from ragcore.llm.adapters import AdapterInfo
     from ragcore.llm.vision_llm import ImageAnswer
     from ragcore.models import cache_lookups
-    from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
-    from ragcore.search.projection import CollectionMap, MapPoint
+    from ragcore.search import CollectionMap, Decision, DuplicateGroup, FileGroup, MapPoint
     from ragcore.weights import Profile
 
 __all__ = [
@@ -125,8 +123,7 @@ _HOME_OF = {
     name: home
     for home, names in {
         "ragcore.access": ["Audit", "KeyInfo", "Keys", "Sessions", "host_name", "same_origin"],
-        "ragcore.answers": ["AnswerEvent"],
-        "ragcore.answers.chat": ["Reply", "hit_from"],
+        "ragcore.answers": ["AnswerEvent", "Reply", "hit_from"],
         "ragcore.catalog.albums": ["AlbumInfo"],
         "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
         "ragcore.catalog.catalog": ["check_name"],
@@ -160,8 +157,13 @@ _HOME_OF = {
         "ragcore.llm.adapters": ["AdapterInfo"],
         "ragcore.llm.vision_llm": ["ImageAnswer"],
         "ragcore.models": ["cache_lookups"],
-        "ragcore.search.duplicates": ["Decision", "FileGroup", "DuplicateGroup"],
-        "ragcore.search.projection": ["CollectionMap", "MapPoint"],
+        "ragcore.search": [
+            "CollectionMap",
+            "Decision",
+            "DuplicateGroup",
+            "FileGroup",
+            "MapPoint",
+        ],
         "ragcore.weights": ["Profile"],
     }.items()
     for name in names

@@ -11,7 +11,7 @@ from ragcore.library.scopes import scoped
 from ragcore.types import Hit
 
 if TYPE_CHECKING:
-    from ragcore.answers.chat import Reply
+    from ragcore.answers import Reply
     from ragcore.catalog.conversations import ConversationInfo, TurnInfo
 
 

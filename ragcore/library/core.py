@@ -13,14 +13,11 @@ from ragcore.settings import Settings
 
 if TYPE_CHECKING:
     from ragcore.access import Audit, Keys, Sessions
-    from ragcore.answers import Answerer, Composer
-    from ragcore.answers.chat import Chat
+    from ragcore.answers import Answerer, Chat, Composer
     from ragcore.catalog.conversations import Conversations
     from ragcore.ingest.uploads import Uploads
     from ragcore.llm.adapters import AdapterStore
-    from ragcore.search import SearchEngine, Stores
-    from ragcore.search.duplicates import Duplicates
-    from ragcore.search.projection import MapMaker
+    from ragcore.search import Duplicates, MapMaker, SearchEngine, Stores
 
 
 class Core:
@@ -106,7 +103,7 @@ class Core:
 
     @cached_property
     def chat(self) -> Chat:
-        from ragcore.answers.chat import Chat
+        from ragcore.answers import Chat
         from ragcore.library.answering import ask_stream
 
         def stream(question, **how):  # type: ignore[no-untyped-def]  # as of `ask_stream`
@@ -140,13 +137,13 @@ class Core:
 
     @cached_property
     def duplicates(self) -> Duplicates:
-        from ragcore.search.duplicates import Duplicates
+        from ragcore.search import Duplicates
 
         return Duplicates(self.catalog)
 
     @cached_property
     def maps(self) -> MapMaker:
-        from ragcore.search.projection import MapMaker
+        from ragcore.search import MapMaker
 
         return MapMaker(self.catalog, self.settings.home / "maps")
 

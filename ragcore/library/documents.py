@@ -21,7 +21,7 @@ from ragcore.types import Box, DocumentInfo, PageInfo
 if TYPE_CHECKING:
     from ragcore.catalog.models import Document, DocumentPage
     from ragcore.readers import FileType
-    from ragcore.search.projection import CollectionMap
+    from ragcore.search import CollectionMap
 
 Order = Literal["name", "newest", "modified", "size", "pages", "state"]
 

@@ -12,7 +12,7 @@ from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 
 if TYPE_CHECKING:
-    from ragcore.search.duplicates import Decision, DuplicateGroup, FileGroup
+    from ragcore.search import Decision, DuplicateGroup, FileGroup
 
 
 @scoped
@@ -28,7 +28,7 @@ class Duplicates:
     ) -> Sequence[DuplicateGroup]:
         """Groups still to be decided, identical ones first, then by distance: bits in which
         their perceptual hashes differ, at most `max_distance`."""
-        from ragcore.search.duplicates import MAX_DISTANCE
+        from ragcore.search import MAX_DISTANCE
 
         most = MAX_DISTANCE if max_distance is None else max_distance
         return self._core.duplicates.images(collection, max_distance=most)

@@ -168,7 +168,7 @@ class Labels:
     def texts(self, passage_ids: Sequence[int]) -> dict[int, str]:
         """Heading and text of each passage that exists and may be seen, by id, in the order
         given."""
-        from ragcore.search.hits import passage_texts
+        from ragcore.search import passage_texts
 
         here = (Passage.id.in_(list(passage_ids)), permits.visible(Passage.collection_id))
         with self._core.catalog.read() as session:

@@ -12,7 +12,7 @@ from ragcore.library.scopes import scoped
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.answers.confidence import Calibration
+    from ragcore.answers import Calibration
     from ragcore.tuning.classifier.recipe import ClassifierRecipe
     from ragcore.tuning.classifier.train import ClassifierReport
     from ragcore.tuning.clip.train import ClipReport
