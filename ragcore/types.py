@@ -36,7 +36,8 @@ class FileState:
     """A file as its source lists it. `path` is its location: a path of this computer or a URL.
 
     `size` is in bytes (-1: not known before it is fetched). `version` is the source's own, "" for
-    files of this computer.
+    files of this computer. `origin` is the location of the remote folder or site that listed it,
+    "" for what was named itself and for files of this computer.
     """
 
     path: str
@@ -45,6 +46,7 @@ class FileState:
     mtime_ns: int
     sha256: str = ""
     version: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -37,6 +37,7 @@ class KnownFile:
     version: str
     passage_count: int
     passage_size: str
+    origin: str
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ def known_files(
     session: Session, collection_id: int, paths: Sequence[str] | None = None
 ) -> dict[str, KnownFile]:
     """Every file of a collection, or those of these paths, by path."""
-    query = select(
+    query: Any = select(  # more columns than its types know
         Document.id,
         Document.path,
         Document.size,
@@ -74,6 +75,7 @@ def known_files(
         Document.version,
         Document.passage_count,
         Document.passage_size,
+        Document.origin,
     ).where(Document.collection_id == collection_id)
     if paths is None:
         return {row.path: KnownFile(*row) for row in session.execute(query)}
@@ -181,6 +183,7 @@ def _file_values(file: FileState) -> dict[str, object]:
         "mtime_ns": file.mtime_ns,
         "sha256": file.sha256,
         "version": file.version,
+        "origin": file.origin,
         "modified_at": dt.datetime.fromtimestamp(file.mtime_ns / 1e9, dt.UTC),
     }
 

@@ -95,6 +95,8 @@ class Document(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
     sha256: Mapped[str] = mapped_column(_string(64), default="")
     version: Mapped[str] = mapped_column(Text, default="")  # its source's own; "": local files
+    # The remote folder or site that listed it; "": added by hand, or a file of this computer
+    origin: Mapped[str] = mapped_column(Text, default="")
     paged: Mapped[bool] = mapped_column(default=False)
     page_count: Mapped[int] = mapped_column(default=0)
     passage_count: Mapped[int] = mapped_column(default=0)

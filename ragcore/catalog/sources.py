@@ -84,13 +84,12 @@ def remove_source(session: Session, source_id: int) -> list[int]:
     return brought
 
 
-def source_documents(session: Session, source_id: int) -> set[int]:
-    """The ids of the documents that a source brought."""
-    return set(
-        session.scalars(
-            select(SourceDocument.document_id).where(SourceDocument.source_id == source_id)
-        )
-    )
+def source_documents(session: Session, source_id: int | None = None) -> set[int]:
+    """The ids of the documents that a source brought, or any one."""
+    query = select(SourceDocument.document_id)
+    if source_id is not None:
+        query = query.where(SourceDocument.source_id == source_id)
+    return set(session.scalars(query))
 
 
 def join_source(session: Session, source_id: int, collection_id: int, path: str) -> None:
@@ -99,6 +98,16 @@ def join_source(session: Session, source_id: int, collection_id: int, path: str)
     document_id = session.scalar(select(Document.id).where(*here))
     if document_id is not None and session.get(CollectionSource, source_id) is not None:
         session.merge(SourceDocument(document_id=document_id, source_id=source_id))
+
+
+def take_by_hand(session: Session, document_ids: Sequence[int]) -> None:
+    """From now on the documents count as added by hand: no sync removes them."""
+    session.execute(
+        update(Document)
+        .where(Document.id.in_(document_ids), Document.origin != "")
+        .values(origin="")
+    )
+    session.execute(delete(SourceDocument).where(SourceDocument.document_id.in_(document_ids)))
 
 
 def record_run(session: Session, source_id: int, report: Mapping[str, Any], error: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -104,9 +104,11 @@ def discover(
     """
     found = Discovered()
     for source in open_sources(paths, settings, options):
+        taken: list[str] = []
         try:
             for item in source.list():
-                _take(item, source, found)
+                if _take(item, source, found):
+                    taken.append(item.location)
                 check_cancel()
         except (UsageError, Cancelled):
             raise
@@ -115,10 +117,18 @@ def discover(
         else:
             if getattr(source, "is_folder", True):
                 found.roots.append(source.location)
+            elif len(taken) == 1:  # a page, whose address leads elsewhere
+                _named(taken[0], found)
     return found
 
 
-def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None:
+def _named(location: str, found: Discovered) -> None:
+    """Somebody named this very file."""
+    found.files[location] = replace(found.files[location], origin="")
+
+
+def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> bool:
+    """Note an item; return whether it is a file."""
     if isinstance(item, Skipped):
         if is_remote(item.location) and item.kind != "dropped":
             found.stale.add(item.location)
@@ -127,15 +137,19 @@ def _take(item: SourceItem | Skipped, source: Source, found: Discovered) -> None
         else:
             failures = found.failed if item.kind == "failed" else found.skipped
             failures.append(FileFailure(item.location, item.reason))
-        return
+        return False
     if isinstance(source, LocalSource):
-        found.files[item.location] = _state(item)
-    elif problem := _problem(item, source):
+        found.files[item.location] = _state(item, "")
+        return True
+    if problem := _problem(item, source):
         found.stale.add(item.location)
         found.failed.append(FileFailure(item.location, problem))
-    else:
-        found.files[item.location] = _state(item)
-        found.remote[item.location] = (source, item)
+        return False
+    before = found.files.get(item.location)
+    named = item.location == source.location or (before is not None and not before.origin)
+    found.files[item.location] = _state(item, "" if named else source.location)
+    found.remote[item.location] = (source, item)
+    return True
 
 
 def _problem(item: SourceItem, source: Source) -> str:
@@ -160,7 +174,7 @@ def _problem(item: SourceItem, source: Source) -> str:
     return ""
 
 
-def _state(item: SourceItem) -> FileState:
+def _state(item: SourceItem, origin: str) -> FileState:
     return FileState(
         item.location,
         item.name,
@@ -168,6 +182,7 @@ def _state(item: SourceItem) -> FileState:
         # A file of unknown age counts as changed now: it is fetched, and its content decides.
         time.time_ns() if item.modified_ns is None else item.modified_ns,
         version=item.version,
+        origin=origin,
     )
 
 

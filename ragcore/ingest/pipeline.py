@@ -14,14 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog, FileState, KnownFile
 from ragcore.catalog.documents import known_files, remove_documents, touch_document
-from ragcore.catalog.sources import join_source, source_documents
+from ragcore.catalog.sources import join_source, source_documents, take_by_hand
 from ragcore.catalog.trash import trashed_files
 from ragcore.errors import Cancelled
 from ragcore.ingest.claims import Claims
@@ -138,16 +138,26 @@ class IngestPipeline:
         with self._catalog.read() as session:
             self._known = known_files(session, self._collection_id)
             trashed = trashed_files(session, self._collection_id)
-        read, unchanged, left = [], 0, []
+            brought = source_documents(session, self._source_id)
+        read, unchanged, left, by_hand = [], 0, [], []
         for path, file in found.files.items():
             known = self._known.get(path)
+            file = self._with_origin(file, known)
+            if known is not None and self._is_named(file, named):
+                by_hand.append(known.id)
             if known is not None and self._is_current(known, file):
                 unchanged += 1
             elif path in trashed and path not in named and _is_same(trashed[path], file):
                 left.append(FileFailure(path, "it is in the trash: see `ragcore trash`"))
             else:
                 read.append(file)
-        lost = [known for path, known in self._known.items() if found.has_lost(path)]
+        if by_hand:
+            self._catalog.commit(lambda session: take_by_hand(session, by_hand))
+        lost = [
+            known
+            for path, known in self._known.items()
+            if found.has_lost(path) and self._may_be_lost(known, found, brought)
+        ]
         vanished = {
             (is_remote(known.path), known.sha256): known
             for known in lost
@@ -157,10 +167,32 @@ class IngestPipeline:
         gone = [known.id for known in lost if found.covers(known.path)] if sync else []
         if self._source_id is not None:
             self._by_hand = frozenset(self._known)
-            with self._catalog.read() as session:
-                own = source_documents(session, self._source_id)
-            gone = [document for document in gone if document in own]
+            gone = [document for document in gone if document in brought]
         return _IngestPlan(read, unchanged, vanished, gone, left)
+
+    def _with_origin(self, file: FileState, known: KnownFile | None) -> FileState:
+        """The file with what its document is to have: what was added by hand stays so, and what
+        a source of the collection brings is that source's."""
+        if self._source_id is not None:
+            return replace(file, origin=known.origin if known else "")
+        if file.origin and known is not None:
+            return replace(file, origin=known.origin)
+        return file
+
+    def _is_named(self, file: FileState, named: Set[str]) -> bool:
+        """Whether somebody adds this very file by hand."""
+        if self._source_id is not None:
+            return False
+        return not file.origin if is_remote(file.path) else file.path in named
+
+    def _may_be_lost(self, known: KnownFile, found: Discovered, brought: Set[int]) -> bool:
+        """Whether a document that is not listed any more is one that an earlier run of the same
+        place brought. A file of this computer is gone for whoever added it."""
+        if not is_remote(known.path):
+            return True
+        if self._source_id is not None:
+            return known.id in brought
+        return known.origin in found.roots and known.id not in brought
 
     def _read_embed_store(self, plan: _IngestPlan, files: Sequence[FileState]) -> None:
         storer = Storer(

@@ -88,7 +88,7 @@ def test_documents_of_before_the_coverage_report(url: str) -> None:
     catalog.close()
     engine = create_engine(url)
     with engine.begin() as connection:  # the schema of before
-        for column in ("coverage", "incomplete", "passage_size"):
+        for column in ("coverage", "incomplete", "passage_size", "origin"):
             connection.execute(text(f"ALTER TABLE documents DROP COLUMN {column}"))
         later = (
             "album_images",

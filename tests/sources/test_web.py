@@ -361,6 +361,60 @@ def test_a_site_is_kept_in_step(site: Site, settings: Settings, count: int) -> N
             list(open_source(gone.url, settings).list())
 
 
+def test_a_crawl_removes_what_crawls_brought_and_nothing_else(
+    site: Site, settings: Settings
+) -> None:
+    """Pages of the site that were added by hand stay, as do those of a source that is entered."""
+    site.pages["/"] = article("Home", "The heron stands.", ("/a", "/b", "/c"))
+    for name in ("/a", "/b", "/c", "/hand", "/source"):
+        site.pages[name] = article(name, f"Words of the page {name} about birds.")
+    crawl = {"crawl": "yes"}
+
+    def paths() -> set[str]:
+        return {row.path.removeprefix(site.url) for row in library.documents.list()[0]}
+
+    with Library(settings) as library:
+        library.ingest([f"{site.url}/hand", f"{site.url}/b"])
+        library.sources.sync(library.sources.add(f"{site.url}/source").id)
+        assert outcome(library.ingest([site.url], options=crawl)) == (3, 0, 1, 0, 0, 0)
+        library.ingest([f"{site.url}/c"])  # the crawl brought it: from now on it is by hand
+        everything = {"/", "/a", "/b", "/c", "/hand", "/source"}
+        assert paths() == everything
+        assert library.ingest([site.url], options=crawl, sync=True).removed == 0
+        assert paths() == everything
+        # With other words it is still by hand.
+        site.pages["/b"] = article("/b", "Other words of the page b about birds.")
+        assert library.ingest([site.url], options=crawl, sync=True).updated == 1
+        site.pages["/"] = article("Home", "The heron stands.")
+        for name in ("/a", "/b", "/c"):
+            del site.pages[name]
+        assert library.ingest([site.url], options=crawl, sync=True).removed == 1
+        assert paths() == everything - {"/a"}
+        # A page with the content of one that was added by hand does not take its place.
+        site.pages["/copy"] = site.pages["/hand"]
+        site.pages["/"] = article("Home", "The heron stands.", ("/copy",))
+        report = library.ingest([site.url], options=crawl, sync=True)
+        assert (report.added, report.renamed, report.removed) == (1, 0, 0)
+        assert paths() == everything - {"/a"} | {"/copy"}
+
+
+def test_what_a_source_brought_is_by_hand_once_somebody_adds_it(
+    site: Site, settings: Settings
+) -> None:
+    site.pages["/"] = article("Home", "The heron stands.", ("/a", "/b"))
+    for name in ("/a", "/b"):
+        site.pages[name] = article(name, f"Words of the page {name} about birds.")
+    with Library(settings) as library:
+        source = library.sources.add(site.url, options={"crawl": "yes"})
+        library.sources.sync(source.id)
+        library.ingest([f"{site.url}/a"])
+        site.pages["/"] = article("Home", "The heron stands.")
+        del site.pages["/a"], site.pages["/b"]
+        assert library.sources.sync(source.id).report["removed"] == 1
+        names = {row.path.removeprefix(site.url) for row in library.documents.list()[0]}
+        assert names == {"/", "/a"}
+
+
 def test_the_page_links_to_the_original_address() -> None:
     from app.components.viewer import place_html
 
