@@ -12,12 +12,13 @@ from ragcore_app.state import (
     errors_as_sentences,
     library,
     may,
+    may_everywhere,
     person,
     set_later,
     show_notices,
     with_login,
 )
-from ragcore_app.views import ask, images, models, search, studio, teach
+from ragcore_app.views import ask, images, models, search, sources, studio, teach
 from ragcore_app.views import library as library_page
 
 ASSETS = Path(__file__).parent / "assets"
@@ -37,6 +38,9 @@ def main() -> None:
         "library": st.Page(
             library_page.show, title="Library", icon=":material/folder:", url_path="library"
         ),
+        "sources": st.Page(
+            sources.show, title="Sources", icon=":material/sync:", url_path="sources"
+        ),
         "teach": st.Page(
             teach.show, title="Classifiers", icon=":material/school:", url_path="teach"
         ),
@@ -50,6 +54,8 @@ def main() -> None:
         return
     if not may("write"):
         del pages["teach"]
+    if not may_everywhere("admin"):
+        del pages["sources"]
     chosen = st.navigation(list(pages.values()), position="top")
     frame.name_page(chosen.title)
     st.logo(str(ASSETS / "icon.png"), size="medium")

@@ -21,7 +21,9 @@ _DOING = {
     "teach": "Learning from",
     "classify": "Labelling",
     "caption": "Captioning",
+    "sync": "Syncing",
 }
+_FILES = ("ingest", "sync")  # kinds that read files
 _ELSEWHERE = ("teach", "classify")  # kinds that the page Classifiers shows
 
 
@@ -95,12 +97,13 @@ def _card(job: JobInfo) -> None:
         if job.request.get("after") == "interrupted":
             st.caption("The server was stopped in the middle; it went on where that was.")
         if job.running:
-            _running(job)
+            show_running(job)
         else:
             _ended(job)
 
 
-def _running(job: JobInfo) -> None:
+def show_running(job: JobInfo) -> None:
+    """How far a job is, and a button that cancels it."""
     done, total = _counts(job)
     progress = job.progress
     stage = str(progress.get("stage") or "starting")
@@ -113,7 +116,7 @@ def _running(job: JobInfo) -> None:
     elif stage in ("discover", "starting") or not total:
         st.progress(0.0, "Looking through the files …")
     else:
-        parts = [f"{done:,} of {count_name(total, 'file' if job.kind == 'ingest' else 'item')}"]
+        parts = [f"{done:,} of {count_name(total, 'file' if job.kind in _FILES else 'item')}"]
         if progress.get("rate"):
             parts.append(f"{progress['rate']:.1f} a second")
         left = progress.get("seconds_left")
@@ -163,7 +166,7 @@ def _ended(job: JobInfo) -> None:
             for failure in failed[:200]:
                 name = str(failure["path"]).rsplit("/", 1)[-1]
                 st.caption(f"**{plain(name)}**: {plain(failure['error'])}")
-            if may("write"):
+            if job.kind == "ingest" and may("write"):
                 _try_again(job, locked=any("locked" in str(one["error"]) for one in failed))
     incomplete = job.report.get("incomplete", [])
     if incomplete:
@@ -172,7 +175,7 @@ def _ended(job: JobInfo) -> None:
                 name = str(file["path"]).rsplit("/", 1)[-1]
                 skipped = "; ".join(str(Skipped(**one)) for one in file["skipped"])
                 st.caption(f"**{plain(name)}**: {plain(skipped)}")
-    if job.kind == "ingest" and (job.report.get("added") or job.report.get("updated")):
+    if job.kind in _FILES and (job.report.get("added") or job.report.get("updated")):
         _next_steps(job)
     if job.state in ("failed", "cancelled", "interrupted") and st.button(
         "Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"

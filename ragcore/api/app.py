@@ -30,6 +30,7 @@ from ragcore.api.routes import (
     openai_images,
     search,
     seeing,
+    sources,
     system,
     trash,
 )
@@ -38,8 +39,8 @@ from ragcore.library import Library, SourceSchedule
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
-    collections, documents, trash, images, albums, jobs, search, seeing, classifiers, models,
-    openai, openai_images, imagine, system,
+    collections, documents, trash, images, albums, jobs, sources, search, seeing, classifiers,
+    models, openai, openai_images, imagine, system,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ragcore.library.classifiers import label_new
 from ragcore.library.core import Core
 from ragcore.library.images import caption_new
 from ragcore.logs import fields
-from ragcore.sources import is_remote
+from ragcore.sources import is_elsewhere, is_remote
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def check_may_read(core: Core, paths: Iterable[str | Path], collection: str) -> 
 
     They may take the collection's own uploads and the folders that they were given; an
     administrator also what the setting allowed_roots names, or anything who sits at this computer.
+    Servers elsewhere are for administrators of all collections.
     """
     permit, settings = permits.current(), core.settings
     if permit.unlimited:
@@ -43,6 +44,8 @@ def check_may_read(core: Core, paths: Iterable[str | Path], collection: str) -> 
     with suppress(UsageError):  # a collection that is not there yet has none
         folders.append(uploads / str(core.catalog.collection(collection).id))
     for path in map(str, paths):
+        if is_elsewhere(path) and permit.may("admin") and permit.collection_ids is None:
+            continue
         real = None if is_remote(path) else Path(path).expanduser().resolve()
         if real is not None and any(map(real.is_relative_to, folders)):
             continue

@@ -23,6 +23,7 @@ from ragcore.library.ingesting import check_may_read, ingest, reembed
 from ragcore.library.labels import Labels
 from ragcore.library.samples import SAMPLE, copy_documents
 from ragcore.library.scopes import scoped
+from ragcore.library.sources import SYNC_JOB, Sources
 from ragcore.library.training import Training
 from ragcore.types import CancelToken, ProgressCallback
 
@@ -251,6 +252,8 @@ class Jobs:
             raise UsageError(f"job {job_id} is still running")
         if not self._core.jobs.supersede(job_id):
             raise UsageError(f"job {job_id} is {job.state}: there is nothing to resume")
+        if job.kind == SYNC_JOB:
+            return Sources(self._core, self._permit).start_sync(job.request["source"])
         if job.kind == "reembed":
             return self.start_reembed(job.collection)
         if job.kind == "caption":

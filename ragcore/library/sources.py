@@ -28,6 +28,7 @@ log = logging.getLogger("ragcore.sources")
 
 SHORTEST = 60  # seconds between two runs of a source
 _LOOK_EVERY = 5.0  # seconds between two looks for sources that are due
+SYNC_JOB = "sync"  # the kind of a job that syncs a source
 _MOST_FAILURES = 20  # of a run that are kept
 
 
@@ -109,34 +110,23 @@ class Sources:
         What was added by hand, or came from another source, is never removed. A run that does not
         come about is an `error` of the source. Raises UsageError if there is none of this number.
         """
-        with self._core.catalog.read() as session:
-            row = rows.get_source(session, source_id)
-            url, options, collection_id = row.url, dict(row.options), row.collection_id
-        name = self._collection(collection_id)
-        report: Mapping[str, Any] = {}
-        error = ""
-        try:
-            done = ingest(
-                self._core,
-                [url],
-                collection=name,
-                sync=True,
-                options=options,
-                source_id=source_id,
-                progress=progress,
-                cancel=cancel,
-            )
-            report = _counts(done)
-            if done.cancelled:
-                error = "it was cancelled"
-        except Cancelled:
-            error = "it was cancelled"
-        except RagcoreError as reason:
-            error = str(reason)
-        self._core.catalog.commit(
-            lambda session: rows.record_run(session, source_id, report, redact(error))
-        )
-        return self._get(source_id)
+        return sync_source(self._core, source_id, progress, cancel)
+
+    def start_sync(self, source_id: int) -> int:
+        """`sync` as a job in the background; return the job's number. A run that does not come
+        about is a failed job."""
+        core, info = self._core, self._get(source_id)
+
+        def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
+            with core.jobs.turn(progress, cancel):
+                done = sync_source(core, source_id, progress, cancel)
+            if done.error and not cancel.cancelled:
+                raise RagcoreError(done.error)
+            report = dict(done.report)
+            return {**report, "failed": report.pop("failures", [])}
+
+        request = {"source": source_id, "paths": [info.url]}
+        return core.jobs.start(SYNC_JOB, info.collection, request, work)
 
     def sync_due(self, cancel: CancelToken | None = None) -> Sequence[SourceInfo]:
         """`sync` of every source whose time has come. Several processes share the work."""
@@ -169,15 +159,53 @@ class Sources:
         self._core.stores.refresh(collection_id)
         return removed
 
-    def _get(self, source_id: int) -> SourceInfo:
-        with self._core.catalog.read() as session:
-            row = rows.get_source(session, source_id)
-            return _info(row, self._collection(row.collection_id))
+    def get(self, source_id: int) -> SourceInfo:
+        """One source. Raises UsageError if there is none of this number."""
+        return self._get(source_id)
 
-    def _collection(self, collection_id: int) -> str:
-        return next(
-            (row.name for row in self._core.catalog.collections() if row.id == collection_id), ""
+    def _get(self, source_id: int) -> SourceInfo:
+        return _source(self._core, source_id)
+
+
+def sync_source(
+    core: Core,
+    source_id: int,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+) -> SourceInfo:
+    """See `Sources.sync`."""
+    before = _source(core, source_id)
+    with core.catalog.read() as session:
+        url = rows.get_source(session, source_id).url  # as it was entered
+    report: Mapping[str, Any] = {}
+    error = ""
+    try:
+        done = ingest(
+            core,
+            [url],
+            collection=before.collection,
+            sync=True,
+            options=before.options,
+            source_id=source_id,
+            progress=progress,
+            cancel=cancel,
         )
+        report = _counts(done)
+        if done.cancelled:
+            error = "it was cancelled"
+    except Cancelled:
+        error = "it was cancelled"
+    except RagcoreError as reason:
+        error = str(reason)
+    core.catalog.commit(lambda session: rows.record_run(session, source_id, report, redact(error)))
+    return _source(core, source_id)
+
+
+def _source(core: Core, source_id: int) -> SourceInfo:
+    with core.catalog.read() as session:
+        row = rows.get_source(session, source_id)
+        names = {one.id: one.name for one in core.catalog.collections()}
+        return _info(row, names.get(row.collection_id, ""))
 
 
 class SourceSchedule:

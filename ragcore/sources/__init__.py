@@ -16,11 +16,32 @@ if TYPE_CHECKING:
     from ragcore.settings import Settings
 
 LOCAL = "file"  # the scheme of paths
+# Schemes that name servers; others may read this computer's files, as those of archives do.
+_ELSEWHERE = frozenset(
+    {
+        "http",
+        "https",
+        "s3",
+        "gs",
+        "az",
+        "github",
+        "sftp",
+        "webdav",
+        "webdav+http",
+        "imaps",
+        "git+https",
+    }
+)
 
 
 def is_remote(location: str) -> bool:
     """Whether a location is a URL of another source than the files of this computer."""
     return extensions.scheme_of(location) not in ("", LOCAL)
+
+
+def is_elsewhere(location: str) -> bool:
+    """Whether a location certainly leads to another computer, and opens no file of this one."""
+    return extensions.scheme_of(location) in _ELSEWHERE
 
 
 def open_source(
@@ -63,6 +84,7 @@ __all__ = [
     "SourceItem",
     "check_allowed",
     "copies_of",
+    "is_elsewhere",
     "is_remote",
     "open_source",
     "passed_over",

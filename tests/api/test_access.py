@@ -46,6 +46,12 @@ NEEDED: dict[tuple[str, str], str] = {
     ("post", f"{C}/trash"): "write",
     ("post", f"{C}/trash/restore"): "write",
     ("delete", f"{C}/trash"): "write",
+    ("get", f"{C}/sources"): "everywhere",
+    ("post", f"{C}/sources"): "everywhere",
+    ("get", f"{C}/sources/{{source_id}}"): "everywhere",
+    ("patch", f"{C}/sources/{{source_id}}"): "everywhere",
+    ("delete", f"{C}/sources/{{source_id}}"): "everywhere",
+    ("post", f"{C}/sources/{{source_id}}/sync"): "everywhere",
     ("get", f"{C}/albums"): "read",
     ("post", f"{C}/albums"): "write",
     ("patch", f"{C}/albums/{{album}}"): "write",
@@ -117,6 +123,7 @@ def request(
         document_id=ids.get("document_id", NOTHING),
         image_id=ids.get("image_id", NOTHING),
         job_id=ids.get("job_id", NOTHING),
+        source_id=ids.get("source_id", NOTHING),
         number=1,
         model=f"ragcore/{collection}",
         name="nowhere",
@@ -152,6 +159,10 @@ def request(
         how["json"] = {"image_ids": [NOTHING], "favorite": True}
     elif method == "post" and "/trash" in path:
         how["json"] = {"document_ids": [NOTHING]}
+    elif method == "post" and path.endswith("/sources"):
+        how["json"] = {"url": "https://example.org"}
+    elif method == "patch" and "/sources" in path:
+        how["json"] = {"paused": True}
     elif method == "patch" and "/albums" in path:
         how["json"] = {"add": [NOTHING]}
     elif method == "post" and path.endswith("/albums"):

@@ -23,6 +23,7 @@ _ROW = Path(ge=1, le=2**53 - 1)
 DocumentId = Annotated[int, _ROW]
 ImageId = Annotated[int, _ROW]
 JobId = Annotated[int, _ROW]
+SourceId = Annotated[int, _ROW]
 PageNumber = Annotated[int, Path(ge=1, le=10_000_000)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[
