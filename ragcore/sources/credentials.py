@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NAME = "credentials.toml"
 _OPEN = 0o077  # permissions of a file that others may read or change
 # What is no secret, and may be shown: names and addresses of servers.
-_NO_SECRETS = frozenset({"user", "endpoint_url", "region", "host_key"})
+_NO_SECRETS = frozenset({"user", "endpoint_url", "region", "host_key", "ca_file"})
 
 
 def credentials(url: str, settings: Settings) -> dict[str, Any]:
