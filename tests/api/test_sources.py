@@ -68,10 +68,10 @@ def test_a_source_from_its_entry_to_its_end(admin: httpx.Client, site: Site) -> 
     job = sync(admin, source["id"]).json()
     assert (job["kind"], job["state"]) == ("sync", "done")
     assert (job["report"]["added"], job["report"]["failed"]) == (3, [])
-    told = admin.get(one).json()
-    assert (told["report"]["added"], told["error"]) == (3, "")
-    assert told["last_run"] is not None
-    assert admin.get(HERE).json()["items"] == [told]
+    shown = admin.get(one).json()
+    assert (shown["report"]["added"], shown["error"]) == (3, "")
+    assert shown["last_run"] is not None
+    assert admin.get(HERE).json()["items"] == [shown]
     listed = admin.get("/api/v1/collections/birds/documents").json()
     assert {row["path"] for row in listed["items"]} == {f"{site.url}/{x}" for x in ("", "a", "b")}
 

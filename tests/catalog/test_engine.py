@@ -90,6 +90,7 @@ def test_documents_of_before_the_coverage_report(url: str) -> None:
     with engine.begin() as connection:  # the schema of before
         for column in ("coverage", "incomplete", "passage_size", "origin"):
             connection.execute(text(f"ALTER TABLE documents DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE images DROP COLUMN second"))
         later = (
             "album_images",
             "albums",
