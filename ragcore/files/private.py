@@ -111,7 +111,12 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         make_private(partial)
         if folder.exists():
             folder.rename(old)
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     finally:
         for left in (partial, old):
             shutil.rmtree(left, ignore_errors=True)

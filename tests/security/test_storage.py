@@ -18,7 +18,7 @@ import pytest
 
 from ragcore.access.keys import Keys
 from ragcore.errors import RagcoreError, StorageFull, StorageReadOnly
-from ragcore.files import atomic_write, partial_suffix, strays
+from ragcore.files import atomic_write, partial_suffix, replace_folder, strays
 from ragcore.library import Library
 from ragcore.maintenance.backup import backup
 from ragcore.settings import Settings, save_setting
@@ -272,3 +272,33 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         fail(OSError(errno.ENOSPC, "no space"))
     assert path.read_text() == "first"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+
+    def put(text: str, error: Exception | None = None) -> None:
+        with replace_folder(folder) as part:
+            (part / "card.json").write_text(text)
+            if error is not None:
+                raise error
+
+    put("first")
+    assert (folder / "card.json").stat().st_mode & 0o077 == 0
+    put("second")
+    with pytest.raises(ValueError, match="halfway"):
+        put("third, ha", ValueError("halfway"))
+    rename = Path.rename
+
+    def refused(self: Path, target: Path) -> Path:
+        if target == folder and self.name.startswith(".model.") and ".old." not in self.name:
+            raise OSError(errno.EACCES, "refused")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(OSError, match="refused"):
+        put("fourth")
+    assert (folder / "card.json").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [folder]
