@@ -67,7 +67,7 @@ def test_a_collection_answers_with_its_own_adapter(
     with Library(settings) as library:
         for name in ("letters", "rules"):
             library.create_collection(name)
-        library.adapters.add(library.adapters.inspect("grounded-qa").folder, "mine")
+        library.adapters.add(library.adapters.inspect("grounded-qa-qwen").folder, "mine")
         value(run("use", "none", "-c", "letters", "--json"))
         value(run("use", "mine", "-c", "rules", "--json"))
         assert value(run("list", "--json"))["collections"] == {"letters": "none", "rules": "mine"}
@@ -84,7 +84,7 @@ def test_a_collection_answers_with_its_own_adapter(
 
         tuned, bare = asked("rules"), asked("letters")
         assert "[1]" in tuned.text
-        assert tuned.text == asked("letters", adapter="grounded-qa").text  # for one request
+        assert tuned.text == asked("letters", adapter="grounded-qa-qwen").text  # for one request
         assert bare.text == asked("rules", adapter="none").text != tuned.text
         value(run("use", "default", "-c", "rules", "--json"))
         assert run("remove", "mine", "--yes")[0] == 0
