@@ -133,7 +133,7 @@ class Answerer:
             if declined is None or not declined.abstained or declined.candidates:
                 yield event
                 continue
-            if plan is None and not history and self._is_large(adapter):
+            if plan is None and not history and self.is_large(adapter):
                 plan = by_model(self.llm, question, cancel)
             again = None
             if plan is not None and not plan.certain:
@@ -155,7 +155,7 @@ class Answerer:
             answers.append((asked, last.answer))
         return put_together(question, answers)
 
-    def _is_large(self, adapter: str | None) -> bool:
+    def is_large(self, adapter: str | None) -> bool:
         """Whether the model writes more than the one sentence that the shipped adapters are
         tuned to: it has none of them, and a context to read more in."""
         return self.adapter_name(adapter) == NO_ADAPTER and self.llm.context_length >= LARGE
@@ -183,7 +183,7 @@ class Answerer:
         if (asked_back := run.asked_back()) is not None:
             yield asked_back
             return
-        if self._is_large(adapter):
+        if self.is_large(adapter):
             written = list(run.write_summary(length))
             if written and written[-1].answer is not None:
                 yield from written
@@ -196,7 +196,7 @@ class Answerer:
         if not run.hits:
             yield run.abstain()
             return
-        if (stated := run.stated_outright()) is not None:
+        if (stated := run.stated_outright() or run.explained()) is not None:
             yield stated
             return
         for piece in run.generate(run.second_thought(self._room_for(style))):

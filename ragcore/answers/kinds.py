@@ -14,6 +14,7 @@ from typing import Literal
 Kind = Literal[
     "fact",
     "definition",
+    "explanation",
     "yes_no",
     "where",
     "list",
@@ -313,6 +314,27 @@ _YES_NO = re.compile(
     re.IGNORECASE,
 )
 
+_EXPLANATION = (
+    _rule(
+        r"^(?:(?:tell|teach) (?:me|us)(?: something| a (?:little )?(?:bit|little))?(?: more)?(?: about| on)|"
+        r"(?:explain|describe|elaborate on|talk about|discuss|illustrate)(?: to (?:me|us))?|"
+        r"give (?:me |us )?(?:some |more |an? )?(?:basic |general |brief )?(?:information|details|background|overview|idea|explanation)(?: about| on| of)|"
+        r"(?:(?:know|learn|understand|hear|find out)(?: some| a bit)?(?: more)?(?: about)?)|more about|"
+        r"(?:and )?(?:what|how) about)\s+(?P<topic>.+)$"
+    ),
+    _rule(r"^how (?:do|does|can|is|are|would)\s+(?!i\b|we\b|you\b|one\b)(?P<topic>.+)$"),
+    _rule(r"^why (?:do|does|is|are|should|can|would)\s+(?P<topic>.+)$"),
+    _rule(r"^what (?:does|do)\s+(?P<topic>(?!i\b|we\b|you\b).+?)\s+do$"),
+)
+# A few words that ask nothing: "Data isolation", "notice period for trainees".
+_SENTENCE = re.compile(
+    r"\b(?:who|whom|whose|what|which|when|where|why|how|am|is|are|was|were|be|do|does|did|can|could|"
+    r"will|would|should|shall|has|have|had|may|might|must|if|i|we|you|he|she|it|they|that|this|there|"
+    r"not|no|yes|ok|okay|thanks?|sorry|hello|hi)\b|[.!?;]\s|'",
+    re.IGNORECASE,
+)
+_MOST_TOPIC_WORDS = 8
+
 
 _AUTHOR = _rule(
     r"^who (?:wrote|authored|is the author of|are the authors of|was the author of)\s+(?P<topic>.+)$"
@@ -334,8 +356,19 @@ def recognize(question: str) -> Asked:
         or _list(plain)
         or _definition(plain)
         or _author(plain)
+        or _explanation(plain, question)
         or Asked("yes_no" if _YES_NO.match(plain) else "fact", plain)
     )
+
+
+def _explanation(plain: str, question: str) -> Asked | None:
+    found = _match(_EXPLANATION, plain)
+    if found is not None:
+        return Asked("explanation", found["topic"])
+    fragment = not question.rstrip().endswith("?") and not _SENTENCE.search(plain)
+    if fragment and len(plain.split()) <= _MOST_TOPIC_WORDS and re.search(r"[^\W\d_]{3}", plain):
+        return Asked("explanation", plain)
+    return None
 
 
 def _author(text: str) -> Asked | None:

@@ -18,11 +18,13 @@ from ragcore.answers.composing import (
     asked_words,
     closest_sentence,
     decided,
+    one_line,
     outright,
     share,
     with_reason,
 )
 from ragcore.answers.confidence import Signals, signals
+from ragcore.answers.explaining import WORDS, explain
 from ragcore.answers.kinds import Kind, asks_twice, recognize
 from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
 from ragcore.answers.reading import closest, fit, most_relevant, worth_reading
@@ -79,6 +81,7 @@ class Run:
     style: AnswerStyle = PLAIN
     kind: Kind = "fact"
     several: bool = False  # more than one thing is asked for
+    open_ended: bool = False  # sentences answer it better than a name or a number
     hits: tuple[Hit, ...] = ()
     nearest: tuple[Hit, ...] = ()  # shown with an abstention
     messages: list[Message] = field(default_factory=list)
@@ -116,13 +119,12 @@ class Run:
         event is the answer then; none where a model has to answer."""
         composer = self.answerer.composer
         if composer is None:
-            if recognize(self.question).kind == "yes_no":
-                self.kind = "yes_no"
+            self._without_quotes(recognize(self.question).kind)
             return
         asked, made = composer.compose(self.question, self.scope, length=length, cancel=self.cancel)
         self.kind = asked.kind
         if made is None:
-            self.kind = "yes_no" if asked.kind == "yes_no" else "fact"
+            self._without_quotes(asked.kind)
             self.several = asked.kind == "list"
             return
         self._time("compose")
@@ -134,6 +136,11 @@ class Run:
         self.hits = made.hits
         yield AnswerEvent("text", made.text)
         yield self._event(made.text, made.citations, abstained=False, composed=True)
+
+    def _without_quotes(self, kind: Kind) -> None:
+        """Note the kind of a question that no composer answers."""
+        self.kind = kind if kind in ("yes_no", "explanation") else "fact"
+        self.open_ended = kind in ("explanation", "how_to", "list")
 
     def asked_back(self) -> AnswerEvent | None:
         """Which of several things is meant, where the question fits each of them."""
@@ -285,7 +292,7 @@ class Run:
         """The last event of a run that has found its passages: written and checked at once."""
         if not self.hits:
             return self.abstain()
-        if (stated := self.stated_outright()) is not None:
+        if (stated := self.stated_outright() or self.explained()) is not None:
             return stated
         for _ in self.generate(self.second_thought(sampling)):
             pass
@@ -353,6 +360,25 @@ class Run:
         cited = citation_of(place + 1, self.hits[place], start, end)
         text = f"{word}: “{' '.join(cited.quote.split())}” [{cited.n}]"
         return self._event(text, (cited,), abstained=False, composed=True)
+
+    def explained(self) -> AnswerEvent | None:
+        """The sentences nearest to an open question, where the reranker finds a passage that is
+        about it and no large model writes the answer."""
+        rerank = self.answerer.rerank
+        if not self.open_ended or rerank is None or self.answerer.is_large(self.adapter):
+            return None
+        wanted = self.style.length or WORDS
+        parts, citations = [], []
+        for n, (place, start, end) in enumerate(
+            explain(self.question, self.hits, rerank, words=wanted), 1
+        ):
+            citation = citation_of(n, self.hits[place], start, end)
+            citations.append(citation)
+            parts.append(f"{one_line(citation.quote)} [{n}]")
+        if not parts:
+            return None
+        self.kind = "explanation"
+        return self._event(" ".join(parts), tuple(citations), abstained=False, composed=True)
 
     def _otherwise(self) -> AnswerEvent:
         """Where the model's words do not hold: what can be quoted instead, or an abstention."""

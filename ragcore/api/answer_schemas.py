@@ -99,8 +99,8 @@ class AnswerResponse(BaseModel):
     )
     citations: list[CitationResponse]
     kind: str = Field(
-        description="The kind of question: fact, definition, yes_no, where, list, how_to, summary, "
-        "comparison, collection, table."
+        description="The kind of question: fact, definition, explanation, yes_no, where, list, "
+        "how_to, summary, comparison, collection, table."
     )
     composed: bool = Field(
         description="Put together from quotes, or computed; not written by a language model."

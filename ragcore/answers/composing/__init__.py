@@ -9,7 +9,7 @@ from ragcore.answers.composing.deciding import (
     with_reason,
 )
 from ragcore.answers.composing.listing import share
-from ragcore.answers.composing.quotes import Composed
+from ragcore.answers.composing.quotes import Composed, one_line
 from ragcore.answers.composing.sources import Documents, Scope
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "asked_words",
     "closest_sentence",
     "decided",
+    "one_line",
     "outright",
     "share",
     "with_reason",
