@@ -11,7 +11,7 @@ from ragcore.settings import Settings
 
 from ..components.text import count_name, plain, size_name
 from ..state import errors_as_sentences, library, may, may_everywhere, say_later
-from . import models_adapters, models_servers
+from . import models_adapters, models_profiles, models_servers
 
 _SECRET = ("default", "set, not shown")
 
@@ -25,9 +25,9 @@ def show() -> None:
     st.header("Models and settings", anchor=False)
     _device()
     with errors_as_sentences():
-        _loaded()
+        models_profiles.show()
     with errors_as_sentences():
-        _profile()
+        _loaded()
     if may("admin"):
         with errors_as_sentences():
             models_adapters.show()
@@ -35,9 +35,7 @@ def show() -> None:
         with errors_as_sentences():
             models_servers.show()
     with errors_as_sentences():
-        _weights(library().models.weights())
-    if may_everywhere("admin"):
-        _settings(library().admin.settings)
+        _details()
 
 
 def _device() -> None:
@@ -46,16 +44,25 @@ def _device() -> None:
         with st.spinner("Looking at the device …"):
             facts = library().models.device()
         where = "Graphics card" if facts["device"] == "cuda" else "Processor"
-        one, two, three = st.columns(3)
+        one, two = st.columns(2)
         one.metric("Models run on", str(facts.get("gpu", where)))
-        two.metric("Number format", str(facts["precision"]))
-        three.metric("Memory in use", size_name(library().models.process_memory()))
-        st.caption(
-            f"{plain(str(facts['why'])).capitalize()}. "
-            f"{count_name(int(facts['threads']), 'thread')} on {plain(str(facts['processor']))}."
-        )
+        two.metric("Memory in use", size_name(library().models.process_memory()))
         if facts["device"] == "cpu" and not facts["cuda"]:
             st.caption("No graphics card that torch can use was found; nothing pretends otherwise.")
+
+
+def _details() -> None:
+    """What is said in the words of the trade."""
+    with st.expander("Details"):
+        facts = library().models.device()
+        st.markdown(
+            f"Numbers are {plain(str(facts['precision']))}: {plain(str(facts['why']))}. "
+            f"{count_name(int(facts['threads']), 'thread')} on {plain(str(facts['processor']))}."
+        )
+        _profile()
+        _weights(library().models.weights())
+        if may_everywhere("admin"):
+            _settings(library().admin.settings)
 
 
 def _loaded() -> None:
@@ -84,23 +91,16 @@ def _loaded() -> None:
 
 def _profile() -> None:
     profile = library().models.profile
-    st.subheader("Profile", anchor=False)
-    st.markdown(f"**{plain(profile.name)}**: {plain(profile.description)}")
+    st.markdown(f"**Models of the profile {plain(profile.name)}**")
     rows = [
         {"Part": part.replace("_", " "), "Model": reference.name, "Run by": reference.kind}
         for part, reference in profile.parts()
     ]
     st.dataframe(rows, hide_index=True)
-    others = ", ".join(name for name in library().models.profiles() if name != profile.name)
-    st.caption(
-        f"Also there: {plain(others)}. Change it with the command below, then start again; "
-        "a collection is re-embedded where its model changes."
-    )
-    st.code("ragcore models use PROFILE --collection NAME", language=None, wrap_lines=True)
 
 
 def _weights(rows: Any) -> None:
-    st.subheader("Model files and their licenses", anchor=False)
+    st.markdown("**Model files and their licenses**")
     table = [
         {
             "Model": row.name,
@@ -118,16 +118,16 @@ def _weights(rows: Any) -> None:
 
 
 def _settings(settings: Settings) -> None:
-    with st.expander("Settings"):
-        st.caption(
-            "Set by the variables RAGCORE_… or in settings.toml of the home folder; read at start."
-        )
-        rows = []
-        for name, field in Settings.model_fields.items():
-            value = getattr(settings, name)
-            shown = mask_url(_value(value)) if field.repr else _SECRET[bool(value)]
-            rows.append({"Setting": name, "Value": shown, "Meaning": field.description or ""})
-        st.dataframe(rows, hide_index=True)
+    st.markdown("**Settings**")
+    st.caption(
+        "Set by the variables RAGCORE_… or in settings.toml of the home folder; read at start."
+    )
+    rows = []
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        shown = mask_url(_value(value)) if field.repr else _SECRET[bool(value)]
+        rows.append({"Setting": name, "Value": shown, "Meaning": field.description or ""})
+    st.dataframe(rows, hide_index=True)
 
 
 def _value(value: Any) -> str:

@@ -12,10 +12,11 @@ from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
-from ragcore.types import ProgressCallback
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.library.model_adding import AddedModel
+    from ragcore.library.model_profiles import ProfileOffer
     from ragcore.models import Circuit, LoadedModel, LocalServer, Preparation, Space
     from ragcore.types import FloatArray
     from ragcore.weights import Profile, WeightStatus
@@ -46,6 +47,12 @@ class LibraryModels:
     def profiles(self) -> Sequence[str]:
         """The profiles that come with ragcore."""
         return self._core.models.profiles()
+
+    def offers(self) -> Sequence[ProfileOffer]:
+        """The profile in use and the others that come with ragcore, with what they need."""
+        from ragcore.library.model_profiles import profile_offers
+
+        return profile_offers(self._core.settings, self.profile)
 
     def weights(self) -> Sequence[WeightStatus]:
         """Every known set of weights with its state, size and license."""
@@ -81,21 +88,28 @@ class LibraryModels:
         self,
         names: Sequence[str] = (),
         *,
+        profile: str = "",
         verify: bool = False,
         progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
     ) -> dict[str, Path]:
-        """Fetch weights by name, or all that the profile needs; return their folders by name.
+        """Fetch weights by name, or all that a profile needs; return their folders by name.
 
-        `verify` checks every file's checksum too, and fetches again what differs. Raises
-        UsageError for an unknown name, ModelUnavailable.
+        `profile` is the name of one that comes with ragcore, or a TOML file; by default the one
+        in use. `verify` checks every file's checksum too, and fetches again what differs. Raises
+        UsageError for an unknown name, ModelUnavailable, Cancelled.
         """
-        from ragcore.weights import WeightStore
+        from ragcore.weights import WeightStore, load_profile
 
-        store = WeightStore(self._core.settings)
+        settings = self._core.settings
+        store = WeightStore(settings)
         if names:
-            folders = {name: store.ensure(name, progress) for name in names}
+            folders = {name: store.ensure(name, progress, cancel) for name in names}
         else:
-            folders = store.pull_profile(self.profile, progress)
+            chosen = self.profile
+            if profile:
+                chosen = load_profile(settings.model_copy(update={"profile": profile}))
+            folders = store.pull_profile(chosen, progress, cancel)
         return {name: store.repair(name, progress) for name in folders} if verify else folders
 
     def use_profile(self, profile: str = "") -> None:

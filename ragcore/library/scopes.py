@@ -159,6 +159,7 @@ NEEDS: Mapping[str, Need] = {
     "LibraryModels.device": "look",
     "LibraryModels.embed": "read",
     "LibraryModels.loaded": "look",
+    "LibraryModels.offers": "look",
     "LibraryModels.preparation": "look",
     "LibraryModels.prepare": "look",
     "LibraryModels.process_memory": "look",
