@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.answer_parts import AnswerStep, MeantCandidate
 from ragcore.errors import UsageError
+from ragcore.notebooks import answer_html, result_html
 
 if TYPE_CHECKING:
     import numpy as np
@@ -321,6 +322,7 @@ class SearchResult:
     below: tuple[Hit, ...] = ()
     cutoff: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)  # encode, dense, …, total
+    _repr_html_ = result_html
 
 
 # --- answering ---------------------------------------------------------------
@@ -378,6 +380,7 @@ class Answer:
     fields: tuple[FieldEvidence, ...] = ()
     candidates: tuple[MeantCandidate, ...] = ()
     steps: tuple[AnswerStep, ...] = ()
+    _repr_html_ = answer_html
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ FLOORS = (
         "ragcore.extensions",
         "ragcore.extras",
         "ragcore.files",
+        "ragcore.notebooks",
         "ragcore.redaction",
         "ragcore.renamed",
         "ragcore.serialize",
