@@ -27,7 +27,11 @@ from ragcore.api.routes import (
     jobs,
     models,
     openai,
+    openai_files,
     openai_images,
+    openai_rerank,
+    openai_responses,
+    openai_stores,
     search,
     seeing,
     sources,
@@ -40,7 +44,8 @@ from ragcore.library import Library, SourceSchedule
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
     collections, documents, trash, images, albums, jobs, sources, search, seeing, classifiers,
-    models, openai, openai_images, imagine, system,
+    models, openai, openai_files, openai_images, openai_rerank, openai_responses, openai_stores,
+    imagine, system,
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ragcore.library.model_adding import AddedModel
     from ragcore.library.samples import SAMPLE, copy_documents, package_folder
     from ragcore.library.sources import SourceInfo, SourceSchedule
+    from ragcore.library.uploaded_files import UploadedFile
     from ragcore.llm.adapters import AdapterInfo
     from ragcore.llm.vision_llm import ImageAnswer
     from ragcore.models import cache_lookups
@@ -106,6 +107,7 @@ __all__ = [
     "SourceSchedule",
     "Statistics",
     "TurnInfo",
+    "UploadedFile",
     "as_png",
     "cache_lookups",
     "check_name",
@@ -154,6 +156,7 @@ _HOME_OF = {
         "ragcore.library.model_adding": ["AddedModel"],
         "ragcore.library.samples": ["SAMPLE", "copy_documents", "package_folder"],
         "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
+        "ragcore.library.uploaded_files": ["UploadedFile"],
         "ragcore.llm.adapters": ["AdapterInfo"],
         "ragcore.llm.vision_llm": ["ImageAnswer"],
         "ragcore.models": ["cache_lookups"],

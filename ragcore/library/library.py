@@ -32,6 +32,7 @@ from ragcore.library.scopes import scoped
 from ragcore.library.sources import Sources
 from ragcore.library.training import Training
 from ragcore.library.trash import Trash
+from ragcore.library.uploaded_files import UploadedFiles
 from ragcore.library.watching import SETTLE, Watcher
 from ragcore.models import Models
 from ragcore.settings import Settings
@@ -110,6 +111,11 @@ class Library:
     def documents(self) -> Documents:
         """Documents and their pages; counts of a collection."""
         return Documents(self._core, self._permit)
+
+    @cached_property
+    def files(self) -> UploadedFiles:
+        """Files uploaded ahead of their collection."""
+        return UploadedFiles(self._core, self.jobs, self._permit)
 
     @cached_property
     def trash(self) -> Trash:

@@ -174,6 +174,12 @@ NEEDS: Mapping[str, Need] = {
     "Trash.put": "write",
     "Trash.put_images": "write",
     "Trash.restore": "write",
+    "UploadedFiles.add": "write",
+    "UploadedFiles.attach": "write",
+    "UploadedFiles.get": "look",
+    "UploadedFiles.list": "look",
+    "UploadedFiles.path": "write",
+    "UploadedFiles.remove": "write",
 }
 _SCOPE_OF: Mapping[Need, str] = {"look": "read", "server": "admin"}
 # Arguments that say whose things are meant.

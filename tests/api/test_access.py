@@ -27,6 +27,7 @@ from tests.waiting import wait_until
 from .conftest import SECRET, Served, running
 
 C = "/api/v1/collections/{collection}"
+V = "/v1/vector_stores/{vector_store_id}"
 # What each route needs. "open": no key; "everywhere": a key that is not limited to collections.
 NEEDED: dict[tuple[str, str], str] = {
     ("get", "/api/v1/collections"): "read",
@@ -98,17 +99,38 @@ NEEDED: dict[tuple[str, str], str] = {
     ("post", "/v1/chat/completions"): "read",
     ("post", "/v1/embeddings"): "read",
     ("post", "/v1/images/generations"): "read",
+    ("post", "/v1/rerank"): "read",
+    ("post", "/v1/responses"): "read",
+    ("post", "/v1/files"): "write",
+    ("get", "/v1/files"): "read",
+    ("get", "/v1/files/{file_id}"): "read",
+    ("get", "/v1/files/{file_id}/content"): "write",
+    ("delete", "/v1/files/{file_id}"): "write",
+    ("post", "/v1/vector_stores"): "everywhere",
+    ("get", "/v1/vector_stores"): "read",
+    ("get", V): "read",
+    ("post", V): "admin",
+    ("delete", V): "admin",
+    ("post", f"{V}/search"): "read",
+    ("post", f"{V}/files"): "write",
+    ("get", f"{V}/files"): "read",
+    ("get", f"{V}/files/{{file_id}}"): "read",
+    ("delete", f"{V}/files/{{file_id}}"): "write",
+    ("post", f"{V}/file_batches"): "write",
+    ("get", f"{V}/file_batches/{{batch_id}}"): "read",
     ("get", "/healthz"): "open",
     ("get", "/readyz"): "open",
     ("get", "/metrics"): "everywhere",
 }
 NOTHING = 2**40  # an id that nothing has
+STORES: dict[str, int] = {}  # number of each collection by name
 
 
 @pytest.fixture(scope="module")
 def scratch(served: Served) -> Served:
     """Keys of each scope for a collection of this module's own, which may be changed."""
     served.library.create_collection("scratch")
+    STORES.update({row.name: row.id for row in served.library.collections()})
     keys = Keys(served.library.admin.catalog)
     own = {s: keys.create(f"scratch {s}", scope=s, collections=["scratch"])[0] for s in SCOPES}
     return replace(served, keys=own)
@@ -128,9 +150,25 @@ def request(
         model=f"ragcore/{collection}",
         name="nowhere",
         album="nowhere",
+        vector_store_id=f"vs_{STORES.get(collection, NOTHING)}",
+        file_id=f"doc-{ids.get('document_id', NOTHING)}",
+        batch_id=f"vsfb_{ids.get('job_id', NOTHING)}",
     )
     how: dict[str, Any] = {}
-    if path.endswith("/search"):
+    if (method, path) == ("post", "/v1/files"):
+        how["files"] = {"file": ("empty.txt", b"")}
+    elif method == "post" and path.startswith(V):
+        unknown = "file-" + "0" * 24
+        how["json"] = {"query": "x", "file_id": unknown, "file_ids": [unknown], "name": "/"}
+    elif (method, path) == ("post", "/v1/vector_stores"):
+        how["json"] = {"name": "/"}  # no name that could be given
+    elif path == "/v1/responses":
+        store = f"vs_{STORES.get(collection, NOTHING)}"
+        tools = [{"type": "file_search", "vector_store_ids": [store]}]
+        how["json"] = {"input": "Xyzzy plugh?", "tools": tools}
+    elif path == "/v1/rerank":
+        how["json"] = {"query": "x", "documents": ["x"]}
+    elif path.endswith("/search"):
         how["json"] = {"text": "safe number", "cutoff": 0}
     elif path.endswith("/classify"):
         how["json"] = {"classifier": "nowhere"}
@@ -175,7 +213,8 @@ def request(
 
 
 def names_a_collection(path: str) -> bool:
-    return "{collection}" in path or path in ("/v1/chat/completions", "/v1/models/{model}")
+    named = ("/v1/chat/completions", "/v1/models/{model}", "/v1/responses")
+    return "{collection}" in path or path.startswith(V) or path in named
 
 
 def test_the_table_is_whole(admin: httpx.Client) -> None:
@@ -188,7 +227,7 @@ def test_every_route_with_every_scope(scratch: Served, scope: str | None) -> Non
     """401 without a key; 404 for collections that are foreign or missing; 403 below the scope."""
     with scratch.client(scratch.keys[scope] if scope else None) as client:
         for (method, path), needed in NEEDED.items():
-            if (method, path) == ("delete", C):
+            if (method, path) in (("delete", C), ("delete", V)):
                 continue  # has a test of its own: it does what it says
             result = f"{scope} {method} {path}"
             answer = request(client, method, path, "scratch")
@@ -215,7 +254,8 @@ def test_every_route_with_every_scope(scratch: Served, scope: str | None) -> Non
             documents = [json.loads(other.text) for other in answers]
             for document, name in zip(documents, ("foreign", "missing"), strict=True):
                 document.pop("request_id")
-                document["detail"] = document["detail"].replace(name, "NAME")
+                store = f"vs_{STORES.get(name, NOTHING)}"
+                document["detail"] = document["detail"].replace(name, "NAME").replace(store, "NAME")
                 document.pop("error", None)
             assert documents[0] == documents[1], result
 
@@ -246,7 +286,8 @@ def test_ids_of_another_collection_do_not_exist_here(served: Served) -> None:
     for scope in SCOPES:
         with served.client(served.keys[scope]) as client:
             for method, path in NEEDED:
-                if "_id}" in path and "/imagine" not in path:  # those are a key's own
+                inner = path.removeprefix(V)
+                if "_id}" in inner and "/imagine" not in path:  # those are a key's own
                     answer = request(client, method, path, "own", **ids)
                     least = NEEDED[method, path]
                     enough = SCOPES.index(scope) >= SCOPES.index(least)
