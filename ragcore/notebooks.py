@@ -9,11 +9,25 @@ _MOST_TEXT = 400  # characters of a passage
 _SMALL = "color:#666;font-size:85%"
 
 
-def result_html(result: Any) -> str:
-    """A table of the hits of a search."""
-    if not result.hits:
-        return "<p><em>nothing was found</em></p>"
-    return f"<table>{''.join(map(_row, result.hits))}</table>"
+class HtmlResult:
+    """A search's result: notebooks show a table of its hits."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        hits: Any = getattr(self, "hits", ())
+        if not hits:
+            return "<p><em>nothing was found</em></p>"
+        return f"<table>{''.join(map(_row, hits))}</table>"
+
+
+class HtmlAnswer:
+    """An answer: notebooks show its text, then its quotes with their places."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return _answer(self)
 
 
 def _row(hit: Any) -> str:
@@ -27,8 +41,7 @@ def _row(hit: Any) -> str:
     )
 
 
-def answer_html(answer: Any) -> str:
-    """An answer's text, then its quotes with their places."""
+def _answer(answer: Any) -> str:
     text = escape(answer.text).replace("\n", "<br>")
     if answer.abstained:
         return f"<p><em>{text}</em></p>"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.answer_parts import AnswerStep, MeantCandidate
 from ragcore.errors import UsageError
-from ragcore.notebooks import answer_html, result_html
+from ragcore.notebooks import HtmlAnswer, HtmlResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -315,14 +315,13 @@ class SearchQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(HtmlResult):
     """`hits` pass the cut-off, best first; `below` are the nearest that did not (at most k)."""
 
     hits: tuple[Hit, ...]
     below: tuple[Hit, ...] = ()
     cutoff: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)  # encode, dense, …, total
-    _repr_html_ = result_html
 
 
 # --- answering ---------------------------------------------------------------
@@ -357,7 +356,7 @@ class FieldEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(HtmlAnswer):
     """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
     of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
     `nearest` are the passages that came nearest where the answer is an abstention, `style` the
@@ -380,7 +379,6 @@ class Answer:
     fields: tuple[FieldEvidence, ...] = ()
     candidates: tuple[MeantCandidate, ...] = ()
     steps: tuple[AnswerStep, ...] = ()
-    _repr_html_ = answer_html
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,7 @@ def test_rerank_without_a_reranker_is_said(served: Served) -> None:
     with served.client(served.keys["read"]) as client:
         body = {"query": "ferry", "documents": ["a", "b"]}
         answer: httpx.Response = client.post("/v1/rerank", json=body)
-        assert answer.status_code == 501
+        assert answer.status_code == 404
         assert "has no reranker" in answer.text
 
 

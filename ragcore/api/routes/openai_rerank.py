@@ -51,11 +51,11 @@ class RerankResponse(BaseModel):
 
 @router.post("/rerank")
 async def rerank(request: Request, principal: Reader, body: RerankRequest) -> RerankResponse:
-    """Order texts by their relevance to a query; 501 where the profile has no reranker."""
+    """Order texts by their relevance to a query; 404 where the profile has no reranker."""
     library = library_of(request)
     reference = library.models.profile.reranker
     if reference is None:
-        raise Problem(501, f"the profile {library.models.profile.name} has no reranker")
+        raise Problem(404, f"the profile {library.models.profile.name} has no reranker")
     if body.model not in ("", reference.name):
         raise Problem(
             404, f"there is no reranker {body.model[:100]!r} (there is: {reference.name})"
