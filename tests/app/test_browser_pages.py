@@ -26,6 +26,7 @@ PAGES = (
         for view in ("Documents", "Add", "Overview", "Map", "Duplicates", "Labels", "Trash")
     ),
     "/teach?collection=sample",
+    "/sources",
     "/studio",
     "/models",
 )
