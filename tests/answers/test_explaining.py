@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ragcore.answers import Answerer
+from ragcore.answers.composing import one_line
 from ragcore.answers.explaining import SURE, explain
 from ragcore.answers.reading import most_relevant
 from ragcore.answers.sentences import words
@@ -79,3 +80,14 @@ def test_a_large_model_explains_itself(llm: LLM, make_hit: Callable[..., Hit]) -
     assert asker.is_large(None) == (llm.context_length >= 4096)
     hit = replace(found.hits[0], text=TANK)
     assert asker.answer_from("Tell me about the water tank.", [hit]).kind in ("fact", "explanation")
+
+
+@pytest.mark.parametrize(
+    ("quote", "line"),
+    [
+        ("A framework [5, 6] and\nanother [7].", "A framework (5, 6) and another (7)."),
+        ("See [3–5] and [a].", "See (3–5) and [a]."),
+    ],
+)
+def test_references_of_the_source_do_not_look_like_citations(quote: str, line: str) -> None:
+    assert one_line(quote) == line

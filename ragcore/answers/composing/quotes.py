@@ -79,7 +79,7 @@ def one_line(text: str) -> str:
     """On one line, without a list's mark at its start; marks that would number quotes get other
     brackets."""
     line = re.sub(r"^[•▪◦‣·●○]\s*", "", " ".join(text.split()))
-    return re.sub(r"\[(\d{1,3})\]", r"(\1)", line)
+    return re.sub(r"\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]", r"(\1)", line)
 
 
 def shortened(text: str, start: int, end: int) -> int:
