@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnected
 
 from ragcore.library import Principal, host_name, same_origin
@@ -105,7 +106,8 @@ class Access:
         elif login and scope["type"] == "websocket":
             await self._while_logged_in(login, token, scope, receive, send)
         else:
-            with suppress(WebSocketDisconnected):  # a page that is closed while written to
+            # A page that is closed while written to, or while it uploads a file.
+            with suppress(WebSocketDisconnected, ClientDisconnect):
                 await self._app(_plain_pages(scope), receive, self._outgoing(scope, cookies, send))
 
     def _from_here(self, scope: Scope) -> bool:

@@ -28,7 +28,7 @@ from ragcore.types import Progress
     "--guidance", multiple=True, metavar="class:NAME:SCALE|text:WORDS:SCALE",
     help="Push towards a class or words; may be repeated.",
 )  # fmt: skip
-@click.option("--guidance", "deprecated", multiple=True, hidden=True, help="See --guidance.")
+@click.option("--guide", "deprecated", multiple=True, hidden=True, help="See --guidance.")
 @click.option(
     "--lora", "loras", multiple=True, metavar="FILE[:WEIGHT]",
     help="Put low-rank weights on (Stable Diffusion); may be repeated.",
@@ -66,7 +66,7 @@ def command(
     from ragcore.library import ControlRequest, GuidanceRequest, ImagineRequest, LoraRequest
 
     if deprecated:
-        warn_renamed("the option", "--guidance", "--guidance")
+        warn_renamed("the option", "--guide", "--guidance")
     target = _target(output)
     with Library() as library:
         if recipe is not None:

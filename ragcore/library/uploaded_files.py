@@ -56,6 +56,7 @@ class UploadedFiles:
     def add(self, name: str, stream: BinaryIO) -> UploadedFile:
         """Keep a file. Raises TooLarge above the upload limit or the uploader's quota."""
         folder = self._folder()
+        private_folder(private_folder(folder.parent) / folder.name)
         self._expire(folder)
         there = self.list()
         settings = self._core.settings
@@ -83,6 +84,8 @@ class UploadedFiles:
     def list(self) -> Sequence[UploadedFile]:
         """The newest first."""
         folder = self._folder()
+        if not folder.is_dir():
+            return []
         found = [self._read(path) for path in folder.iterdir() if _ID.fullmatch(path.name)]
         return sorted((one for one in found if one), key=lambda one: (-one.created_at, one.id))
 
@@ -120,9 +123,9 @@ class UploadedFiles:
         return job
 
     def _folder(self) -> Path:
-        """The folder of whoever asks."""
+        """The folder of whoever asks; `add` makes it."""
         owner = hashlib.sha256(permits.uploader().encode()).hexdigest()[:16]
-        return private_folder(private_folder(self._core.settings.home / "files") / owner)
+        return self._core.settings.home / "files" / owner
 
     def _read(self, folder: Path) -> UploadedFile | None:
         try:

@@ -128,7 +128,9 @@ class HubVisionLLM:
             processor: Any = AutoProcessor.from_pretrained(
                 self._folder, local_files_only=True, trust_remote_code=False
             )
-            model = AutoModelForImageTextToText.from_pretrained(self._folder, **how)
+            model = AutoModelForImageTextToText.from_pretrained(
+                self._folder, trust_remote_code=False, **how
+            )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ModelUnavailable(f"{self.name} cannot be loaded: {_reason(error)}") from error
         if not hasattr(processor, "tokenizer"):

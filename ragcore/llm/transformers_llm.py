@@ -405,7 +405,7 @@ class TransformersLLM(Batches):
         how = loading_options(self.name, self.placement, self._quantization, self._device_map)
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                self._folder, attn_implementation="sdpa", **how
+                self._folder, attn_implementation="sdpa", trust_remote_code=False, **how
             )
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]

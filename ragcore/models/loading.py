@@ -30,7 +30,6 @@ def loading_options(
     how: dict[str, Any] = {
         "dtype": placement.dtype,
         "local_files_only": True,
-        "trust_remote_code": False,
         "use_safetensors": True,
     }
     if quantization:

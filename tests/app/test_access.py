@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,28 @@ def test_every_browser_gets_a_cookie_once() -> None:
     assert mine != theirs
     assert browser.cookies[BROWSER_COOKIE] not in mine, "the cookie itself is never stored"
     assert owner_of({}) == ""
+
+
+def test_a_page_that_is_closed_while_it_uploads_is_no_error() -> None:
+    async def upload(request: Request) -> PlainTextResponse:
+        await request.body()
+        return PlainTextResponse("kept")
+
+    async def gone() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    sent: list[object] = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    app = Access(Starlette(routes=[Route("/files", upload, methods=["PUT"])]))
+    scope = {
+        "type": "http", "method": "PUT", "path": "/files", "query_string": b"",
+        "headers": [(b"host", b"testserver"), (b"origin", b"http://testserver")],
+    }  # fmt: skip
+    asyncio.run(app(scope, gone, send))
+    assert not any("kept" in str(message) for message in sent)
 
 
 def test_a_page_is_reported_where_its_server_is_and_where_it_may_go() -> None:

@@ -84,6 +84,10 @@ class TestReaders(ReaderConformance):
 
     @pytest.fixture
     def sample(self, name: str, tmp_path: Path) -> Path:
+        if name == "video":
+            from tests.videos import encode
+
+            return encode(tmp_path / "sample.mp4")
         suffix = SUFFIXES.get(name, f".{name}")
         return WRITERS[suffix](tmp_path / f"sample{suffix}")
 
