@@ -69,8 +69,11 @@ def owner_of(cookies: MutableMapping[str, str] | Any) -> str:
 
 
 class Access:
-    """The middleware. `base_path` is where a reverse proxy shows the pages; without `login`
-    everybody who can reach it is let in, by one of the names `hosts` (none: by any)."""
+    """The middleware.
+
+    `base_path` is where a reverse proxy shows the pages; without `login` everybody who can reach it
+    is let in, by one of the names `hosts` (none: by any).
+    """
 
     def __init__(
         self,
@@ -111,8 +114,11 @@ class Access:
                 await self._app(_plain_pages(scope), receive, self._outgoing(scope, cookies, send))
 
     def _from_here(self, scope: Scope) -> bool:
-        """Whether a request that may change something, or a live connection, is no other site's or
-        program's; and whether the server is called by a name of its own."""
+        """Whether a request comes from our own pages and to a name of ours.
+
+        One that may change something, or a live connection, must not be another site's or
+        program's; the server must be called by a name of its own.
+        """
         headers = {name: value.decode("latin-1") for name, value in scope.get("headers", [])}
         host = headers.get(b"host", "")
         if self._hosts and host_name(host) not in self._hosts:
@@ -205,8 +211,10 @@ class Access:
         return sender
 
     def _page_body(self, body: bytes) -> bytes:
-        """Add our own script, and where the page's server is: it would find out by trial, with
-        errors logged."""
+        """Add our own script, and where the page's server is.
+
+        It would find out by trial, with errors logged.
+        """
         script = (
             "<script>window.__streamlit={BACKEND_BASE_URL:location.origin"
             f"+{json.dumps(self._root)}}};{_SHELL}</script>"

@@ -1,5 +1,7 @@
-"""Images by address, for the grid and the viewer: seen, described, downloaded and marked without
-a run of the page's script."""
+"""Images by address, for the grid and the viewer.
+
+Seen, described, downloaded and marked without a run of the page's script.
+"""
 
 from __future__ import annotations
 

@@ -53,8 +53,10 @@ class Login:
     def enter(
         self, name: str, password: str, *, client: str = "", browser: str = ""
     ) -> tuple[str, Principal] | None:
-        """A new session's token for the account of this name and password, or of this key; or
-        None."""
+        """A new session's token for the account of this name and password, or of this key.
+
+        Or None.
+        """
         info = self._keys.log_in(name, password)
         if info is None:
             return None

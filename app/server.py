@@ -38,7 +38,6 @@ def make_app(
     What a stopped server left behind goes on and models load before anybody looks; jobs that run
     at the end can be resumed.
     """
-
     root = f"/{base_path.strip('/')}/".replace("//", "/")
 
     @asynccontextmanager

@@ -35,8 +35,10 @@ def use_login(login: Login | None) -> None:
 
 
 def library() -> Library:
-    """The one library of this server, opened for the person who asks. To be called where it is
-    used, not kept: what somebody may do can change."""
+    """The one library of this server, opened for the person who asks.
+
+    To be called where it is used, not kept: what somebody may do can change.
+    """
     opened = _open(Settings().model_dump_json())
     if _login is None:
         return opened
@@ -46,7 +48,9 @@ def library() -> Library:
 
 def library_of(token: str, client: str = "") -> Library | None:
     """The library for who holds this token, outside of pages; None for a login that is over.
-    `client` is their address, for the audit."""
+
+    `client` is their address, for the audit.
+    """
     opened = _open(Settings().model_dump_json())
     if _login is None:
         return opened

@@ -20,8 +20,10 @@ _HEADERS = {"Cache-Control": "private, max-age=3600"}
 
 
 async def thumbnail(request: Request) -> Response:
-    """WebP of at most `side` pixels a side; 304 where the browser has it, 404 for no image that
-    the person may see."""
+    """WebP of at most `side` pixels a side.
+
+    304 where the browser has it, 404 for no image that the person may see.
+    """
     side = request.query_params.get("side", "320")
     if side not in map(str, SIDES):
         return Response(f"side is one of {SIDES}", 400, media_type="text/plain")

@@ -33,8 +33,10 @@ class SignedTokens:
         return self._signer.sign(f"{subject}~{secrets.token_urlsafe(32)}").decode()
 
     def digest(self, token: str, seconds: int, subject: str = "") -> str | None:
-        """The SHA-256 of a token's secret, in hex; None for one that was not issued here, for
-        another subject, or longer ago than `seconds`."""
+        """The SHA-256 of a token's secret, in hex.
+
+        None for one that was not issued here, for another subject, or longer ago than `seconds`.
+        """
         if not 0 < len(token) <= _LONGEST_TOKEN:
             return None
         try:

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ragcore.answers import citations
-from ragcore.answers.citations import Encode, check
+from ragcore.answers.citations import Encode, check_citations
 from ragcore.answers.reading import cached
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.datasets.qa_scores import stands_in
-from ragcore.evals.qa import Question, read_questions
+from ragcore.evals.qa import EvalQuestion, read_questions
 from ragcore.models import Models
 from ragcore.settings import Settings
 from ragcore.types import Hit
@@ -43,7 +43,7 @@ class Claim:
     holds: bool
 
 
-def claims(questions: list[Question], limit: int, seed: int = 0) -> list[Claim]:
+def claims(questions: list[EvalQuestion], limit: int, seed: int = 0) -> list[Claim]:
     rng = random.Random(seed)
     texts = list(dict.fromkeys(q.context for q in questions))
     place = {text: i for i, text in enumerate(texts)}
@@ -71,7 +71,7 @@ def claims(questions: list[Question], limit: int, seed: int = 0) -> list[Claim]:
 def passes(claim: Claim, encode: Encode) -> int | None:
     """Which of the claim's passages is cited after the check, from 1; None: it was dropped."""
     hits = [Hit(n, "passage", 1.0, n, "", "", text) for n, text in enumerate(claim.passages, 1)]
-    checked = check(f"{claim.sentence} [1].", claim.question, hits, encode=encode)
+    checked = check_citations(f"{claim.sentence} [1].", claim.question, hits, encode=encode)
     return checked.citations[0].n if checked.citations else None
 
 

@@ -18,7 +18,7 @@ class RagcoreError(Exception):
 
 
 class UsageError(RagcoreError, ValueError):
-    """The request itself is wrong: unknown collection, empty query, k < 1, …"""
+    """The request itself is wrong: unknown collection, empty query, k < 1, …."""
 
 
 class NotPermitted(UsageError):

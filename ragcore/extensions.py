@@ -107,8 +107,10 @@ def find(group: Group, name: str) -> Extension:
 
 
 def load_all(group: Group) -> dict[str, Any]:
-    """The objects of a group by name, without those that cannot be loaded: each of these is one
-    warning in the log, the first time."""
+    """The objects of a group by name, without those that cannot be loaded.
+
+    Each of these is one warning in the log, the first time.
+    """
     loaded = {}
     for name in names(group):
         try:

@@ -9,6 +9,7 @@ from ragcore.types import Answer, Citation, FieldEvidence, Hit
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit as the JSON of `search --json`, the HTTP API and MCP."""
     why = {"dense": hit.why.dense, "lexical": hit.why.lexical, "rerank": hit.why.rerank}
     return {
         "id": hit.id,
@@ -34,6 +35,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 
 def citation_json(citation: Citation) -> dict[str, Any]:
+    """A citation as the JSON of `ask --json`, the HTTP API and MCP."""
     return {
         "n": citation.n,
         "document": citation.document,
@@ -48,6 +50,7 @@ def citation_json(citation: Citation) -> dict[str, Any]:
 
 
 def field_json(field: FieldEvidence) -> dict[str, Any]:
+    """A field of an answer in JSON, with its evidence."""
     return {
         "path": field.path,
         "value": field.value,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.answer_parts import AnswerStep, MeantCandidate
-from ragcore.errors import UsageError
+from ragcore.answer_parts import AnswerStyle as AnswerStyle
 from ragcore.notebooks import HtmlAnswer, HtmlResult
 
 if TYPE_CHECKING:
@@ -97,15 +96,14 @@ class ImageMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ReadImage:
-    """An image as found: the file itself or a frame of it (`page` is None), or one inside a
-    document.
+    """An image as found: the file itself or a frame (`page` is None), or one inside a document.
 
     `data` holds encoded bytes of an embedded image or a frame (PNG or JPEG); None for a file's own
     image, which is read from its path; that of a remote source's file has the file's bytes.
     `thumbnail` is WebP, at most 320 pixels a side. `pixels_sha256` is over the upright RGB
     pixels. `phash` holds perceptual hashes (see `ragcore.readers.images`). `text` is what OCR
-    read in it. `pixels` is RGB uint8
-    [h, w, 3] for the encoder, made smaller (short side at most 448): it is not stored.
+    read in it. `pixels` is RGB uint8 [h, w, 3] for the encoder, made smaller (short side at most
+    448): it is not stored.
     """
 
     width: int
@@ -139,7 +137,7 @@ class PartCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedParts:
     """Parts of a document that were not read, or not whole, for one reason.
 
     `where` has their page numbers or names, at most some 200 characters; `partial` says that
@@ -163,15 +161,17 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What of a file was read. Pages are also slides, chapters and messages; `skipped` is empty
-    where nothing is missing."""
+    """What of a file was read.
+
+    Pages are also slides, chapters and messages; `skipped` is empty where nothing is missing.
+    """
 
     pages: PartCounts = PartCounts()
     sheets: PartCounts = PartCounts()
     tables: PartCounts = PartCounts()
     images: PartCounts = PartCounts()
     attachments: PartCounts = PartCounts()
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedParts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +329,11 @@ class SearchResult(HtmlResult):
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """`n` is the number in the answer's [n]; `quote` stands word for word in the passage, or in
-    the caption or text of the image `image_id` (`passage_id` is 0 then). It begins on `page`
-    and ends on `page_end`."""
+    """`n` is the number in the answer's [n].
+
+    `quote` stands word for word in the passage, or in the caption or text of the image `image_id`
+    (`passage_id` is 0 then). It begins on `page` and ends on `page_end`.
+    """
 
     n: int
     document: str
@@ -346,8 +348,11 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class FieldEvidence:
-    """A field of an answer in JSON, by its path ("items[0].amount"). `value` is what the
-    citation's quote says; None: not found in the documents. `confidence` is in [0, 1]."""
+    """A field of an answer in JSON, by its path ("items[0].amount").
+
+    `value` is what the citation's quote says; None: not found in the documents. `confidence` is in
+    [0, 1].
+    """
 
     path: str
     value: str | int | float | bool | None
@@ -357,13 +362,15 @@ class FieldEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Answer(HtmlAnswer):
-    """An answer with its evidence. `prompt` is exactly what the model was given, `kind` the kind
-    of question. `composed`: made of quotes (of `hits`) or computed, not written by a model.
-    `nearest` are the passages that came nearest where the answer is an abstention, `style` the
-    version of the `AnswerStyle` that it was asked for in (empty: the plain one). `fields` are
-    those of an answer in JSON, each with its own evidence. `candidates`: the question fits each of
-    these, and the text, an abstention, asks which one is meant. `steps`: those of a question that
-    was answered in several."""
+    """An answer with its evidence.
+
+    `prompt` is exactly what the model was given, `kind` the kind of question. `composed`: made of
+    quotes (of `hits`) or computed, not written by a model. `nearest` are the passages that came
+    nearest where the answer is an abstention, `style` the version of the `AnswerStyle` that it was
+    asked for in (empty: the plain one). `fields` are those of an answer in JSON, each with its own
+    evidence. `candidates`: the question fits each of these, and the text, an abstention, asks which
+    one is meant. `steps`: those of a question that was answered in several.
+    """
 
     text: str
     citations: tuple[Citation, ...]
@@ -381,46 +388,6 @@ class Answer(HtmlAnswer):
     steps: tuple[AnswerStep, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerStyle:
-    """How answers are worded. Empty fields leave it to the model.
-
-    `instruction` is added to the model's own, at most 500 characters; `tone` and `language` are a
-    word or a few ("formal", "German"); `length` is about how many words (0: one short sentence).
-    Answers that are composed of quotes have the documents' wording. Raises UsageError for a
-    field that is too long.
-    """
-
-    instruction: str = ""
-    tone: str = ""
-    language: str = ""
-    length: int = 0
-
-    def __post_init__(self) -> None:
-        for name, limit in (("instruction", 500), ("tone", 60), ("language", 60)):
-            if len(getattr(self, name)) > limit:
-                raise UsageError(f"the {name} of an answer has at most {limit} characters")
-        if not 0 <= self.length <= 2000:
-            raise UsageError("the length of an answer is between 0 and 2000 words")
-
-    @property
-    def version(self) -> str:
-        """Eight hex digits that change with any field; empty for the plain style."""
-        fields = (self.instruction, self.tone, self.language, self.length)
-        if not any(fields):
-            return ""
-        return hashlib.sha256(repr(fields).encode()).hexdigest()[:8]
-
-    def over(self, other: AnswerStyle) -> AnswerStyle:
-        """This one, with the other's fields where this one's are empty."""
-        return AnswerStyle(
-            instruction=self.instruction or other.instruction,
-            tone=self.tone or other.tone,
-            language=self.language or other.language,
-            length=self.length or other.length,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation."""
@@ -434,6 +401,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class FileFailure:
+    """A file that could not be read, or was passed over, and why."""
+
     path: str
     error: str
 
@@ -443,7 +412,7 @@ class IncompleteFile:
     """A document that was stored without some of its file's content."""
 
     path: str
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedParts, ...]
 
 
 @dataclass(slots=True)
@@ -478,15 +447,17 @@ class CollectionInfo:
     name: str
     created_at: dt.datetime
     adapter: str | None = None
-    style: AnswerStyle = field(default_factory=lambda: AnswerStyle())
+    style: AnswerStyle = field(default_factory=AnswerStyle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentInfo:
-    """A document of a collection. `state`: ready, stale (an old version is searchable, see
-    `error`) or failed. `path` is its location as whoever asks may see it. `size` is bytes;
-    `modified_at` is the file's own time. `incomplete`: something of the file was not read, see
-    `coverage`, which is None for failed documents and those read before there were such reports.
+    """A document of a collection.
+
+    `state`: ready, stale (an old version is searchable, see `error`) or failed. `path` is its
+    location as whoever asks may see it. `size` is bytes; `modified_at` is the file's own time.
+    `incomplete`: something of the file was not read, see `coverage`, which is None for failed
+    documents and those read before there were such reports.
     """
 
     id: int
@@ -524,9 +495,12 @@ class PageInfo:
 
 @dataclass(frozen=True, slots=True)
 class DiffusionModelInfo:
-    """What an image generator can do. `size` is pixels a side; other sizes are multiples of
-    `size_step`. `condition_models` names the model that takes each kind of condition from an
-    image, where one does. `loras`: it takes LoRA files."""
+    """What an image generator can do.
+
+    `size` is pixels a side; other sizes are multiples of `size_step`. `condition_models` names the
+    model that takes each kind of condition from an image, where one does. `loras`: it takes LoRA
+    files.
+    """
 
     name: str
     size: int

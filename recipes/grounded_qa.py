@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ragcore.answers.prompt import ABSTENTION, Source
+from ragcore.answers.prompt import ABSTENTION, PromptDocument
 from ragcore.answers.reading import cached, nearness
 from ragcore.answers.sentences import sentences
 from ragcore.datasets.contexts import (
@@ -37,7 +37,7 @@ from ragcore.datasets.contexts import (
 )
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.files import atomic_write
-from ragcore.tuning.lora.packing import Example, grouped
+from ragcore.tuning.lora.packing import GroundedExample, grouped
 from ragcore.tuning.recipe import Recipe, read_recipe
 from recipes.console import one_line_errors
 from recipes.policy_qa import policy_group
@@ -122,7 +122,7 @@ class GroupMaker:
         self._rng.shuffle(pool)
         self._unused[narrative] = pool
 
-    def draw(self, narrative: bool, *, branches: int) -> list[list[Example]]:
+    def draw(self, narrative: bool, *, branches: int) -> list[list[GroundedExample]]:
         """Groups about the next unused context: one for each place that it takes by nearness."""
         rng = self._rng
         own = self._unused[narrative].pop()
@@ -170,7 +170,9 @@ class GroupMaker:
         mean = {i: sum(row.get(i, 0.0) for row in scores) for i in others}
         return sorted(others, key=lambda i: -mean[i])
 
-    def _group(self, own: int, chosen: Sequence[int], asked: Sequence[int]) -> list[Example]:
+    def _group(
+        self, own: int, chosen: Sequence[int], asked: Sequence[int]
+    ) -> list[GroundedExample]:
         """Questions of `own` by their numbers, a few of the documents beside it, a stray one."""
         rng = self._rng
         sources = self._sources(chosen)
@@ -185,7 +187,7 @@ class GroupMaker:
         few = min(_GUESTS, len(guests), max(1, len(asked) // 3))
         pairs += rng.sample(guests, len(guests) if self._every_question else few)
         examples = [
-            Example(
+            GroundedExample(
                 question,
                 sources,
                 as_answer(answers[0], chosen.index(i) + 1) if answers else ABSTENTION,
@@ -202,7 +204,7 @@ class GroupMaker:
 
     def _without(
         self, own: int, asked: Sequence[int], scores: Sequence[dict[int, float]]
-    ) -> list[Example]:
+    ) -> list[GroundedExample]:
         """Questions whose passage was not found: beside its nearest rivals, to be declined."""
         rivals = self._others(own, scores) or list(scores[0])[1:2]
         sources = self._sources(rivals)
@@ -211,11 +213,11 @@ class GroupMaker:
         used = {self._contexts[own].questions[q][0] for q in chosen}
         return [e for e in found if e.question in used][:4]
 
-    def _sources(self, chosen: Sequence[int]) -> tuple[Source, ...]:
+    def _sources(self, chosen: Sequence[int]) -> tuple[PromptDocument, ...]:
         rng = self._rng
         paged, titled = rng.random() < 0.4, rng.random() < 0.85
         return tuple(
-            Source(
+            PromptDocument(
                 planted(c.text, rng) if rng.random() < 0.03 else c.text,
                 c.title if titled else "",
                 rng.randint(1, 300) if paged else None,
@@ -226,11 +228,13 @@ class GroupMaker:
     def _length(self, chosen: Sequence[int]) -> int:
         return sum(len(self._contexts[i].text.split()) for i in chosen)
 
-    def _missing(self, others: list[int], sources: tuple[Source, ...]) -> list[Example]:
+    def _missing(
+        self, others: list[int], sources: tuple[PromptDocument, ...]
+    ) -> list[GroundedExample]:
         """Questions of passages that are not there, and whose answer is not there by chance."""
         text = " ".join(s.text for s in sources).lower()
         return [
-            Example(question, sources, ABSTENTION)
+            GroundedExample(question, sources, ABSTENTION)
             for i in others
             for question, answers in self._contexts[i].questions
             if answers and not any(a.lower().strip(" .") in text for a in answers)
@@ -269,7 +273,7 @@ def build_groups(
     every_question: bool = False,
     encode: Encode | None = None,
     processes: int = 1,
-) -> Iterator[list[Example]]:
+) -> Iterator[list[GroundedExample]]:
     """Yield `groups` groups: a thirtieth about house rules, the others about each context in turn.
 
     Contexts that also stand in `dev` are left out, whatever their source, and those that
@@ -301,7 +305,7 @@ def build_groups(
             yield from made
 
 
-def _made_part(part: tuple[int, str, int, bool]) -> list[list[Example]]:
+def _made_part(part: tuple[int, str, int, bool]) -> list[list[GroundedExample]]:
     return list(_Part(*part).groups())
 
 
@@ -317,11 +321,11 @@ class _Part:
     branches: int
     every_question: bool
 
-    def groups(self) -> Iterator[list[Example]]:
+    def groups(self) -> Iterator[list[GroundedExample]]:
         rng = random.Random(self.seed)
         maker = GroupMaker(self.contexts, rng, type(self).near, every_question=self.every_question)
         share = sum(c.narrative for c in self.contexts) / len(self.contexts)
-        waiting: list[list[Example]] = []
+        waiting: list[list[GroundedExample]] = []
         for number in range(self.count):
             if number % 30 == 29:
                 yield policy_group(rng)
@@ -334,7 +338,9 @@ class _Part:
             yield waiting.pop()
 
 
-def build_dev(dev: Path, *, contexts: int, seed: int = 0, distractors: int = 3) -> list[Example]:
+def build_dev(
+    dev: Path, *, contexts: int, seed: int = 0, distractors: int = 3
+) -> list[GroundedExample]:
     """Dev questions, each context beside its `distractors` nearest others, order shuffled."""
     rng = random.Random(seed)
     everything = read_contexts(dev)
@@ -343,10 +349,10 @@ def build_dev(dev: Path, *, contexts: int, seed: int = 0, distractors: int = 3) 
     for index in rng.sample(range(len(everything)), min(contexts, len(everything))):
         chosen = [index, *neighbours.nearest(_asked(everything[index]), index, distractors)]
         rng.shuffle(chosen)
-        sources = tuple(Source(everything[i].text, everything[i].title) for i in chosen)
+        sources = tuple(PromptDocument(everything[i].text, everything[i].title) for i in chosen)
         gold = chosen.index(index) + 1
         examples += [
-            Example(
+            GroundedExample(
                 question,
                 sources,
                 as_answer(answers[0], gold) if answers else ABSTENTION,
@@ -358,7 +364,7 @@ def build_dev(dev: Path, *, contexts: int, seed: int = 0, distractors: int = 3) 
     return examples
 
 
-def write_examples(examples: Iterable[Example], path: Path) -> int:
+def write_examples(examples: Iterable[GroundedExample], path: Path) -> int:
     """Write the layout that `read_examples` reads; returns the number of examples.
 
     Neighbours about the same documents share a line.

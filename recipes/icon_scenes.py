@@ -19,7 +19,8 @@ _SCALES = (0.4, 0.9)  # side of the icon over the side of the image
 @dataclass(frozen=True, slots=True)
 class Scenes:
     """Images uint8 [n, s, s, 3]; `numbers` float32 [n] and `classes` [n] by attribute;
-    `concepts` [n] says which icon it is, the same in every style."""
+    `concepts` [n] says which icon it is, the same in every style.
+    """
 
     pixels: NDArray[np.uint8]
     numbers: dict[str, NDArray[np.float32]]

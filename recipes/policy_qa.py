@@ -11,8 +11,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragcore.answers.prompt import ABSTENTION, Source
-from ragcore.tuning.lora.packing import Example
+from ragcore.answers.prompt import ABSTENTION, PromptDocument
+from ragcore.tuning.lora.packing import GroundedExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _ask(topic: _Topic, where: str, rng: random.Random) -> str:
 
 def _document(
     topics: Sequence[_Topic], number: int, rng: random.Random
-) -> tuple[Source, list[tuple[str, str]]]:
+) -> tuple[PromptDocument, list[tuple[str, str]]]:
     """One document of rules and facts, with (question, answer) pairs that cite `number`."""
     sentences: list[str] = []
     pairs: list[tuple[str, str]] = []
@@ -185,14 +185,14 @@ def _document(
     sentences += rng.sample(_FILLER, rng.randint(1, 4))
     rng.shuffle(sentences)
     page = rng.randint(1, 60) if rng.random() < 0.7 else None
-    return Source(" ".join(sentences), rng.choice(_TITLES), page), pairs
+    return PromptDocument(" ".join(sentences), rng.choice(_TITLES), page), pairs
 
 
-def policy_group(rng: random.Random, *, branches: int = 12) -> list[Example]:
+def policy_group(rng: random.Random, *, branches: int = 12) -> list[GroundedExample]:
     """Questions about one to three documents of rules; about a quarter are not mentioned there."""
     count = rng.choice((1, 2, 2, 3))
     topics = rng.sample(_TOPICS, len(_TOPICS))
-    sources: list[Source] = []
+    sources: list[PromptDocument] = []
     pairs: list[tuple[str, str, int]] = []
     for number in range(1, count + 1):
         chosen = [topics.pop() for _ in range(rng.randint(1, 4))]
@@ -203,9 +203,11 @@ def policy_group(rng: random.Random, *, branches: int = 12) -> list[Example]:
         pairs += [(q, a, number) for q, a in found]
     rng.shuffle(pairs)
     documents = tuple(sources)
-    examples = [Example(q, documents, a, (a,), (n,)) for q, a, n in pairs[: branches * 3 // 4]]
+    examples = [
+        GroundedExample(q, documents, a, (a,), (n,)) for q, a, n in pairs[: branches * 3 // 4]
+    ]
     for _ in range(max(2, len(examples) // 3)):
         question = _ask(topics.pop(), rng.choice(_WHERE), rng)
-        examples.append(Example(question, documents, ABSTENTION))
+        examples.append(GroundedExample(question, documents, ABSTENTION))
     rng.shuffle(examples)
     return examples

@@ -1,5 +1,7 @@
-"""Hooks of MkDocs: pages of the repository's root join the site, links follow them, and markers
-`<!-- generated: NAME -->` become what scripts/docs_reference.py makes from the code.
+"""Hooks of MkDocs.
+
+Pages of the repository's root join the site, links follow them, and markers `<!-- generated: NAME
+-->` become what scripts/docs_reference.py makes from the code.
 """
 
 from __future__ import annotations
@@ -47,8 +49,10 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def _links(text: str, source: str, target: str) -> str:
-    """`text` of the repository's file `source` with links as the page `target` needs them. What
-    the site does not have stays as text."""
+    """`text` of the repository's file `source` with links as the page `target` needs them.
+
+    What the site does not have stays as text.
+    """
 
     def link(found: re.Match[str]) -> str:
         label, address = found[1], found[2]

@@ -59,8 +59,10 @@ COMPUTED_DEFAULTS = {
 
 
 def http_routes() -> str:
-    """Every route of the HTTP API by tag, the errors that they share, and the fields of what is
-    sent and answered, from its OpenAPI document."""
+    """Every route of the HTTP API by tag, from its OpenAPI document.
+
+    With the errors that they share, and the fields of what is sent and answered.
+    """
     schema = _openapi()
     by_tag: dict[str, list[str]] = {}
     errors: dict[str, str] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.ingest.pool import Reader
+from ragcore.ingest.pool import ReaderProcess
 from ragcore.ingest.worker import ReadRequest, ReadResult, carry_out
 from ragcore.models import Models
 from ragcore.settings import Settings
@@ -77,7 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Take what the imports made out of garbage collection: walking it took a second each time
-    that a library was closed."""
+    that a library was closed.
+    """
     gc.collect()
     gc.freeze()
 
@@ -134,7 +135,7 @@ def _no_settings_from_outside(
         monkeypatch.setenv("RAGCORE_PROFILE", str(request.getfixturevalue("tiny_profile")))
 
 
-class ReaderInThisProcess(Reader):
+class ReaderInThisProcess(ReaderProcess):
     """Reads files in the thread that asks: no process is started, no time limit kept.
 
     PDFium is not made for threads: PDF files are still read in a process of their own.
@@ -149,7 +150,7 @@ class ReaderInThisProcess(Reader):
 @pytest.fixture(scope="session", autouse=True)
 def _readers_in_this_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ragcore.ingest.pool.Reader", ReaderInThisProcess)
+        patch.setattr("ragcore.ingest.pool.ReaderProcess", ReaderInThisProcess)
         yield
 
 
@@ -157,7 +158,7 @@ def _readers_in_this_process() -> Iterator[None]:
 def _reader_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real reader processes, for the tests that are about them (`reader_processes`)."""
     if request.node.get_closest_marker("reader_processes"):
-        monkeypatch.setattr("ragcore.ingest.pool.Reader", Reader)
+        monkeypatch.setattr("ragcore.ingest.pool.ReaderProcess", ReaderProcess)
 
 
 @pytest.fixture(autouse=True)

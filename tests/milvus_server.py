@@ -1,5 +1,6 @@
 """A real Milvus standalone server on loopback, from the package `milvus` (see
-scripts/ensure_milvus.sh), with a data folder of its own."""
+scripts/ensure_milvus.sh), with a data folder of its own.
+"""
 
 from __future__ import annotations
 

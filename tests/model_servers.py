@@ -146,7 +146,7 @@ def openai_embeddings() -> Routes:
 
 
 def vllm(task: str) -> Routes:
-    """vLLM with one model for "chat", "embedding" or "reranking"."""
+    """VLLM with one model for "chat", "embedding" or "reranking"."""
 
     def rerank(body: Any) -> Any:
         scores = [{"index": i, "relevance_score": 1 / (1 + len(t)), "document": {"text": t}}

@@ -13,9 +13,9 @@ from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
 from ragcore.models import remote
 from ragcore.models.remote import (
     Circuit,
+    RemoteServer,
     RequestRejected,
     RetryPolicy,
-    Server,
     circuit,
     circuits,
     wait,
@@ -27,8 +27,8 @@ QUICK = RetryPolicy(connect=2, read=5, total=20, attempts=4, first_pause=0.02)
 GOOD = answer({"good": True})
 
 
-def asked(server: FlakyServer, retry: RetryPolicy = QUICK) -> Server:
-    return Server(server.url, what="test server", retry=retry, key_variable="TEST_KEY")
+def asked(server: FlakyServer, retry: RetryPolicy = QUICK) -> RemoteServer:
+    return RemoteServer(server.url, what="test server", retry=retry, key_variable="TEST_KEY")
 
 
 class Clock:
@@ -105,7 +105,7 @@ def test_a_refusal_is_final() -> None:
     ):
         asked(server).post("/x", {})
     with pytest.raises(UsageError, match="must begin with http"):
-        Server("127.0.0.1:80", what="test server")
+        RemoteServer("127.0.0.1:80", what="test server")
     with pytest.raises(UsageError, match="time-outs"):
         RetryPolicy(read=0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ragcore.api.answer_schemas import AnswerResponse, CitationResponse
 from ragcore.api.schemas import HitResponse
-from ragcore.mcp.server import Answered, Cited, FieldFound, Found
+from ragcore.mcp.server import Answered, Cited, FieldFound, FoundItem
 from ragcore.serialize import answer_json, citation_json, field_json, hit_json
 from ragcore.types import Answer, Citation, FieldEvidence, Hit, Why
 
@@ -28,7 +28,7 @@ def test_every_face_gives_the_same() -> None:
     assert {key: http[key] for key in answer_json(ANSWER)} == answer_json(ANSWER)
     assert AnswerResponse.of(ANSWER, prompt=True).prompt == "the prompt"
     assert FieldFound(**field_json(FIELD)).model_dump()["value"] == 12.5
-    for model, whole in ((Found, hit_json(HIT)), (Cited, citation_json(CITATION))):
+    for model, whole in ((FoundItem, hit_json(HIT)), (Cited, citation_json(CITATION))):
         assert set(model.model_fields) <= set(whole)
         assert model(**whole).model_dump() == {key: whole[key] for key in model.model_fields}
     assert set(Answered.model_fields) - set(answer_json(ANSWER)) == {"collection"}

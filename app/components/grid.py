@@ -32,8 +32,10 @@ def image_grid(
     *,
     size: int,
 ) -> None:
-    """Draw the groups under their titles, `size` pixels an image. They are selected, marked and
-    viewed in the browser; the page is drawn again after a change."""
+    """Draw the groups under their titles, `size` pixels an image.
+
+    They are selected, marked and viewed in the browser; the page is drawn again after a change.
+    """
     data: dict[str, Any] = {
         "groups": [
             {"title": title, "ids": list(group.ids), "names": list(group.names)}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from ragcore.library import JobInfo
-from ragcore.types import Skipped
+from ragcore.types import SkippedParts
 
 from ..state import errors_as_sentences, library, may, say_later, set_later
 from .collections import KEY as COLLECTION
@@ -173,7 +173,7 @@ def _ended(job: JobInfo) -> None:
         with st.expander(f"{count_name(len(incomplete), 'file')} with parts that were not read"):
             for file in incomplete[:200]:
                 name = str(file["path"]).rsplit("/", 1)[-1]
-                skipped = "; ".join(str(Skipped(**one)) for one in file["skipped"])
+                skipped = "; ".join(str(SkippedParts(**one)) for one in file["skipped"])
                 st.caption(f"**{plain(name)}**: {plain(skipped)}")
     if job.kind in _FILES and (job.report.get("added") or job.report.get("updated")):
         _next_steps(job)

@@ -38,8 +38,10 @@ _CONTROL = (("control", "Use as control"),)
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Some hits; a passage without text is a document. With a title they can be folded away, `open`
-    is how they are at first. `scores` are shown with each, `notes` by kind and id in their place.
+    """Some hits; a passage without text is a document.
+
+    With a title they can be folded away, `open` is how they are at first. `scores` are shown with
+    each, `notes` by kind and id in their place.
     """
 
     hits: Sequence[Hit]

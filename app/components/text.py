@@ -41,8 +41,10 @@ TYPES = {
 
 
 def plain(text: str) -> str:
-    """`text` as Markdown that shows exactly these characters, on one line; control characters and
-    bidirectional marks as escapes."""
+    """`text` as Markdown that shows exactly these characters, on one line.
+
+    Control characters and bidirectional marks as escapes.
+    """
     return _MARKDOWN.sub(r"\\\1", visible_name(" ".join(text.split())))
 
 
@@ -53,8 +55,10 @@ def shorten(text: str, width: int) -> str:
 
 
 def excerpt(text: str, words: Iterable[str], *, width: int = 420) -> list[tuple[str, bool]]:
-    """A part of `text` that begins at the sentence in which most of `words` stand close together,
-    in pieces: what is one of the words, and what is not."""
+    """A part of `text` around the sentence with most of `words`, in pieces.
+
+    (piece, whether it is one of the words).
+    """
     wanted = {word.casefold() for phrase in words for word in _WORD.findall(phrase)}
     line = " ".join(text.split())
     begin = _best_start(line, wanted, width) if len(line) > width else 0
@@ -123,5 +127,5 @@ def day_name(when: datetime) -> str:
 
 
 def count_name(number: int, singular: str, plural: str = "") -> str:
-    """ "1 page", "1,200 pages"."""
+    """A count with its noun: "1 page", "1,200 pages"."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

@@ -35,8 +35,10 @@ def open_page(
     hit: Hit | None = None,
     last: int | None = None,
 ) -> None:
-    """Show a document's page at the end of this run, the characters of `span` marked, and the
-    pages up to `last` below it. The address names it from then on."""
+    """Show a document's page at the end of this run, the characters of `span` marked.
+
+    The pages up to `last` stand below it. The address names it from then on.
+    """
     address.open_document(document_id, page or 1)
     st.session_state[_FRESH] = True
     st.session_state[_OPEN] = {
@@ -51,8 +53,11 @@ def open_page(
 
 
 def open_image(image_id: int, among: Sequence[Hit] = ()) -> None:
-    """Show an image at the end of this run, with those `among` which it was found as the next and
-    previous ones. The address names it from then on."""
+    """Show an image at the end of this run.
+
+    The images `among` which it was found are the next and previous ones. The address names it from
+    then on.
+    """
     address.open_image(image_id)
     st.session_state[_FRESH] = True
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
@@ -80,7 +85,9 @@ def open_hit(hit: Hit, among: Sequence[Hit] = ()) -> None:
 
 def show_opened() -> None:
     """Draw the window of what the address says is open, if anything, and if it is not drawn yet.
-    Called once, by the main script."""
+
+    Called once, by the main script.
+    """
     st.session_state.pop(_FRESH, None)
     drawn = st.session_state.pop(_SHOWN, False)
     if not drawn and address.opened() is not None:

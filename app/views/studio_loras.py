@@ -13,8 +13,10 @@ from ..state import errors_as_sentences, library, may_everywhere, say_later, set
 
 
 def show() -> None:
-    """A file field that adds, a list to choose from, a weight for each; nothing where no LoRA
-    fits the model."""
+    """A file field that adds, a list to choose from, a weight for each.
+
+    Nothing where no LoRA fits the model.
+    """
     if not library().diffusion.model.loras:
         return
     with st.expander("LoRA"), errors_as_sentences():

@@ -33,9 +33,12 @@ _NOTE_USE_EVERY = dt.timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as it is known; `collections` is None for all of them. `state`: live, disabled,
-    expired, revoked. `password`: whether its holder may log in by name. `stamp` changes with the
-    key and with the password: a login that was made under another one is over."""
+    """A key as it is known; `collections` is None for all of them.
+
+    `state`: live, disabled, expired, revoked. `password`: whether its holder may log in by name.
+    `stamp` changes with the key and with the password: a login that was made under another one is
+    over.
+    """
 
     id: int
     name: str
@@ -154,8 +157,11 @@ class Keys:
         return self._change(self._meant(which, "live", "disabled"), revoked_at=now())
 
     def disable(self, which: str) -> KeyInfo:
-        """Let an account do nothing until it is enabled again: its key, its sessions, what it is
-        being answered and its jobs end within a second. Raises UsageError as `revoke`."""
+        """Let an account do nothing until it is enabled again.
+
+        Its key, its sessions, what it is being answered and its jobs end within a second. Raises
+        UsageError as `revoke`.
+        """
         return self._change(self._meant(which), disabled_at=now())
 
     def enable(self, which: str) -> KeyInfo:

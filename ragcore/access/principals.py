@@ -11,8 +11,11 @@ from ragcore.catalog.permits import SCOPES, AuditCallback, Permit
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody with a scope. `collection_ids` None: every collection, those to come as well.
-    Files of `folders`, with links resolved, may be ingested without the scope admin."""
+    """Somebody with a scope.
+
+    `collection_ids` None: every collection, those to come as well. Files of `folders`, with links
+    resolved, may be ingested without the scope admin.
+    """
 
     name: str
     scope: str
@@ -37,4 +40,5 @@ LOCAL = Principal("local", "admin")  # whoever sits at this computer, where keys
 
 
 def principal_of(key: KeyInfo) -> Principal:
+    """The principal that a key stands for."""
     return Principal(f"{key.name} ({key.prefix})", key.scope, key.id, key.collection_ids)

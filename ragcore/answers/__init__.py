@@ -3,10 +3,10 @@
 from ragcore.answers.answerer import Answerer
 from ragcore.answers.chat import Chat, Reply, hit_from
 from ragcore.answers.composing import Composer
-from ragcore.answers.confidence import Calibration, Signals, calibration_file, fit
+from ragcore.answers.confidence import ConfidenceCalibration, Signals, calibration_file, fit
 from ragcore.answers.kinds import KINDS, recognize
 from ragcore.answers.many import answer_many, run_many
-from ragcore.answers.prompt import ABSTENTION, Source, assemble
+from ragcore.answers.prompt import ABSTENTION, PromptDocument, assemble
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.run import AnswerEvent
 from ragcore.answers.sentences import words
@@ -17,12 +17,12 @@ __all__ = [
     "KINDS",
     "AnswerEvent",
     "Answerer",
-    "Calibration",
     "Chat",
     "Composer",
+    "ConfidenceCalibration",
+    "PromptDocument",
     "Reply",
     "Signals",
-    "Source",
     "answer_many",
     "assemble",
     "calibration_file",

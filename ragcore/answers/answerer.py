@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragcore.answers.citations import Encode, Rerank
-from ragcore.answers.composing import Composer, Scope
-from ragcore.answers.confidence import CALIBRATION, Calibration, calibration_file
+from ragcore.answers.composing import Composer, QuestionScope
+from ragcore.answers.confidence import CALIBRATION, ConfidenceCalibration, calibration_file
 from ragcore.answers.kinds import recognize
 from ragcore.answers.prompt import PLAIN
 from ragcore.answers.run import THRESHOLD, AnswerEvent, Run
@@ -70,12 +70,13 @@ class Answerer:
         self.threshold = settings.answer_threshold if settings is not None else THRESHOLD
         self.threshold = self._caution(threshold)
         self._prompt_tokens = prompt_tokens
-        self._calibrations: dict[str, Calibration] = {}
-        self._calibration: Calibration | None = None
+        self._calibrations: dict[str, ConfidenceCalibration] = {}
+        self._calibration: ConfidenceCalibration | None = None
 
     def ask(self, question: str, **how: Any) -> Answer:
-        """As `stream`, and `schema`: a JSON Schema whose fields are then answered, each with its
-        own evidence (`Answer.fields`).
+        """As `stream`, and `schema`.
+
+        A JSON Schema whose fields are then answered, each with its own evidence (`Answer.fields`).
 
         Returns the checked Answer. Raises as `stream` does, and UsageError for a schema that
         `check_form` refuses.
@@ -156,8 +157,10 @@ class Answerer:
         return put_together(question, answers)
 
     def is_large(self, adapter: str | None) -> bool:
-        """Whether the model writes more than the one sentence that the shipped adapters are
-        tuned to: it has none of them, and a context to read more in."""
+        """Whether the model writes more than the one sentence that shipped adapters are tuned to.
+
+        It has none of these adapters, and a context to read more in.
+        """
         return self.adapter_name(adapter) == NO_ADAPTER and self.llm.context_length >= LARGE
 
     def _at_once(
@@ -313,29 +316,34 @@ class Answerer:
         """The profile's span reader; None where it has none."""
         return self._models.span_reader() if self._models is not None else None
 
-    def calibrated(self, calibration: Calibration) -> Answerer:
+    def calibrated(self, calibration: ConfidenceCalibration) -> Answerer:
         """The same with a calibration of the caller's, and no answer declined by it."""
         other = copy.copy(self)
         other._calibration = calibration
         other.threshold = 0.0
         return other
 
-    def calibration(self, adapter: str | None) -> Calibration:
-        """The calibration of the model with this adapter: the library's own, made by `ragcore
-        tune calibration`, else the one that lies beside the adapter, else the plain one."""
+    def calibration(self, adapter: str | None) -> ConfidenceCalibration:
+        """The calibration of the model with this adapter.
+
+        The library's own, made by `ragcore tune calibration`, else the one that lies beside the
+        adapter, else the plain one.
+        """
         if self._calibration is not None:
             return self._calibration
         name = self.adapter_name(adapter)
         if name not in self._calibrations:
-            found = Calibration()
+            found = ConfidenceCalibration()
             if self._settings is not None:
                 own = calibration_file(self._settings, self.llm.name, name)
                 if own.is_file():
-                    found = Calibration.load(own)
+                    found = ConfidenceCalibration.load(own)
                 elif name != NO_ADAPTER:
                     from ragcore.llm.adapters import AdapterStore
 
-                    found = Calibration.load(AdapterStore(self._settings).find(name) / CALIBRATION)
+                    found = ConfidenceCalibration.load(
+                        AdapterStore(self._settings).find(name) / CALIBRATION
+                    )
             if found.without_reranker is not None and self.rerank is None:
                 found = found.without_reranker
             self._calibrations[name] = found
@@ -347,8 +355,7 @@ class Answerer:
         return adapter or default or NO_ADAPTER
 
     def bars(self, adapter: str | None) -> Callable[[float], bool]:
-        """Whether to write an answer although the abstention, of this probability, might be the
-        likeliest text.
+        """Whether to write an answer although the abstention might be the likeliest text.
 
         The abstention is one text and answers are many: it can be the likeliest single one at a
         third of the probability, and whether it is then hangs on rounding. So it is barred where
@@ -365,8 +372,8 @@ class Answerer:
         return max(64, min(self._prompt_tokens, room))
 
 
-def _scope(collection: str | Sequence[str], where: Mapping[str, str] | None) -> Scope:
+def _scope(collection: str | Sequence[str], where: Mapping[str, str] | None) -> QuestionScope:
     names = (collection,) if isinstance(collection, str) else tuple(collection)
     if not names:
         raise UsageError("name at least one collection")
-    return Scope(names, where or {})
+    return QuestionScope(names, where or {})

@@ -71,7 +71,7 @@ def declines(text: str) -> bool:
     return plain in ("", "i don't know", "i do not know") or plain.startswith("i don't know")
 
 
-def check(
+def check_citations(
     text: str,
     question: str,
     hits: Sequence[Hit],
@@ -113,7 +113,7 @@ def _answer_sentences(text: str) -> list[str]:
 
 
 def _marked(plain: str, cited: list[int]) -> str:
-    """ "It opens at nine [2]." """
+    """A sentence with its citation: "It opens at nine [2]."."""
     end = plain[-1] if plain[-1] in ".!?" else "."
     return f"{plain.rstrip('.!? ')} {''.join(f'[{n}]' for n in sorted(cited))}{end}"
 
@@ -136,8 +136,10 @@ _EDGES = ".,;:!?()[]{}\"'“”‘’"
 
 
 def _completed(sentence: str, sources: Sequence[str]) -> str:
-    """The sentence with the end of a path or another joined name as the sources write the whole:
-    "/run/crond.pid" for "crond.pid", unless they have the end alone too or several such names."""
+    """The sentence with the end of a path or another joined name as the sources write the whole.
+
+    "/run/crond.pid" for "crond.pid", unless they have the end alone too or several such names.
+    """
     known = {token.strip(_EDGES) for text in sources for token in text.split()}
     for token in {token.strip(_EDGES) for token in sentence.split()}:
         if token in known or not _JOINT.search(token) or not _LETTER.search(token):
@@ -171,8 +173,10 @@ def citation_of(n: int, hit: Hit, start: int, end: int) -> Citation:
 
 
 def _without_page_numbers(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without what stands before its first or after its last page break, if that has no
-    letters: the quote is not on that page."""
+    """The span without text before its first or after its last page break, if without letters.
+
+    The quote is not on that page then.
+    """
     first, last = text.find(PAGE_BREAK, start, end), text.rfind(PAGE_BREAK, start, end)
     if first >= 0 and not _LETTER.search(text, start, first):
         start = first + 1
@@ -241,8 +245,10 @@ class _Verifier:
         return Support(score, holds, piece.start, piece.end)
 
     def _overlap(self, sentence: str, n: int) -> Support:
-        """The window with the largest share of the claim's words; a single sentence and one
-        with more of the question's words first among equals."""
+        """The window with the largest share of the claim's words.
+
+        A single sentence and one with more of the question's words first among equals.
+        """
         claim = set(words(_YES_NO.sub("", sentence)))
         wanted = claim or self._asked  # "Yes." says what was asked
         best, rank = Support(0.0, False), (0.0, 0, 0.0)

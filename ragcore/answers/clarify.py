@@ -53,8 +53,9 @@ class Clarification:
 
 
 def clarification(question: str, kind: Kind, find: Find) -> Clarification | None:
-    """The question back, where the evidence for `question` splits over several documents that it
-    does not choose from; None where it stands for itself, or one candidate leads.
+    """The question to ask back where the evidence splits over several documents.
+
+    None where the question stands for itself, or one candidate leads.
 
     `find(k)` searches for the question's passages, best first; it is called only if the question's
     words leave open what it is about.
@@ -104,8 +105,10 @@ def _label(hit: Hit) -> str:
 def _of_class(
     question: str, noun: str, names: set[str], groups: Sequence[Sequence[Hit]]
 ) -> list[Hit]:
-    """The best passages of documents whose titles have the noun (the clinic: "Hibbing Clinic"),
-    where several fit as well; none where the question's names leave some of them out."""
+    """The best passages of documents whose titles have the noun (the clinic: "Hibbing Clinic").
+
+    Only where several fit as well; none where the question's names leave some of them out.
+    """
     wanted = set(words(question))
     scored = []
     for group in groups:
@@ -126,8 +129,10 @@ def _of_class(
 
 
 def _is_one(noun: str, hit: Hit) -> bool:
-    """Whether a document is about one of the things that a noun names: its title has the noun
-    and another word, or a sentence says of the title that it is one."""
+    """Whether a document is about one of the things that a noun names.
+
+    Its title has the noun and another word, or a sentence says of the title that it is one.
+    """
     wanted, title = set(words(noun)), set(words(_label(hit)))
     if " " not in _label(hit):  # the name of a file
         return False
@@ -141,8 +146,10 @@ def _is_one(noun: str, hit: Hit) -> bool:
 
 
 def _same_words(question: str, groups: Sequence[Sequence[Hit]], *, headings: bool) -> list[Hit]:
-    """The best passages of documents that have all of the question's words in one sentence (with
-    `headings`, with its heading), each with other words around them."""
+    """The best passages of documents that have all of the question's words in one sentence.
+
+    With `headings`, in a sentence and its heading. Each has other words around them.
+    """
     wanted = _asked(question)
     if not wanted:
         return []
@@ -181,8 +188,11 @@ def _names(question: str) -> set[str]:
 
 
 def _open_nouns(question: str) -> list[str]:
-    """What follows "the" or "this" but is not specific ("the clinic"): whole phrases and
-    their parts, the longest first, because an adjective or verb may stand in them."""
+    """What follows "the" or "this" but is not specific ("the clinic").
+
+    Whole phrases and their parts, the longest first, because an adjective or verb may stand in
+    them.
+    """
     found: dict[str, None] = {}
     for phrase in phrases(question):
         text, before = phrase.text, question[: phrase.start].split()

@@ -66,8 +66,11 @@ def signals(
     encode: Encode | None,
     rerank: Rerank | None = None,
 ) -> Signals:
-    """Collect the signals. `abstention` and `likelihood` are the probabilities of the
-    abstention's first token and of the whole answer, if the backend reports them."""
+    """Collect the signals.
+
+    `abstention` and `likelihood` are the probabilities of the abstention's first token and of the
+    whole answer, if the backend reports them.
+    """
     cited = [hits[c.n - 1].text for c in citations]
     # A row of a table does not say what its columns are; the model got them, this check too.
     rows = [text_of_row for text in cited for text_of_row in rows_as_text(text, question)]
@@ -110,18 +113,20 @@ def _names(question: str) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ConfidenceCalibration:
     """Weights of the signals; none mean 1 - P(abstention), or `UNTOLD` where that is not known.
+
     `passages` is how many of the found passages the model reads well at once (0: all).
-    `without_reranker` is the calibration for where there is no reranker, if it differs."""
+    `without_reranker` is the calibration for where there is no reranker, if it differs.
+    """
 
     intercept: float = 0.0
     weights: Mapping[str, float] = field(default_factory=dict)
     passages: int = 0
-    without_reranker: Calibration | None = None
+    without_reranker: ConfidenceCalibration | None = None
 
     @classmethod
-    def load(cls, path: Path) -> Calibration:
+    def load(cls, path: Path) -> ConfidenceCalibration:
         """Of a `calibration.json`; the plain one where there is none."""
         if not path.is_file():
             return cls()
@@ -131,7 +136,7 @@ class Calibration:
             raise RagcoreError(f"{path} is no calibration: {error}") from error
 
     @classmethod
-    def _of(cls, data: Mapping[str, Any]) -> Calibration:
+    def _of(cls, data: Mapping[str, Any]) -> ConfidenceCalibration:
         """Raises ValueError for an unknown signal."""
         weights = {str(k): float(v) for k, v in data.get("weights", {}).items()}
         unknown = set(weights) - set(Signals.__dataclass_fields__)
@@ -161,7 +166,7 @@ class Calibration:
 
 # For a backend that gives no probabilities and was not calibrated. Set by hand, not fitted: an
 # answer whose passage and quote hold most of the question's words passes the threshold 0.5.
-UNTOLD = Calibration(-3.0, {"passage": 1.0, "sentence": 1.0, "names": 1.0, "near": 3.0})
+UNTOLD = ConfidenceCalibration(-3.0, {"passage": 1.0, "sentence": 1.0, "names": 1.0, "near": 3.0})
 
 
 def calibration_file(settings: Settings, model: str, adapter: str) -> Path:
@@ -170,7 +175,7 @@ def calibration_file(settings: Settings, model: str, adapter: str) -> Path:
     return settings.home / "calibrations" / f"{name}.json"
 
 
-def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> Calibration:
+def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> ConfidenceCalibration:
     """Fit the weights: logistic regression, balanced classes so that 0.5 is the middle.
 
     How strongly the weights are drawn to 0 is chosen by cross-validation, since the signals are
@@ -197,4 +202,6 @@ def fit(rows: Sequence[Signals], answerable: Sequence[bool]) -> Calibration:
     platt = LogisticRegression(C=_UNBOUND, class_weight="balanced").fit(drawn[:, None], answerable)
     weights = model.coef_[0] / scaler.scale_ * platt.coef_[0, 0]
     intercept = float(platt.intercept_[0])
-    return Calibration(intercept, {n: float(w) for n, w in zip(names, weights, strict=True)})
+    return ConfidenceCalibration(
+        intercept, {n: float(w) for n, w in zip(names, weights, strict=True)}
+    )

@@ -28,7 +28,7 @@ KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RecognizedQuestion:
     """A question's kind and its `topic`: the words that say what it is about.
 
     `certain`: its form leaves no other kind, so that a single fact would not answer it. `sides`
@@ -341,7 +341,7 @@ _AUTHOR = _rule(
 )
 
 
-def recognize(question: str) -> Asked:
+def recognize(question: str) -> RecognizedQuestion:
     """The kind of a question. Deterministic; looks at the words only, not at the documents."""
     text = " ".join(question.split()).strip()
     text = re.sub(r"[\s?!.]+$", "", text)
@@ -357,59 +357,65 @@ def recognize(question: str) -> Asked:
         or _definition(plain)
         or _author(plain)
         or _explanation(plain, question)
-        or Asked("yes_no" if _YES_NO.match(plain) else "fact", plain)
+        or RecognizedQuestion("yes_no" if _YES_NO.match(plain) else "fact", plain)
     )
 
 
-def _explanation(plain: str, question: str) -> Asked | None:
+def _explanation(plain: str, question: str) -> RecognizedQuestion | None:
     found = _match(_EXPLANATION, plain)
     if found is not None:
-        return Asked("explanation", found["topic"])
+        return RecognizedQuestion("explanation", found["topic"])
     fragment = not question.rstrip().endswith("?") and not _SENTENCE.search(plain)
     if fragment and len(plain.split()) <= _MOST_TOPIC_WORDS and re.search(r"[^\W\d_]{3}", plain):
-        return Asked("explanation", plain)
+        return RecognizedQuestion("explanation", plain)
     return None
 
 
-def _author(text: str) -> Asked | None:
+def _author(text: str) -> RecognizedQuestion | None:
     found = _AUTHOR.match(text)
-    return Asked("fact", found["topic"], certain=False, wanted="author") if found else None
+    return (
+        RecognizedQuestion("fact", found["topic"], certain=False, wanted="author")
+        if found
+        else None
+    )
 
 
 def _match(rules: tuple[re.Pattern[str], ...], text: str) -> re.Match[str] | None:
     return next((found for rule in rules if (found := rule.match(text))), None)
 
 
-def _simple(kind: Kind, rules: tuple[re.Pattern[str], ...], text: str) -> Asked | None:
+def _simple(kind: Kind, rules: tuple[re.Pattern[str], ...], text: str) -> RecognizedQuestion | None:
     found = _match(rules, text)
     if found is None:
         return None
     groups = found.groupdict()
     sides = (groups["document"],) if groups.get("document") else ()
-    return Asked(kind, found["topic"].strip(), sides=sides)
+    return RecognizedQuestion(kind, found["topic"].strip(), sides=sides)
 
 
-def _comparison(text: str) -> Asked | None:
+def _comparison(text: str) -> RecognizedQuestion | None:
     found = _match(_COMPARISON, text)
     if found is None or (
         found.re is _COMPARISON[-1] and re.match(r"(?:how|what|why|who)\b", text, re.I)
     ):
         return None
     groups = found.groupdict()
-    return Asked(
+    return RecognizedQuestion(
         "comparison",
         (groups.get("topic") or "").strip(),
         sides=(_bare(found["one"]), _bare(found["two"])),
     )
 
 
-def _collection(text: str) -> Asked | None:
+def _collection(text: str) -> RecognizedQuestion | None:
     found = _ORDERED.match(text)
     if found:
         words = (found["first"] or found["second"]).lower()
         order = next(name for name, forms in _ORDERS.items() if re.fullmatch(forms, words))
         of = (found["one"] or found["two"]).lower()
-        return Asked("collection", (found["topic"] or "").strip(), sides=(of,), wanted=order)
+        return RecognizedQuestion(
+            "collection", (found["topic"] or "").strip(), sides=(of,), wanted=order
+        )
     for wanted, rules in (
         ("pages", _PAGES),
         ("mentions", _MENTIONS),
@@ -419,34 +425,36 @@ def _collection(text: str) -> Asked | None:
         ("longer", (_LONGER,)),
     ):
         if found := _match(rules, text):
-            return Asked("collection", _bare(found["topic"]), wanted=wanted)
+            return RecognizedQuestion("collection", _bare(found["topic"]), wanted=wanted)
     return None
 
 
-def _table(text: str) -> Asked | None:
+def _table(text: str) -> RecognizedQuestion | None:
     for wanted, pattern in _TABLE.items():
         if re.search(pattern, text, re.IGNORECASE):
-            return Asked("table", text, certain=False, wanted=wanted)
+            return RecognizedQuestion("table", text, certain=False, wanted=wanted)
     return None
 
 
-def _how_to(text: str) -> Asked | None:
+def _how_to(text: str) -> RecognizedQuestion | None:
     if found := _simple("how_to", _HOW_TO, text):
         return found
     passive = _HOW_IS.match(text)
     if passive:
-        return Asked("how_to", passive["topic"] + (passive["rest"] or ""), certain=False)
+        return RecognizedQuestion(
+            "how_to", passive["topic"] + (passive["rest"] or ""), certain=False
+        )
     return None
 
 
-def _list(text: str) -> Asked | None:
+def _list(text: str) -> RecognizedQuestion | None:
     if found := _simple("list", _LIST, text):
         return found
     maybe = _match(_MAYBE_LIST, text)
-    return Asked("list", maybe["topic"], certain=False) if maybe else None
+    return RecognizedQuestion("list", maybe["topic"], certain=False) if maybe else None
 
 
-def _definition(text: str) -> Asked | None:
+def _definition(text: str) -> RecognizedQuestion | None:
     found = _match(_DEFINITION, text)
     if found is None:
         return None
@@ -458,7 +466,7 @@ def _definition(text: str) -> Asked | None:
     if loose and (_NO_TERM.search(term) or len(term.split()) > 5):
         return None
     certain = not loose or not re.match(r"the\b", topic, re.IGNORECASE)
-    return Asked("definition", _bare(topic), certain=certain)
+    return RecognizedQuestion("definition", _bare(topic), certain=certain)
 
 
 def _bare(text: str) -> str:

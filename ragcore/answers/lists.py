@@ -241,7 +241,7 @@ def _rows(text: str) -> Iterator[ItemList]:
 
 
 def _sequences(text: str) -> Iterator[ItemList]:
-    """ "First …. Then …. Finally …." in sentences that follow each other."""
+    """Lists such as "First …. Then …. Finally …." in sentences that follow each other."""
     spans = sentences(text)
     at = 0
     while at < len(spans):

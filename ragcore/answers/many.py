@@ -21,7 +21,7 @@ _AHEAD = 8  # batches that are sorted by length together, so that little is padd
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BatchedQuestion:
     """A question, the passages that it is asked of, and its place in the list."""
 
     index: int
@@ -55,7 +55,9 @@ def run_many(
     cancel: CancelToken | None = None,
 ) -> Iterator[tuple[int, Run, Answer]]:
     """As `answer_many`, with what was measured on the way to each answer."""
-    questions = (Asked(i, question, tuple(hits)) for i, (question, hits) in enumerate(asked))
+    questions = (
+        BatchedQuestion(i, question, tuple(hits)) for i, (question, hits) in enumerate(asked)
+    )
     llm = answerer.llm
     if not isinstance(llm, BatchLLM) or batch == 1:
         for one in questions:
@@ -84,7 +86,7 @@ def run_many(
 
 
 def _prepared(
-    answerer: Answerer, one: Asked, adapter: str | None, cancel: CancelToken | None
+    answerer: Answerer, one: BatchedQuestion, adapter: str | None, cancel: CancelToken | None
 ) -> Run:
     found = SearchResult(one.hits)
     run = Run(answerer.searching(lambda _: found), one.question, adapter, cancel,

@@ -27,7 +27,7 @@ _HEADER = re.compile(r"^(Document \d+|Question)(?=\s*[:(])", re.MULTILINE | re.I
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PromptDocument:
     """What stands under one "Document n" header."""
 
     text: str
@@ -41,15 +41,15 @@ def neutralize(text: str) -> str:
     return _HEADER.sub(lambda m: f"'{m.group(1)}'", text).strip()
 
 
-def header(number: int, source: Source) -> str:
-    """ "Document 2 (Staff handbook, page 4):", without what is not known."""
+def header(number: int, source: PromptDocument) -> str:
+    """A document's header, "Document 2 (Staff handbook, page 4):", without what is not known."""
     about = [neutralize(source.title).replace("\n", " ")] if source.title else []
     if source.page is not None:
         about.append(f"page {source.page}")
     return f"Document {number} ({', '.join(about)}):" if about else f"Document {number}:"
 
 
-def user_turn(question: str, sources: Sequence[Source]) -> str:
+def user_turn(question: str, sources: Sequence[PromptDocument]) -> str:
     """Documents 1..n, then the question."""
     blocks = [f"{header(n, s)}\n{neutralize(s.text)}" for n, s in enumerate(sources, 1)]
     return "\n\n".join([*blocks, f"Question: {neutralize(question)}"])
@@ -78,6 +78,8 @@ def _one_line(text: str) -> str:
     return " ".join(neutralize(text).split())
 
 
-def assemble(question: str, sources: Sequence[Source], style: AnswerStyle = PLAIN) -> list[Message]:
+def assemble(
+    question: str, sources: Sequence[PromptDocument], style: AnswerStyle = PLAIN
+) -> list[Message]:
     """The whole prompt: the instruction as the system turn, then the user's turn."""
     return [Message("system", instruction(style)), Message("user", user_turn(question, sources))]

@@ -23,8 +23,10 @@ NEAR = 3.0  # weight of the cosine beside the share of words, fitted on held-out
 
 
 def most_relevant(question: str, hits: Sequence[Hit], rerank: Rerank) -> list[Hit]:
-    """The hits in the order of the reranker's logits of question and passage, best first; each
-    logit is the hit's `why.rerank` then."""
+    """The hits in the order of the reranker's logits of question and passage, best first.
+
+    Each logit is the hit's `why.rerank` then.
+    """
     if not hits:
         return []
     texts = [f"{hit.heading}\n{hit.text}" if hit.heading else hit.text for hit in hits]
@@ -34,8 +36,11 @@ def most_relevant(question: str, hits: Sequence[Hit], rerank: Rerank) -> list[Hi
 
 
 def worth_reading(hits: Sequence[Hit], count: int) -> list[Hit]:
-    """At most `count` (0: all) of the hits that `most_relevant` ordered; where there is a limit,
-    those within `MARGIN` of the best. A small model mixes up passages that it reads together."""
+    """At most `count` (0: all) of the hits that `most_relevant` ordered.
+
+    Where there is a limit, those within `MARGIN` of the best. A small model mixes up passages that
+    it reads together.
+    """
     if not count or not hits:
         return list(hits)
     least = (hits[0].why.rerank or 0.0) - MARGIN

@@ -117,10 +117,12 @@ def stand_alone(
     """The question with what it refers to put in; unchanged where it stands alone.
 
     Args:
+        question: as it was asked, with what it refers to in `history`.
         llm: writes one of the candidates, which counts only if it keeps the question's words
             and takes all others from the conversation. It is asked only about a clear reference.
         history: the turns before, oldest first.
         find: passages for a text, best first; without it the likeliest candidate is taken.
+        cancel: stops the language model.
     """
     turns = [m for m in history if m.content.strip() and m.role != "system"][-2 * _TURNS :]
     leans = reference(question)

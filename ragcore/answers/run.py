@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ragcore.answer_parts import MeantCandidate
-from ragcore.answers.citations import Checked, check, citation_of, declines
+from ragcore.answers.citations import Checked, check_citations, citation_of, declines
 from ragcore.answers.clarify import clarification
 from ragcore.answers.composing import (
-    Scope,
+    QuestionScope,
     asked_words,
     closest_sentence,
     decided,
@@ -26,7 +26,7 @@ from ragcore.answers.composing import (
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.explaining import WORDS, explain
 from ragcore.answers.kinds import Kind, asks_twice, recognize
-from ragcore.answers.prompt import ABSTENTION, PLAIN, Source, assemble
+from ragcore.answers.prompt import ABSTENTION, PLAIN, PromptDocument, assemble
 from ragcore.answers.reading import closest, fit, most_relevant, worth_reading
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
@@ -59,8 +59,11 @@ IMAGES = 2  # that are read beside the passages: by their captions, or the text 
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvent:
-    """A step of an answer, in this order: "question" (a follow-up as it was rewritten),
-    "hits" (what was found), "text" (a piece, any number of times), "answer" (checked, last)."""
+    """A step of an answer, in this order.
+
+    "question" (a follow-up as it was rewritten), "hits" (what was found), "text" (a piece, any
+    number of times), "answer" (checked, last).
+    """
 
     kind: Literal["question", "hits", "text", "answer"]
     text: str = ""
@@ -77,7 +80,7 @@ class Run:
     adapter: str | None
     cancel: CancelToken | None
     threshold: float = THRESHOLD
-    scope: Scope = field(default_factory=Scope)
+    scope: QuestionScope = field(default_factory=QuestionScope)
     style: AnswerStyle = PLAIN
     kind: Kind = "fact"
     several: bool = False  # more than one thing is asked for
@@ -115,8 +118,10 @@ class Run:
             yield AnswerEvent("question", alone)
 
     def compose(self, length: int | None) -> Iterator[AnswerEvent]:
-        """Answer without a model where the kind of question is one of quotes or counts: the last
-        event is the answer then; none where a model has to answer."""
+        """Answer without a model where the kind of question is one of quotes or counts.
+
+        The last event is the answer then; none where a model has to answer.
+        """
         composer = self.answerer.composer
         if composer is None:
             self._without_quotes(recognize(self.question).kind)
@@ -156,8 +161,10 @@ class Run:
         return self._event(found.text, (), abstained=True, candidates=found.candidates)
 
     def write_summary(self, length: int | None) -> Iterator[AnswerEvent]:
-        """A summary in the model's words; none for another kind of question, and where no
-        sentence of the model's is borne out."""
+        """A summary in the model's words.
+
+        None for another kind of question, and where no sentence of the model's is borne out.
+        """
         composer = self.answerer.composer
         if composer is None or recognize(self.question).kind != "summary":
             return
@@ -303,7 +310,7 @@ class Run:
         if declines(self.text):
             return self._otherwise()
         asker = self.answerer
-        checked = check(
+        checked = check_citations(
             self.text, self.question, self.hits, encode=asker.encode, rerank=asker.rerank
         )
         self._time("check")
@@ -327,8 +334,10 @@ class Run:
         return self._event(text, checked.citations, abstained=False, composed=halved)
 
     def _borne_out(self, checked: Checked) -> Checked | None:
-        """A yes or no as the sentence with most of the question's words bears it out, else as the
-        model's own quotes do; None where they decide nothing."""
+        """A yes or no by the sentence with most words of the question, else by the model's quotes.
+
+        None where they decide nothing.
+        """
         quotes = [citation.quote for citation in checked.citations]
         closest = closest_sentence(self.question, self.hits)
         said = share(asked_words(self.question), " ".join(quotes))
@@ -362,8 +371,10 @@ class Run:
         return self._event(text, (cited,), abstained=False, composed=True)
 
     def explained(self) -> AnswerEvent | None:
-        """The sentences nearest to an open question, where the reranker finds a passage that is
-        about it and no large model writes the answer."""
+        """The sentences nearest to an open question.
+
+        None unless the reranker finds a passage about it, and where a large model writes answers.
+        """
         rerank = self.answerer.rerank
         if not self.open_ended or rerank is None or self.answerer.is_large(self.adapter):
             return None
@@ -396,7 +407,7 @@ class Run:
             return None
         best = spans[0]
         words = self.hits[best.passage].text[best.start : best.end].strip()
-        checked = check(f"{words} [{best.passage + 1}]", self.question, self.hits)
+        checked = check_citations(f"{words} [{best.passage + 1}]", self.question, self.hits)
         if not checked.citations:
             return None
         return self._event(checked.text, checked.citations, abstained=False, composed=True)
@@ -489,6 +500,6 @@ def readable(hits: Sequence[Hit]) -> list[Hit]:
     return [*passages, *images[:IMAGES]]
 
 
-def _source(hit: Hit, question: str) -> Source:
+def _source(hit: Hit, question: str) -> PromptDocument:
     title = f"{hit.document}, image" if hit.kind == "image" else hit.document
-    return Source(spoken(hit.text, question), title, hit.page)
+    return PromptDocument(spoken(hit.text, question), title, hit.page)

@@ -1,4 +1,4 @@
-"""Questions that take two steps: "Which of the guides is newer and who wrote it?"
+"""Questions that take two steps: "Which of the guides is newer and who wrote it?".
 
 The second step asks about what the first one found. A question is taken apart by its syntax
 (English); for a model that is not tuned to answer from passages in one sentence, what has no such
@@ -60,15 +60,19 @@ _SCHEMA = {
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The questions of a question in order; FOUND in one stands for what the one before found.
-    `certain`: each has to be answered; else they are asked only if the whole is not answered."""
+
+    `certain`: each has to be answered; else they are asked only if the whole is not answered.
+    """
 
     questions: tuple[str, ...]
     certain: bool
 
 
 def by_syntax(question: str) -> Plan | None:
-    """Two questions joined by "and", the second about "it"; or a question about "the thing that
-    …". None for any other."""
+    """Two questions joined by "and", the second about "it"; or a question about "the thing that …".
+
+    None for any other.
+    """
     text = " ".join(question.split()).rstrip(" ?.!")
     both = _AND.match(text)
     if both is not None:
@@ -103,8 +107,11 @@ def by_model(llm: LLM, question: str, cancel: CancelToken | None) -> Plan | None
 
 
 def read_plan(text: str) -> Plan | None:
-    """The plan in a model's JSON; None for a single question, and where one that follows another
-    does not ask about what that one found."""
+    """The plan in a model's JSON.
+
+    None for a single question, and where one that follows another does not ask about what that one
+    found.
+    """
     questions = [" ".join(str(one).split()) for one in json.loads(text)["questions"]]
     if len(questions) < 2 or not all(FOUND in one for one in questions[1:]):
         return None

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ragcore.answers.citations import MARK, Checked, check, numbers
-from ragcore.answers.prompt import Source, neutralize, user_turn
+from ragcore.answers.citations import MARK, Checked, check_citations, numbers
+from ragcore.answers.prompt import PromptDocument, neutralize, user_turn
 from ragcore.models import Sampling
 from ragcore.types import AnswerStyle, CancelToken, Hit, Message
 
@@ -45,8 +45,10 @@ def write_summary(
     adapter: str | None = None,
     cancel: CancelToken | None = None,
 ) -> Checked | None:
-    """A summary of about `words` words whose sentences cite `hits`, [n] being hits[n - 1]; None
-    where no sentence of the model's is borne out. Raises Cancelled within one token."""
+    """A summary of about `words` words whose sentences cite `hits`, [n] being hits[n - 1].
+
+    None where no sentence of the model's is borne out. Raises Cancelled within one token.
+    """
 
     def write(task: str, user: str, words: int) -> str:
         messages = [Message("system", _styled(task, words, style)), Message("user", user)]
@@ -59,9 +61,9 @@ def write_summary(
     parts = list(_parts(hits, llm))[:PARTS]
     each = max(40, 2 * words // max(1, len(parts)))
     for first, part in parts:
-        sources = [Source(hit.text, hit.document, hit.page) for hit in part]
+        sources = [PromptDocument(hit.text, hit.document, hit.page) for hit in part]
         text = write(_PART, user_turn(question, sources), words if len(parts) == 1 else each)
-        found = check(text, question, part, encode=encode, rerank=rerank)
+        found = check_citations(text, question, part, encode=encode, rerank=rerank)
         if found.citations:
             notes.append(shifted(found.text, first))
     if not notes:
@@ -69,9 +71,9 @@ def write_summary(
     text = notes[0]
     if len(notes) > 1:
         text = write(_WHOLE, neutralize("\n".join(notes)), words)
-    checked = check(text, question, hits, encode=encode, rerank=rerank)
+    checked = check_citations(text, question, hits, encode=encode, rerank=rerank)
     if not checked.citations and len(notes) > 1:  # the notes themselves are borne out
-        checked = check(" ".join(notes), question, hits, encode=encode, rerank=rerank)
+        checked = check_citations(" ".join(notes), question, hits, encode=encode, rerank=rerank)
     return checked if checked.citations else None
 
 

@@ -11,12 +11,16 @@ from ragcore.serialize import answer_json
 from ragcore.types import Answer
 
 
-class Turn(StrictModel):
+class TurnRequest(StrictModel):
+    """A message of the conversation so far."""
+
     role: Literal["user", "assistant"]
     content: str = Field(max_length=MAX_TEXT)
 
 
 class AskRequest(StrictModel):
+    """A question, and what it is asked of."""
+
     question: str = Field(min_length=1, max_length=4000, examples=["Who approves a journey?"])
     k: int = Field(default=4, ge=1, le=20, description="Passages to read.")
     collections: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
@@ -31,7 +35,7 @@ class AskRequest(StrictModel):
     )
     where: Where = Field(default={})
     length: int | None = Field(default=None, ge=20, le=2000, description="Words of a summary.")
-    history: list[Turn] = Field(default=[], max_length=40, description="Earlier turns.")
+    history: list[TurnRequest] = Field(default=[], max_length=40, description="Earlier turns.")
     adapter: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
@@ -43,6 +47,8 @@ class AskRequest(StrictModel):
 
 
 class AskForm(AskRequest):
+    """A question whose answer may be JSON by a schema."""
+
     form: dict[str, Any] | None = Field(
         default=None,
         description="A JSON Schema: its fields are answered one by one, the answer is JSON.",
@@ -53,8 +59,10 @@ class AskForm(AskRequest):
 
 
 class CitationResponse(BaseModel):
-    """`quote` stands word for word in the passage, or in the words of the image `image_id`;
-    it begins on `page` and ends on `page_end`; `span` counts in the document's text."""
+    """`quote` stands word for word in the passage, or in the words of the image `image_id`.
+
+    It begins on `page` and ends on `page_end`; `span` counts in the document's text.
+    """
 
     n: int
     document: str
@@ -93,6 +101,8 @@ class StepResponse(BaseModel):
 
 
 class AnswerResponse(BaseModel):
+    """An answer with its citations, or an abstention with the nearest passages."""
+
     answer: str
     abstained: bool = Field(
         description="Not found in the documents, or not with enough confidence."

@@ -13,8 +13,11 @@ _WEIGHT = 0.2  # of the newest duration in the mean
 
 
 class FairLimiter:
-    """At most `places` run at once. Who waits gets a place in turn: one of each owner, then the
-    next of each, however many one owner has queued. All calls come from one event loop."""
+    """At most `places` run at once.
+
+    Who waits gets a place in turn: one of each owner, then the next of each, however many one owner
+    has queued. All calls come from one event loop.
+    """
 
     def __init__(self, places: int) -> None:
         self.places = places
@@ -30,8 +33,10 @@ class FairLimiter:
         return len(self._queues.get(owner, ()))
 
     def wait_seconds(self, owner: str | None = None) -> int:
-        """About how long who comes now has to wait; `owner` only for those whose turn is before
-        this owner's next."""
+        """About how long who comes now has to wait.
+
+        `owner` only for those whose turn is before this owner's next.
+        """
         turns = self.waiting_of(owner) + 1 if owner is not None else self.waiting
         queued = sum(min(len(queue), turns) for queue in self._queues.values())
         ahead = self.running + queued + 1 - self.places

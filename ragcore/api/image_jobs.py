@@ -57,8 +57,11 @@ class ImageJobs:
     def __init__(
         self, limiter: WorkLimiter, watch: AccountsWatch | None = None, *, most_cost: float
     ) -> None:
-        """`most_cost`: what the unfinished jobs of one owner may cost together, in steps times
-        images times megapixels."""
+        """`most_cost`.
+
+        What the unfinished jobs of one owner may cost together, in steps times images times
+        megapixels.
+        """
         self._limiter = limiter
         self._watch = watch
         self._most_cost = most_cost
@@ -69,8 +72,11 @@ class ImageJobs:
         return self._limiter.wait_seconds("image")
 
     def start(self, principal: Principal, steps: int, cost: float, make: Make) -> ImageJob:
-        """Begin to make images. Raises Problem 400 for one job that costs too much, 429 or 503
-        where too many are unfinished."""
+        """Begin to make images.
+
+        Raises Problem 400 for one job that costs too much, 429 or 503 where too many are
+        unfinished.
+        """
         if cost > self._most_cost:
             raise Problem(
                 400,

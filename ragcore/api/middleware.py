@@ -189,8 +189,10 @@ class AuthenticationMiddleware:
         return principal
 
     def _check_origin(self, headers: dict[bytes, str]) -> None:
-        """Raises Problem 403 for other names of this server, and for pages of any other origin:
-        another port of this computer is another program's."""
+        """Raises Problem 403 for other names of this server, and for pages of any other origin.
+
+        Another port of this computer is another program's.
+        """
         host = headers.get(b"host", "")
         if host_name(host) not in self._hosts:
             raise Problem(403, "this server answers to its own computer's names only")

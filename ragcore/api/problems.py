@@ -158,6 +158,7 @@ def _field_problems(error: RequestValidationError) -> list[dict[str, str]]:
 
 
 def request_id_of(scope: Mapping[str, Any]) -> str:
+    """The id of a request, "" where it has none."""
     return str(scope.get("state", {}).get("request_id", ""))
 
 

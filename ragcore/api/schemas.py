@@ -55,6 +55,8 @@ class StyleFields(StrictModel):
 
 
 class NewCollection(StrictModel):
+    """A collection to be created."""
+
     name: str = Field(min_length=1, max_length=100, examples=["papers"])
 
 
@@ -105,10 +107,14 @@ class CollectionResponse(BaseModel):
 
 
 class CollectionList(BaseModel):
+    """The collections that the key may read."""
+
     items: list[CollectionResponse]
 
 
 class Deleted(BaseModel):
+    """The name of what was deleted, and how many documents went with it."""
+
     deleted: str
     documents: int
 
@@ -117,8 +123,10 @@ class Deleted(BaseModel):
 
 
 class PartCountsResponse(ResponseModel):
-    """Each of the `found` is read, partial, skipped or ignored (decoration, repeats, links); the
-    text of `ocr` of them was recognized."""
+    """Each of the `found` is read, partial, skipped or ignored (decoration, repeats, links).
+
+    The text of `ocr` of them was recognized.
+    """
 
     found: int = 0
     read: int = 0
@@ -175,6 +183,8 @@ class DocumentResponse(ResponseModel):
 
 
 class DocumentList(BaseModel):
+    """A page of a collection's documents; `total` counts all that match."""
+
     items: list[DocumentResponse]
     total: int
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next ones.")
@@ -191,8 +201,10 @@ class PageResponse(ResponseModel):
 
 
 class ImageResponse(BaseModel):
-    """An image file (`page` null), an image found inside a document, or a frame of a video
-    (`second`)."""
+    """An image file, an image found inside a document, or a frame of a video.
+
+    An image file has no `page`, a frame has its `second`.
+    """
 
     id: int
     document_id: int
@@ -224,6 +236,8 @@ class ImageResponse(BaseModel):
 
 
 class ImageList(BaseModel):
+    """A page of a collection's images."""
+
     items: list[ImageResponse]
     next_cursor: str | None
 
@@ -264,6 +278,8 @@ class JobResponse(ResponseModel):
 
 
 class JobList(BaseModel):
+    """A page of a collection's jobs, newest first."""
+
     items: list[JobResponse]
     next_cursor: str | None
 

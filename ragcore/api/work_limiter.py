@@ -27,8 +27,11 @@ CONCURRENCY = {  # at once, by kind of work
 
 
 class WorkLimiter:
-    """Runs blocking calls. `most_waiting` bounds the queue, `longest_wait` the seconds that a call
-    may be expected to wait in it: beyond them the answer is 503 with Retry-After."""
+    """Runs blocking calls.
+
+    `most_waiting` bounds the queue, `longest_wait` the seconds that a call may be expected to wait
+    in it: beyond them the answer is 503 with Retry-After.
+    """
 
     def __init__(self, *, most_waiting: int = 64, longest_wait: int = 120) -> None:
         self._most_waiting, self._longest_wait = most_waiting, longest_wait

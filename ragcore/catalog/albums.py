@@ -82,8 +82,10 @@ def rename_album(session: Session, album: Album, new_name: str) -> None:
 
 
 def add_images(session: Session, album: Album, image_ids: Sequence[int]) -> int:
-    """Put images of the album's collection at its end, in the order given; those that are in it
-    stay where they are. Returns how many are new."""
+    """Put images of the album's collection at its end, in the order given.
+
+    Those that are in it stay where they are. Returns how many are new.
+    """
     last = select(func.max(AlbumImage.position)).where(AlbumImage.album_id == album.id)
     position, added = (session.scalar(last) or 0) + 1, 0
     members = set(_members(session, album))

@@ -142,8 +142,10 @@ def documents_below(session: Session, collection_id: int, paths: Sequence[str]) 
 
 
 def headings(session: Session, collection_id: int, limit: int) -> list[str]:
-    """Headings of sections to ask about, at most `limit`, without their numbers, taken from the
-    documents in turn: questions first, then the others in their order."""
+    """Headings of sections to ask about, at most `limit`, without their numbers.
+
+    Taken from the documents in turn: questions first, then the others in their order.
+    """
     query = (
         select(Passage.document_id, Passage.heading, Document.title)
         .join(Document, Document.id == Passage.document_id)

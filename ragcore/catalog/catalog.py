@@ -58,8 +58,10 @@ class Catalog:
         return read_session(self._reading)
 
     def search(self) -> AbstractContextManager[Session]:
-        """As `read`, for statements that a caller shapes: each raises SearchTimeout when it
-        takes too long."""
+        """As `read`, for statements that a caller shapes.
+
+        Each raises SearchTimeout when it takes too long.
+        """
         return read_session(self._searching)
 
     def write(self) -> AbstractContextManager[Session]:
@@ -128,8 +130,11 @@ class Catalog:
             return self.collection(name)
 
     def rename_collection(self, name: str, new_name: str) -> None:
-        """Raises UsageError for a bad or taken name, NotPermitted for who may not see every
-        collection: whether a name is free would reveal others."""
+        """Raises UsageError for a bad or taken name.
+
+        Raises NotPermitted for who may not see every collection: whether a name is free would
+        reveal others.
+        """
         check_name(new_name)
         wanted = self.collection(name)
         if not sees_everything():

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ragcore.catalog.catalog import Catalog
-from ragcore.catalog.models import Conversation, Turn, now
+from ragcore.catalog.models import Conversation, ConversationTurn, now
 from ragcore.errors import UsageError
 
 TITLE_LENGTH = 60
@@ -22,6 +22,8 @@ TITLE_LENGTH = 60
 
 @dataclass(frozen=True, slots=True)
 class ConversationInfo:
+    """A conversation without its messages."""
+
     id: int
     title: str
     collection: str
@@ -58,8 +60,8 @@ class Conversations:
         """Newest first. `search` is looked for in titles and in what was said."""
         query = select(Conversation).where(Conversation.owner == owner)
         if search:
-            said = select(Turn.conversation_id).where(
-                Turn.content.icontains(search, autoescape=True)
+            said = select(ConversationTurn.conversation_id).where(
+                ConversationTurn.content.icontains(search, autoescape=True)
             )
             query = query.where(
                 Conversation.title.icontains(search, autoescape=True) | Conversation.id.in_(said)
@@ -75,7 +77,11 @@ class Conversations:
 
     def turns(self, owner: str, conversation_id: int) -> Sequence[TurnInfo]:
         """What was said, in order."""
-        query = select(Turn).where(Turn.conversation_id == conversation_id).order_by(Turn.id)
+        query = (
+            select(ConversationTurn)
+            .where(ConversationTurn.conversation_id == conversation_id)
+            .order_by(ConversationTurn.id)
+        )
         with self._catalog.read() as session:
             _owned(session, owner, conversation_id)
             return [_turn(row) for row in session.scalars(query)]
@@ -90,7 +96,7 @@ class Conversations:
     ) -> TurnInfo:
         with self._catalog.write() as session:
             conversation = _owned(session, owner, conversation_id)
-            row = Turn(
+            row = ConversationTurn(
                 conversation_id=conversation_id, role=role, content=content, payload=payload or {}
             )
             session.add(row)
@@ -121,7 +127,7 @@ class Conversations:
         if rating not in (1, -1, None):
             raise UsageError(f"a rating is 1, -1 or None, not {rating!r}")
         with self._catalog.write() as session:
-            turn = session.get(Turn, turn_id)
+            turn = session.get(ConversationTurn, turn_id)
             if turn is None or turn.role != "assistant":
                 raise UsageError(f"there is no answer {turn_id}")
             _owned(session, owner, turn.conversation_id)
@@ -130,10 +136,10 @@ class Conversations:
     def rated(self) -> Iterator[dict[str, Any]]:
         """Every rated answer of all owners, without their names: material for an evaluation."""
         query = (
-            select(Turn, Conversation.collection)
-            .join(Conversation, Conversation.id == Turn.conversation_id)
-            .where(Turn.rating.is_not(None))
-            .order_by(Turn.id)
+            select(ConversationTurn, Conversation.collection)
+            .join(Conversation, Conversation.id == ConversationTurn.conversation_id)
+            .where(ConversationTurn.rating.is_not(None))
+            .order_by(ConversationTurn.id)
         )
         with self._catalog.read() as session:
             rows = session.execute(query).all()
@@ -188,5 +194,5 @@ def _info(row: Conversation) -> ConversationInfo:
     return ConversationInfo(row.id, row.title, row.collection, row.created_at, row.updated_at)
 
 
-def _turn(row: Turn) -> TurnInfo:
+def _turn(row: ConversationTurn) -> TurnInfo:
     return TurnInfo(row.id, row.role, row.content, row.payload, row.rating, row.created_at)

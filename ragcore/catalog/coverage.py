@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from ragcore.types import Coverage, PartCounts, Skipped
+from ragcore.types import Coverage, PartCounts, SkippedParts
 
 
 def coverage_values(coverage: Coverage) -> dict[str, Any]:
@@ -24,4 +24,6 @@ def coverage_of(values: Mapping[str, Any] | None) -> Coverage | None:
         for one in fields(Coverage)
         if one.name != "skipped"
     }
-    return Coverage(**counts, skipped=tuple(Skipped(**one) for one in values.get("skipped", ())))
+    return Coverage(
+        **counts, skipped=tuple(SkippedParts(**one) for one in values.get("skipped", ()))
+    )

@@ -78,6 +78,7 @@ def changes_since(
 
 
 def count_embeddings(session: Session, collection_id: int, space_id: int) -> int:
+    """How many vectors a collection has in a space."""
     here = (Embedding.collection_id == collection_id, Embedding.space_id == space_id)
     return session.scalar(select(func.count()).select_from(Embedding).where(*here)) or 0
 

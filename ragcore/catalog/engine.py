@@ -168,6 +168,7 @@ def head_revision() -> str:
 
 
 def current_revision(engine: Engine) -> str | None:
+    """The schema revision of a database; None for one without tables."""
     with engine.connect() as connection:
         return _revision(connection)
 

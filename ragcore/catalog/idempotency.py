@@ -1,5 +1,7 @@
-"""Answers to requests that carried a key of the sender's, kept for a day: sent twice, a request is
-carried out once, also over a restart."""
+"""Answers to requests that carried a key of the sender's, kept for a day.
+
+Sent twice, a request is carried out once, also over a restart.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,10 @@ _PROCESS = uuid.uuid4().hex
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """The answer that an owner's key had. `fingerprint` is the request's; `status` is 0 while it
-    is not finished."""
+    """The answer that an owner's key had.
+
+    `fingerprint` is the request's; `status` is 0 while it is not finished.
+    """
 
     fingerprint: str
     status: int

@@ -21,8 +21,10 @@ GroupBy = Literal["month", "folder", "label", "place", "album"]
 
 @dataclass(frozen=True, slots=True)
 class ImageGroup:
-    """Images of one month ("2024-05"), folder, label, place or album; "" is none of it. `ids`
-    and `names` (of the documents) go together, the newest first; albums have their own order."""
+    """Images of one month ("2024-05"), folder, label, place or album; "" is none of it.
+
+    `ids` and `names` (of the documents) go together, the newest first; albums have their own order.
+    """
 
     name: str
     ids: tuple[int, ...]
@@ -33,6 +35,7 @@ def image_groups(
     session: Session, collection_id: int, by: GroupBy, chosen: Filter
 ) -> list[ImageGroup]:
     """All images of a collection that meet `chosen`, each once, or once in each of its albums.
+
     Months go from the newest, other groups by name, and what is in none comes last.
 
     An image's time is when it was taken, where that is not known when its file was changed; its

@@ -64,11 +64,13 @@ def _broken_indexes(catalog: Catalog) -> list[str]:
 
 
 def check_lexical(catalog: Catalog) -> list[str]:
+    """Problems of the lexical indexes, one line each."""
     with catalog.write() as session:
         return lexical.check_lexical(session)
 
 
 def repair_lexical(catalog: Catalog) -> None:
+    """Rebuild the lexical indexes from their tables."""
     with catalog.write() as session:
         lexical.rebuild_lexical(session)
 
@@ -104,6 +106,7 @@ def check_rows(catalog: Catalog) -> list[str]:
 
 
 def repair_rows(catalog: Catalog) -> None:
+    """Repair what `check_rows` finds."""
     with catalog.write() as session:
         for space in session.scalars(select(SpaceRow)).all():
             for collection_id, item in _loose_vectors(session, space):

@@ -115,8 +115,10 @@ def store_predicted(
     kind: HitKind,
     predicted: Sequence[tuple[int, str, float]],
 ) -> int:
-    """Store what a classifier predicts for items, (id, label, confidence) each, in place of what it
-    predicted before; return how many are stored. Items removed meanwhile are skipped."""
+    """Store predicted labels in place of the earlier ones; return how many are stored.
+
+    `predicted` has (id, label, confidence) of each item. Items removed meanwhile are skipped.
+    """
     column, table = _column(ItemLabel, kind), _table(kind)
     stored = 0
     for at in range(0, len(predicted), _IN):

@@ -28,8 +28,11 @@ _UNSPACED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class QueryWords:
-    """What to look for: any of `words` (in order, without repeats) and of `phrases`, which are
-    compounds like "read fwf". Nothing in them is read as syntax."""
+    """What to look for.
+
+    Any of `words` (in order, without repeats) and of `phrases`, which are compounds like "read
+    fwf". Nothing in them is read as syntax.
+    """
 
     words: tuple[str, ...]
     phrases: tuple[str, ...] = ()

@@ -80,10 +80,12 @@ def _idf(total: int, rows: int) -> float:
 
 
 def row_count(session: Session, table: str) -> int:
+    """See `lexical.row_count`."""
     return int(session.execute(text(f"SELECT rows FROM {table}_fts_totals")).scalar_one())
 
 
 def frequencies(session: Session, table: str, stems: Sequence[str]) -> dict[str, int]:
+    """See `lexical.frequencies`."""
     # Its stemmer shortens words of two letters as well: they are looked up as words.
     lexeme = (
         "CASE WHEN length(stem) < 3 THEN ragcore_query(stem, false) "
@@ -100,6 +102,7 @@ def frequencies(session: Session, table: str, stems: Sequence[str]) -> dict[str,
 
 
 def check(session: Session, table: str) -> list[str]:
+    """See `lexical.check_lexical`."""
     wrong = session.execute(
         text(
             f"SELECT count(*) FROM {table}_fts_source AS source FULL JOIN {table}_fts AS kept "
@@ -119,6 +122,7 @@ def check(session: Session, table: str) -> list[str]:
 
 
 def rebuild(session: Session, table: str) -> None:
+    """See `lexical.rebuild_lexical`."""
     sums = f"SELECT count(*), coalesce(sum(length), 0) FROM {table}_fts"
     for statement in (
         f"DELETE FROM {table}_fts",

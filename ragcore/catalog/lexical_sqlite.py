@@ -46,10 +46,12 @@ def expression(terms: Sequence[tuple[str, bool]]) -> str:
 
 
 def row_count(session: Session, table: str) -> int:
+    """See `lexical.row_count`."""
     return int(session.execute(text(f"SELECT count(*) FROM {table}_fts_docsize")).scalar_one())
 
 
 def frequencies(session: Session, table: str, stems: Sequence[str]) -> dict[str, int]:
+    """See `lexical.frequencies`."""
     query = text(
         f"SELECT term, doc FROM temp.{table}_words "
         "WHERE term IN (SELECT value FROM json_each(:stems))"
@@ -59,6 +61,7 @@ def frequencies(session: Session, table: str, stems: Sequence[str]) -> dict[str,
 
 
 def check(session: Session, table: str) -> list[str]:
+    """See `lexical.check_lexical`."""
     try:
         session.execute(
             text(f"INSERT INTO {table}_fts({table}_fts, rank) VALUES('integrity-check', 1)")
@@ -69,4 +72,5 @@ def check(session: Session, table: str) -> list[str]:
 
 
 def rebuild(session: Session, table: str) -> None:
+    """See `lexical.rebuild_lexical`."""
     session.execute(text(f"INSERT INTO {table}_fts({table}_fts) VALUES('rebuild')"))

@@ -34,8 +34,11 @@ RATINGS = range(-1, 6)
 
 @dataclass(frozen=True, slots=True)
 class ImageMarks:
-    """What people say of an image. `rating`: -1 rejected, 0 to 5 stars, in place of the file's;
-    None: the file's counts. Tags and albums go by name."""
+    """What people say of an image.
+
+    `rating`: -1 rejected, 0 to 5 stars, in place of the file's; None: the file's counts. Tags and
+    albums go by name.
+    """
 
     favorite: bool = False
     rating: int | None = None
@@ -273,8 +276,10 @@ def keep_marks(session: Session, document_ids: Sequence[int]) -> list[KeptMarks]
 def mark_again(
     session: Session, collection_id: int, document_id: int, saved: Sequence[KeptMarks]
 ) -> None:
-    """Give marks back to the images with the same pixels, and those of an image file to the
-    document's new one, which may have been edited."""
+    """Give marks back to the images with the same pixels.
+
+    Those of an image file go to the document's new image, which may have been edited.
+    """
     for one in saved:
         here = [Image.document_id == document_id]
         same = select(Image.id).where(*here, Image.pixels_sha256 == one.pixels_sha256)

@@ -41,6 +41,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
 
 
 def now() -> dt.datetime:
+    """The current time, in UTC."""
     return dt.datetime.now(dt.UTC)
 
 
@@ -55,6 +56,8 @@ def _string(length: int) -> TypeEngine[str]:
 
 
 class Base(DeclarativeBase):
+    """The declarative base of all tables."""
+
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         dt.datetime: UtcDateTime(),
         dict[str, Any]: JSON,
@@ -75,8 +78,11 @@ class Collection(Base):
 
 
 class Document(Base):
-    """A file as ingested. `path` is its location: a path of this computer, or a source's URL.
-    `state`: ready, stale (an old version is kept, see `error`), failed."""
+    """A file as ingested.
+
+    `path` is its location: a path of this computer, or a source's URL. `state`: ready, stale (an
+    old version is kept, see `error`), failed.
+    """
 
     __tablename__ = "documents"
     __table_args__ = (
@@ -114,8 +120,11 @@ class Document(Base):
 
 
 class CollectionSource(Base):
-    """A place that a collection is kept in step with; no credentials. `every` is in seconds, 0:
-    only when asked. `report` has the counts of the last run, `error` why it did not come about."""
+    """A place that a collection is kept in step with; no credentials.
+
+    `every` is in seconds, 0: only when asked. `report` has the counts of the last run, `error` why
+    it did not come about.
+    """
 
     __tablename__ = "sources"
     __table_args__ = (UniqueConstraint("collection_id", "url"), _AUTOINCREMENT)
@@ -307,7 +316,7 @@ class AlbumImage(Base):
     position: Mapped[int]
 
 
-class Trash(Base):
+class TrashEntry(Base):
     """A document that was taken out of its collection: it is in the collection of minus its id."""
 
     __tablename__ = "trash"
@@ -426,7 +435,7 @@ class Conversation(Base):
     updated_at: Mapped[dt.datetime] = mapped_column(default=now)
 
 
-class Turn(Base):
+class ConversationTurn(Base):
     """One message of a conversation; `payload` holds the answer's evidence as JSON."""
 
     __tablename__ = "turns"
@@ -498,12 +507,12 @@ class ItemLabel(Base):
 
 
 class ApiKey(Base):
-    """Who may come in: an account with its key for the HTTP API. Only the key's SHA-256 is kept,
-    and its first letters to know it by.
+    """An account that may come in, with its key for the HTTP API.
 
-    `scope`: read, write (reads too), admin (does everything). With `all_collections` false it
-    may see those of `api_key_collections` only. `password_hash`: of a person who also logs in to
-    the pages by name, else "".
+    Only the key's SHA-256 is kept, and its first letters to know it by. `scope`: read, write (reads
+    too), admin (does everything). With `all_collections` false it may see those of
+    `api_key_collections` only. `password_hash`: of a person who also logs in to the pages by name,
+    else "".
     """
 
     __tablename__ = "api_keys"
@@ -524,8 +533,10 @@ class ApiKey(Base):
 
 
 class ApiKeyCollection(Base):
-    """A collection that a key may see. It goes with the collection: a new one of the same name
-    is not the one that was meant."""
+    """A collection that a key may see.
+
+    It goes with the collection: a new one of the same name is not the one that was meant.
+    """
 
     __tablename__ = "api_key_collections"
 

@@ -24,8 +24,11 @@ AuditCallback = Callable[[str, str, bool], None]  # call, collection, whether it
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """`collection_ids` None: every collection, those to come as well. `audit` is called for each
-    call of a library that begins, for an audit. `key_id` is the account that it is done for."""
+    """`collection_ids` None: every collection, those to come as well.
+
+    `audit` is called for each call of a library that begins, for an audit. `key_id` is the account
+    that it is done for.
+    """
 
     collection_ids: Set[int] | None = None
     scope: str = "admin"
@@ -118,8 +121,10 @@ def shown_path(path: str) -> str:
 
 
 def require_everywhere(scope: str) -> None:
-    """Raises NotPermitted unless the work at hand has the scope for every collection: what
-    belongs to none concerns them all."""
+    """Raises NotPermitted unless the work at hand has the scope for every collection.
+
+    What belongs to none concerns them all.
+    """
     if not may(scope):
         raise NotPermitted(f"this needs the scope {scope}; yours is {_permit.get().scope}")
     if not sees_everything():

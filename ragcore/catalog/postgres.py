@@ -172,5 +172,5 @@ def _translate(context: ExceptionContext) -> BaseException | None:
 
 
 def _last(reason: str) -> str:
-    """libpq reports every address that it tried; the last words say what is wrong."""
+    """Libpq reports every address that it tried; the last words say what is wrong."""
     return reason.rpartition("Multiple connection attempts failed")[0].strip() or reason

@@ -30,8 +30,11 @@ class PassageSpan:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """A document's whole text. `title` is the file's name where it has none; `starts` are the
-    offsets of its pages, which are numbered from 1."""
+    """A document's whole text.
+
+    `title` is the file's name where it has none; `starts` are the offsets of its pages, which are
+    numbered from 1.
+    """
 
     id: int
     title: str
@@ -75,8 +78,10 @@ class DocumentText:
         )
 
     def section(self, offset: int, *, reach: int) -> tuple[int, int]:
-        """The span of the section around `offset`, sections below it included: neighbouring
-        passages of the same heading, at most `reach` characters to either side."""
+        """The span of the section around `offset`, sections below it included.
+
+        Neighbouring passages of the same heading, at most `reach` characters to either side.
+        """
         starts = [passage.start for passage in self.passages]
         at = max(0, bisect_right(starts, offset) - 1)
         if not self.passages:
@@ -138,8 +143,10 @@ def passage_vectors(
 
 
 def documents_containing(session: Session, collection_ids: Set[int], word: str) -> set[int]:
-    """Ids of these collections' documents with a passage that has a word, as letters in a row
-    whatever the case."""
+    """Ids of these collections' documents with a passage that has a word.
+
+    The word is letters in a row, whatever the case.
+    """
     query = select(Passage.document_id).where(
         Passage.collection_id.in_(collection_ids), Passage.text.icontains(word, autoescape=True)
     )

@@ -27,7 +27,7 @@ from ragcore.catalog.models import (
     ItemLabel,
     Passage,
     SpaceRow,
-    Trash,
+    TrashEntry,
     now,
 )
 
@@ -67,7 +67,9 @@ def put_into_trash(session: Session, collection_id: int, document_ids: Iterable[
         remove_documents(session, -collection_id, session.scalars(select(Document.id).where(*here)))
         _move(session, part, collection_id, -collection_id)
         moment = now()
-        session.execute(insert(Trash), [{"document_id": one, "trashed_at": moment} for one in part])
+        session.execute(
+            insert(TrashEntry), [{"document_id": one, "trashed_at": moment} for one in part]
+        )
     return len(ids)
 
 
@@ -76,11 +78,11 @@ def list_trash(session: Session, collection_id: int) -> list[TrashedDocument]:
     query = (
         select(
             Document.id, Document.name, Document.path, Document.media_type, Document.size,
-            Document.passage_count, Document.image_count, Trash.trashed_at,
+            Document.passage_count, Document.image_count, TrashEntry.trashed_at,
         )
-        .join(Trash, Trash.document_id == Document.id)
+        .join(TrashEntry, TrashEntry.document_id == Document.id)
         .where(Document.collection_id == -collection_id)
-        .order_by(Trash.trashed_at.desc(), Document.id.desc())
+        .order_by(TrashEntry.trashed_at.desc(), Document.id.desc())
     )  # fmt: skip
     return [TrashedDocument(*row) for row in session.execute(query)]
 
@@ -88,8 +90,11 @@ def list_trash(session: Session, collection_id: int) -> list[TrashedDocument]:
 def restore(
     session: Session, collection_id: int, document_ids: Iterable[int]
 ) -> tuple[int, list[str]]:
-    """Put documents back; return how many, and the paths of those that stay in the trash because
-    the collection has a document of that path by now."""
+    """Put documents back.
+
+    Return how many, and the paths of those that stay in the trash because the collection has a
+    document of that path by now.
+    """
     ids = _present(session, -collection_id, document_ids)
     back, taken = 0, list[str]()
     for at in range(0, len(ids), _IN):
@@ -99,7 +104,7 @@ def restore(
         there = known_files(session, collection_id, [path for _, path in rows])
         taken += [path for _, path in rows if path in there]
         part = [document for document, path in rows if path not in there]
-        session.execute(delete(Trash).where(Trash.document_id.in_(part)))
+        session.execute(delete(TrashEntry).where(TrashEntry.document_id.in_(part)))
         _move(session, part, -collection_id, collection_id)
         back += len(part)
     return back, taken
@@ -112,15 +117,17 @@ def empty_trash(
     document_ids: Iterable[int] | None = None,
     before: dt.datetime | None = None,
 ) -> list[str]:
-    """Remove what is in the trash, or these documents of it, or what came there before a moment;
-    return their paths."""
+    """Remove what is in the trash, or these documents of it, or what came there before a moment.
+
+    Return their paths.
+    """
     query = (
         select(Document.id, Document.path)
-        .join(Trash, Trash.document_id == Document.id)
+        .join(TrashEntry, TrashEntry.document_id == Document.id)
         .where(Document.collection_id == -collection_id)
     )
     if before is not None:
-        query = query.where(Trash.trashed_at < before)
+        query = query.where(TrashEntry.trashed_at < before)
     wanted = None if document_ids is None else set(document_ids)
     gone = [row for row in session.execute(query) if wanted is None or row.id in wanted]
     remove_documents(session, -collection_id, [row.id for row in gone])

@@ -137,8 +137,10 @@ def command(
 
 
 def evidence_lines(answer: Answer) -> list[str]:
-    """What stands below an answer: quotes with their pages, the nearest passages, or what to ask
-    instead of a question that fits several things.
+    """What stands below an answer.
+
+    Quotes with their pages, the nearest passages, or what to ask instead of a question that fits
+    several things.
 
     The text of a composed answer is its quotes: its numbers are given their pages only. Of an
     answer in JSON, each field has its quote. The questions of an answer in steps come first.
@@ -184,7 +186,7 @@ def _place(citation: Citation) -> str:
 
 
 def _numbers(numbers: list[int]) -> str:
-    """ "[1]-[4], [7]" """
+    """The marks of some numbers: "[1]-[4], [7]"."""
     runs: list[list[int]] = []
     for n in numbers:
         if runs and n == runs[-1][-1] + 1:

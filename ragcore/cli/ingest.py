@@ -70,8 +70,7 @@ def command(
     pages: int | None,
     as_json: bool,
 ) -> None:
-    """Add files and folders to a collection, web pages (https://…), or what is at SCHEME://… of
-    another source.
+    """Add files, folders, web pages (https://…) or what is at SCHEME://… to a collection.
 
     Files that have not changed are passed over; a file that cannot be read is reported and the
     others go on. What of a file is not read is reported too. Ctrl-C stops after the batch at

@@ -194,7 +194,7 @@ def audit(limit: int, key: int | None, refused: bool, forget: str | None, as_jso
 
 
 def parse_time(text: str) -> dt.timedelta:
-    """ "90d" to a time. Raises UsageError for what is none."""
+    """A time from now, from "90d". Raises UsageError for what is none."""
     found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip().lower())
     if found is None or not int(found[1]):
         raise UsageError(f"{text[:40]!r} is no time: give hours, days or weeks as in 12h, 90d, 52w")

@@ -13,7 +13,7 @@ from ragcore.types import SearchQuery, SearchResult
 
 
 def parse_where(pairs: tuple[str, ...]) -> dict[str, str]:
-    """ "type=pdf", "date>=2024-01-01" to {"type": "pdf", "date>=": "2024-01-01"}."""
+    """Filters as {"type": "pdf", "date>=": …} from "type=pdf", "date>=2024-01-01"."""
     where: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -66,7 +66,7 @@ _WORD = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CaptionQuestion:
     """A question about an image with its answer; `kind` is what, count, colour or is-there."""
 
     kind: str
@@ -79,9 +79,11 @@ def words_of(caption: str) -> list[str]:
     return _WORD.findall(caption.lower().replace("grey", "gray"))
 
 
-def make_questions(captions: Sequence[str], rng: random.Random) -> list[Question]:
-    """All sure questions about one image, at most one each of what, count and colour, and
-    one is-there answered yes and one answered no."""
+def make_questions(captions: Sequence[str], rng: random.Random) -> list[CaptionQuestion]:
+    """All sure questions about one image.
+
+    At most one each of what, count and colour, one is-there answered yes, and one answered no.
+    """
     words_by_caption = [words_of(caption) for caption in captions]
     need = 2 if len(captions) > 1 else 1
     seen = Counter(
@@ -101,12 +103,13 @@ def make_questions(captions: Sequence[str], rng: random.Random) -> list[Question
 
 
 def with_article(thing: str) -> str:
+    """A thing's name with "a" or "an", where it takes one."""
     if thing in MASS:
         return thing
     return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
-def _what(words_by_caption: Sequence[Sequence[str]], rng: random.Random) -> Question | None:
+def _what(words_by_caption: Sequence[Sequence[str]], rng: random.Random) -> CaptionQuestion | None:
     """The thing that captions begin with, if most of them agree."""
     firsts = Counter(
         next((w for w in words if PLURAL.get(w, w) in GROUP_OF.keys() - MASS - SEVERAL), "")
@@ -117,12 +120,12 @@ def _what(words_by_caption: Sequence[Sequence[str]], rng: random.Random) -> Ques
         return None
     text = rng.choice(("What is in the picture?", "What is it?", "What do you see?"))
     answer = word if word in PLURAL else with_article(word)
-    return Question("what", text, f"{answer.capitalize()}.")
+    return CaptionQuestion("what", text, f"{answer.capitalize()}.")
 
 
 def _count(
     words_by_caption: Sequence[Sequence[str]], need: int, rng: random.Random
-) -> Question | None:
+) -> CaptionQuestion | None:
     """How many of a kind, where captions give the number and none gives another."""
     counts: dict[str, Counter[str]] = {}
     for words in words_by_caption:
@@ -145,12 +148,12 @@ def _count(
     if not sure:
         return None
     things, number = rng.choice(sorted(sure))
-    return Question("count", f"How many {things} are there?", f"{number.capitalize()}.")
+    return CaptionQuestion("count", f"How many {things} are there?", f"{number.capitalize()}.")
 
 
 def _colour(
     words_by_caption: Sequence[Sequence[str]], need: int, rng: random.Random
-) -> Question | None:
+) -> CaptionQuestion | None:
     """The colour that stands before a thing, where captions agree on one."""
     colours: dict[str, Counter[str]] = {}
     for words in words_by_caption:
@@ -169,15 +172,15 @@ def _colour(
     thing, colour = rng.choice(sorted(sure))
     verb = "are" if thing.endswith("s") and thing != "grass" else "is"
     spelt = rng.choice(("color", "colour"))
-    return Question("colour", f"What {spelt} {verb} the {thing}?", f"{colour.capitalize()}.")
+    return CaptionQuestion("colour", f"What {spelt} {verb} the {thing}?", f"{colour.capitalize()}.")
 
 
-def _present(seen: Counter[str], need: int, rng: random.Random) -> Question | None:
+def _present(seen: Counter[str], need: int, rng: random.Random) -> CaptionQuestion | None:
     sure = sorted(t for t in ASKED if seen[t] >= need)
     return _is_there(rng.choice(sure), "Yes.") if sure else None
 
 
-def _absent(seen: Counter[str], rng: random.Random) -> Question | None:
+def _absent(seen: Counter[str], rng: random.Random) -> CaptionQuestion | None:
     """Something of which no caption names anything of the kind."""
     named = {GROUP_OF[thing] for thing in seen}
     sure = [t for t in ASKED if GROUP_OF[t] not in named]
@@ -189,8 +192,8 @@ def _absent(seen: Counter[str], rng: random.Random) -> Question | None:
     return _is_there(rng.choices(sure, weights)[0], "No.") if sure else None
 
 
-def _is_there(thing: str, answer: str) -> Question:
-    return Question("is-there", f"Is there {with_article(thing)}?", answer)
+def _is_there(thing: str, answer: str) -> CaptionQuestion:
+    return CaptionQuestion("is-there", f"Is there {with_article(thing)}?", answer)
 
 
 PLURAL_OF = {single: plural for plural, single in PLURAL.items()}

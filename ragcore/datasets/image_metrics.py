@@ -73,8 +73,9 @@ def top_k(probabilities: FloatArray, labels: Sequence[int]) -> dict[str, float]:
 
 
 def caption_bleu(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU-4 of captions against people's, in [0, 1], as sacrebleu computes it (Post
-    2018; its own tokens, case counts). Images may have different numbers of references.
+    """Corpus BLEU-4 of captions against people's, in [0, 1], as sacrebleu computes it.
+
+    Post 2018; its own tokens, case counts. Images may have different numbers of references.
     """
     from sacrebleu import corpus_bleu
 

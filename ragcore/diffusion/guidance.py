@@ -29,7 +29,7 @@ class ClassifierGuidance:
             self.others[number, wanted] = False
 
     def gradient(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
-        """scale x the gradient of log p(class | latents, timestep)."""
+        """Scale x the gradient of log p(class | latents, timestep)."""
         with torch.enable_grad():
             z = latents.detach().float().requires_grad_(True)  # on a GPU they are halves
             logs = functional.log_softmax(self.classifier(z, timestep), dim=1)
@@ -64,7 +64,7 @@ class ClipGuidance:
         self._rng = torch.Generator().manual_seed(seed % 2**63)
 
     def gradient(self, latents: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
-        """scale x the gradient of the cosine with the text over CLIP's temperature."""
+        """Scale x the gradient of the cosine with the text over CLIP's temperature."""
         with torch.enable_grad():
             x = clean.detach().requires_grad_(True)
             pixels = (self.decode(x).clamp(-1.2, 1.2) + 1) / 2

@@ -30,8 +30,11 @@ MOST = 10.0  # standard deviations that an attribute may be moved
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One attribute: `latents @ weight + bias` reads it; `direction` is how latents change with one
-    standard deviation `deviation` of it. `r2` was measured on images not fitted on."""
+    """One attribute: `latents @ weight + bias` reads it.
+
+    `direction` is how latents change with one standard deviation `deviation` of it. `r2` was
+    measured on images not fitted on.
+    """
 
     name: str
     weight: Latents  # [d]
@@ -133,8 +136,9 @@ def interpolate(model: LatentModel, first: Pixels, second: Pixels, steps: int) -
 def edit(
     model: LatentModel, image: Pixels, changes: Mapping[str, float]
 ) -> tuple[Pixels, dict[str, float]]:
-    """The image [s, s, 3] after moving attributes by so many standard deviations, and what the
-    probes predicted before.
+    """The image [s, s, 3] after moving attributes, and what the probes predicted before.
+
+    Attributes are moved by so many standard deviations.
 
     Raises UsageError for an attribute without a probe, or a change beyond `MOST`.
     """

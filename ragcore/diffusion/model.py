@@ -44,6 +44,7 @@ class ModelCard:
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
+    """Write a model's card into its folder."""
     text = json.dumps(dataclasses.asdict(card), ensure_ascii=False, indent=2)
     with atomic_write(folder / CARD) as part:
         part.write_text(f"{text}\n", "utf-8")

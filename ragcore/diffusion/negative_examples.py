@@ -72,7 +72,7 @@ class ImageNetClassifier:
         raise UsageError(f"there is no class {name!r}{hint}")
 
     def logs(self, images: Tensor) -> Tensor:
-        """log p(class | image) [n, 1000] of images [n, 3, h, w] in [-1, 1]."""
+        """Log p(class | image) [n, 1000] of images [n, 3, h, w] in [-1, 1]."""
         scaled = functional.interpolate(images, size=(_SIDE, _SIDE), mode="bilinear")
         return functional.log_softmax(self._network(scaled), dim=1)
 

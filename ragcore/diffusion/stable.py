@@ -77,7 +77,7 @@ class StableModel:
 
     @property
     def pipeline(self) -> Any:
-        """diffusers' own pipeline: its encoders, denoiser, autoencoder, LoRA loading."""
+        """Diffusers' own pipeline: its encoders, denoiser, autoencoder, LoRA loading."""
         with self.weights.lease() as networks:
             return networks.get("pipeline", self._load_pipeline, _pipeline_bytes)
 

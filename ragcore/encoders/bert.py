@@ -176,7 +176,7 @@ def unit(vectors: FloatArray) -> FloatArray:
 
 
 def _gelu(x: FloatArray) -> FloatArray:
-    """x * Phi(x), in place."""
+    """X * Phi(x), in place."""
     import numpy as np
 
     size = np.abs(x)

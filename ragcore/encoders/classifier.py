@@ -60,6 +60,7 @@ class ClassifierCard:
 
 
 def classifiers_folder(settings: Settings) -> Path:
+    """Where the trained classifiers of a home are."""
     return settings.home / "classifiers"
 
 

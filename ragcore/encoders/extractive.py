@@ -102,8 +102,11 @@ class WindowMaker:
         return (self._cls, *ids[2 - QUESTION_TOKENS :], self._sep)
 
     def windows(self, text: str, title: str = "") -> list[Window]:
-        """Windows that together hold the whole text. They begin and end between sentences
-        where these are short enough, and neighbours share a short sentence."""
+        """Windows that together hold the whole text.
+
+        They begin and end between sentences where these are short enough, and neighbours share a
+        short sentence.
+        """
         head = [self._cls]
         if title:
             named = self._tokenizer.encode(title, add_special_tokens=False).ids
@@ -179,7 +182,7 @@ def _layers(shape: Shape, count: int) -> nn.ModuleList:
     )
 
 
-class Base(nn.Module):
+class FrozenLayers(nn.Module):
     """The frozen part: embeddings and lower layers of a text encoder."""
 
     def __init__(self, shape: Shape) -> None:
@@ -196,7 +199,7 @@ class Base(nn.Module):
         return states
 
 
-class Reader(nn.Module):
+class SpanHead(nn.Module):
     """The trained part: upper layers and the outputs."""
 
     def __init__(self, shape: Shape) -> None:
@@ -233,7 +236,7 @@ _PARTS = {
 
 
 def base_weights(folder: Path, shape: Shape) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights of `Base`, and those that `Reader`'s layers begin with, of a BERT's folder."""
+    """Weights of `FrozenLayers` and the first ones of `SpanHead`'s layers, from a BERT's folder."""
     from safetensors.torch import load_file
 
     given = {k.removeprefix("bert."): v for k, v in load_file(folder / "model.safetensors").items()}

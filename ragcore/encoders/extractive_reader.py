@@ -17,7 +17,7 @@ from ragcore.models import ModelMemory, Span, Weights, folder_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ragcore.encoders.extractive import Base, Reader, Shape, Window, WindowMaker
+    from ragcore.encoders.extractive import FrozenLayers, Shape, SpanHead, Window, WindowMaker
     from ragcore.models import Placement
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -28,7 +28,9 @@ BATCH = 16  # windows that are read at once
 class ExtractiveReader:
     """Reads passages for the answer to a question. Safe to use from several threads."""
 
-    def __init__(self, shape: Shape, base: Base, reader: Reader, maker: WindowMaker) -> None:
+    def __init__(
+        self, shape: Shape, base: FrozenLayers, reader: SpanHead, maker: WindowMaker
+    ) -> None:
         self.shape = shape
         self._base, self._reader, self._maker = base.eval(), reader.eval(), maker
         self._tokenizing = threading.Lock()  # fast tokenizers refuse to be used by two threads
@@ -38,11 +40,17 @@ class ExtractiveReader:
         """Of a model's folder and its base's. Raises ModelUnavailable if either does not fit."""
         from safetensors.torch import load_file
 
-        from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_weights
+        from ragcore.encoders.extractive import (
+            FrozenLayers,
+            Shape,
+            SpanHead,
+            WindowMaker,
+            base_weights,
+        )
 
         try:
             shape = Shape(**json.loads((folder / CONFIG).read_text("utf-8")))
-            base, reader = Base(shape), Reader(shape)
+            base, reader = FrozenLayers(shape), SpanHead(shape)
             base.load_state_dict(base_weights(base_folder, shape)[0])
             given = load_file(folder / WEIGHTS)
             reader.load_state_dict({name: value.float() for name, value in given.items()})
@@ -128,8 +136,10 @@ class ExtractiveReader:
 
 
 class SharedExtractiveReader:
-    """An `ExtractiveReader` whose weights load at first use and share the device's memory with the
-    other models'. Safe to use from several threads."""
+    """An `ExtractiveReader` whose weights load at first use.
+
+    It shares the device's memory with the other models. Safe to use from several threads.
+    """
 
     def __init__(
         self,

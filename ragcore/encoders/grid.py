@@ -155,8 +155,7 @@ def _trunk(settings: Settings) -> Any:
 
 
 def _flat(trunk: Any) -> Any:
-    """The tower with its feature map laid out as one vector an image, as OpenVINO's wrapper
-    takes it."""
+    """The tower with its feature map as one vector an image, as OpenVINO's wrapper takes it."""
     import torch
 
     class Flat(torch.nn.Module):

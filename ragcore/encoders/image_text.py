@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ragcore.encoders.clip_models import STARTER, ClipSource, LoadedClip, find_clip, load_clip
 from ragcore.encoders.options import may_be_quick
 from ragcore.encoders.quick_text import are_few
-from ragcore.encoders.zero_shot import Calibration, parse_calibration, text_weights
+from ragcore.encoders.zero_shot import ZeroShotCalibration, parse_calibration, text_weights
 from ragcore.errors import UsageError
 from ragcore.models import ModelMemory, Space, Weights, folder_bytes, module_bytes, pick_device
 from ragcore.settings import Settings
@@ -112,13 +112,13 @@ class OpenClipEncoder:
             return parts.loaded.model
 
     @cached_property
-    def calibration(self) -> Calibration:
+    def calibration(self) -> ZeroShotCalibration:
         """How cosines become label probabilities: the folder's zero_shot.json, if it has one."""
         folder = self.source.folder
         path = folder / "zero_shot.json" if folder and not self._given else None
         if path is not None and path.is_file():
             return parse_calibration(json.loads(path.read_text("utf-8")))
-        return Calibration(1 / self.logit_scale)
+        return ZeroShotCalibration(1 / self.logit_scale)
 
     def warm_up(self) -> None:
         """Load the weights now instead of at first use."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import reject_unknown, space_name, valid_text
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.models import RequestRejected, RetryPolicy, Server, Space, TextKind
+from ragcore.models import RemoteServer, RequestRejected, RetryPolicy, Space, TextKind
 from ragcore.redaction import remember
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _NO_VECTOR_OPTIONS = frozenset(
 
 
 class OpenAITextEncoder:
-    """A `TextEncoder` behind `url` (…/v1): vLLM, Text Embeddings Inference, Ollama, ragcore, …
+    """A `TextEncoder` behind `url` (…/v1): vLLM, Text Embeddings Inference, Ollama, ragcore, ….
 
     Options: `url`; `key_variable` (the variable that holds the key); `revision` (part of the
     space's name: change it when the server's model changes); `query_prompt`, `passage_prompt`
@@ -71,7 +71,7 @@ class OpenAITextEncoder:
             raise UsageError(f"{model}: batch_size and parallel must be at least 1")
         if get("dialect", "openai") not in ("openai", "vllm"):
             raise UsageError(f"{model}: unknown dialect {get('dialect')!r}: use openai or vllm")
-        self.server = Server(
+        self.server = RemoteServer(
             str(options["url"]),
             what="embeddings server",
             headers=self._headers,

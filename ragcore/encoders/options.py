@@ -27,8 +27,10 @@ def space_name(name: str, revision: str, options: Mapping[str, Any]) -> str:
 
 
 def may_be_quick(settings: Settings) -> bool:
-    """Whether a few texts may be encoded on the CPU in float32 before the model itself loads:
-    not where another device or precision is asked for by name."""
+    """Whether a few texts may be encoded on the CPU in float32 before the model itself loads.
+
+    Not where another device or precision is asked for by name.
+    """
     return settings.device != "cuda" and settings.precision == "auto"
 
 

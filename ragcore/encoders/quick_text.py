@@ -81,7 +81,7 @@ def find_quick_text(folder: Path, max_tokens: int | None = None) -> QuickText | 
 
 
 def _pooling(config: Mapping[str, Any]) -> str:
-    """ "mean" or "cls"; empty for any other way and for prompts that are left out of it."""
+    """The pooling, "mean" or "cls"; "" for any other and for prompts that are left out of it."""
     if not config.get("include_prompt", True):
         return ""
     modes = {name for name, chosen in config.items() if name.startswith("pooling_mode_") and chosen}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.options import reject_unknown, valid_text
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.models import RetryPolicy, Server
+from ragcore.models import RemoteServer, RetryPolicy
 from ragcore.redaction import remember
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ServedReranker:
         if self._batch < 1 or self._most < 0:
             raise UsageError(f"{model}: batch_size must be at least 1, max_characters not below 0")
         self._key_variable = str(get("key_variable", "RAGCORE_RERANKER_KEY"))
-        self.server = Server(
+        self.server = RemoteServer(
             str(options["url"]).rstrip("/").removesuffix("/v1"),
             what="reranking server",
             headers=self._headers,

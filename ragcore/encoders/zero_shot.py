@@ -26,7 +26,7 @@ TEMPLATES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ZeroShotCalibration:
     """How one model's cosines become probabilities.
 
     `temperature` divides the scores; `weights` [d], if given, multiplies the label vectors
@@ -45,9 +45,11 @@ class Calibration:
 NAME_WORDS, SENTENCE_WORDS = 3, 4
 
 
-def text_weights(texts: Sequence[str], calibration: Calibration) -> FloatArray | None:
-    """Factors [n, d] for the vectors of texts, between `names` and `sentences` by their length;
-    None where the model has none."""
+def text_weights(texts: Sequence[str], calibration: ZeroShotCalibration) -> FloatArray | None:
+    """Factors [n, d] for the vectors of texts, between `names` and `sentences` by their length.
+
+    None where the model has none.
+    """
     import numpy as np
 
     names, sentences = calibration.names, calibration.sentences
@@ -65,7 +67,7 @@ def classify(
     labels: Sequence[str],
     *,
     templates: Sequence[str] = TEMPLATES,
-    calibration: Calibration | None = None,
+    calibration: ZeroShotCalibration | None = None,
 ) -> FloatArray:
     """The probability of each label for each image, float32 [n, c]; rows sum to 1.
 
@@ -87,7 +89,7 @@ def classify_vectors(
     labels: Sequence[str],
     *,
     templates: Sequence[str] = TEMPLATES,
-    calibration: Calibration | None = None,
+    calibration: ZeroShotCalibration | None = None,
 ) -> FloatArray:
     """As `classify`, for images already encoded: unit vectors [n, d] of this encoder's space.
 
@@ -99,7 +101,9 @@ def classify_vectors(
     return probabilities(vectors, columns, rule)
 
 
-def probabilities(vectors: FloatArray, labels: FloatArray, calibration: Calibration) -> FloatArray:
+def probabilities(
+    vectors: FloatArray, labels: FloatArray, calibration: ZeroShotCalibration
+) -> FloatArray:
     """[n, c] for images [n, d] and labels [c, d] as `label_vectors` makes them."""
     import numpy as np
 
@@ -115,7 +119,7 @@ def label_vectors(
     labels: Sequence[str],
     *,
     templates: Sequence[str] = TEMPLATES,
-    calibration: Calibration | None = None,
+    calibration: ZeroShotCalibration | None = None,
 ) -> FloatArray:
     """One unit vector a label, float32 [c, d]: the mean over the templates."""
     import numpy as np
@@ -138,16 +142,16 @@ def label_vectors(
     return result
 
 
-def calibration_of(encoder: ImageTextEncoder) -> Calibration:
+def calibration_of(encoder: ImageTextEncoder) -> ZeroShotCalibration:
     """What the encoder says of itself, else the temperature that it was trained with."""
     given: Any = getattr(encoder, "calibration", None)
-    if isinstance(given, Calibration):
+    if isinstance(given, ZeroShotCalibration):
         return given
     scale = getattr(encoder, "logit_scale", None)
-    return Calibration(1 / float(scale)) if scale else Calibration()
+    return ZeroShotCalibration(1 / float(scale)) if scale else ZeroShotCalibration()
 
 
-def parse_calibration(values: Mapping[str, Any]) -> Calibration:
+def parse_calibration(values: Mapping[str, Any]) -> ZeroShotCalibration:
     """From a model folder's zero_shot.json: temperature, weights, sentences, names.
 
     The vectors are written as runs: [[count, value], …].
@@ -160,7 +164,7 @@ def parse_calibration(values: Mapping[str, Any]) -> Calibration:
         return np.concatenate([np.full(int(n), float(v), np.float32) for n, v in runs])
 
     weights, sentences, names = (vector(values.get(k)) for k in ("weights", "sentences", "names"))
-    return Calibration(float(values["temperature"]), weights, sentences, names)
+    return ZeroShotCalibration(float(values["temperature"]), weights, sentences, names)
 
 
 def _check(names: Sequence[str], templates: Sequence[str]) -> None:

@@ -18,8 +18,10 @@ from ragcore.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class BeirSet:
-    """`corpus`: (title, text) by id; `queries` by id, judged ones only; `judgements`: query id to
-    document id to gain."""
+    """`corpus`: (title, text) by id.
+
+    `queries` by id, judged ones only; `judgements`: query id to document id to gain.
+    """
 
     corpus: dict[str, tuple[str, str]]
     queries: dict[str, str]

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A question of a conversation as it was asked, the same as it stands alone, its answer, and
-    words that stand in the passage with the answer."""
+class ChatTurn:
+    """A question of a conversation, and what is expected of it.
+
+    As it was asked, the same as it stands alone, its answer, and words that stand in the passage
+    with the answer.
+    """
 
     question: str
     stands_alone: str
@@ -45,8 +48,9 @@ def evaluate_chat(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
-    """Search for every follow-up of a JSONL file of conversations: as it was asked, as it is
-    rewritten, and as a person wrote it out.
+    """Search for every follow-up of a JSONL file of conversations.
+
+    As it was asked, as it is rewritten, and as a person wrote it out.
 
     A line is {"turns": [{"question", "stands_alone", "answer", "evidence"}, …]}. A turn after
     the first is a follow-up, or, where both questions are the same, a change of subject that
@@ -106,13 +110,13 @@ def evaluate_chat(
     }
 
 
-def read_chains(file: Path) -> list[tuple[Turn, ...]]:
+def read_chains(file: Path) -> list[tuple[ChatTurn, ...]]:
     """Raises UsageError, with the line, for a file of another layout."""
     chains = []
     for number, row in read_lines(file):
         try:
             turns = tuple(
-                Turn(**{name: str(turn[name]) for name in Turn.__dataclass_fields__})
+                ChatTurn(**{name: str(turn[name]) for name in ChatTurn.__dataclass_fields__})
                 for turn in row["turns"]
             )
         except (KeyError, TypeError) as error:
@@ -127,7 +131,7 @@ def read_chains(file: Path) -> list[tuple[Turn, ...]]:
     return chains
 
 
-def _history(turns: Sequence[Turn]) -> list[Message]:
+def _history(turns: Sequence[ChatTurn]) -> list[Message]:
     return [
         message
         for turn in turns

@@ -1,5 +1,8 @@
-"""Conversations over given passages measured: is what can be answered answered, and the rest
-declined? The layout is that of MTRAG's tasks (Katsis et al. 2025)."""
+"""Conversations over given passages measured.
+
+Is what can be answered answered, and the rest declined? The layout is that of MTRAG's tasks (Katsis
+et al. 2025).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ _NOT_ANSWERABLE = ("unanswerable", "underspecified")
 class Task:
     """The last question of a conversation, what was said before, and what it is answered from.
 
-    `answerability`: answerable, partial, unanswerable or underspecified."""
+    `answerability`: answerable, partial, unanswerable or underspecified.
+    """
 
     question: str
     history: tuple[Message, ...]

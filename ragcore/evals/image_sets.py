@@ -18,7 +18,7 @@ _SPLITS = ("test", "dev", "val", "captions", "train")  # in this order, one of t
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledImages:
     """Images with one label each; `names` are the labels as words, `labels` index them."""
 
     files: tuple[str, ...]
@@ -70,7 +70,7 @@ def read_captions(listing: Path) -> list[Captioned]:
     return items
 
 
-def read_labels(listing: Path) -> Labelled:
+def read_labels(listing: Path) -> LabelledImages:
     """Raises UsageError for a wrong file, a missing image, or fewer than two labels."""
     source = images_of(listing)
     files, given = [], []
@@ -89,7 +89,7 @@ def read_labels(listing: Path) -> Labelled:
     if len(names) < 2:
         raise UsageError(f"{listing} has {len(names)} label(s): at least two are needed")
     index = {name: i for i, name in enumerate(names)}
-    return Labelled(tuple(files), tuple(index[name] for name in given), names, source)
+    return LabelledImages(tuple(files), tuple(index[name] for name in given), names, source)
 
 
 def read_copies(directory: Path) -> AlteredCopies:

@@ -29,7 +29,7 @@ def evaluate_images(
     encoder: ImageTextEncoder | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Measure on a folder; its files say what:
+    """Measure on a folder; its files say what.
 
     - captions (NAME.jsonl with `captions`, images in NAME.zip or images.zip): t2i@1/5/10 and
       i2t@1/5/10;
@@ -73,7 +73,7 @@ def _captions(
 
 
 def _labels(
-    data: image_sets.Labelled, encoder: ImageTextEncoder, progress: ProgressCallback | None
+    data: image_sets.LabelledImages, encoder: ImageTextEncoder, progress: ProgressCallback | None
 ) -> dict[str, Any]:
     from ragcore.encoders.zero_shot import classify_vectors
 
@@ -94,7 +94,7 @@ def _copies(
     import numpy as np
 
     from ragcore.readers.images import phash, thumbnail, turned
-    from ragcore.search import Candidate, SameImage, alike_by_hash, orientations
+    from ragcore.search import ImageCandidate, SameImage, alike_by_hash, orientations
 
     stored: list[tuple[bytes, bytes]] = []
 
@@ -121,7 +121,7 @@ def _copies(
         hashes = turned(phash(query))
         alike = alike_by_hash(hashes, [hash_ for _, hash_ in stored])
         near = np.union1d(near, np.array(alike, dtype=near.dtype))
-        candidates = [Candidate(int(i), float(best[i]), *stored[i]) for i in near]
+        candidates = [ImageCandidate(int(i), float(best[i]), *stored[i]) for i in near]
         matches = same.rank(query, candidates, hashes=hashes)
         found.setdefault(variant, []).append(matches[0].id == original)
         verified += matches[0].id == original and matches[0].verified

@@ -33,7 +33,7 @@ Ask = Callable[[str], Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EvalQuestion:
     """One line of the file. No answers: the passages do not hold one."""
 
     question: str
@@ -49,7 +49,7 @@ class Question:
 class Outcome:
     """What came back for one question; scores are in [0, 1], None where undefined."""
 
-    question: Question
+    question: EvalQuestion
     answer: Answer
     seconds: float
     scores: dict[str, float | None] = field(default_factory=dict)
@@ -120,14 +120,14 @@ def evaluate_qa(
     return summarise(outcomes)
 
 
-def read_questions(file: Path) -> list[Question]:
+def read_questions(file: Path) -> list[EvalQuestion]:
     """Raises UsageError, with the line, for a file of another layout."""
     questions = []
     for number, row in read_lines(file):
         try:
             answers = tuple(str(a) for a in row["answers"])
             questions.append(
-                Question(
+                EvalQuestion(
                     question=str(row["question"]),
                     answers=answers,
                     context=str(row.get("context", "")),
@@ -149,7 +149,7 @@ class _Passages:
 
     def __init__(
         self,
-        questions: Sequence[Question],
+        questions: Sequence[EvalQuestion],
         answerer: Answerer,
         distractors: int,
         adapter: str | None,
@@ -169,14 +169,14 @@ class _Passages:
         self._gold: dict[int, int] = {}
 
     def answers(
-        self, questions: Sequence[Question], batch: int, cancel: CancelToken | None
+        self, questions: Sequence[EvalQuestion], batch: int, cancel: CancelToken | None
     ) -> Iterator[tuple[int, Answer]]:
         from ragcore.answers import answer_many
 
         asked = ((q.question, self._hits(i, q)) for i, q in enumerate(questions))
         return answer_many(self._answerer, asked, batch=batch, adapter=self._adapter, cancel=cancel)
 
-    def _hits(self, index: int, question: Question) -> list[Hit]:
+    def _hits(self, index: int, question: EvalQuestion) -> list[Hit]:
         own = self._place[question.context, question.title]
         chosen = [own]
         if self._neighbours is not None:
@@ -200,7 +200,7 @@ class _Pipeline:
         self._ask = ask
 
     def answers(
-        self, questions: Sequence[Question], batch: int, cancel: CancelToken | None
+        self, questions: Sequence[EvalQuestion], batch: int, cancel: CancelToken | None
     ) -> Iterator[tuple[int, Answer]]:
         for index, question in enumerate(questions):
             if cancel is not None and cancel.cancelled:
@@ -289,8 +289,11 @@ def score(outcome: Outcome, gold: int | None) -> dict[str, float | None]:
 
 
 def cause(outcome: Outcome) -> str | None:
-    """Why an answerable question was missed: "retrieval" (no passage that was found holds an
-    accepted answer), "abstention" or "reading" (one did); None where it was not."""
+    """Why an answerable question was missed.
+
+    "retrieval" (no passage that was found holds an accepted answer), "abstention" or "reading" (one
+    did); None where it was not.
+    """
     question, answer = outcome.question, outcome.answer
     if not question.answers or outcome.scores.get("contains"):
         return None
@@ -309,7 +312,7 @@ def confidences(outcomes: Sequence[Outcome]) -> list[tuple[float, bool]]:
 
 
 def _right(
-    question: Question,
+    question: EvalQuestion,
     document: str,
     page: int | None,
     document_id: int,

@@ -28,8 +28,10 @@ SCHEMA = "schema.json"
 
 @dataclass(slots=True)
 class Case:
-    """A document of a kind with what its answer should be; the schema's description is the
-    question."""
+    """A document of a kind with what its answer should be.
+
+    The schema's description is the question.
+    """
 
     kind: str
     file: Path
@@ -228,8 +230,11 @@ def _merge(into: Score, other: Score) -> None:
 
 
 def compare(path: str, expected: Any, found: Any, score: Score) -> None:
-    """Count the fields of an expected value: each scalar, an array of scalars as one field (in
-    any order), and each field of an array's objects, in their order."""
+    """Count the fields of an expected value.
+
+    Each scalar, an array of scalars as one field (in any order), and each field of an array's
+    objects, in their order.
+    """
     if isinstance(expected, Mapping):
         there = found if isinstance(found, Mapping) else {}
         for key, value in expected.items():

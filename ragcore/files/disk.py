@@ -16,18 +16,22 @@ _ALMOST_NOTHING = 1 << 20  # bytes
 
 
 def full(what: str) -> StorageFull:
+    """The error for a disk that was full while `what` was written."""
     return StorageFull(f"the disk is full: {what}; make room, then do the same again")
 
 
 def read_only(what: str) -> StorageReadOnly:
+    """The error for a folder in which `what` cannot be written."""
     return StorageReadOnly(
         f"{what}: the folder is read-only here (searching, asking and backups work)"
     )
 
 
 def storage_error(error: OSError, what: str) -> StorageUnavailable | None:
-    """The error that stands for `error`, if it means a full or read-only disk. `what` says what
-    was not done, as in "a.pdf was not stored"."""
+    """The error that stands for `error`, if it means a full or read-only disk.
+
+    `what` says what was not done, as in "a.pdf was not stored".
+    """
     if error.errno in _FULL:
         return full(what)
     if error.errno in _READ_ONLY:

@@ -74,8 +74,9 @@ def replace_private(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """The file to write within the block, which then takes the place of `path`: all of it, or
-    nothing. `durable`: on the disk itself before it does.
+    """The file to write within the block, which then takes the place of `path`.
+
+    All of it, or nothing. `durable`: on the disk itself before it does.
 
     Raises StorageFull or StorageReadOnly where the disk refuses.
     """
@@ -128,8 +129,10 @@ def partial_suffix() -> str:
 
 
 def strays(folder: Path) -> list[Path]:
-    """What processes of this computer that are gone have left half-written in a folder and below
-    it; of other computers' what is older than a day. Folders are not entered."""
+    """What ended processes have left half-written in a folder and below it.
+
+    Of other computers' files, what is older than a day. Folders are not entered.
+    """
     found = []
     for base, folders, files in os.walk(folder):
         for name in (*folders, *files):

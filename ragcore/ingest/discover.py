@@ -96,8 +96,9 @@ def discover(
     options: Mapping[str, str] = MappingProxyType({}),
     check_cancel: Callable[[], None] = lambda: None,
 ) -> Discovered:
-    """Everything that the sources of `paths` list. `check_cancel`, called between two files, may
-    raise Cancelled.
+    """Everything that the sources of `paths` list.
+
+    `check_cancel`, called between two files, may raise Cancelled.
 
     A source that cannot be listed to its end is one entry in `failed`. Raises UsageError as
     `open_sources`, and for a URL where nothing is.

@@ -65,7 +65,7 @@ class JobInfo:
         return self.state == "running"
 
 
-class Jobs:
+class JobRunner:
     """The jobs of one catalog, some of them running in this process."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -277,8 +277,10 @@ class Jobs:
 
 
 def _note(session: Session, job_id: int, step: Progress) -> bool:
-    """Keep how far a job is; return whether it must stop: it was asked to, or the account that it
-    is done for is over."""
+    """Keep how far a job is.
+
+    Return whether it must stop: it was asked to, or the account that it is done for is over.
+    """
     row = session.get_one(Job, job_id)
     row.progress, row.updated_at = asdict(step), now()
     if not row.cancel_requested and not is_live(session, row.key_id):

@@ -13,8 +13,10 @@ _UNLIMITED = 1 << 60  # what the first version of cgroups writes for "no limit" 
 
 
 def reader_limit(settings: Settings, readers: int) -> int:
-    """Bytes that each of `readers` processes may use: the setting `reader_memory_mb`; else half
-    of the machine's memory divided by their number, at most 2 GiB."""
+    """Bytes that each of `readers` processes may use: the setting `reader_memory_mb`.
+
+    Else half of the machine's memory divided by their number, at most 2 GiB.
+    """
     if settings.reader_memory_mb:
         return settings.reader_memory_mb << 20
     return max(LEAST, min(MOST, total_memory() // (2 * max(1, readers))))

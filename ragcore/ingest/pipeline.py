@@ -73,8 +73,11 @@ class IngestPipeline:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        """With `source_id`, what is new belongs to that source of the collection, and `sync`
-        removes what belongs to it only."""
+        """Prepare a run; nothing is read yet.
+
+        With `source_id`, what is new belongs to that source of the collection, and `sync` removes
+        what belongs to it only.
+        """
         self._source_id = source_id
         self._by_hand: frozenset[str] = frozenset()  # locations that were there before
         self._catalog = catalog
@@ -171,8 +174,11 @@ class IngestPipeline:
         return _IngestPlan(read, unchanged, vanished, gone, left)
 
     def _with_origin(self, file: FileState, known: KnownFile | None) -> FileState:
-        """The file with what its document is to have: what was added by hand stays so, and what
-        a source of the collection brings is that source's."""
+        """The file with what its document is to have.
+
+        What was added by hand stays so, and what a source of the collection brings is that
+        source's.
+        """
         if self._source_id is not None:
             return replace(file, origin=known.origin if known else "")
         if file.origin and known is not None:
@@ -186,8 +192,10 @@ class IngestPipeline:
         return not file.origin if is_remote(file.path) else file.path in named
 
     def _may_be_lost(self, known: KnownFile, found: Discovered, brought: Set[int]) -> bool:
-        """Whether a document that is not listed any more is one that an earlier run of the same
-        place brought. A file of this computer is gone for whoever added it."""
+        """Whether an earlier run of the same place brought a document that is not listed any more.
+
+        A file of this computer is gone for whoever added it.
+        """
         if not is_remote(known.path):
             return True
         if self._source_id is not None:

@@ -19,8 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def place_of(latitude: float | None, longitude: float | None) -> str:
-    """Town, region and country ("Luzern, Lucerne, CH"); "" where none is near, or without the
-    extra `places`, which is logged once."""
+    """Town, region and country ("Luzern, Lucerne, CH").
+
+    "" where none is near, or without the extra `places`, which is logged once.
+    """
     if latitude is None or longitude is None:
         return ""
     gazetteer = _gazetteer()

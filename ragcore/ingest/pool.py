@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.1  # seconds between two looks at a reader's memory
 _FAREWELL = 5.0  # seconds in which a killed reader goes, unless it waits for a dead disk
 
 
-class Reader:
+class ReaderProcess:
     """One reader process, started when needed and again after it was lost.
 
     `memory`: bytes that it may use.
@@ -114,7 +114,7 @@ class ReaderPool:
         self._timeout = settings.read_timeout
         self._memory = reader_limit(settings, self._count)
         self._stopping = threading.Event()
-        self._readers: list[Reader] = []
+        self._readers: list[ReaderProcess] = []
 
     def results(
         self, requests: Iterable[ReadRequest], *, timeout: float = 1.0
@@ -129,7 +129,7 @@ class ReaderPool:
         lock = threading.Lock()
         problems: list[Exception] = []
 
-        def serve(reader: Reader) -> None:
+        def serve(reader: ReaderProcess) -> None:
             while not self._stopping.is_set():
                 try:
                     with lock:
@@ -155,7 +155,7 @@ class ReaderPool:
             if not self._stopping.is_set():
                 results.put(None)
 
-        self._readers = [Reader(self._timeout, self._memory) for _ in range(self._count)]
+        self._readers = [ReaderProcess(self._timeout, self._memory) for _ in range(self._count)]
         threads = [
             threading.Thread(target=serve, args=(reader,), name="ragcore-read", daemon=True)
             for reader in self._readers
@@ -183,14 +183,14 @@ class ReaderPool:
             for thread in threads:
                 thread.join(timeout=10)
 
-    def _hash_or_read(self, reader: Reader, request: ReadRequest) -> ReadResult:
+    def _hash_or_read(self, reader: ReaderProcess, request: ReadRequest) -> ReadResult:
         try:
             with self._fetch(request) as here:
                 return self._hash_or_read_here(reader, here)
         except UnreadableFile as error:
             return ReadResult(request.file, error=str(error))
 
-    def _hash_or_read_here(self, reader: Reader, request: ReadRequest) -> ReadResult:
+    def _hash_or_read_here(self, reader: ReaderProcess, request: ReadRequest) -> ReadResult:
         if request.metadata_only:
             return reader.read(request)
         hashed = reader.read(replace(request, hash_only=True))

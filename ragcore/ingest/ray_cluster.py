@@ -102,6 +102,7 @@ def _reachable(address: str) -> None:
 
 
 def disconnect() -> None:
+    """Leave the cluster, once the last user of the connection is gone."""
     global _users, _ours
     with _lock:
         _users -= 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore import __version__
-from ragcore.ingest.pool import Reader
+from ragcore.ingest.pool import ReaderProcess
 from ragcore.ingest.sizes import Reach, reach_of
 from ragcore.ingest.worker import ReadRequest, ReadResult
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ragcore.ingest.embed import Embedder, Vectors
     from ragcore.models import Space
 
-_reader: Reader | None = None  # one a worker process of Ray, kept from task to task
+_reader: ReaderProcess | None = None  # one a worker process of Ray, kept from task to task
 
 
 def read_sent(request: ReadRequest, content: bytes, timeout: float) -> ReadResult:
@@ -31,7 +31,7 @@ def read_sent(request: ReadRequest, content: bytes, timeout: float) -> ReadResul
     """
     global _reader
     if _reader is None:
-        _reader = Reader(timeout)
+        _reader = ReaderProcess(timeout)
     with tempfile.TemporaryDirectory(prefix="ragcore-") as folder:
         path = Path(folder, request.file.name)
         path.write_bytes(content)

@@ -23,8 +23,10 @@ _BATCH = 256  # files in one transaction
 
 @dataclass(slots=True)
 class MetadataReport:
-    """Of `images` files read, `changed` have other metadata than before; `failed` could not be
-    read and keep what they had. `damaged` have parts that could not be read."""
+    """Of `images` files read, `changed` have other metadata than before.
+
+    `failed` could not be read and keep what they had. `damaged` have parts that could not be read.
+    """
 
     images: int = 0
     changed: int = 0

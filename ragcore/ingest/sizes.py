@@ -33,8 +33,10 @@ staff for their patience and their careful work.
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How much a text encoder reads: `limit` tokens (0: it does not say), `factor` of which make
-    one of the splitter's estimate."""
+    """How much a text encoder reads.
+
+    `limit` tokens (0: it does not say), `factor` of which make one of the splitter's estimate.
+    """
 
     limit: int = 0
     factor: float = 1.0
@@ -65,7 +67,9 @@ class Sizes:
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         """`declared` is what the profile says of its text encoder: tokens of a passage, or 0.
-        `changes` stand for what the collection's settings say. Raises UsageError as `decide`."""
+
+        `changes` stand for what the collection's settings say. Raises UsageError as `decide`.
+        """
         self._catalog = catalog
         self._name = collection
         self._declared = declared

@@ -65,8 +65,10 @@ def approximate_tokens(text: str) -> int:
 
 
 def approximate_reach(text: str, start: int, end: int, limit: float) -> int:
-    """The furthest place up to `end` so that the text from `start` has at most `limit` tokens by
-    `approximate_tokens`; at least one character on. Reads no further than that."""
+    """The furthest place up to `end` with at most `limit` tokens from `start`.
+
+    By `approximate_tokens`; at least one character on. Reads no further than that.
+    """
     at, count = start, 0
     # Whole words at a time while they fit surely: most of a part is counted at one go.
     while (ahead := text.rfind(" ", at, min(end, at + int(limit - count)))) > at:
@@ -106,8 +108,10 @@ class TokenCount:
 
 
 def token_counter(text: str) -> TokenCount:
-    """What counts the tokens of `text`: more for one that is not in English, because an English
-    vocabulary breaks its short words, too."""
+    """What counts the tokens of `text`.
+
+    More for one that is not in English, because an English vocabulary breaks its short words, too.
+    """
     words = re.findall(r"[^\W\d_]+", text[:200_000].lower())
     if len(words) < 50 or sum(word in _ENGLISH for word in words) > 0.06 * len(words):
         return TokenCount()
@@ -157,8 +161,10 @@ def split(document: ReadDocument, size: PassageSize = DEFAULT_PASSAGES) -> list[
 
 
 def _overlapping(text: str, before: int, start: int, overlap: int, count: TokenCount) -> int:
-    """The first start of a sentence after `before` from which `start` is at most `overlap` tokens
-    away."""
+    """The first start of a sentence at most `overlap` tokens before `start`.
+
+    It is after `before`.
+    """
     for sentence, _ in sentence_spans(text, before, start):
         if sentence > before and count(text[sentence:start]) <= overlap:
             return sentence
@@ -299,8 +305,10 @@ def _is_listing(text: str, lines: Sequence[tuple[int, int]]) -> bool:
 def _fit(
     text: str, start: int, end: int, limit: int, count: TokenCount
 ) -> Iterator[tuple[int, int, bool]]:
-    """[start, end) in parts of at most `limit` tokens; the last field: is the part's start
-    the sentence's own start."""
+    """[start, end) in parts of at most `limit` tokens.
+
+    The last field: is the part's start the sentence's own start.
+    """
     whole = True
     # A token is rarely shorter than a character: this bounds the work on huge "sentences".
     while start < end:
@@ -349,8 +357,11 @@ class _Group:
 
 
 class _Packer:
-    """Pieces into passages: a passage grows while it is below the target and may not pass the
-    maximum; a short rest joins what stands before it."""
+    """Pieces into passages.
+
+    A passage grows while it is below the target and may not pass the maximum; a short rest joins
+    what stands before it.
+    """
 
     def __init__(self, target: int, limit: int) -> None:
         self.target = target

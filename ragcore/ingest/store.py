@@ -40,8 +40,10 @@ class Storer:
         stored: Callable[[str], None],
         join: Callable[[Session, str], None] = lambda session, path: None,
     ) -> None:
-        """`stored` is called with the path of each document, and failure, that is committed;
-        `join` in the transaction that stores it."""
+        """`stored` is called with the path of each document, and failure, that is committed.
+
+        `join` in the transaction that stores it.
+        """
         self._catalog = catalog
         self._collection_id = collection_id
         self._media = media

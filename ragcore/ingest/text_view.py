@@ -1,5 +1,8 @@
-"""The text of a page as an image, with a quote marked: for documents that have no pages of
-their own to show. Nothing of the document but its text is drawn."""
+"""The text of a page as an image, with a quote marked.
+
+For documents that have no pages of their own to show. Nothing of the document but its text is
+drawn.
+"""
 
 from __future__ import annotations
 

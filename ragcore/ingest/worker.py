@@ -43,9 +43,12 @@ _OOM_SCORE = "800"  # of 1000: where memory runs out, a reader goes before its p
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """`hash_only`: find the file's hash. Without it, `file` carries its hash already.
-    `metadata_only`: read an image file's metadata, whatever its hash. `copy` is where its content
-    is, if not at its own path. Passages are cut to `size`."""
+    """`hash_only`: find the file's hash.
+
+    Without it, `file` carries its hash already. `metadata_only`: read an image file's metadata,
+    whatever its hash. `copy` is where its content is, if not at its own path. Passages are cut to
+    `size`.
+    """
 
     file: FileState
     options: ReadOptions
@@ -62,8 +65,11 @@ class ReadRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """Exactly one of: `same` (its hash is known), `error`, `document` with `passages`, or
-    `metadata`; none of them where only the hash was wanted. `warnings` come with `metadata`."""
+    """Exactly one of.
+
+    `same` (its hash is known), `error`, `document` with `passages`, or `metadata`; none of them
+    where only the hash was wanted. `warnings` come with `metadata`.
+    """
 
     file: FileState
     document: ReadDocument | None = None

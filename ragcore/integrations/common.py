@@ -55,8 +55,10 @@ def metadata_of(hit: Hit) -> dict[str, Any]:
 def add_texts(
     collection: Collection, texts: Sequence[str], titles: Sequence[str] | None = None
 ) -> list[int]:
-    """Keep each text as a document of the collection, which is created if need be; return their
-    ids in order. Raises RagcoreError for a text that cannot be stored."""
+    """Keep each text as a document of the collection, which is created if need be.
+
+    Return their ids in order. Raises RagcoreError for a text that cannot be stored.
+    """
     library, ids = collection.library, []
     for number, text in enumerate(texts):
         if not text.strip():

@@ -75,8 +75,10 @@ class RagcoreDocumentStore:
     def write_documents(
         self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
-        """Keep the texts of documents. Each becomes a new one: `policy` has nothing to decide,
-        because the library gives the ids."""
+        """Keep the texts of documents.
+
+        Each becomes a new one: `policy` has nothing to decide, because the library gives the ids.
+        """
         if policy not in (DuplicatePolicy.NONE, DuplicatePolicy.OVERWRITE):
             raise UsageError("the library numbers its documents itself: use DuplicatePolicy.NONE")
         texts = [one.content or "" for one in documents]

@@ -27,8 +27,11 @@ from langchain_core.vectorstores import VectorStore
 
 
 class RagcoreRetriever(BaseRetriever):
-    """The `k` best passages of a collection: dense and lexical search fused, reranked where the
-    profile says so. `where` filters as `ragcore search --where`, `cutoff` as --cutoff."""
+    """The `k` best passages of a collection.
+
+    Dense and lexical search fused, reranked where the profile says so. `where` filters as `ragcore
+    search --where`, `cutoff` as --cutoff.
+    """
 
     collection: Any  # a Collection, which pydantic is not to take apart
     k: int = 10
@@ -60,8 +63,11 @@ class RagcoreEmbeddings(Embeddings):
 
 
 class RagcoreVectorStore(VectorStore):
-    """A collection as a vector store. Texts that are added become documents; their ids are those
-    of documents, the ids of found passages are DOCUMENT:PASSAGE."""
+    """A collection as a vector store.
+
+    Texts that are added become documents; their ids are those of documents, the ids of found
+    passages are DOCUMENT:PASSAGE.
+    """
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
@@ -78,8 +84,10 @@ class RagcoreVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Keep texts as documents; of `metadatas` the title is used. Raises UsageError for `ids`:
-        the library gives them."""
+        """Keep texts as documents; of `metadatas` the title is used.
+
+        Raises UsageError for `ids`: the library gives them.
+        """
         if ids:
             raise UsageError("a library numbers its documents itself: leave out ids")
         titles = [str(row.get("title", "")) for row in metadatas] if metadatas else None

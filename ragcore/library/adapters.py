@@ -24,8 +24,11 @@ BARE, PROFILES_OWN = "none", "default"  # names that are no adapter's
 
 @scoped
 class Adapters:
-    """Low-rank adapters (LoRA). They belong to no collection and their files are the server's:
-    only an administrator of all collections changes them."""
+    """Low-rank adapters (LoRA).
+
+    They belong to no collection and their files are the server's: only an administrator of all
+    collections changes them.
+    """
 
     def __init__(self, core: Core, permit: Permit | None = None) -> None:
         self._core, self._permit = core, permit

@@ -143,8 +143,10 @@ class Admin:
         )
 
     def recover(self, target: Path, *, progress: ProgressCallback | None = None) -> Recovered:
-        """Write what can be read of a damaged library into a new folder; see
-        `ragcore.maintenance.recover.recover`."""
+        """Write what can be read of a damaged library into a new folder.
+
+        See `ragcore.maintenance.recover.recover`.
+        """
         from ragcore.maintenance.recover import recover
 
         return recover(self._core.settings, target, progress=progress)

@@ -13,8 +13,9 @@ from ragcore.library.scopes import scoped
 
 @scoped
 class Albums:
-    """Albums by name. Their images are what the filter `album` finds, and
-    `Images.groups(by="album")` in their order.
+    """Albums by name.
+
+    Their images are what the filter `album` finds, and `Images.groups(by="album")` in their order.
 
     Raises UsageError for an unknown collection or album.
     """
@@ -31,8 +32,11 @@ class Albums:
     def create(
         self, name: str, *, image_ids: Sequence[int] = (), collection: str = DEFAULT_COLLECTION
     ) -> int:
-        """Make an album of these images; return how many it has. Images that the collection does
-        not have are passed over. Raises UsageError for a name that cannot be or is taken."""
+        """Make an album of these images; return how many it has.
+
+        Images that the collection does not have are passed over. Raises UsageError for a name that
+        cannot be or is taken.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             return kept.add_images(session, kept.create_album(session, row.id, name), image_ids)
@@ -53,7 +57,9 @@ class Albums:
         self, name: str, image_ids: Sequence[int], *, collection: str = DEFAULT_COLLECTION
     ) -> int:
         """Put images at an album's end, in the order given; return how many are new in it.
-        Images that the collection does not have are passed over."""
+
+        Images that the collection does not have are passed over.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             return kept.add_images(session, kept.find_album(session, row.id, name), image_ids)
@@ -75,7 +81,9 @@ class Albums:
         collection: str = DEFAULT_COLLECTION,
     ) -> None:
         """Put images of an album, in the order given, before another of it; None: at its end.
-        Raises UsageError for an image that is not in the album."""
+
+        Raises UsageError for an image that is not in the album.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             album = kept.find_album(session, row.id, name)

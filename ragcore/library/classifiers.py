@@ -28,8 +28,11 @@ _FOLLOWED = "followed_classifiers"  # key of a collection's settings
 
 @scoped
 class Classifiers:
-    """Trained classifiers. One that was trained on a collection belongs to it; others are
-    everybody's to use, and an administrator's of all collections to change."""
+    """Trained classifiers.
+
+    One that was trained on a collection belongs to it; others are everybody's to use, and an
+    administrator's of all collections to change.
+    """
 
     def __init__(self, core: Core, permit: Permit | None = None) -> None:
         self._core, self._permit = core, permit

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
-from ragcore.ingest.jobs import Jobs
+from ragcore.ingest.jobs import JobRunner
 from ragcore.models import Models
 from ragcore.settings import Settings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ragcore.catalog.conversations import Conversations
     from ragcore.ingest.uploads import Uploads
     from ragcore.llm.adapters import AdapterStore
-    from ragcore.search import Duplicates, MapMaker, SearchEngine, Stores
+    from ragcore.search import DuplicateFinder, MapMaker, SearchEngine, Stores
 
 
 class Core:
@@ -54,8 +54,8 @@ class Core:
         return Catalog(self.settings.catalog_url, search_timeout=self.settings.search_timeout)
 
     @cached_property
-    def jobs(self) -> Jobs:
-        return Jobs(self.catalog)
+    def jobs(self) -> JobRunner:
+        return JobRunner(self.catalog)
 
     @cached_property
     def stores(self) -> Stores:
@@ -136,10 +136,10 @@ class Core:
         return Uploads(self.catalog, self.settings)
 
     @cached_property
-    def duplicates(self) -> Duplicates:
-        from ragcore.search import Duplicates
+    def duplicates(self) -> DuplicateFinder:
+        from ragcore.search import DuplicateFinder
 
-        return Duplicates(self.catalog)
+        return DuplicateFinder(self.catalog)
 
     @cached_property
     def maps(self) -> MapMaker:

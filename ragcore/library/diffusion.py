@@ -150,8 +150,9 @@ class Diffusion:
     def edit_latents(
         self, image: ImageInput, changes: Mapping[str, float]
     ) -> tuple[bytes, dict[str, float]]:
-        """An image (PNG) after moving attributes of its latents by so many standard deviations,
-        and what the probes predicted before.
+        """A PNG after moving attributes of its latents, and the probes' predictions before.
+
+        Attributes are moved by so many standard deviations.
 
         Raises UsageError for an attribute without a probe, UnreadableFile.
         """
@@ -203,8 +204,10 @@ def lora_folder(core: Core) -> Path:
 
 
 def check_loras(core: Core, request: ImagineRequest) -> None:
-    """Raises NotPermitted for a LoRA file that was not added here, unless an administrator of all
-    collections asks: it would be a file of the server."""
+    """Raises NotPermitted for a LoRA file that was not added here.
+
+    Unless an administrator of all collections asks: it would be a file of the server.
+    """
     if permits.may("admin") and permits.sees_everything():
         return
     if any(lora.path.parent != lora_folder(core) for lora in request.loras):

@@ -122,8 +122,10 @@ def _present(store: WeightStore, reference: ModelRef) -> ModelRef:
 
 
 def _server_of(core: Core, part: str, name: str) -> Finding:
-    """Whether a model without weights of ours can be had, and its server answers. Waits some
-    seconds at most."""
+    """Whether a model without weights of ours can be had, and its server answers.
+
+    Waits some seconds at most.
+    """
     models = core.models
     make: dict[str, Callable[[], Any]] = {
         "text_encoder": models.text_encoder,

@@ -138,8 +138,9 @@ class Documents:
             return page_boxes(placed, page, span, password=password)
 
     def original(self, document_id: int) -> AbstractContextManager[Path]:
-        """Within it, the document's file on this computer; one of a remote source is fetched for
-        as long as the block lasts.
+        """Within it, the document's file on this computer.
+
+        One of a remote source is fetched for as long as the block lasts.
 
         Raises UsageError for an unknown document, a file that has gone or is in no folder that may
         be read, a source that is not installed or allowed; UnreadableFile if it cannot be fetched.
@@ -179,16 +180,19 @@ class Documents:
         *,
         collection: str = DEFAULT_COLLECTION,
     ) -> Sequence[Path]:
-        """Store files given as (name, open file) in the home folder; return their paths, to be
-        ingested.
+        """Store files given as (name, open file) in the home folder.
+
+        Return their paths, to be ingested.
 
         They count for the quota of whoever asks. Raises what `Uploads.save` raises.
         """
         return self._core.uploads.save(collection, files, owner=permits.uploader())
 
     def check_paths(self, paths: Iterable[str | Path]) -> None:
-        """Raises UsageError unless all of these exist, as far as is known without connecting
-        to a server, and may be ingested."""
+        """Raises UsageError unless all of these exist and may be ingested.
+
+        As far as is known without connecting to a server.
+        """
         from ragcore.ingest.discover import open_sources
 
         open_sources(paths, self._core.settings)
@@ -201,8 +205,10 @@ class Documents:
             return browse.statistics(session, self._core.catalog.collection(collection).id)
 
     def facets(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, int]]:
-        """Counts by value of each filter with values to choose from, by its name ("path": folders
-        of the server, for those only who may write); "year": of the files' times."""
+        """Counts by value of each filter with values to choose from, by its name.
+
+        "path": folders of the server, for those only who may write; "year": of the files' times.
+        """
         collection_id = self._core.catalog.collection(collection).id
         with self._core.catalog.search() as session:
             found = filters.facets(session, collection_id)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @scoped
 class Duplicates:
-    """Groups of equal files and of near-duplicate images. Errors: UsageError for an unknown
-    collection."""
+    """Groups of equal files and of near-duplicate images.
+
+    Errors: UsageError for an unknown collection.
+    """
 
     def __init__(self, core: Core, permit: Permit | None = None) -> None:
         self._core, self._permit = core, permit
@@ -26,8 +28,10 @@ class Duplicates:
     def images(
         self, collection: str, *, max_distance: int | None = None
     ) -> Sequence[DuplicateGroup]:
-        """Groups still to be decided, identical ones first, then by distance: bits in which
-        their perceptual hashes differ, at most `max_distance`."""
+        """Groups still to be decided, identical ones first, then by distance.
+
+        Bits in which their perceptual hashes differ, at most `max_distance`.
+        """
         from ragcore.search import MAX_DISTANCE
 
         most = MAX_DISTANCE if max_distance is None else max_distance

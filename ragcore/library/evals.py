@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 @scoped
 class Evals:
-    """Evaluations of this library's settings and models; an administrator's, for they read
-    folders of the server. Raises UsageError for data in another layout."""
+    """Evaluations of this library's settings and models.
+
+    An administrator's, for they read folders of the server. Raises UsageError for data in another
+    layout.
+    """
 
     def __init__(self, core: Core, permit: Permit | None = None) -> None:
         self._core, self._permit = core, permit
@@ -54,8 +57,10 @@ class Evals:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> list[Speed]:
-        """How fast this machine embeds, ingests, searches and, with `answer`, answers: on
-        generated files in a library of their own. Takes one to two minutes."""
+        """How fast this machine embeds, ingests, searches and, with `answer`, answers.
+
+        On generated files in a library of their own. Takes one to two minutes.
+        """
         from ragcore.library.speed import measure
 
         return measure(self._core, answer=answer, progress=progress, cancel=cancel)
@@ -234,8 +239,10 @@ def _temporary(
     progress: ProgressCallback | None,
     cancel: CancelToken | None,
 ) -> Iterator[Core]:
-    """A library of the files in `folder`, but for the file of questions, with the models of
-    `core`."""
+    """A library of the files in `folder`, with the models of `core`.
+
+    The file of questions is left out.
+    """
     from ragcore.library.ingesting import ingest
 
     files = [path for path in sorted(folder.iterdir()) if path.resolve() != questions.resolve()]

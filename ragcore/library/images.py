@@ -38,8 +38,9 @@ ImageInput = str | Path | bytes  # a path or encoded bytes
 
 @scoped
 class Images:
-    """Images by number, and images that need not be in any collection, given as a path or encoded
-    bytes.
+    """Images by number, and images that need not be in any collection.
+
+    The latter are given as a path or encoded bytes.
 
     Raises UsageError for a collection or image that is not there or may not be seen,
     UnreadableFile for what is no image.
@@ -58,8 +59,9 @@ class Images:
         limit: int = 100,
         offset: int = 0,
     ) -> Sequence[browse.ImageInfo]:
-        """A collection's images that meet the filters, newest first, or those of one document in
-        its order.
+        """A collection's images that meet the filters, newest first.
+
+        Those of one document come in its order.
 
         `captioned` leaves out those without a caption, `where` those that do not meet these
         filters. Raises UsageError for an unknown filter.
@@ -124,8 +126,9 @@ class Images:
         by: GroupBy = "month",
         where: Mapping[str, str] | None = None,
     ) -> Sequence[ImageGroup]:
-        """All images of a collection that meet the filters, in groups to look through: by
-        "month", "folder" (of those only who may write), "label", "place" or "album".
+        """All images of a collection that meet the filters, in groups to look through.
+
+        By "month", "folder" (of those only who may write), "label", "place" or "album".
 
         Raises UsageError for an unknown collection, filter or `by`.
         """
@@ -140,8 +143,10 @@ class Images:
             return metadata_of(session, image_ids)
 
     def marks(self, image_ids: Sequence[int]) -> dict[int, ImageMarks]:
-        """Favorite, rating, note, tags and albums of images, by id; without those that have
-        none."""
+        """Favorite, rating, note, tags and albums of images, by id.
+
+        Without those that have none.
+        """
         with self._core.catalog.search() as session:
             return marks_of(session, image_ids)
 
@@ -182,8 +187,9 @@ class Images:
         collection: str = DEFAULT_COLLECTION,
         where: Mapping[str, str] | None = None,
     ) -> SidecarReport:
-        """Write an XMP sidecar for each of a collection's image files that meet the filters, below
-        `folder`, in the folders that they have below the one that holds them all.
+        """Write an XMP sidecar for each image file that meets the filters, below `folder`.
+
+        In the folders that the files have below the one that holds them all.
 
         They have ratings, keywords, tags, captions, notes, dates, positions, favorites and
         albums. Originals are never written to, nor sidecars of other programs. Raises UsageError

@@ -34,8 +34,9 @@ _ATTEMPTS = 3  # starts of an ingest that is resumed without being asked
 
 @scoped
 class Jobs:
-    """Long work of a collection, in threads of this process. Each `start_…` returns the job's
-    number at once.
+    """Long work of a collection, in threads of this process.
+
+    Each `start_…` returns the job's number at once.
 
     Raises UsageError for an unknown job or collection.
     """
@@ -77,8 +78,10 @@ class Jobs:
     # --- starting ----------------------------------------------------------------
 
     def start(self, kind: str, collection: str, request: dict[str, Any], work: Work) -> int:
-        """Any `work(progress, cancel)`, which returns the job's report; see `resume` for which
-        kinds can be resumed."""
+        """Any `work(progress, cancel)`, which returns the job's report.
+
+        See `resume` for which kinds can be resumed.
+        """
         return self._core.jobs.start(kind, collection, request, work)
 
     def start_ingest(
@@ -135,8 +138,9 @@ class Jobs:
         collection: str = DEFAULT_COLLECTION,
         passwords: Sequence[str] = (),
     ) -> tuple[int, Sequence[Path]]:
-        """Store files given as (name, open file) and ingest them; return the job's number and the
-        files' paths. If the job cannot be started, no file is kept.
+        """Store files given as (name, open file) and ingest them.
+
+        Return the job's number and the files' paths. If the job cannot be started, no file is kept.
 
         They count for the quota of whoever asks. Raises what `Uploads.save` raises.
         """

@@ -166,8 +166,10 @@ class Labels:
             return stored.item_ids(session, row.id, kind, limit=limit, offset=offset)
 
     def texts(self, passage_ids: Sequence[int]) -> dict[int, str]:
-        """Heading and text of each passage that exists and may be seen, by id, in the order
-        given."""
+        """Heading and text of each passage that may be seen, by id, in the order given.
+
+        Passages that do not exist are left out.
+        """
         from ragcore.search import passage_texts
 
         here = (Passage.id.in_(list(passage_ids)), permits.visible(Passage.collection_id))

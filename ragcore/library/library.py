@@ -229,8 +229,9 @@ class Library:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
-        """Add files, folders and other sources ("SCHEME://…"); what is unchanged is skipped, what
-        has changed replaced.
+        """Add files, folders and other sources ("SCHEME://…").
+
+        What is unchanged is skipped, what has changed replaced.
 
         `sync` also removes documents whose files are gone from the folders and sources given.
         `passwords` are tried on locked files. `captions` overrides the setting: whether a model
@@ -288,8 +289,10 @@ class Library:
         where: Mapping[str, str] | None = None,
         cutoff: float | None = None,
     ) -> SearchResult:
-        """Find passages and images. A plain string is `SearchQuery(text=…)` with the other
-        arguments, which a `SearchQuery` has itself.
+        """Find passages and images.
+
+        A plain string is `SearchQuery(text=…)` with the other arguments, which a `SearchQuery` has
+        itself.
 
         Raises UsageError for an empty query, k < 1, an unknown collection or filter.
         """
@@ -402,9 +405,11 @@ class Library:
         )
 
     def check_schema(self, schema: Mapping[str, Any]) -> None:
-        """Raises UsageError for a JSON Schema that an answer cannot be made to follow: malformed,
-        beyond the limits of size, nesting and repetition, with a reference out of itself, or
-        with fields that cannot be answered one by one."""
+        """Raises UsageError for a JSON Schema that an answer cannot be made to follow.
+
+        Malformed, beyond the limits of size, nesting and repetition, with a reference out of
+        itself, or with fields that cannot be answered one by one.
+        """
         answering.check_schema(schema)
 
     # --- making images -----------------------------------------------------------------

@@ -113,9 +113,12 @@ class LibraryModels:
         return {name: store.repair(name, progress) for name in folders} if verify else folders
 
     def use_profile(self, profile: str = "") -> None:
-        """Store a profile as the home's, for later starts: the name of one that comes with
-        ragcore or a TOML file; empty: that of this library's settings. Raises UsageError for a
-        profile that cannot be read, or where RAGCORE_PROFILE overrides what is stored."""
+        """Store a profile as the home's, for later starts.
+
+        The name of one that comes with ragcore or a TOML file; empty: that of this library's
+        settings. Raises UsageError for a profile that cannot be read, or where RAGCORE_PROFILE
+        overrides what is stored.
+        """
         from ragcore.settings import save_setting
         from ragcore.weights import load_profile
 
@@ -127,8 +130,10 @@ class LibraryModels:
         save_setting(settings.home, "profile", chosen)
 
     def find_servers(self, ports: Sequence[int] = ()) -> Sequence[LocalServer]:
-        """The model servers on the loopback address of this computer, at their usual ports and
-        at `ports`, with their models. Raises UsageError for what is no port."""
+        """The model servers on this computer's loopback address, with their models.
+
+        Looked for at their usual ports and at `ports`. Raises UsageError for what is no port.
+        """
         from ragcore.models import find_servers
 
         return find_servers(ports)

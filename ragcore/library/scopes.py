@@ -1,5 +1,7 @@
-"""What each public method of a library and its parts needs: one table, and the one place that
-looks it up."""
+"""What each public method of a library and its parts needs.
+
+One table, and the one place that looks it up.
+"""
 
 from __future__ import annotations
 

@@ -21,10 +21,13 @@ _XML = "http://www.w3.org/XML/1998/namespace"
 
 
 def sidecar(metadata: ImageMetadata | None, marks: ImageMarks, caption: str = "") -> bytes:
-    """XMP with the rating that counts (xmp:Rating), keywords and tags (dc:subject), the caption
-    (dc:description), the note (exif:UserComment), the capture date where it is not only that of
-    the file, and position. Favorites and albums have no place in XMP: ragcore:Favorite and
-    ragcore:Albums."""
+    """XMP of an image's metadata and marks.
+
+    The rating that counts (xmp:Rating), keywords and tags (dc:subject), the caption
+    (dc:description), the note (exif:UserComment), the capture date where it is not only that of the
+    file, and position. Favorites and albums have no place in XMP: ragcore:Favorite and
+    ragcore:Albums.
+    """
     from lxml import etree
 
     about = metadata or ImageMetadata()

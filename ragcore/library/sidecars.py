@@ -31,8 +31,9 @@ class SidecarReport:
 def export_sidecars(
     catalog: Catalog, collection: str, folder: Path, where: Mapping[str, str]
 ) -> SidecarReport:
-    """Write NAME.xmp for each image file that meets the filters, below `folder` in the folders
-    that they have below the one that holds them all.
+    """Write NAME.xmp for each image file that meets the filters, below `folder`.
+
+    In the folders that the files have below the one that holds them all.
 
     An existing sidecar of another program is left as it is. Raises UsageError for an unknown
     collection or filter, a `folder` that is a file.

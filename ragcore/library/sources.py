@@ -113,8 +113,10 @@ class Sources:
         return sync_source(self._core, source_id, progress, cancel)
 
     def start_sync(self, source_id: int) -> int:
-        """`sync` as a job in the background; return the job's number. A run that does not come
-        about is a failed job."""
+        """`sync` as a job in the background; return the job's number.
+
+        A run that does not come about is a failed job.
+        """
         core, info = self._core, self._get(source_id)
 
         def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:

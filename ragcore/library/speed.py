@@ -1,5 +1,8 @@
-"""How fast this machine is with the models of the settings: encoders alone, whole ingests, search
-and one answer, on generated texts and images, in a library that is deleted afterwards."""
+"""How fast this machine is with the models of the settings.
+
+Encoders alone, whole ingests, search and one answer, on generated texts and images, in a library
+that is deleted afterwards.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,11 @@ _CODE = "4711"  # what the question asks for
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One measurement. `value` is in `unit`; `processor` are processor seconds per item, of this
-    process and its readers (0: not counted)."""
+    """One measurement.
+
+    `value` is in `unit`; `processor` are processor seconds per item, of this process and its
+    readers (0: not counted).
+    """
 
     name: str
     value: float

@@ -12,7 +12,7 @@ from ragcore.library.scopes import scoped
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.answers import Calibration
+    from ragcore.answers import ConfidenceCalibration
     from ragcore.tuning.classifier.recipe import ClassifierRecipe
     from ragcore.tuning.classifier.train import ClassifierReport
     from ragcore.tuning.clip.train import ClipReport
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 @scoped
 class Training:
-    """Each method trains as a recipe says and writes into its `output`. With `resume` a run that
-    was stopped continues from its last checkpoint.
+    """Each method trains as a recipe says and writes into its `output`.
+
+    With `resume` a run that was stopped continues from its last checkpoint.
 
     A recipe reads folders of the server, so all of this is an administrator's;
     `Jobs.start_training` trains a classifier on what is labeled in a collection. Raises
@@ -82,7 +83,7 @@ class Training:
         limit: int | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
-    ) -> tuple[Path, Calibration, dict[str, dict[str, float]]]:
+    ) -> tuple[Path, ConfidenceCalibration, dict[str, dict[str, float]]]:
         """Fit how sure the LLM's answers are: `ragcore.tuning.lora.calibration`."""
         from ragcore.tuning.lora.calibration import calibrate_model
 
@@ -106,8 +107,10 @@ class Training:
         cancel: CancelToken | None = None,
         resume: bool = True,
     ) -> DiffusionReport:
-        """Train a latent diffusion model of small images from scratch; all `stages` if none are
-        named, each for `max_minutes` at most."""
+        """Train a latent diffusion model of small images from scratch.
+
+        All `stages` if none are named, each for `max_minutes` at most.
+        """
         from ragcore.tuning.diffusion.train import STAGES, tune_diffusion
 
         return tune_diffusion(
@@ -150,8 +153,10 @@ class Training:
         cancel: CancelToken | None = None,
         resume: bool = True,
     ) -> ClassifierReport:
-        """Train a classifier; `ways` replace the recipe's. See
-        `ragcore.tuning.classifier.train.tune_classifier`."""
+        """Train a classifier; `ways` replace the recipe's.
+
+        See `ragcore.tuning.classifier.train.tune_classifier`.
+        """
         from ragcore.tuning.classifier.recipe import ClassifierRecipe
         from ragcore.tuning.classifier.train import tune_classifier
         from ragcore.tuning.recipe import read_recipe

@@ -26,8 +26,10 @@ class Trash:
         self._core, self._permit = core, permit
 
     def put(self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION) -> int:
-        """Take documents out of a collection into its trash; return how many. What has been there
-        longer than the setting `trash_days` goes."""
+        """Take documents out of a collection into its trash; return how many.
+
+        What has been there longer than the setting `trash_days` goes.
+        """
         row = self._core.catalog.collection(collection)
         self._expire(row.id)
         with self._core.catalog.write() as session:
@@ -82,7 +84,9 @@ class Trash:
         collection: str = DEFAULT_COLLECTION,
     ) -> int:
         """Remove what is in the trash, or only these documents of it, for good; return how many.
-        Their files stay, uploads go."""
+
+        Their files stay, uploads go.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             paths = kept.empty_trash(session, row.id, document_ids=document_ids)

@@ -47,8 +47,10 @@ class UploadedFile:
 
 @scoped
 class UploadedFiles:
-    """Files of whoever asks; those of others do not exist for them. A file is deleted a week
-    after its upload; what it became in collections stays."""
+    """Files of whoever asks; those of others do not exist for them.
+
+    A file is deleted a week after its upload; what it became in collections stays.
+    """
 
     def __init__(self, core: Core, jobs: Jobs, permit: Permit | None = None) -> None:
         self._core, self._jobs, self._permit = core, jobs, permit

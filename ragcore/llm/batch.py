@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One answer; `first` is the probability that each watched token had as the first one,
-    `logprob` the sum of the tokens' log-probabilities."""
+    """One answer.
+
+    `first` is the probability that each watched token had as the first one, `logprob` the sum of
+    the tokens' log-probabilities.
+    """
 
     tokens: tuple[int, ...]
     first: tuple[float, ...] = ()

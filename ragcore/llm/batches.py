@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ragcore.llm.batch import complete_batch, finished, write_batch
-from ragcore.llm.logits import check
+from ragcore.llm.logits import check_sampling
 from ragcore.llm.token_sampler import TokenSampler
 from ragcore.models import NO_ADAPTER, Constraint, Sampling, Written
 from ragcore.types import CancelToken, Message
@@ -73,7 +73,7 @@ class Batches:
         meanwhile. Raises Cancelled, and UsageError for a bad sampling or constraint.
         """
         for one in sampling:
-            check(one)
+            check_sampling(one)
         encoded = [self._encode(messages) for messages in prompts]
         wanted = [*constraints, *[None] * (len(prompts) - len(constraints))]
         samplers = [

@@ -36,9 +36,12 @@ _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
 @dataclass(frozen=True, slots=True)
 class GgufModel:
-    """The header of a model's file. `shapes` are those of its weights as (rows, …, columns);
-    `context_length` is in tokens; `bytes` counts all parts of a file that was split;
-    `byte_level` is whether its tokens are of bytes, as in GPT-2 (else of SentencePiece)."""
+    """The header of a model's file.
+
+    `shapes` are those of its weights as (rows, …, columns); `context_length` is in tokens; `bytes`
+    counts all parts of a file that was split; `byte_level` is whether its tokens are of bytes, as
+    in GPT-2 (else of SentencePiece).
+    """
 
     path: Path
     architecture: str

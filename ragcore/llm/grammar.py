@@ -135,8 +135,11 @@ class GrammarCompiler:
         return self._compiler.compile_grammar(f"root ::= {options}")
 
     def _token_kinds(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Float [V]: what is added to tokens that close something; bool [V]: tokens with a
-        control character, which JSON forbids and xgrammar lets into strings with a maxLength."""
+        """Float [V]: what is added to tokens that close something.
+
+        Bool [V]: tokens with a control character, which JSON forbids and xgrammar lets into strings
+        with a maxLength.
+        """
         import torch
 
         with self._lock:

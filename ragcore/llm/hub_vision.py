@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable
-from ragcore.llm.logits import check
+from ragcore.llm.logits import check_sampling
 from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
 from ragcore.models import (
     ModelMemory,
@@ -80,7 +80,7 @@ class HubVisionLLM:
     ) -> Iterator[str]:
         from transformers import TextIteratorStreamer
 
-        check(sampling)
+        check_sampling(sampling)
         text = check_question(question)
         with self.weights.lease() as (model, processor), self._lock:
             inputs = self._inputs(processor, image, text)

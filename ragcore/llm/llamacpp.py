@@ -19,9 +19,9 @@ from ragcore.llm.gguf_file import GgufModel, find_gguf, read_gguf, read_vocabula
 from ragcore.llm.gguf_lora import adapter_gguf
 from ragcore.llm.grammar import check_constraint, verify
 from ragcore.llm.llamacpp_requests import check_beginning, forced, grammar_of, sampling_fields
-from ragcore.llm.llamacpp_scores import Scored, ScoreMemory
-from ragcore.llm.llamacpp_server import Server, ServerOptions, Slots, has_gpu, native, refusal
-from ragcore.llm.logits import check
+from ragcore.llm.llamacpp_scores import ScoredTokens, ScoreMemory
+from ragcore.llm.llamacpp_server import LlamaServer, ServerOptions, Slots, has_gpu, native, refusal
+from ragcore.llm.logits import check_sampling
 from ragcore.models import NO_ADAPTER, Constraint, ModelMemory, Sampling, Weights
 from ragcore.types import CancelToken, Message
 
@@ -35,7 +35,7 @@ _UNLIKELY = -20.0  # log probability of a token that is not among them, at most
 class _Loaded:
     """What is in memory: the model with the adapters that it was loaded with."""
 
-    server: Server
+    server: LlamaServer
     slots: Slots
     adapters: list[str]
     words: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -132,8 +132,10 @@ class LlamaCppLLM:
             return len(loaded.server.tokens(text))
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The exact text that the model is given, by the template in its file. Control marks
-        inside messages are defused."""
+        """The exact text that the model is given, by the template in its file.
+
+        Control marks inside messages are defused.
+        """
         if not messages:
             raise UsageError("there is no message to answer")
         with self.weights.lease() as loaded:
@@ -155,7 +157,7 @@ class LlamaCppLLM:
         the context, and for a sampling or constraint that llama.cpp cannot do; RagcoreError when a
         constrained answer was cut short or does not follow its constraint.
         """
-        check(sampling)
+        check_sampling(sampling)
         chosen = self._adapter(adapter)
         with self.weights.lease() as loaded:
             prompt, room = self._encode(loaded, messages)
@@ -224,7 +226,7 @@ class LlamaCppLLM:
         cancel: CancelToken | None,
     ) -> float:
         """Log probability of the next tokens, by a grammar that lets nothing else be written."""
-        scored = Scored()
+        scored = ScoredTokens()
         fields = {"max_tokens": len(tokens), "temperature": 0, "grammar": forced(tokens)}
         for _ in self._run(loaded, prompt, fields, adapter, cancel, scored):
             pass
@@ -240,12 +242,15 @@ class LlamaCppLLM:
         adapter: str | None,
         cancel: CancelToken | None,
     ) -> float:
-        """The same of tokens that are parts of characters, for which llama.cpp reports nothing when
-        it writes them: looked up among the likeliest, beside another token that is written."""
+        """The log probability of tokens that are parts of characters.
+
+        llama.cpp reports nothing when it writes such a token: each is looked up among the
+        likeliest, beside another token that is written.
+        """
         anchor = loaded.server.tokens(".")[0]
         total = 0.0
         for token in tokens:
-            scored = Scored()
+            scored = ScoredTokens()
             fields = {"max_tokens": 1, "temperature": 0, "logit_bias": [[anchor, 1_000.0]],
                       "n_probs": _LISTED}  # fmt: skip
             for _ in self._run(loaded, prompt, fields, adapter, cancel, scored):
@@ -261,10 +266,10 @@ class LlamaCppLLM:
         fields: dict[str, Any],
         adapter: str | None,
         cancel: CancelToken | None,
-        scored: Scored | None = None,
+        scored: ScoredTokens | None = None,
     ) -> Iterator[str]:
         """Pieces of text as llama.cpp writes them, and in `scored` their probabilities."""
-        scored = scored or Scored()
+        scored = scored or ScoredTokens()
         if cancel is not None and cancel.cancelled:
             raise Cancelled("the answer was cancelled")
         number = self._activate(loaded, adapter, cancel)
@@ -366,7 +371,7 @@ class LlamaCppLLM:
             with loaded.slots.all(cancel):
                 if adapter not in loaded.adapters:
                     names = [*loaded.adapters, adapter]
-                    loaded.server = Server(self.model.path, self._options, self._files(names))
+                    loaded.server = LlamaServer(self.model.path, self._options, self._files(names))
                     loaded.adapters = names
         return loaded.adapters.index(adapter)
 
@@ -386,7 +391,7 @@ class LlamaCppLLM:
             files = self._files(names)
         except UsageError:  # raised again for whoever asks for it; the bare model works
             names, files = [], []
-        server = Server(self.model.path, self._options, files)
+        server = LlamaServer(self.model.path, self._options, files)
         return _Loaded(server, Slots(self._options.slots), names)
 
 

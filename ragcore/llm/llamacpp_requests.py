@@ -115,8 +115,10 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def check_beginning(text: str, constraint: Constraint) -> None:
-    """Raises UsageError if `text` cannot become a match of the constraint's pattern: llama.cpp
-    leaves out in silence a pattern that it cannot read."""
+    """Raises UsageError if `text` cannot become a match of the constraint's pattern.
+
+    Llama.cpp leaves out in silence a pattern that it cannot read.
+    """
     if constraint.regex is not None and not matches_beginning(constraint.regex, text):
         raise UsageError(
             f"llama.cpp cannot follow the pattern {constraint.regex[:60]!r}: write it without "

@@ -12,7 +12,7 @@ _REMEMBERED = 8  # answers
 
 
 @dataclass(slots=True)
-class Scored:
+class ScoredTokens:
     """The bytes of an answer so far, and after each token their number and log probability."""
 
     text: bytes = b""
@@ -37,10 +37,10 @@ class ScoreMemory:
     """The last answers with their log probabilities. Safe for threads."""
 
     def __init__(self) -> None:
-        self._scores: OrderedDict[tuple[Any, ...], Scored] = OrderedDict()
+        self._scores: OrderedDict[tuple[Any, ...], ScoredTokens] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, prompt: Sequence[int], adapter: str | None, scored: Scored) -> None:
+    def add(self, prompt: Sequence[int], adapter: str | None, scored: ScoredTokens) -> None:
         with self._lock:
             self._scores[(tuple(prompt), adapter, scored.text)] = scored
             while len(self._scores) > _REMEMBERED:

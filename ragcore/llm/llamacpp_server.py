@@ -62,7 +62,7 @@ class ServerOptions:
     gpu: bool
 
 
-class Server:
+class LlamaServer:
     """One model in memory, with LoRA adapters (GGUF files) whose numbers are their places."""
 
     def __init__(self, model: Path, options: ServerOptions, adapters: Sequence[Path] = ()) -> None:
@@ -95,8 +95,11 @@ class Server:
         self._http = _client(self._server.listening_address, key)
 
     def tokens(self, text: str, *, marks: bool = False) -> list[int]:
-        """Token ids of a text; with `marks` control tokens in it count as such, and it begins as
-        a prompt of this model does."""
+        """Token ids of a text.
+
+        With `marks` control tokens in it count as such, and it begins as a prompt of this model
+        does.
+        """
         body = {"content": _clean(text), "add_special": marks, "parse_special": marks}
         return [int(token) for token in self._post("/tokenize", body)["tokens"]]
 
@@ -235,8 +238,10 @@ class Slots:
                 self._changed.notify_all()
 
     def _choose(self, tokens: Sequence[int], adapter: str | None) -> Slot:
-        """The slot of which the prompt uses most, if that is half of what it has read or more;
-        else the one that was not used for the longest time."""
+        """The slot of which the prompt uses most, if that is half of what it has read or more.
+
+        Else the one that was not used for the longest time.
+        """
         best = max(self._free, key=lambda slot: _shared(slot, tokens, adapter))
         if _shared(best, tokens, adapter) >= 0.5:
             return best

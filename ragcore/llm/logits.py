@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Processor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def check(sampling: Sampling) -> None:
+def check_sampling(sampling: Sampling) -> None:
     """Raises UsageError for a value out of range."""
     rules = (
         (sampling.max_tokens >= 1, "max_tokens must be at least 1"),

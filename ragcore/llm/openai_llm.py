@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
-from ragcore.llm.logits import check
-from ragcore.models import Constraint, RetryPolicy, Sampling, Server
+from ragcore.llm.logits import check_sampling
+from ragcore.models import Constraint, RemoteServer, RetryPolicy, Sampling
 from ragcore.redaction import remember
 from ragcore.types import CancelToken, Message
 
@@ -51,7 +51,7 @@ class OpenAILLM:
         self._model = model
         self._key_variable = key_variable
         self._context_length = context_length
-        self.server = Server(
+        self.server = RemoteServer(
             url,
             what="LLM server",
             headers=self._headers,
@@ -73,8 +73,10 @@ class OpenAILLM:
         return self._context_length
 
     def warm_up(self) -> None:
-        """Ask the server for its models. Raises ModelUnavailable if it has not this one, or not
-        its default adapter."""
+        """Ask the server for its models.
+
+        Raises ModelUnavailable if it has not this one, or not its default adapter.
+        """
         try:
             names = [str(model["id"]) for model in self.server.get("/models").get("data", [])]
         except (AttributeError, KeyError, TypeError) as error:
@@ -109,7 +111,7 @@ class OpenAILLM:
         """
         from ragcore.llm.grammar import check_constraint, verify
 
-        check(sampling)
+        check_sampling(sampling)
         if constraint is not None:
             check_constraint(constraint, sampling.max_tokens)
         body = self._body(messages, sampling, constraint, adapter)

@@ -180,8 +180,11 @@ class _Walk:
         yield from self._targets(node)
 
     def _level(self, node: Any, depth: int) -> int:
-        """Levels of subschemas for one and the same value. Raises UsageError for references in
-        a circle, or in too long a chain, that never reach a part of the value."""
+        """Levels of subschemas for one and the same value.
+
+        Raises UsageError for references in a circle, or in too long a chain, that never reach a
+        part of the value.
+        """
         if not isinstance(node, Mapping):
             return 0
         key = id(node)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.llm.logits import check
+from ragcore.llm.logits import check_sampling
 from ragcore.llm.ollama_llm import OllamaLLM
 from ragcore.llm.openai_llm import OpenAILLM
 from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
@@ -36,7 +36,7 @@ class OpenAIVisionLLM(OpenAILLM):
         cancel: CancelToken | None = None,
     ) -> Iterator[str]:
         """Yield the answer in pieces. Errors as of `stream`; UsageError for an empty question."""
-        check(sampling)
+        check_sampling(sampling)
         text = check_question(question)
         body = self._body([Message("user", text)], sampling, None, None)
         body["messages"] = [self._image_message(text, jpeg(image))]

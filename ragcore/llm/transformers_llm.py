@@ -13,7 +13,7 @@ from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.llm.batches import Batches
 from ragcore.llm.fair_lock import FairLock
 from ragcore.llm.grammar import GrammarCompiler, verify
-from ragcore.llm.logits import check
+from ragcore.llm.logits import check_sampling
 from ragcore.llm.prompt_cache import CacheEntry, PromptCache
 from ragcore.llm.text_stream import TextStream
 from ragcore.llm.token_sampler import TokenSampler
@@ -155,7 +155,7 @@ class TransformersLLM(Batches):
         Cancelled within one token of `cancel`, UsageError for a prompt beyond the context or a
         bad sampling or constraint, RagcoreError when a constrained answer was cut short.
         """
-        check(sampling)
+        check_sampling(sampling)
         chosen = self._adapter(adapter)
         prompt = self._encode(messages)
         room = self.context_length - len(prompt)
@@ -193,7 +193,7 @@ class TransformersLLM(Batches):
         cancel: CancelToken | None = None,
     ) -> Iterator[str]:
         """As `stream`, from the input embeddings [1, t, width] that `prompt` makes of the model."""
-        check(sampling)
+        check_sampling(sampling)
         chosen = self._adapter(adapter)
         with self.acquire(chosen or NO_ADAPTER) as model:
             embedded = prompt(model)
@@ -316,8 +316,10 @@ class TransformersLLM(Batches):
         last: int = 1,
         embedded: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits [last, V] after `ids`, which are added to `entry`. Long prompts go in chunks,
-        so that others get a turn in between and a cancel is seen soon."""
+        """Logits [last, V] after `ids`, which are added to `entry`.
+
+        Long prompts go in chunks, so that others get a turn in between and a cancel is seen soon.
+        """
         import torch
 
         chunk = 512 if self.placement.device == "cpu" else 4096

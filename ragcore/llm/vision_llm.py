@@ -137,8 +137,7 @@ class ProjectedLLM:
         return [" ".join(text.split()) for text in said]
 
     def prefers(self, cells: torch.Tensor, question: str, one: str, other: str) -> bool:
-        """Whether the answer to a question about one image's cells sooner begins with `one`
-        than with `other`."""
+        """Whether the answer about one image's cells sooner begins with `one` than `other`."""
         import torch
 
         first, second = (
@@ -151,8 +150,10 @@ class ProjectedLLM:
         return bool(scores[first] > scores[second])
 
     def embed(self, model: Any, cells: torch.Tensor, question: str) -> torch.Tensor:
-        """Input embeddings of a question around cells. Raises ModelUnavailable if the projector
-        was made for another language model."""
+        """Input embeddings of a question around cells.
+
+        Raises ModelUnavailable if the projector was made for another language model.
+        """
         import torch
 
         from ragcore.llm.image_batch import embed_prompt

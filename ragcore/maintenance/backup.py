@@ -77,8 +77,11 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came out of an archive: number of files, their bytes, where an earlier home was put,
-    and the settings that are others now."""
+    """What came out of an archive.
+
+    Number of files, their bytes, where an earlier home was put, and the settings that are others
+    now.
+    """
 
     path: Path
     files: int

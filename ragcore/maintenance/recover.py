@@ -49,8 +49,10 @@ _COUNTED = (
 
 @dataclass(slots=True)
 class Recovered:
-    """Rows by table: those that were read, and about how many were not. `documents` has the paths
-    of those that lost something."""
+    """Rows by table: those that were read, and about how many were not.
+
+    `documents` has the paths of those that lost something.
+    """
 
     rows: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
@@ -63,8 +65,10 @@ class Recovered:
 
 
 def readable(catalog: Path) -> Recovered:
-    """What could be recovered of a catalog, without writing anything. Raises RagcoreError where
-    not even its list of tables can be read."""
+    """What could be recovered of a catalog, without writing anything.
+
+    Raises RagcoreError where not even its list of tables can be read.
+    """
     found = Recovered()
     with closing(_open(catalog)) as source:
         for table in _TABLES:

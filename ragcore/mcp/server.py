@@ -41,7 +41,7 @@ Where = Annotated[
 ]
 
 
-class Collection(BaseModel):
+class CollectionSummary(BaseModel):
     """A collection and what it holds."""
 
     name: str
@@ -51,10 +51,12 @@ class Collection(BaseModel):
 
 
 class Collections(BaseModel):
-    collections: list[Collection]
+    """The collections that the assistant may search."""
+
+    collections: list[CollectionSummary]
 
 
-class Found(BaseModel):
+class FoundItem(BaseModel):
     """A passage or image. `score` is in [0, 1]."""
 
     kind: Literal["passage", "image"]
@@ -67,8 +69,10 @@ class Found(BaseModel):
 
 
 class Hits(BaseModel):
+    """What a search found, best first."""
+
     collection: str
-    hits: list[Found]
+    hits: list[FoundItem]
     note: str = Field(default="", description="What to know when nothing fits.")
 
 
@@ -109,6 +113,8 @@ class Step(BaseModel):
 
 
 class Answered(BaseModel):
+    """An answer with its citations, or an abstention."""
+
     collection: str
     answer: str
     abstained: bool = Field(description="True: not found in the documents; see `nearest`.")
@@ -120,7 +126,7 @@ class Answered(BaseModel):
         description="The question fits each of these; `answer` asks which one is meant."
     )
     steps: list[Step] = Field(description="Of a question that was answered in several steps.")
-    nearest: list[Found] = Field(description="Passages that come nearest, of an abstention.")
+    nearest: list[FoundItem] = Field(description="Passages that come nearest, of an abstention.")
 
 
 class PageText(BaseModel):
@@ -215,7 +221,7 @@ class _Tools:
             for row in self._library.collections():
                 counts = self._library.documents.statistics(row.name)
                 found.append(
-                    Collection(
+                    CollectionSummary(
                         name=row.name,
                         documents=counts.documents,
                         passages=counts.passages,
@@ -241,7 +247,7 @@ class _Tools:
             result = self._library.search(
                 SearchQuery(text=text, kind=kind, k=limit, where=where or {}, collection=name)
             )
-            found = [Found(**hit_json(hit)) for hit in result.hits[:limit]]
+            found = [FoundItem(**hit_json(hit)) for hit in result.hits[:limit]]
             note = "" if found else "nothing in this collection is about that"
             return Hits(collection=name, hits=found, note=note)
 
@@ -371,8 +377,11 @@ class _Tools:
         return await self._run(add)
 
     def _permitted_path(self, given: str) -> Path:
-        """The path with its links followed. Raises UsageError unless it is in an allowed folder
-        and nothing on the way from there is hidden: settings and secrets are."""
+        """The path with its links followed.
+
+        Raises UsageError unless it is in an allowed folder and nothing on the way from there is
+        hidden: settings and secrets are.
+        """
         path = Path(given).expanduser().resolve()
         for folder in self._allowed:
             if path.is_relative_to(folder):

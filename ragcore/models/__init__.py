@@ -39,7 +39,7 @@ from ragcore.models.memory import (
     module_bytes,
 )
 from ragcore.models.preparation import Preparation
-from ragcore.models.remote import Circuit, RequestRejected, RetryPolicy, Server, circuits
+from ragcore.models.remote import Circuit, RemoteServer, RequestRejected, RetryPolicy, circuits
 
 __all__ = [
     "LLM",
@@ -59,11 +59,11 @@ __all__ = [
     "Models",
     "Placement",
     "Preparation",
+    "RemoteServer",
     "RequestRejected",
     "Reranker",
     "RetryPolicy",
     "Sampling",
-    "Server",
     "SizedTextEncoder",
     "Space",
     "Span",

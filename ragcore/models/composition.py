@@ -167,8 +167,11 @@ class Models:
         return encoder
 
     def reranker(self) -> Reranker | None:
-        """The profile's reranker; None where it has none, or an optional one cannot be fetched,
-        which is logged once. Raises ModelUnavailable if the weights of another cannot."""
+        """The profile's reranker.
+
+        None where it has none, or an optional one cannot be fetched, which is logged once. Raises
+        ModelUnavailable if the weights of another cannot.
+        """
         reference = self.profile.reranker
         if reference is None or self._without_reranker:
             return None
@@ -183,8 +186,10 @@ class Models:
         return reranker
 
     def span_reader(self) -> SpanReader | None:
-        """The profile's extractive reader; None where it has none. Raises ModelUnavailable if its
-        weights cannot be fetched."""
+        """The profile's extractive reader; None where it has none.
+
+        Raises ModelUnavailable if its weights cannot be fetched.
+        """
         reference = self.profile.span_reader
         if reference is None:
             return None
@@ -192,8 +197,10 @@ class Models:
         return reader
 
     def llm(self) -> LLM:
-        """The profile's LLM, or the one that it names for where that cannot be had. Errors as for
-        `text_encoder`."""
+        """The profile's LLM, or the one that it names for where that cannot be had.
+
+        Errors as for `text_encoder`.
+        """
         llm: LLM = self._make("llms", self.llm_reference, part="llm")
         return llm
 
@@ -376,8 +383,10 @@ _CONTRACTS: dict[str, type] = {
 
 
 def _missing(made: Any, contract: type) -> str:
-    """The first member of the contract that an object lacks. No property is evaluated: some
-    load weights."""
+    """The first member of the contract that an object lacks.
+
+    No property is evaluated: some load weights.
+    """
     absent = object()
     for name in vars(contract):
         if not name.startswith("_") and inspect.getattr_static(made, name, absent) is absent:

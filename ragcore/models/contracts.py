@@ -29,9 +29,11 @@ NO_ADAPTER = "none"  # asked for by name: the bare model, also where a default a
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """One embedding model at one revision. `name` is stable and unique, e.g.
-    "minilm-l6-v2@8b3219a9": vectors of two spaces are never compared. Vectors are
-    L2-normalized, so the metric is the cosine."""
+    """One embedding model at one revision.
+
+    `name` is stable and unique, e.g. "minilm-l6-v2@8b3219a9": vectors of two spaces are never
+    compared. Vectors are L2-normalized, so the metric is the cosine.
+    """
 
     name: str
     modality: Literal["text", "image"]
@@ -65,8 +67,10 @@ class SizedTextEncoder(Protocol):
     """A text encoder that knows how much it reads: passages are cut to that."""
 
     def token_limit(self) -> int:
-        """Tokens of a text beyond which it is cut, special ones included; 0: no such limit is
-        known. May load the model."""
+        """Tokens of a text beyond which it is cut, special ones included.
+
+        0: no such limit is known. May load the model.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:

@@ -138,7 +138,10 @@ def describe(settings: Settings) -> dict[str, str | int | float | bool]:
 
 
 def pick_device(settings: Settings) -> Device:
-    """ "cuda" or "cpu" by the settings. Raises UsageError if a GPU is required and missing."""
+    """The device by the settings, "cuda" or "cpu".
+
+    Raises UsageError if a GPU is required and missing.
+    """
     if settings.device == "cpu":
         return "cpu"
     import torch

@@ -25,8 +25,10 @@ def check_loading(name: str, quantization: str, device_map: str) -> None:
 def loading_options(
     name: str, placement: Placement, quantization: str = "", device_map: str = ""
 ) -> dict[str, Any]:
-    """Arguments of `from_pretrained` besides the folder. Raises ModelUnavailable where a package
-    is missing."""
+    """Arguments of `from_pretrained` besides the folder.
+
+    Raises ModelUnavailable where a package is missing.
+    """
     how: dict[str, Any] = {
         "dtype": placement.dtype,
         "local_files_only": True,

@@ -68,8 +68,10 @@ class GpuBudget:
 
 
 class HostBudget:
-    """The computer's free memory. It is refused only to what is larger than all of it: the system
-    can swap."""
+    """The computer's free memory.
+
+    It is refused only to what is larger than all of it: the system can swap.
+    """
 
     strict = False
     headroom = _HOST_HEADROOM
@@ -187,8 +189,10 @@ class ModelMemory:
         return budget.free(loaded) - sum(w.reserved for w in others)
 
     def _others(self, wanted: Weights[Any]) -> list[Weights[Any]]:
-        """What else is on the device, or on its way there. Others are not asked for their device:
-        to know it may take torch."""
+        """What else is on the device, or on its way there.
+
+        Others are not asked for their device: to know it may take torch.
+        """
         present = (w for w in self._weights if w.present and w is not wanted)
         return [w for w in present if w.device == wanted.device]
 

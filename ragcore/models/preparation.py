@@ -102,8 +102,10 @@ class Preparing:
 
 
 def damaged_weights(settings: Settings, profile: Profile) -> Iterator[tuple[str, str]]:
-    """(name, first wrong file) of each of a profile's weights that differ from their checksums;
-    those that are not here are passed over."""
+    """(name, first wrong file) of each of a profile's weights that differ from their checksums.
+
+    Those that are not here are passed over.
+    """
     from ragcore.weights import find_entry
 
     store = WeightStore(settings)

@@ -157,7 +157,7 @@ def circuits() -> list[Circuit]:
         return list(_circuits.values())
 
 
-class Server:
+class RemoteServer:
     """Requests to one base URL (…/v1). `what` names it in errors: "LLM server".
 
     `headers` are asked for at every request, so that a key may change. Safe for threads.
@@ -287,7 +287,9 @@ class _Late(Exception):
 class _Attempt:
     """One request as a context: reports to the circuit how it ended, and decides about another."""
 
-    def __init__(self, server: Server, retry: RetryPolicy, number: int, deadline: float) -> None:
+    def __init__(
+        self, server: RemoteServer, retry: RetryPolicy, number: int, deadline: float
+    ) -> None:
         left = max(deadline - time.monotonic(), 0.001)
         self.read = min(retry.read, left)  # seconds
         self.connect = min(retry.connect, left)

@@ -26,8 +26,11 @@ Authorize = Callable[[httpx.URL], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds: `connect` for a connection, `read` for the next bytes, `total` for all of one
-    fetch with its redirects."""
+    """Seconds.
+
+    `connect` for a connection, `read` for the next bytes, `total` for all of one fetch with its
+    redirects.
+    """
 
     connect: float = 10.0
     read: float = 30.0

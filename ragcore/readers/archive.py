@@ -142,7 +142,7 @@ def _shown(name: str) -> str:
 
 
 def _read_zip(path: Path, members: _Members) -> None:
-    container.check(path, members.options, encrypted=True)
+    container.check_members(path, members.options, encrypted=True)
     with zipfile.ZipFile(path) as archive:
         for member in sorted(archive.infolist(), key=lambda one: one.filename):
             if member.is_dir() or members.refused(member.filename):

@@ -22,7 +22,7 @@ _LIGATURES = re.compile("[ﬀ-ﬆﬓ-ﬗﭐ-﷿ﹰ-ﻼ]+")
 
 
 def clean(text: str) -> str:
-    """`text` with \\n line ends, plain spaces, no control characters, at most one blank line."""
+    r"""`text` with \\n line ends, plain spaces, no control characters, at most one blank line."""
     text = _NEWLINES.sub("\n", text)
     text = _DROPPED.sub("", text)
     text = _SPACES.sub(" ", text)
@@ -42,8 +42,10 @@ _LEADERS = re.compile(
 
 
 def plain_letters(text: str) -> str:
-    """`text` with ligatures and presentation forms spelt out (NFKC on those ranges only, so
-    that "²" and "½" stay what they are), and dotted leaders shortened."""
+    """`text` with ligatures spelt out, and dotted leaders shortened.
+
+    NFKC on ligatures and presentation forms only, so that "²" and "½" stay what they are.
+    """
     text = _SYMBOL_BULLET.sub("• ", text)
     text = _LEADERS.sub(" … ", text)
     return _LIGATURES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)

@@ -13,9 +13,10 @@ _BOMB_SIZE = 50 * 2**20  # a member above this …
 _BOMB_RATIO = 150  # … that was packed tighter than this is no document
 
 
-def check(path: Path, options: ReadOptions, *, encrypted: bool = False) -> None:
-    """Raises `UnreadableFile` where unpacking would take too much, or members are encrypted
-    (unless `encrypted` ones may be in it).
+def check_members(path: Path, options: ReadOptions, *, encrypted: bool = False) -> None:
+    """Raises `UnreadableFile` where unpacking would take too much.
+
+    Also where members are encrypted, unless `encrypted` ones may be in it.
 
     The sizes are the archive's own statements; `zipfile` never unpacks more than is stated.
     """

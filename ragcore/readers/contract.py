@@ -129,6 +129,8 @@ class ContentReader(Reader, Protocol):
     """A reader that knows its files by their content: it gets only what it recognizes."""
 
     def recognize(self, file: InputFile) -> str:
-        """The media type of a file that is certainly of this format, else "" (`media_type` of
-        the file is empty here)."""
+        """The media type of a file that is certainly of this format, else "".
+
+        `media_type` of the file is empty here.
+        """
         ...

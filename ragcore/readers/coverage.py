@@ -13,7 +13,7 @@ from ragcore.types import (
     PartCounts,
     PartKind,
     ReadDocument,
-    Skipped,
+    SkippedParts,
 )
 
 _KINDS: dict[PartKind, str] = {
@@ -62,8 +62,11 @@ class CoverageBuilder:
         partial: bool = False,
         ocr: int = 0,
     ) -> None:
-        """Parts that were not read, or with `partial` not whole. `where`: a page's number or
-        several, or a name; `count` is by default the number of those, at least 1."""
+        """Parts that were not read, or with `partial` not whole.
+
+        `where`: a page's number or several, or a name; `count` is by default the number of those,
+        at least 1.
+        """
         places = self._skipped.setdefault((part, " ".join(why.split())[:300], partial), _Places())
         if isinstance(where, str):
             numbers: set[int] = set()
@@ -98,7 +101,7 @@ class CoverageBuilder:
     def done(self) -> Coverage:
         """What was counted."""
         skipped = tuple(
-            Skipped(part, places.count, _where(places), why, partial)
+            SkippedParts(part, places.count, _where(places), why, partial)
             for (part, why, partial), places in list(self._skipped.items())[:_MOST_REASONS]
         )
         counts = {

@@ -34,7 +34,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """One page: where a page ends is up to the program that prints the document."""
     import docx
 
-    container.check(file.path, options)
+    container.check_members(file.path, options)
     try:
         document = docx.Document(str(file.path))
     except Exception as error:

@@ -38,7 +38,7 @@ class _Package:
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """Chapters become pages (not worth citing by number: `paged` is False)."""
-    container.check(file.path, options)
+    container.check_members(file.path, options)
     pages: list[Page] = []
     coverage = CoverageBuilder()
     captions: dict[str, tuple[int, str]] = {}

@@ -59,8 +59,10 @@ class InnerFiles:
         self.images += describe_all(wanted, options=self.left, coverage=self.coverage)
 
     def add_file(self, path: Path, name: str, *, heading: bool = False) -> None:
-        """Read a file, and take its pages and images. `name` is shown to people and becomes the
-        pages' label; with `heading` it stands above each page, too.
+        """Read a file, and take its pages and images.
+
+        `name` is shown to people and becomes the pages' label; with `heading` it stands above each
+        page, too.
 
         A file that cannot be read is counted as skipped.
         """

@@ -263,7 +263,7 @@ BULLET = re.compile(r"(?:[•●○◦▪■‣–—*·\uf0b7\uf0a7]\s*|\(?(?:\
 
 
 def block_text(block: Block, *, right: float | None = None) -> str:
-    """The block's text: lines that fill their column run on, shorter ones keep their break.
+    r"""The block's text: lines that fill their column run on, shorter ones keep their break.
 
     `right` is the column's right edge; by default the block's own. A hyphen at a line's end
     stays as "-\\n" for the caller to decide (see `join_words`).

@@ -34,8 +34,11 @@ _CUT = (errors.CloseBoundaryNotFoundDefect, errors.StartBoundaryNotFoundDefect)
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """The message is page 1; each attached document's pages follow, labelled with its name, and
-    so do forwarded messages with what is attached to them."""
+    """The message is page 1.
+
+    Each attached document's pages follow, labelled with its name, and so do forwarded messages with
+    what is attached to them.
+    """
     mail = Messages(options)
     message = mail.add(file.read_bytes())
     if not mail.pages[0].text:
@@ -199,6 +202,7 @@ def _content(part: EmailMessage) -> bytes:
 
 
 def header(message: EmailMessage, name: str) -> str:
+    """A header of a message on one line, at most 1,000 characters; "" where there is none."""
     try:
         return one_line(str(message.get(name) or ""))[:1000]
     except Exception:  # malformed headers raise all kinds of errors when they are parsed
@@ -206,6 +210,7 @@ def header(message: EmailMessage, name: str) -> str:
 
 
 def message_metadata(message: EmailMessage) -> dict[str, Any]:
+    """Author and date of a message, where its headers give them."""
     found: dict[str, Any] = {}
     if header(message, "from"):
         found["author"] = header(message, "from")[:500]

@@ -50,7 +50,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError)
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """A text is one page; a page a sheet or slide in the others."""
-    container.check(file.path, options)
+    container.check_members(file.path, options)
     coverage = CoverageBuilder()
     with zipfile.ZipFile(file.path) as archive:
         if b"encryption-data" in _member(archive, "META-INF/manifest.xml", required=False):

@@ -51,7 +51,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     try:
         facts = read_facts(document)
         works: list[_PageTask] = []
-        images: list[pdf_images.Found] = []
+        images: list[pdf_images.EmbeddedImage] = []
         count = len(document)
         if count == 0:
             raise UnreadableFile("the PDF has no pages")
@@ -99,8 +99,10 @@ def _document(
 def _count_pages(
     works: list[_PageTask], coverage: CoverageBuilder, *, damaged: int, cut_off: bool
 ) -> None:
-    """What became of each page. Of a damaged file, pages with nothing on them are not taken for
-    blank ones."""
+    """What became of each page.
+
+    Of a damaged file, pages with nothing on them are not taken for blank ones.
+    """
     for work in works:
         why = work.unread
         if work.bare and not why and (damaged or cut_off):
@@ -145,7 +147,7 @@ def open_pdf(path: Path, passwords: tuple[str, ...] = ()) -> tuple[Any, str | No
 
 def _read_page(
     document: Any, index: int, options: ReadOptions, coverage: CoverageBuilder
-) -> tuple[_PageTask, list[pdf_images.Found]]:
+) -> tuple[_PageTask, list[pdf_images.EmbeddedImage]]:
     number = index + 1
     try:
         page = document[index]

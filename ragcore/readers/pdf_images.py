@@ -17,7 +17,7 @@ _CAPTION = re.compile(r"^(?:fig(?:ure|\.)|abb(?:ildung|\.)|image|photo|chart|dia
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EmbeddedImage:
     """An embedded image: encoded bytes, and the share of the page that it covers (0-1)."""
 
     page: int
@@ -25,14 +25,16 @@ class Found:
     covers: float
 
 
-def find(page: Any, number: int, *, options: ReadOptions, coverage: CoverageBuilder) -> list[Found]:
+def find(
+    page: Any, number: int, *, options: ReadOptions, coverage: CoverageBuilder
+) -> list[EmbeddedImage]:
     """The images on a pypdfium2 page that are more than decoration; the others are counted."""
     import pypdfium2.raw as raw
 
     if options.max_images == 0:
         return []
     width, height = page.get_size()
-    found: list[Found] = []
+    found: list[EmbeddedImage] = []
     objects = page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=5)
     for count, item in enumerate(objects):
         if count >= _PER_PAGE:
@@ -49,7 +51,7 @@ def find(page: Any, number: int, *, options: ReadOptions, coverage: CoverageBuil
                 why = f"larger than {options.max_megapixels} megapixels (setting max_megapixels)"
                 coverage.skip("image", why, number, count=1)
             else:
-                found.append(Found(number, _encoded(item), min(1.0, covers)))
+                found.append(EmbeddedImage(number, _encoded(item), min(1.0, covers)))
         except Exception:  # one damaged image is no reason to lose the page
             coverage.skip("image", "it is damaged", number, count=1)
     return found
@@ -72,7 +74,7 @@ def _encoded(item: Any) -> bytes:
 
 
 def describe(
-    found: list[Found],
+    found: list[EmbeddedImage],
     pages: tuple[Page, ...],
     *,
     options: ReadOptions,
@@ -84,7 +86,7 @@ def describe(
     for image in found:
         per_page[image.page] = per_page.get(image.page, 0) + 1
 
-    def caption(image: Found) -> str:
+    def caption(image: EmbeddedImage) -> str:
         lines = captions.get(image.page, [])
         return lines[0] if len(lines) == 1 and per_page[image.page] == 1 else ""
 

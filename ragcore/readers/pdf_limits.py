@@ -44,7 +44,8 @@ def check_streams(path: Path, *, max_megapixels: int) -> int:
     """The number of streams with text or drawings that are certainly damaged.
 
     Raises UnreadableFile for a stream that inflates to more than its limit: 64 MiB, or for
-    an image what its pixels take, at most those of `max_megapixels` in four 8-bit channels."""
+    an image what its pixels take, at most those of `max_megapixels` in four 8-bit channels.
+    """
     damaged = 0
     with open_regular(path) as file:
         try:

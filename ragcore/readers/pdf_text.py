@@ -23,9 +23,11 @@ _BOLD_WEIGHT = 600
 
 
 class TextLayer:
-    """Reads `textpage` of `page`; boxes are in points from the top left of the page as shown,
-    that is, cropped and turned as the file says; with `upright`, turned so that most of its
-    text stands upright, however it is shown."""
+    """Reads `textpage` of `page`.
+
+    Boxes are in points from the top left of the page as shown, that is, cropped and turned as the
+    file says; with `upright`, turned so that most of its text stands upright, however it is shown.
+    """
 
     def __init__(self, textpage: Any, page: Any, *, upright: bool = False) -> None:
         import pypdfium2.raw as raw
@@ -219,8 +221,10 @@ def _title_first(lines: list[Line]) -> list[Line]:
 
 
 def _is_cell_gap(before: Line, after: Line, near: list[Line]) -> bool:
-    """Whether the gap between two segments goes on in a row nearby, as in a table; single wide
-    gaps come from justified lines and from numbered headings."""
+    """Whether the gap between two segments goes on in a row nearby, as in a table.
+
+    Single wide gaps come from justified lines and from numbered headings.
+    """
     return any(
         min(after.left, right.left) - max(before.right, left.right) > 0.4 * before.height
         for left, right in pairwise(near)

@@ -23,7 +23,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """Shapes are read from the top down; the slide's title is its heading and label."""
     import pptx
 
-    container.check(file.path, options)
+    container.check_members(file.path, options)
     try:
         presentation = pptx.Presentation(str(file.path))
         slides = list(presentation.slides)

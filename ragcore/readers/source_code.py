@@ -25,8 +25,10 @@ _DEFINITION = re.compile(
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """As plain text. A class or function at a line's start is a heading of level 1, an indented
-    one of level 2."""
+    """As plain text.
+
+    A class or function at a line's start is a heading of level 1, an indented one of level 2.
+    """
     document = text.read(file, options)
     return replace(document, pages=tuple(_with_headings(page) for page in document.pages))
 

@@ -26,7 +26,7 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
     """A line a row, cells separated by " | "; formulas by their last stored values."""
     import openpyxl
 
-    container.check(file.path, options)
+    container.check_members(file.path, options)
     try:
         workbook = openpyxl.load_workbook(
             file.path, read_only=True, data_only=True, keep_links=False
@@ -120,8 +120,10 @@ def _cell(value: object) -> str:
 
 
 def add_rows(builder: PageBuilder, rows: Iterable[list[str]], limit: int) -> list[str]:
-    """Add rows as lines, at most `limit` characters of them and 500 cells of each; return what
-    was left out, one reason each."""
+    """Add rows as lines, at most `limit` characters of them and 500 cells of each.
+
+    Return what was left out, one reason each.
+    """
     problems: dict[str, None] = {}
 
     def within() -> Iterator[list[str]]:

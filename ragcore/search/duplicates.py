@@ -65,7 +65,7 @@ class FileGroup:
     paths: tuple[str, ...]
 
 
-class Duplicates:
+class DuplicateFinder:
     """Finds groups in a collection and remembers what was decided of them."""
 
     def __init__(self, catalog: Catalog) -> None:

@@ -12,13 +12,13 @@ from ragcore.catalog import Catalog, filters
 from ragcore.catalog.models import Document
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.search import calibration
-from ragcore.search.hits import Scored, image_hits, passage_hits
+from ragcore.search.hits import ScoredItem, image_hits, passage_hits
 from ragcore.search.images import ImageSearch
 from ragcore.search.labels import Labeller, check_labels
 from ragcore.search.lexical import LexicalSearch
 from ragcore.search.listings import rank_down
 from ragcore.search.passages import PassageSearch, Seconds
-from ragcore.search.scope import Scope, find_scope
+from ragcore.search.scope import SearchScope, find_scope
 from ragcore.search.stores import Stores
 from ragcore.settings import Settings
 from ragcore.types import Hit, HitKind, Label, Labelled, SearchQuery, SearchResult
@@ -118,7 +118,7 @@ class SearchEngine:
         with self._catalog.search() as session:
             ids = filters.item_ids(session, chosen, scope.id, "image")
         found = dict(self._labeller(names).best_stored(store, ids, top))
-        scored = [Scored(item, best[0].probability) for item, best in found.items()]
+        scored = [ScoredItem(item, best[0].probability) for item, best in found.items()]
         scored.sort(key=lambda one: (-one.score, one.id))
         with self._catalog.search_engine.connect() as connection:
             hits = image_hits(connection, scored, collection=scope.name)
@@ -164,7 +164,7 @@ class SearchEngine:
         kind: HitKind,
         query: SearchQuery,
         image: Image | None,
-        collection: Scope,
+        collection: SearchScope,
         chosen: filters.Filter,
         seconds: Seconds,
     ) -> list[Hit]:
@@ -211,7 +211,7 @@ class SearchEngine:
         collection_id: int,
         allowed: IdArray | None,
         seconds: Seconds,
-    ) -> list[Scored]:
+    ) -> list[ScoredItem]:
         from ragcore.search.same_image import find_same
 
         wanted = max(query.k, 20)
@@ -229,7 +229,7 @@ class SearchEngine:
         with self._catalog.search() as session:
             return filters.item_ids(session, chosen, collection_id, kind)
 
-    def _store(self, collection: Scope, modality: str) -> VectorStore | None:
+    def _store(self, collection: SearchScope, modality: str) -> VectorStore | None:
         """The store of the collection's active space, which must be the encoder's."""
         space = collection.spaces.get(modality)
         if space is None:
@@ -329,7 +329,7 @@ def _kinds(query: SearchQuery) -> Sequence[HitKind]:
     return ("passage",) if query.kind == "passages" else ("image",)
 
 
-def _cutoff(query: SearchQuery, collection: Scope) -> float:
+def _cutoff(query: SearchQuery, collection: SearchScope) -> float:
     if query.cutoff is not None:
         return query.cutoff
     stored: Any = collection.settings.get("cutoff")

@@ -19,7 +19,7 @@ Reader = Session | Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredItem:
     """One result before its row was read: relevance in [0, 1] and the scores behind it."""
 
     id: int
@@ -51,7 +51,7 @@ _IN = 10_000  # values per IN list
 
 
 def passage_hits(
-    connection: Reader, found: Sequence[Scored], *, collection: str, words: tuple[str, ...] = ()
+    connection: Reader, found: Sequence[ScoredItem], *, collection: str, words: tuple[str, ...] = ()
 ) -> list[Hit]:
     """Hits in the order given; passages that have gone meanwhile are left out."""
     rows = _rows(connection, Passage, _PASSAGE, [one.id for one in found])
@@ -76,7 +76,7 @@ def passage_hits(
 
 
 def image_hits(
-    connection: Reader, found: Sequence[Scored], *, collection: str, words: tuple[str, ...] = ()
+    connection: Reader, found: Sequence[ScoredItem], *, collection: str, words: tuple[str, ...] = ()
 ) -> list[Hit]:
     """As `passage_hits`, for images."""
     rows = _rows(connection, Image, _IMAGE, [one.id for one in found])
@@ -111,7 +111,7 @@ def passage_texts(connection: Reader, ids: Sequence[int]) -> Mapping[int, str]:
 
 
 def _common(
-    one: Scored, row: Any, collection: str, said: str, words: tuple[str, ...]
+    one: ScoredItem, row: Any, collection: str, said: str, words: tuple[str, ...]
 ) -> dict[str, Any]:
     why = Why(dense=one.dense, lexical=one.lexical, rerank=one.rerank)
     if words:

@@ -11,7 +11,7 @@ import numpy as np
 from ragcore.catalog.lexical import QueryWords
 from ragcore.search import calibration
 from ragcore.search.calibration import ImageBackground
-from ragcore.search.hits import Scored
+from ragcore.search.hits import ScoredItem
 from ragcore.search.lexical import NO_HITS, LexicalHits, LexicalSearch
 from ragcore.search.words import query_words
 
@@ -44,7 +44,7 @@ class ImageSearch:
         *,
         collection_id: int,
         allowed: IdArray | None,
-    ) -> tuple[list[Scored], QueryWords]:
+    ) -> tuple[list[ScoredItem], QueryWords]:
         """The 2 k best images, best first, whatever their relevance."""
         words = query_words(query.text)
         wanted = max(2 * query.k, DEPTH)
@@ -176,7 +176,7 @@ def orientations(image: Image) -> list[Image]:
 
 def _joined(
     ids: IdArray, relevance: FloatArray, cosines: FloatArray, lexical: LexicalHits
-) -> list[Scored]:
+) -> list[ScoredItem]:
     """What the image shows or what is written on it: either makes it relevant (noisy or)."""
     bm25 = lexical.score_of()
     written = dict(
@@ -189,7 +189,7 @@ def _joined(
     scored = []
     for item, seen, cosine in zip(ids.tolist(), relevance.tolist(), cosines.tolist(), strict=True):
         score = 1 - (1 - seen) * (1 - written.pop(item, 0.0))
-        scored.append(Scored(item, score, cosine, bm25.get(item)))
-    scored.extend(Scored(item, score, None, bm25[item]) for item, score in written.items())
+        scored.append(ScoredItem(item, score, cosine, bm25.get(item)))
+    scored.extend(ScoredItem(item, score, None, bm25[item]) for item, score in written.items())
     scored.sort(key=lambda one: (-one.score, one.id))
     return scored

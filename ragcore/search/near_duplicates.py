@@ -40,7 +40,7 @@ _THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ImageCandidate:
     """A stored image that might be the same.
 
     `score` is the cosine of the vectors; `thumbnail` encoded bytes (any format Pillow reads);
@@ -74,7 +74,7 @@ class SameImage:
     def rank(
         self,
         query: Image,
-        candidates: Sequence[Candidate],
+        candidates: Sequence[ImageCandidate],
         *,
         phash: bytes = b"",
         hashes: Sequence[bytes] = (),
@@ -140,7 +140,7 @@ class _Agreement(NamedTuple):
     matches: int
 
 
-def _judge(candidate: Candidate, agreement: _Agreement | None, distance: int) -> Match:
+def _judge(candidate: ImageCandidate, agreement: _Agreement | None, distance: int) -> Match:
     inliers, matches = agreement or _Agreement(0, 0)
     share = inliers / matches if matches else 0.0
     geometric = inliers >= SURE or (inliers >= ENOUGH and share >= ENOUGH_SHARE)
@@ -158,7 +158,7 @@ def _judge(candidate: Candidate, agreement: _Agreement | None, distance: int) ->
     return Match(candidate.id, min(score, 0.499), False)
 
 
-def _agreements(query: Image, promising: Sequence[Candidate]) -> dict[int, _Agreement]:
+def _agreements(query: Image, promising: Sequence[ImageCandidate]) -> dict[int, _Agreement]:
     """By id, batch after batch, until a batch holds a sure match."""
     sides = _query_points(query)
     found: dict[int, _Agreement] = {}

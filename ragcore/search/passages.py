@@ -14,7 +14,7 @@ import numpy as np
 from ragcore.catalog import Catalog
 from ragcore.catalog.lexical import QueryWords
 from ragcore.search import calibration, fusion
-from ragcore.search.hits import Scored, passage_texts
+from ragcore.search.hits import ScoredItem, passage_texts
 from ragcore.search.lexical import LexicalHits, LexicalSearch
 from ragcore.search.words import query_words
 
@@ -86,7 +86,7 @@ class PassageSearch:
         collection_id: int,
         allowed: IdArray | None,
         reranker: Reranker | None,
-    ) -> tuple[list[Scored], QueryWords]:
+    ) -> tuple[list[ScoredItem], QueryWords]:
         """The 2 k best passages, best first, whatever their relevance."""
         words = query_words(query.text)
         depth = max(fusion.DENSE_DEPTH, 2 * query.k)
@@ -150,10 +150,10 @@ class PassageSearch:
         self,
         reranker: Reranker,
         text: str,
-        scored: list[Scored],
+        scored: list[ScoredItem],
         found: fusion.Candidates,
         seconds: Seconds,
-    ) -> list[Scored]:
+    ) -> list[ScoredItem]:
         """The first ones in the order of what both the fusion and the reranker hold of them."""
         start = time.perf_counter()
         head = scored[:RERANK_DEPTH]
@@ -163,26 +163,28 @@ class PassageSearch:
         logits = reranker.scores(text, [texts[one.id] for one in head])
         relevance = calibration.rerank_relevance(logits)
         both = [
-            Scored(one.id, (one.score + float(r)) / 2, one.dense, one.lexical, float(logit))
+            ScoredItem(one.id, (one.score + float(r)) / 2, one.dense, one.lexical, float(logit))
             for one, r, logit in zip(head, relevance, logits, strict=True)
         ]
         both.sort(key=lambda one: (-one.score, one.id))
         least = both[-1].score if both else 1.0
         rest = [
-            Scored(one.id, min(one.score, least), one.dense, one.lexical)
+            ScoredItem(one.id, min(one.score, least), one.dense, one.lexical)
             for one in scored[RERANK_DEPTH:]
         ]
         seconds.rerank += time.perf_counter() - start
         return both + rest
 
 
-def _scored(found: fusion.Candidates, lexical: LexicalHits, k: int, *, dense: bool) -> list[Scored]:
+def _scored(
+    found: fusion.Candidates, lexical: LexicalHits, k: int, *, dense: bool
+) -> list[ScoredItem]:
     best = found.best(k)
     relevance = calibration.passage_relevance(found.strength[best])
     bm25 = lexical.score_of()
     ids = found.ids[best].tolist()
     cosines = found.cosines[best].tolist()
     return [
-        Scored(item, score, cosine if dense else None, bm25.get(item))
+        ScoredItem(item, score, cosine if dense else None, bm25.get(item))
         for item, score, cosine in zip(ids, relevance.tolist(), cosines, strict=True)
     ]

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog
 from ragcore.catalog.models import Image, Thumbnail
-from ragcore.search.hits import Scored
-from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash
+from ragcore.search.hits import ScoredItem
+from ragcore.search.near_duplicates import ImageCandidate, SameImage, alike_by_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -26,7 +26,7 @@ def find_same(
     near: Mapping[int, float],
     *,
     allowed: IdArray | None = None,
-) -> list[Scored]:
+) -> list[ScoredItem]:
     """Images by how surely they show the very same image; above 0.5 they do.
 
     `near` maps the ids that the vector index suggests to their cosines.
@@ -45,9 +45,9 @@ def find_same(
         ).all()
     # One that only its hash suggests was not among the nearest vectors: no more than the last.
     least = min(near.values(), default=0.0)
-    candidates = [Candidate(row[0], near.get(row[0], least), row[2], row[1]) for row in rows]
+    candidates = [ImageCandidate(row[0], near.get(row[0], least), row[2], row[1]) for row in rows]
     ranked = SameImage().rank(image, candidates, hashes=hashes)
-    return [Scored(match.id, match.score, near.get(match.id)) for match in ranked]
+    return [ScoredItem(match.id, match.score, near.get(match.id)) for match in ranked]
 
 
 def _like_hash(session: Session, collection_id: int, hashes: Sequence[bytes]) -> list[int]:

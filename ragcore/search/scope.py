@@ -14,7 +14,7 @@ from ragcore.catalog.permits import may_see
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SearchScope:
     """A collection with its settings, and its active spaces by modality ("text", "image")."""
 
     id: int
@@ -41,16 +41,16 @@ _QUERY = (
 )
 
 
-def find_scope(catalog: Catalog, name: str) -> Scope:
+def find_scope(catalog: Catalog, name: str) -> SearchScope:
     """Raises UsageError, naming the known collections, if there is none of this name."""
     with catalog.search_engine.connect() as connection:
         rows = connection.execute(_QUERY, {"collection": name}).all()
     if not rows or not may_see(int(rows[0][0])):
         found = catalog.collection(name)  # raises, unless it was made just now
-        return Scope(found.id, name, found.settings, {})
+        return SearchScope(found.id, name, found.settings, {})
     spaces = {
         modality: SpaceRow(id=space, name=of, modality=modality, dimension=dimension)
         for _, _, space, of, modality, dimension in rows
         if space is not None
     }
-    return Scope(int(rows[0][0]), name, rows[0][1] or {}, spaces)
+    return SearchScope(int(rows[0][0]), name, rows[0][1] or {}, spaces)

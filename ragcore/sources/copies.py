@@ -80,8 +80,11 @@ class Copies:
 
 
 def own_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
-    """A new folder in `parent`, with this process's name; it is removed when it is closed or
-    forgotten. The first one of a process removes what killed ones left there."""
+    """A new folder in `parent`, with this process's name.
+
+    It is removed when it is closed or forgotten. The first one of a process removes what killed
+    ones left there.
+    """
     private_folder(parent)
     with _lock:
         if parent not in _swept:

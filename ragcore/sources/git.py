@@ -54,8 +54,10 @@ def git_file(url: str, context: SourceContext) -> Source:
 
 
 def git_https(url: str, context: SourceContext) -> Source:
-    """`git+https://HOST/PATH.git`, or a folder in it: `git+https://HOST/PATH.git/FOLDER`; option
-    `ref`. Credentials: `user` and `password`, or `token`."""
+    """`git+https://HOST/PATH.git`, or a folder in it: `git+https://HOST/PATH.git/FOLDER`.
+
+    Option `ref`. Credentials: `user` and `password`, or `token`.
+    """
     require_extra("remote", "Git repositories")
     context.check_options("ref")
     address = str(parse_url(url.partition("+")[2]))  # checked as every address is
@@ -77,8 +79,11 @@ class GitFiles:
     def __init__(
         self, root: str, path: str, opened: Callable[[bytes], tuple[Repo, bytes]], ref: str
     ) -> None:
-        """`opened` makes the repository and the number of the commit that `ref` (a branch or tag;
-        "": what HEAD is) means."""
+        """Take the files of one commit below `path`.
+
+        `opened` makes the repository and the number of the commit that `ref` (a branch or tag;
+        "": what HEAD is) means.
+        """
         self._root, self._path, self._ref = root, path, ref
         self._opened = opened
         self._lock = threading.Lock()

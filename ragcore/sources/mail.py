@@ -36,8 +36,11 @@ _SIZE = re.compile(rb"UID (\d+)|RFC822\.SIZE (\d+)")
 
 
 def imaps(url: str, context: SourceContext) -> Source:
-    """`imaps://HOST[:PORT]`, or a folder there: `imaps://HOST/INBOX`. Credentials: `user` and
-    `password` (or `token`, for OAuth 2), `ca_file` for a server with a certificate of its own."""
+    """`imaps://HOST[:PORT]`, or a folder there: `imaps://HOST/INBOX`.
+
+    Credentials: `user` and `password` (or `token`, for OAuth 2), `ca_file` for a server with a
+    certificate of its own.
+    """
     require_extra("remote", "mailboxes of servers")
     context.check_options()
     host, path = split(url)

@@ -37,9 +37,11 @@ class RemoteFiles:
         flat: bool = False,
         one_at_a_time: bool = False,
     ) -> None:
-        """`root` is what comes before the path in locations: a host, or "". `flat` is for stores
-        that list everything below a path at once, `one_at_a_time` for connections that threads
-        cannot share. `connect` makes the file system."""
+        """`root` is what comes before the path in locations: a host, or "".
+
+        `flat` is for stores that list everything below a path at once, `one_at_a_time` for
+        connections that threads cannot share. `connect` makes the file system.
+        """
         self._prefix = f"{scheme}://{root}"
         self._path = path.rstrip("/")
         self._connect, self._flat = connect, flat

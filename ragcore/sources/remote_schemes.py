@@ -99,8 +99,10 @@ def webdav(url: str, context: SourceContext) -> Source:
 
 
 def sftp(url: str, context: SourceContext) -> Source:
-    """`sftp://HOST[:PORT]/PATH`. The host's key must be known: in ~/.ssh/known_hosts, or as
-    `host_key` in the credentials."""
+    """`sftp://HOST[:PORT]/PATH`.
+
+    The host's key must be known: in ~/.ssh/known_hosts, or as `host_key` in the credentials.
+    """
     need("paramiko", "paramiko", "files of SSH servers")
     context.check_options()
     host, path = split(url)

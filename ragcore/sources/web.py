@@ -133,8 +133,10 @@ class Web:
         allow: Callable[[httpx.URL], bool] = lambda url: True,
         delay: float = 0.0,
     ) -> Iterator[WebResponse]:
-        """As `WebClient.get`, at the pace of the setting and of `delay`; a server that is busy is
-        asked a second time."""
+        """As `WebClient.get`, at the pace of the setting and of `delay`.
+
+        A server that is busy is asked a second time.
+        """
         wait_for_turn(parse_url(url), max(delay, self._settings.crawl_delay))
         try:
             with self._client.get(url, headers=headers, allow=allow) as answer:

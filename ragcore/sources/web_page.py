@@ -22,8 +22,10 @@ _MOST_LINKS = 5000  # of one page
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """`links` are absolute, without repetition, in the page's order; `canonical` is the address
-    that the page names as its own ("" for none)."""
+    """`links` are absolute, without repetition, in the page's order.
+
+    `canonical` is the address that the page names as its own ("" for none).
+    """
 
     links: tuple[str, ...]
     canonical: str = ""

@@ -65,8 +65,11 @@ def check_space(space: Space, modality: str) -> None:
 
 
 class TextEncoderConformance:
-    """Override the fixture `encoder`. `tolerance` is how far a text's vector may depend on the
-    texts beside it, as a difference of cosines."""
+    """Override the fixture `encoder`.
+
+    `tolerance` is how far a text's vector may depend on the texts beside it, as a difference of
+    cosines.
+    """
 
     tolerance: ClassVar[float] = 0.01
 
@@ -146,8 +149,10 @@ class ImageTextEncoderConformance:
 
 
 class RerankerConformance:
-    """Override the fixture `reranker`. `tolerance` is how far a passage's score may depend on the
-    passages beside it."""
+    """Override the fixture `reranker`.
+
+    `tolerance` is how far a passage's score may depend on the passages beside it.
+    """
 
     tolerance: ClassVar[float] = 0.05
 
@@ -197,8 +202,11 @@ class SpanReaderConformance:
 
 
 class LLMConformance:
-    """Override the fixture `llm`. `checks_context`: a prompt beyond the context is refused before
-    it is sent, as it is unless only a server knows."""
+    """Override the fixture `llm`.
+
+    `checks_context`: a prompt beyond the context is refused before it is sent, as it is unless only
+    a server knows.
+    """
 
     checks_context: ClassVar[bool] = True
     messages: ClassVar[tuple[Message, ...]] = (

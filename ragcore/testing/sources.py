@@ -17,8 +17,11 @@ _MOST = 512 << 20
 
 
 class SourceConformance:
-    """Override the fixtures `open`, which returns what makes a source from a URL, and `url`, the
-    URL of a place with two files or more, none of them empty, that do not change meanwhile."""
+    """Override the fixtures `open` and `url`.
+
+    `open` returns what makes a source from a URL; `url` is the URL of a place with two files or
+    more, none of them empty, that do not change meanwhile.
+    """
 
     @pytest.fixture
     def open(self) -> Open:

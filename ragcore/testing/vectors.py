@@ -46,14 +46,17 @@ def exactly(
 
 
 def recall(found: IdArray, right: IdArray) -> float:
+    """The share of the right ids among those found, mean over the queries."""
     return float(
         np.mean([len(set(f) & set(r)) / len(r) for f, r in zip(found, right, strict=True)])
     )
 
 
 class VectorStoreConformance:
-    """Override the fixture `backend` with a fresh backend, or `open` with what opens a store of
-    `D` dimensions by the name of a folder, as it was last saved or else empty.
+    """Override the fixture `backend` with a fresh backend, or `open`.
+
+    `open` is what opens a store of `D` dimensions by the name of a folder, as it was last saved or
+    else empty.
 
     `exact` says whether results must equal those of plain numpy, `transient` whether what was not
     saved is forgotten when a store is closed; a store whose search is approximate must find
@@ -281,8 +284,11 @@ class VectorStoreConformance:
 
 
 class VectorBackendConformance:
-    """Override the fixture `backend` with a fresh backend; `durable`: a saved store is there for
-    the next backend (fixture `reopened`), as it is unless stores are in memory only."""
+    """Override the fixture `backend` with a fresh backend.
+
+    `durable`: a saved store is there for the next backend (fixture `reopened`), as it is unless
+    stores are in memory only.
+    """
 
     durable: ClassVar[bool] = True
 

@@ -18,7 +18,7 @@ _RAW_IN_JSON = re.compile(f"[\x7f-\x9f{_BIDI}\u2028\u2029]")
 
 
 def visible_name(name: str) -> str:
-    """A name or one line: control characters and bidirectional marks as escapes (`\\u202e`)."""
+    r"""A name or one line: control characters and bidirectional marks as escapes (`\\u202e`)."""
     return _STEERING.sub(lambda found: _escape(found[0]), name)
 
 

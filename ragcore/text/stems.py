@@ -12,7 +12,7 @@ _own = threading.local()
 
 @lru_cache(maxsize=70_000)
 def stem(word: str, algorithm: str) -> str:
-    """The stem of a word in lower case. `algorithm` as in Snowball: "porter", "english", …"""
+    """The stem of a word in lower case. `algorithm` as in Snowball: "porter", "english", …."""
     return str(_stemmer(algorithm).stemWord(word))
 
 

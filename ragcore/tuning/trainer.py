@@ -71,8 +71,10 @@ class Trainer(ABC):
 
     @abstractmethod
     def backward(self) -> float | None:
-        """The gradients of the step numbered `self.step`. Returns its loss; None: the task looks
-        at it itself, when it logs."""
+        """The gradients of the step numbered `self.step`.
+
+        Returns its loss; None: the task looks at it itself, when it logs.
+        """
 
     @abstractmethod
     def rate(self) -> float:

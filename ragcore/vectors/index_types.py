@@ -132,6 +132,7 @@ def search(
 
 
 def write(index: Any, path: Path) -> None:
+    """Write an index to a file."""
     _faiss().write_index(index, str(path))
 
 

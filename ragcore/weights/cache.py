@@ -129,6 +129,7 @@ def read_manifest(folder: Path) -> list[CachedFile]:
 
 
 def write_manifest(folder: Path, entry: Entry, files: list[CachedFile]) -> None:
+    """Write an entry's licenses, source and checksums beside its files."""
     data = {
         "name": entry.name,
         "license": entry.license,

@@ -80,8 +80,11 @@ class HubPins:
         return self._folder / f"{entry.repo.replace('/', '--')}.json"
 
     def _path(self, entry: Entry) -> Path:
-        """The note of a model. The store turns an entry without a revision into one at the noted
-        commit: both have the same note, and every other revision one of its own."""
+        """The note of a model.
+
+        The store turns an entry without a revision into one at the noted commit: both have the same
+        note, and every other revision one of its own.
+        """
         plain = self._plain(entry)
         if not entry.revision or _load(plain).get("commit") == entry.revision:
             return plain

@@ -143,7 +143,9 @@ def _hub_entry(name: str, known: Mapping[str, Entry]) -> Entry:
 
 
 def origin_of(name: str) -> str:
-    """The name of the weights that these were converted from, or their own: two with the same
-    origin are one model in two formats."""
+    """The name of the weights that these were converted from, or their own.
+
+    Two with the same origin are one model in two formats.
+    """
     entry = registered().get(name)
     return entry.made_from or name if entry else name

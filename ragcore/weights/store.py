@@ -152,8 +152,11 @@ class WeightStore:
         return tuple(path for path, digest in expected.items() if _differs(folder / path, digest))
 
     def status(self, names: Iterable[str] = ()) -> list[WeightStatus]:
-        """The state of `names`; without any, of all registry entries and of the hub models that
-        were used besides. Compares sizes, not checksums."""
+        """The state of `names`.
+
+        Without any, of all registry entries and of the hub models that were used besides. Compares
+        sizes, not checksums.
+        """
         wanted = tuple(names)
         if not wanted:
             known = {entry.repo for entry in self._entries.values()}
@@ -210,8 +213,10 @@ class WeightStore:
         *,
         folders: dict[str, Path] | None = None,
     ) -> ModelRef:
-        """Ensure all weights of a model; return the model, or its `otherwise` where the first
-        cannot be had or run, which is logged. So is an optional model that cannot be fetched.
+        """Ensure all weights of a model.
+
+        Return the model, or its `otherwise` where the first cannot be had or run, which is logged.
+        So is an optional model that cannot be fetched.
 
         `folders` is given name and folder of each. Raises as `ensure`, and MissingExtra.
         """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragcore.answers.citations import Rerank, check, numbers, without_marks
+from ragcore.answers.citations import Rerank, check_citations, numbers, without_marks
 from ragcore.answers.sentences import sentences, words
 from ragcore.types import Hit
 
@@ -19,7 +19,7 @@ FOOSBALL = "Are we allowed to play foosball?"
 
 
 def quoted(hits: list[Hit], text: str, question: str = FOOSBALL, **how):
-    return check(text, question, hits, **how)
+    return check_citations(text, question, hits, **how)
 
 
 def test_a_citation_that_holds_is_kept_with_its_exact_quote(leave: Hit, rules: Hit) -> None:
@@ -187,7 +187,7 @@ def test_sentences_stand_where_they_say(text: str) -> None:
 def test_checking_never_fails_and_quotes_are_exact(text: str) -> None:
     passage = "abc X. ab 12! c\n3 X abc?"
     source = Hit(1, "passage", 1.0, 1, "d", "d.txt", passage, span=(10, 10 + len(passage)))
-    for citation in check(text, "abc?", [source]).citations:
+    for citation in check_citations(text, "abc?", [source]).citations:
         assert citation.quote in passage
         assert citation.span is not None
         assert passage[citation.span[0] - 10 : citation.span[1] - 10] == citation.quote
@@ -214,8 +214,10 @@ def test_a_reranker_can_object_to_what_only_embeddings_support(
 
     for logit, count in ((4.0, 1), (-4.0, 0)):
         how = {"encode": encode, "rerank": judging(logit)}
-        assert len(check(text, "How much vacation?", [leave], **how).citations) == count
+        assert len(check_citations(text, "How much vacation?", [leave], **how).citations) == count
     said = "How much vacation? Staff receive about five weeks of holidays annually."
     assert seen == [said, said]
-    plain = check("Employees get 25 days [1].", "How many?", [leave], rerank=judging(-4.0))
+    plain = check_citations(
+        "Employees get 25 days [1].", "How many?", [leave], rerank=judging(-4.0)
+    )
     assert plain.citations  # the words stand there: nobody is asked

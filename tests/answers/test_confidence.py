@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.answers.citations import check
-from ragcore.answers.confidence import Calibration, Signals, fit, signals
+from ragcore.answers.citations import check_citations
+from ragcore.answers.confidence import ConfidenceCalibration, Signals, fit, signals
 from ragcore.errors import RagcoreError
 from ragcore.tuning.lora.calibration import write_calibration
 from ragcore.types import Hit
@@ -18,7 +18,7 @@ SURE = Signals(abstains=-3, fluency=-0.1, passage=0.9, sentence=0.8, names=1, ne
 
 def test_signals_by_hand(rules: Hit) -> None:
     question = "Is recreation permitted in Norway during working hours?"
-    found = check("Not permitted during working hours [1].", question, [rules])
+    found = check_citations("Not permitted during working hours [1].", question, [rules])
     got = signals(
         question,
         abstention=0.5,
@@ -36,7 +36,7 @@ def test_signals_by_hand(rules: Hit) -> None:
 
 
 def test_without_weights_it_is_the_models_own_urge() -> None:
-    plain = Calibration()
+    plain = ConfidenceCalibration()
     assert plain.confidence(replace(SURE, abstains=0)) == pytest.approx(0.5)
     assert plain.confidence(SURE) > 0.9
 
@@ -44,7 +44,10 @@ def test_without_weights_it_is_the_models_own_urge() -> None:
 def test_a_backend_without_probabilities_is_weighed_by_the_rest() -> None:
     quiet = replace(SURE, abstains=None, fluency=None)
     far = replace(quiet, passage=0.1, sentence=0.0, names=0.0, near=0.1)
-    for calibration in (Calibration(), Calibration(0.0, {"abstains": -1.0, "near": 2.0})):
+    for calibration in (
+        ConfidenceCalibration(),
+        ConfidenceCalibration(0.0, {"abstains": -1.0, "near": 2.0}),
+    ):
         assert calibration.confidence(quiet) > 0.5 > calibration.confidence(far)
     fitted = fit([quiet, far] * 4, [True, False] * 4)
     assert "abstains" not in fitted.weights
@@ -71,19 +74,19 @@ def test_fit_finds_the_evidence_and_is_calibrated() -> None:
 
 def test_file_beside_the_adapter(tmp_path: Path) -> None:
     file = tmp_path / "calibration.json"
-    assert Calibration.load(file) == Calibration()
+    assert ConfidenceCalibration.load(file) == ConfidenceCalibration()
     file.write_text(json.dumps({"intercept": 1, "weights": {"near": 2}, "passages": 2}))
-    assert Calibration.load(file) == Calibration(1.0, {"near": 2.0}, 2)
+    assert ConfidenceCalibration.load(file) == ConfidenceCalibration(1.0, {"near": 2.0}, 2)
     file.write_text(json.dumps({"weights": {"nearness": 2}}))
     with pytest.raises(RagcoreError, match="nearness"):
-        Calibration.load(file)
+        ConfidenceCalibration.load(file)
 
 
 def test_without_a_reranker_its_own_calibration_counts(tmp_path: Path) -> None:
     file = tmp_path / "calibration.json"
-    plain = Calibration(-1.0, {"near": 2.0}, 3)
-    both = Calibration(-2.0, {"near": 1.0, "relevance": 0.5}, 4, plain)
+    plain = ConfidenceCalibration(-1.0, {"near": 2.0}, 3)
+    both = ConfidenceCalibration(-2.0, {"near": 1.0, "relevance": 0.5}, 4, plain)
     write_calibration(both, file)
-    assert Calibration.load(file) == both
+    assert ConfidenceCalibration.load(file) == both
     assert both.confidence(replace(SURE, relevance=6.0)) > 0.5
     assert both.confidence(replace(SURE, relevance=-6.0)) < 0.5

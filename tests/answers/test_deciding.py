@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ragcore.answers import Answerer
-from ragcore.answers.citations import check
+from ragcore.answers.citations import check_citations
 from ragcore.answers.composing import decided, outright, with_reason
 from ragcore.answers.composing.deciding import asked_words, closest_sentence
 from ragcore.answers.run import Run
@@ -83,9 +83,11 @@ def test_the_sentence_with_more_of_the_question_decides(
 
 def test_a_no_may_leave_the_not_to_its_quote(make_hit: Callable[..., Hit]) -> None:
     question = "May I clean the inlet with a needle?"
-    found = check("No, pressure or a needle [1].", question, [make_hit(1, FAQ)])
+    found = check_citations("No, pressure or a needle [1].", question, [make_hit(1, FAQ)])
     assert [c.quote for c in found.citations] == ["Do not use pressure or a needle."]
-    assert not check("Yes, pressure or a needle [1].", question, [make_hit(1, FAQ)]).citations
+    assert not check_citations(
+        "Yes, pressure or a needle [1].", question, [make_hit(1, FAQ)]
+    ).citations
 
 
 def test_a_list_of_questions_and_answers_is_read_as_it_stands(

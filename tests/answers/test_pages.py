@@ -9,7 +9,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
-from ragcore.answers.citations import check
+from ragcore.answers.citations import check_citations
 from ragcore.answers.sentences import Sentence, sentences, words
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.split import split
@@ -26,7 +26,8 @@ def squashed(text: str) -> str:
 
 class PagesOfPdf:
     """What PDFium itself finds on each page, apart from how ragcore reads and splits it; of a
-    scan, in which it finds nothing, what was recognized."""
+    scan, in which it finds nothing, what was recognized.
+    """
 
     def __init__(self, path: Path, read: ReadDocument) -> None:
         self._document = pypdfium2.PdfDocument(path)
@@ -63,7 +64,7 @@ def test_the_words_of_a_quote_stand_on_the_cited_page(shared: Path) -> None:
                 1, "passage", 1.0, 1, file.stem, str(file), passage.text,
                 page=passage.page, page_end=passage.page_end, span=(passage.start, passage.end),
             )  # fmt: skip
-            for citation in check(f"{sentence.text} [1]", "What?", [hit]).citations:
+            for citation in check_citations(f"{sentence.text} [1]", "What?", [hit]).citations:
                 assert citation.page is not None
                 assert citation.page_end is not None
                 parts = citation.quote.split("\f")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ragcore.answers.composing import Scope
+from ragcore.answers.composing import QuestionScope
 from ragcore.answers.prompt import PLAIN
 from ragcore.answers.writing import _parts, shifted, write_summary
 from ragcore.errors import Cancelled
@@ -62,7 +62,9 @@ def library(tmp_path: Path, tiny_profile: Path) -> Iterator[Library]:
 def test_a_model_with_room_is_asked_and_quotes_stand_in_for_it(library: Library) -> None:
     answerer = library._core.answerer
     assert answerer.composer is not None
-    words, hits = answerer.composer.to_summarize("Summarize the mills in 60 words.", Scope())
+    words, hits = answerer.composer.to_summarize(
+        "Summarize the mills in 60 words.", QuestionScope()
+    )
     assert words == 60
     assert [hit.document for hit in hits] == ["Mills"]
     answer = library.ask("Summarize the mills in 60 words.", adapter="none")

@@ -31,7 +31,8 @@ SCOPES = ("read", "write", "admin")
 @dataclass(frozen=True)
 class Served:
     """A server: where it is, and a key of each scope for the collection `own` only. `all` holds
-    keys for every collection."""
+    keys for every collection.
+    """
 
     url: str
     library: Library

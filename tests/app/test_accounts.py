@@ -1,5 +1,6 @@
 """Two people at the same pages: each sees their own collections and conversations, and does what
-their scope allows."""
+their scope allows.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ Become = Callable[[str], None]
 @pytest.fixture
 def become(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Become]:
     """Log in as Ann (write, all collections), Bob (read, the collection "public" only) or Cat
-    (read, "public" and "sample")."""
+    (read, "public" and "sample").
+    """
     settings = Settings()
     with Library(settings) as library:
         note = own_home.parent / "notice.txt"

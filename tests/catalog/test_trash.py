@@ -15,7 +15,7 @@ from ragcore.catalog.integrity import check_rows
 from ragcore.catalog.lexical import QueryWords, check_lexical, search_lexical
 from ragcore.catalog.marks import mark, marks_of
 from ragcore.catalog.models import Base, Document, Image
-from ragcore.catalog.models import Trash as TrashRow
+from ragcore.catalog.models import TrashEntry as TrashRow
 from ragcore.errors import UsageError
 
 from .conftest import Counter, make_document

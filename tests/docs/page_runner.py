@@ -1,5 +1,6 @@
 """Runs a page of the docs from top to bottom, as a reader would: writes its files, runs its
-commands and its Python in one folder with one home."""
+commands and its Python in one folder with one home.
+"""
 
 from __future__ import annotations
 

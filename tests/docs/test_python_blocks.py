@@ -1,5 +1,6 @@
 """Python blocks of the pages are run as they stand: here on small models with a small library, or
-by the tests that are named. What only shows a form is named too, with the test of what it shows."""
+by the tests that are named. What only shows a form is named too, with the test of what it shows.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The site of docs/: its navigation has every page, it is built without a warning, and it loads
-nothing from elsewhere."""
+nothing from elsewhere.
+"""
 
 from __future__ import annotations
 

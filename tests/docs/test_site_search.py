@@ -1,5 +1,6 @@
 """The built site's own search, in a real browser and from the disk: who looks for a standard word
-finds the right page first."""
+finds the right page first.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The tutorials are run from top to bottom: on tiny models in the fast tier where what is found
-means little, with the starter profile in the full one, where it is read."""
+means little, with the starter profile in the full one, where it is read.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -51,3 +52,21 @@ def test_every_exception_has_a_reason_and_files() -> None:
         assert reason
         assert word in {"*", *check_words.NAMES}
         assert any(root.glob(files)), f"nothing is called {files}"
+
+
+# Names that two classes may share, and why.
+SHARED = {
+    "Collection": "a row of the catalog, and the handle on it",
+    "FeatureCache": "both keep what a frozen model made of an example",
+    "RagcoreRetriever": "one for each framework, of which a program uses one",
+}
+
+
+def test_no_two_classes_of_the_package_share_a_name() -> None:
+    defined: dict[str, list[str]] = {}
+    for path in sorted((SCRIPT.parents[1] / "ragcore").rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined.setdefault(node.name, []).append(path.name)
+    shared = {name: files for name, files in defined.items() if len(files) > 1}
+    assert shared.keys() == SHARED.keys(), shared

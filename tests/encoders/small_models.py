@@ -167,10 +167,10 @@ def save_span_reader(folder: Path, base: Path) -> Path:
     """An extractive reader of random weights over the two lower layers of `base`."""
     import torch
 
-    from ragcore.encoders.extractive import Reader, Shape
+    from ragcore.encoders.extractive import Shape, SpanHead
     from ragcore.encoders.extractive_reader import save
 
     torch.manual_seed(0)
     shape = Shape.of_base(f"local:{base}", base, lower=2, window=64)
-    save(folder, shape, Reader(shape).state_dict())
+    save(folder, shape, SpanHead(shape).state_dict())
     return folder

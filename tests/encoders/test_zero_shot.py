@@ -8,7 +8,7 @@ from PIL import Image
 
 from ragcore.encoders.image_text import OpenClipEncoder
 from ragcore.encoders.zero_shot import (
-    Calibration,
+    ZeroShotCalibration,
     classify,
     label_vectors,
     parse_calibration,
@@ -56,7 +56,7 @@ def test_weights_change_what_counts(encoder: OpenClipEncoder) -> None:
     own = encoder.calibration
     only = np.zeros(encoder.space.dimension, np.float32)
     only[-1] = 1
-    rule = Calibration(0.05, only)
+    rule = ZeroShotCalibration(0.05, only)
     vectors = label_vectors(encoder, ["zoo"], templates=["{}"], calibration=rule)
     assert abs(vectors[0, -1]) == pytest.approx(1)
     assert own.weights is not None
@@ -66,7 +66,7 @@ def test_weights_change_what_counts(encoder: OpenClipEncoder) -> None:
 def test_a_label_weighs_the_same_in_every_phrase(encoder: OpenClipEncoder) -> None:
     """The weights of names and sentences are undone before phrases are averaged."""
     assert encoder.calibration.weights is not None
-    plain = Calibration(0.05)
+    plain = ZeroShotCalibration(0.05)
     short = label_vectors(encoder, ["tree"], templates=["{}"], calibration=plain)
     long = label_vectors(
         encoder, ["tree"], templates=["here you see a photo of a {}"], calibration=plain

@@ -8,7 +8,7 @@ import pytest
 
 from ragcore.datasets.qa_scores import cited, exact_match, normalized, token_f1, without_citations
 from ragcore.errors import UsageError
-from ragcore.evals.qa import Outcome, Question, cause, evaluate_qa, read_questions, score
+from ragcore.evals.qa import EvalQuestion, Outcome, cause, evaluate_qa, read_questions, score
 from ragcore.settings import Settings
 from ragcore.types import Answer, Citation, Hit, Progress
 
@@ -107,7 +107,7 @@ def test_pipeline_scores_by_hand(tmp_path: Path, settings: Settings) -> None:
 def test_misses_have_a_cause() -> None:
     def outcome(answers: tuple[str, ...], text: str, *, abstained: bool = False) -> Outcome:
         hit = Hit(1, "passage", 1, 1, "Guide", "/x/guide.pdf", "It is blue.", page=3)
-        made = Outcome(Question("q", answers), Answer(text, (), abstained, (hit,), ""), 0.1)
+        made = Outcome(EvalQuestion("q", answers), Answer(text, (), abstained, (hit,), ""), 0.1)
         made.scores = score(made, None)
         return made
 

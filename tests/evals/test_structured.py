@@ -78,7 +78,8 @@ def test_the_sets_fit_their_schemas(name: str) -> None:
 @pytest.mark.parametrize(("name", "accuracy"), [("first", 0.92), ("second", 0.72)])
 def test_fields_by_the_starter_model(name: str, accuracy: float, starter_weights: object) -> None:
     """Floors a little below what docs/measurements/answers.md has; the code was not fitted to the
-    second set."""
+    second set.
+    """
     settings = Settings(profile="starter")
     result = evaluate_structured(SETS / name, settings=settings, models=models_of(settings))
     assert result["accuracy"] >= accuracy

@@ -56,7 +56,7 @@ class RayCluster:
             list(pool.map(lambda node: self._ray(node, *join), NODES))
 
     def kill(self, node: str) -> None:
-        """kill -9 of the process that is the node, as when a machine loses its power."""
+        """Kill -9 of the process that is the node, as when a machine loses its power."""
         [raylet] = [p for p in self._processes(f"--node_ip_address={node}") if p.name() == "raylet"]
         raylet.kill()
 

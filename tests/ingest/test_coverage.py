@@ -16,7 +16,7 @@ import pytest
 from ragcore.errors import UnreadableFile
 from ragcore.readers import ReadOptions, ocr, read
 from ragcore.readers.mail import MAX_DEPTH
-from ragcore.types import Coverage, Page, PartCounts, ReadDocument, Skipped
+from ragcore.types import Coverage, Page, PartCounts, ReadDocument, SkippedParts
 
 from .ingest_samples import PROSE, drawing, encoded, write_docx, write_pdf, write_scan, write_xlsx
 
@@ -478,4 +478,4 @@ def test_a_reader_without_a_report_of_its_own(
     found = read(path).coverage
     assert found is not None
     assert found.pages == PartCounts(found=1, read=1)
-    assert found.skipped == (Skipped("text", 1, "", "page 2: is odd", partial=True),)
+    assert found.skipped == (SkippedParts("text", 1, "", "page 2: is odd", partial=True),)

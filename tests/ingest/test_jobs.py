@@ -13,7 +13,7 @@ import pytest
 
 from ragcore.catalog import Catalog
 from ragcore.errors import Cancelled, RagcoreError, UsageError
-from ragcore.ingest.jobs import Jobs
+from ragcore.ingest.jobs import JobRunner
 from ragcore.settings import Settings
 from ragcore.types import CancelToken, Progress, ProgressCallback
 from tests.waiting import wait_until
@@ -27,8 +27,8 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
 
 
 @pytest.fixture
-def jobs(catalog: Catalog) -> Iterator[Jobs]:
-    made = Jobs(catalog)
+def jobs(catalog: Catalog) -> Iterator[JobRunner]:
+    made = JobRunner(catalog)
     yield made
     made.close(timeout=60)
 
@@ -46,7 +46,7 @@ def until_cancelled(progress: ProgressCallback, cancel: CancelToken) -> dict[str
     raise Cancelled("stopped")
 
 
-def test_job_that_ends_well_leaves_its_report(jobs: Jobs) -> None:
+def test_job_that_ends_well_leaves_its_report(jobs: JobRunner) -> None:
     def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:
         progress(Progress("done", 3, 3))
         return {"added": 3}
@@ -67,7 +67,7 @@ def test_job_that_ends_well_leaves_its_report(jobs: Jobs) -> None:
         (KeyError("x"), "KeyError: 'x'"),
     ],
 )
-def test_job_that_fails_says_why(jobs: Jobs, error: Exception, shown: str) -> None:
+def test_job_that_fails_says_why(jobs: JobRunner, error: Exception, shown: str) -> None:
     def work(_progress: ProgressCallback, _cancel: CancelToken) -> dict[str, Any]:
         raise error
 
@@ -75,7 +75,7 @@ def test_job_that_fails_says_why(jobs: Jobs, error: Exception, shown: str) -> No
     assert (info.state, info.error) == ("failed", shown)
 
 
-def test_progress_can_be_read_while_it_runs(jobs: Jobs) -> None:
+def test_progress_can_be_read_while_it_runs(jobs: JobRunner) -> None:
     job = jobs.start("ingest", "", {}, until_cancelled)
     wait_until(lambda: jobs.get(job).progress.get("done", 0) > 0)
     assert jobs.get(job).running
@@ -83,20 +83,20 @@ def test_progress_can_be_read_while_it_runs(jobs: Jobs) -> None:
     assert jobs.wait(job, 120).state == "cancelled"
 
 
-def test_another_process_can_cancel(catalog: Catalog, jobs: Jobs) -> None:
+def test_another_process_can_cancel(catalog: Catalog, jobs: JobRunner) -> None:
     job = jobs.start("ingest", "", {}, until_cancelled)
-    other = Jobs(catalog)  # knows nothing of the thread, as in another process
+    other = JobRunner(catalog)  # knows nothing of the thread, as in another process
     other.cancel(job)
     assert jobs.wait(job, 120).state == "cancelled"
 
 
-def test_report_that_says_cancelled_is_a_cancelled_job(jobs: Jobs) -> None:
+def test_report_that_says_cancelled_is_a_cancelled_job(jobs: JobRunner) -> None:
     job = jobs.start("ingest", "", {}, lambda _progress, _cancel: {"cancelled": True})
     assert jobs.wait(job, 120).state == "cancelled"
 
 
 def test_closing_interrupts_but_a_persons_cancel_stays_one(catalog: Catalog) -> None:
-    jobs = Jobs(catalog)
+    jobs = JobRunner(catalog)
     left, cancelled = (jobs.start("ingest", "", {}, until_cancelled) for _ in range(2))
     jobs.cancel(cancelled)
     jobs.wait(cancelled, 120)
@@ -105,14 +105,14 @@ def test_closing_interrupts_but_a_persons_cancel_stays_one(catalog: Catalog) -> 
     assert jobs.get(cancelled).state == "cancelled"
 
 
-def test_job_of_a_killed_process_is_found_interrupted(settings: Settings, jobs: Jobs) -> None:
+def test_job_of_a_killed_process_is_found_interrupted(settings: Settings, jobs: JobRunner) -> None:
     program = f"""
 import threading
 from ragcore.catalog import Catalog
-from ragcore.ingest.jobs import Jobs
+from ragcore.ingest.jobs import JobRunner
 never = threading.Event()
 catalog = Catalog({settings.catalog_url!r})
-Jobs(catalog).start("ingest", "papers", {{"paths": []}}, lambda p, c: never.wait())
+JobRunner(catalog).start("ingest", "papers", {{"paths": []}}, lambda p, c: never.wait())
 print("started", flush=True)
 never.wait()
 """
@@ -130,7 +130,7 @@ never.wait()
     assert not jobs.supersede(info.id), "of two who resume it, one starts the new job"
 
 
-def test_new_jobs_are_never_taken_for_dead_ones(jobs: Jobs) -> None:
+def test_new_jobs_are_never_taken_for_dead_ones(jobs: JobRunner) -> None:
     stop = threading.Event()
     wrong: list[str] = []
 
@@ -147,7 +147,7 @@ def test_new_jobs_are_never_taken_for_dead_ones(jobs: Jobs) -> None:
     assert wrong == []
 
 
-def test_recent_jobs_come_newest_first(jobs: Jobs) -> None:
+def test_recent_jobs_come_newest_first(jobs: JobRunner) -> None:
     started = [jobs.start(kind, "", {}, lambda _p, _c: {}) for kind in ("a", "b", "a")]
     for job in started:
         jobs.wait(job, 120)
@@ -156,13 +156,13 @@ def test_recent_jobs_come_newest_first(jobs: Jobs) -> None:
     assert len(jobs.recent(1)) == 1
 
 
-def test_unknown_job_is_a_usage_error(jobs: Jobs) -> None:
+def test_unknown_job_is_a_usage_error(jobs: JobRunner) -> None:
     with pytest.raises(UsageError, match="there is no job 7"):
         jobs.get(7)
     assert not jobs.supersede(7)
 
 
-def test_a_third_job_waits_for_its_turn_and_can_be_cancelled_there(jobs: Jobs) -> None:
+def test_a_third_job_waits_for_its_turn_and_can_be_cancelled_there(jobs: JobRunner) -> None:
     begun: list[int] = []
 
     def work(progress: ProgressCallback, cancel: CancelToken) -> dict[str, Any]:

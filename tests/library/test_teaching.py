@@ -23,7 +23,8 @@ from tests.tuning.classifier_samples import draw_classes, recipe, save_timm
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, starter_weights: object) -> Path:
     """A home with 24 drawn images of three colors and a text, by tiny models; the
-    colors are taught on five images each."""
+    colors are taught on five images each.
+    """
     root = tmp_path_factory.mktemp("teaching")
     draw_classes(root / "files")
     (root / "files" / "note.txt").write_text("A heron waits at the weir.\n", "utf-8")

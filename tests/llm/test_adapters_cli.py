@@ -106,7 +106,7 @@ def test_an_adapter_of_another_model_is_not_chosen(
 def test_plain_peft_and_vllm_take_the_shipped_folder(
     smollm: Path, settings: Settings, starter_weights: WeightStore
 ) -> None:
-    """peft without ragcore gives other logits than the base; vLLM's conditions hold."""
+    """Peft without ragcore gives other logits than the base; vLLM's conditions hold."""
     import torch
     from peft import PeftModel
     from safetensors import safe_open

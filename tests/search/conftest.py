@@ -16,7 +16,7 @@ from ragcore.catalog.transfer import copy_catalog
 from ragcore.models import TextEncoder
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
-from ragcore.types import Coverage, Page, PassageDraft, ReadDocument, ReadImage, Skipped
+from ragcore.types import Coverage, Page, PassageDraft, ReadDocument, ReadImage, SkippedParts
 from ragcore.weights import WeightStore
 
 from ..postgres_server import PostgresServer
@@ -46,7 +46,7 @@ TEXTS = {
 DATES = {"rules.pdf": 2021, "IT guide.md": 2022, "wing.txt": 2023, "cells.html": 2024}
 TYPES = {"pdf": "application/pdf", "md": "text/markdown", "txt": "text/plain", "html": "text/html"}
 
-PARTIAL = Coverage(skipped=(Skipped("page", 1, "3", "the page is damaged"),))
+PARTIAL = Coverage(skipped=(SkippedParts("page", 1, "3", "the page is damaged"),))
 
 Add = Callable[..., int]
 

@@ -13,7 +13,7 @@ from ragcore.catalog import Catalog
 from ragcore.catalog.models import Collection, Document, Image
 from ragcore.errors import UsageError
 from ragcore.readers.images import phash, pixels_sha256
-from ragcore.search.duplicates import Duplicates
+from ragcore.search.duplicates import DuplicateFinder
 
 
 def image(seed: int) -> Pillow.Image:
@@ -70,7 +70,7 @@ def test_identical_and_similar_are_found_and_others_left(catalog: Catalog) -> No
     mirrored = two.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
     plain = [Pillow.new("RGB", (99, 99), color) for color in ("white", "#fdfdfd", "black")]
     ids = add(catalog, [one, two, one, mirrored, three, reencoded(three), four, *plain])
-    groups = Duplicates(catalog).images("photos")
+    groups = DuplicateFinder(catalog).images("photos")
     assert {group.image_ids for group in groups} == {
         (ids[0], ids[2]),
         (ids[1], ids[3]),
@@ -84,11 +84,11 @@ def test_identical_and_similar_are_found_and_others_left(catalog: Catalog) -> No
 def test_decisions_are_remembered_and_taken_back(catalog: Catalog) -> None:
     one, two = image(1), image(2)
     ids = add(catalog, [one, reencoded(one), two, two])
-    duplicates = Duplicates(catalog)
+    duplicates = DuplicateFinder(catalog)
     duplicates.decide(ids[:2], "different")
     duplicates.decide([ids[3], ids[2]], "duplicate")
     assert not duplicates.images("photos")
-    assert not Duplicates(catalog).images("photos"), "another session sees them too"
+    assert not DuplicateFinder(catalog).images("photos"), "another session sees them too"
     assert duplicates.forget("photos") == 2
     assert len(duplicates.images("photos")) == 2
 
@@ -96,7 +96,7 @@ def test_decisions_are_remembered_and_taken_back(catalog: Catalog) -> None:
 def test_a_new_copy_opens_a_decided_group_again(catalog: Catalog) -> None:
     one = image(1)
     ids = add(catalog, [one, one])
-    duplicates = Duplicates(catalog)
+    duplicates = DuplicateFinder(catalog)
     duplicates.decide(ids, "duplicate")
     third = add(catalog, [reencoded(one)])
     (group,) = duplicates.images("photos")
@@ -105,9 +105,9 @@ def test_a_new_copy_opens_a_decided_group_again(catalog: Catalog) -> None:
 
 def test_wrong_decisions(catalog: Catalog) -> None:
     with pytest.raises(UsageError, match="two images"):
-        Duplicates(catalog).decide([1, 1], "duplicate")
+        DuplicateFinder(catalog).decide([1, 1], "duplicate")
     with pytest.raises(UsageError, match="'duplicate' or 'different'"):
-        Duplicates(catalog).decide([1, 2], "perhaps")  # type: ignore[arg-type]
+        DuplicateFinder(catalog).decide([1, 2], "perhaps")  # type: ignore[arg-type]
 
 
 def test_equal_files(catalog: Catalog) -> None:
@@ -123,7 +123,7 @@ def test_equal_files(catalog: Catalog) -> None:
                     sha256=sha256,
                 )
             )
-    duplicates = Duplicates(catalog)
+    duplicates = DuplicateFinder(catalog)
     (group,) = duplicates.files("photos")
     assert group.paths == ("/docs/0.txt", "/docs/1.txt")
     duplicates.keep_files("photos", group.sha256)
@@ -166,12 +166,12 @@ def test_the_one_to_keep_is_explained(catalog: Catalog) -> None:
                 for name, values in files.items():
                     setattr(document, name, values[n])
         if large_too := ids[1] in of:
-            (group,) = Duplicates(catalog).images("photos")
+            (group,) = DuplicateFinder(catalog).images("photos")
         else:
             with catalog.write() as session:
                 row = session.get_one(Image, ids[1])
                 row.phash, row.pixels_sha256 = b"", "other"
-            (group,) = Duplicates(catalog).images("photos")
+            (group,) = DuplicateFinder(catalog).images("photos")
         assert large_too == (ids[1] in group.image_ids)
         assert group.keep is not None
         return group.keep, group.reason

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from ragcore.readers.images import phash, turned
-from ragcore.search.near_duplicates import Candidate, SameImage, alike_by_hash, hash_distance
+from ragcore.search.near_duplicates import ImageCandidate, SameImage, alike_by_hash, hash_distance
 
 
 def scene(seed: int) -> Image.Image:
@@ -35,9 +35,9 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def candidates() -> list[Candidate]:
+def candidates() -> list[ImageCandidate]:
     # equal cosines: only the images themselves distinguish them
-    return [Candidate(seed, 0.8, thumbnail(scene(seed))) for seed in range(8)]
+    return [ImageCandidate(seed, 0.8, thumbnail(scene(seed))) for seed in range(8)]
 
 
 def low_quality(image: Image.Image) -> Image.Image:
@@ -74,7 +74,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_an_altered_copy_is_first_and_verified(change: str, candidates: list[Candidate]) -> None:
+def test_an_altered_copy_is_first_and_verified(
+    change: str, candidates: list[ImageCandidate]
+) -> None:
     best, *rest = SameImage().rank(CHANGES[change](scene(5)), candidates)
     assert best.id == 5
     assert best.verified
@@ -88,7 +90,7 @@ def test_the_very_image_comes_before_its_altered_copies() -> None:
     hashes = turned(phash(image))
     kept = [("crop", 0.97), ("low quality", 0.97), ("mirror", 0.98), ("none", 1.0)]
     copies = [
-        Candidate(n, cosine, thumbnail(CHANGES[change](image)), phash(CHANGES[change](image)))
+        ImageCandidate(n, cosine, thumbnail(CHANGES[change](image)), phash(CHANGES[change](image)))
         for n, (change, cosine) in enumerate(kept)
     ]
     found = SameImage().rank(image, copies, hashes=hashes)
@@ -97,7 +99,9 @@ def test_the_very_image_comes_before_its_altered_copies() -> None:
     assert all(match.verified for match in found)
 
 
-def test_nothing_is_verified_for_an_image_that_is_not_there(candidates: list[Candidate]) -> None:
+def test_nothing_is_verified_for_an_image_that_is_not_there(
+    candidates: list[ImageCandidate],
+) -> None:
     matches = SameImage().rank(scene(99), candidates)
     assert len(matches) == len(candidates)
     assert not any(match.verified for match in matches)
@@ -105,7 +109,7 @@ def test_nothing_is_verified_for_an_image_that_is_not_there(candidates: list[Can
 
 def test_flat_images_match_only_by_their_hash() -> None:
     gray = Image.new("RGB", (64, 64), "gray")
-    other = Candidate(1, 0.99, thumbnail(gray), b"\x12" * 16)
+    other = ImageCandidate(1, 0.99, thumbnail(gray), b"\x12" * 16)
     assert not SameImage().rank(gray, [other])[0].verified
     assert SameImage().rank(gray, [other], hashes=[b"\x12" * 16])[0].verified
     assert not SameImage().rank(gray, [other], hashes=[b"\x9e" * 16])[0].verified
@@ -113,7 +117,7 @@ def test_flat_images_match_only_by_their_hash() -> None:
 
 def test_broken_thumbnails_and_empty_lists() -> None:
     assert SameImage().rank(scene(1), []) == []
-    (match,) = SameImage().rank(scene(1), [Candidate(7, 0.4, b"not an image")])
+    (match,) = SameImage().rank(scene(1), [ImageCandidate(7, 0.4, b"not an image")])
     assert match.id == 7
     assert not match.verified
 
@@ -133,7 +137,7 @@ def test_originals_of_shared_copies(shared) -> None:
     data = read_copies(shared / "data/images/near_duplicates")
     places = sorted({data.originals[q] for q in range(0, 800, 33)})
     stored = [
-        Candidate(i, 0.8, thumbnail(source.open(file)))
+        ImageCandidate(i, 0.8, thumbnail(source.open(file)))
         for i in places
         for source, file in [data.gallery[i]]
     ]

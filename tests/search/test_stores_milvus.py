@@ -143,7 +143,8 @@ def test_server_killed_and_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In mid-search and mid-write. Searches fail in one line while it is away, and find
-    everything when it is back; what was being written arrives once."""
+    everything when it is back; what was being written arrives once.
+    """
     monkeypatch.setattr("ragcore.vectors.milvus_connection.READ_TIMEOUT", 1.0)
     stores, writer = Stores(catalog, served), Stores(catalog, served)
     vectors = unit(4000, space.dimension, 4)

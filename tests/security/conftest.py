@@ -51,7 +51,8 @@ def fill(library: Library) -> None:
 @dataclass(frozen=True)
 class Guarded:
     """A server that asks for keys: those of each scope for `sample` only, for `beta` only, and
-    for all collections."""
+    for all collections.
+    """
 
     url: str
     library: Library

@@ -1,5 +1,6 @@
 """The library itself, asked by somebody who may read one collection: nothing of others, and
-nothing of everybody's is changed."""
+nothing of everybody's is changed.
+"""
 
 from __future__ import annotations
 
@@ -196,7 +197,8 @@ def test_models_by_any_name_are_an_administrators(reader: Library) -> None:
 
 def test_names_of_other_collections_stay_unknown(library: Library) -> None:
     """What is answered about a name that is taken and one that is free is the same, word for
-    word."""
+    word.
+    """
     mine = opened(library, "admin", "sample")
     asked: tuple[Callable[[str], object], ...] = (
         lambda name: mine.admin.rename_collection("sample", name),

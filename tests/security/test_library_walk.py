@@ -25,12 +25,12 @@ from ragcore.catalog.models import (
     AlbumImage,
     Base,
     Conversation,
+    ConversationTurn,
     Document,
     Image,
     ImageMark,
     ImageMetadataRow,
     Passage,
-    Turn,
 )
 from ragcore.encoders.classifier import ClassifierCard, classifiers_folder, save_classifier
 from ragcore.errors import NotPermitted, RagcoreError
@@ -128,7 +128,7 @@ def prey(library: Library) -> Prey:
         album = Album(collection_id=beta, name=SECRET)
         session.add(album)
         session.flush()
-        session.add(Turn(conversation_id=talk.id, role="user", content=SECRET))
+        session.add(ConversationTurn(conversation_id=talk.id, role="user", content=SECRET))
         for image in session.scalars(select(Image.id).where(Image.collection_id == beta)):
             row = ImageMetadataRow(image_id=image, collection_id=beta, caption=SECRET)
             session.add(row)
@@ -147,7 +147,7 @@ def prey(library: Library) -> Prey:
             image=first(Image.id, collection_id=beta),
             passage=first(Passage.id, collection_id=beta),
             conversation=talk.id,
-            turn=first(Turn.id, conversation_id=talk.id),
+            turn=first(ConversationTurn.id, conversation_id=talk.id),
             job=job,
         )
 

@@ -279,7 +279,8 @@ def test_behind_a_trusted_proxy_people_are_distinguished(login: Login) -> None:
 
 def test_one_proxy_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """All come from one address: an attacker's tries cost others seconds, and those nothing who
-    have logged in from their browser before."""
+    have logged in from their browser before.
+    """
     clock = [1000.0]
     monkeypatch.setattr("app.login.time.monotonic", lambda: clock[0])
     throttle = Throttle()

@@ -14,7 +14,7 @@ import pytest
 
 from ragcore.catalog import FileState
 from ragcore.ingest.memory import LEAST, MOST, _cgroup_limits, reader_limit
-from ragcore.ingest.pool import Reader
+from ragcore.ingest.pool import ReaderProcess
 from ragcore.ingest.split import split
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.readers import ReadOptions, read
@@ -32,7 +32,7 @@ def reading(
     path: Path, *, timeout: float = 120, memory: int = MOST, hash_only: bool = False
 ) -> tuple[ReadResult, float, int]:
     """What a reader process makes of a file, its seconds, and its highest memory in bytes."""
-    reader = Reader(timeout, memory)
+    reader = ReaderProcess(timeout, memory)
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -184,7 +184,7 @@ def test_the_memory_of_a_reader_is_a_share(settings: Settings, tmp_path: Path) -
 def test_where_memory_runs_out_a_reader_goes_first(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("some words")
-    reader = Reader(60)
+    reader = ReaderProcess(60)
     assert not reader.read(ReadRequest(file_at(path), ReadOptions())).error
     assert reader._process is not None
     score = Path(f"/proc/{reader._process.pid}/oom_score_adj").read_text()

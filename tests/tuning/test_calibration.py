@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ragcore.answers import Answerer
-from ragcore.answers.confidence import Calibration
+from ragcore.answers.confidence import ConfidenceCalibration
 from ragcore.datasets.contexts import Context
 from ragcore.errors import UsageError
 from ragcore.models import Models
@@ -63,7 +63,7 @@ def test_the_calibration_of_the_starter_model(starter_weights: WeightStore, tmp_
     assert scores[str(found.passages)]["f1"] == max(row["f1"] for row in scores.values())
     file = tmp_path / "calibration.json"
     write_calibration(found, file)
-    assert Calibration.load(file).passages == found.passages
+    assert ConfidenceCalibration.load(file).passages == found.passages
     one = answerer.calibrated(found)
     assert one.calibration(None) == found
     assert one.threshold == 0

@@ -7,7 +7,7 @@ import pytest
 
 from ragcore.encoders.classifier import softmax
 from ragcore.tuning.classifier import head as heads
-from ragcore.tuning.classifier.data import Example, gather, shots, split
+from ragcore.tuning.classifier.data import LabelledExample, gather, shots, split
 from ragcore.tuning.classifier.scores import confusion, measure, wilson
 
 
@@ -65,7 +65,7 @@ def test_unsure_and_unlike_items_are_worth_labelling() -> None:
 
 def test_a_split_is_within_classes_and_keeps_groups_together() -> None:
     items = [
-        Example(f"{label} {n}", label, text=f"{label} {n}", group=f"{label} {n // 3}")
+        LabelledExample(f"{label} {n}", label, text=f"{label} {n}", group=f"{label} {n // 3}")
         for label in ("a", "b")
         for n in range(30)
     ]
@@ -87,8 +87,8 @@ def test_a_split_is_within_classes_and_keeps_groups_together() -> None:
 
 
 def test_one_huge_group_leaves_something_to_train_on() -> None:
-    items = [Example(f"{n}", "a", text=f"a {n}", group=str(min(n, 3))) for n in range(40)]
-    items += [Example(f"b{n}", "b", text=f"b {n}") for n in range(4)]
+    items = [LabelledExample(f"{n}", "a", text=f"a {n}", group=str(min(n, 3))) for n in range(40)]
+    items += [LabelledExample(f"b{n}", "b", text=f"b {n}") for n in range(4)]
     examples = gather(items, "test")
     for seed in range(8):
         parts = split(examples, test=0.3, dev=0.2, seed=seed)

@@ -11,7 +11,14 @@ import pytest
 import torch
 from transformers import BertModel
 
-from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_weights, padded
+from ragcore.encoders.extractive import (
+    FrozenLayers,
+    Shape,
+    SpanHead,
+    WindowMaker,
+    base_weights,
+    padded,
+)
 from ragcore.encoders.extractive_reader import ExtractiveReader
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.settings import Settings
@@ -88,7 +95,7 @@ def test_windows_hold_the_whole_text_and_know_where(base: Path) -> None:
 def test_the_layers_are_berts_own(base: Path) -> None:
     shape = Shape.of_base("tiny", base, lower=1, window=64)
     lower, upper = base_weights(base, shape)
-    frozen, reader = Base(shape), Reader(shape)
+    frozen, reader = FrozenLayers(shape), SpanHead(shape)
     frozen.load_state_dict(lower)
     assert set(reader.load_state_dict(upper, strict=False).missing_keys) == {
         "segments", "span.weight", "span.bias", "passage.weight", "passage.bias",

@@ -90,7 +90,8 @@ def chosen(store: MilvusStore, ids: np.ndarray, vectors: np.ndarray, share: floa
 
 def test_filters_of_any_size(lite: MilvusConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few allowed ids are scored exactly; many are sifted from more results; and where those
-    results hold too few, the rest is scored exactly after all."""
+    results hold too few, the rest is scored exactly after all.
+    """
     store = MilvusStore(lite, "filters", D)
     ids, vectors = np.arange(3000, dtype=np.int64), unit(3000)
     store.add(ids, vectors)

@@ -10,13 +10,13 @@ from ragcore.answers.composing.deciding import (
 )
 from ragcore.answers.composing.listing import share
 from ragcore.answers.composing.quotes import Composed, one_line
-from ragcore.answers.composing.sources import Documents, Scope
+from ragcore.answers.composing.sources import Documents, QuestionScope
 
 __all__ = [
     "Composed",
     "Composer",
     "Documents",
-    "Scope",
+    "QuestionScope",
     "asked_words",
     "closest_sentence",
     "decided",

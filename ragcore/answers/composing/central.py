@@ -1,5 +1,7 @@
-"""Central sentences: LexRank (Erkan and Radev 2004) over the stored vectors of passages, then over
-their sentences. Sentences are quoted as they are, in the order of the document.
+"""Central sentences.
+
+LexRank (Erkan and Radev 2004) over the stored vectors of passages, then over their sentences.
+Sentences are quoted as they are, in the order of the document.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from ragcore.answers.composing.listing import repeated
 from ragcore.answers.composing.quotes import one_line
-from ragcore.answers.composing.sources import Sources
+from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import sentences
 from ragcore.catalog.texts import DocumentText, PassageSpan
@@ -77,8 +79,10 @@ class Central:
 
 
 def ranks(vectors: FloatArray, prior: FloatArray | None = None) -> FloatArray:
-    """LexRank of normalized vectors [n, d]: [n], summing to 1. `prior` [n] weighs where the
-    random walk starts again."""
+    """LexRank of normalized vectors [n, d]: [n], summing to 1.
+
+    `prior` [n] weighs where the random walk starts again.
+    """
     count = len(vectors)
     similar = np.asarray(vectors @ vectors.T, np.float32)
     similar[similar < _THRESHOLD] = 0
@@ -125,7 +129,7 @@ def stands_alone(text: str) -> bool:
 
 def central_sentences(
     document: DocumentText,
-    sources: Sources,
+    sources: ScopedDocuments,
     count_words: int,
     *,
     span: tuple[int, int] | None = None,
@@ -153,7 +157,7 @@ def central_sentences(
 def _best_passages(
     document: DocumentText,
     passages: Sequence[PassageSpan],
-    sources: Sources,
+    sources: ScopedDocuments,
     count_words: int,
     topic: str,
 ) -> list[tuple[PassageSpan, float]]:
@@ -216,7 +220,7 @@ def _without_heading(text: str) -> str:
 def _select(
     document: DocumentText,
     found: Sequence[Central],
-    sources: Sources,
+    sources: ScopedDocuments,
     count_words: int,
     topic: str,
 ) -> list[Central]:

@@ -9,8 +9,8 @@ from ragcore.answers.composing.central import central_sentences, stands_alone
 from ragcore.answers.composing.listing import share, topic_words
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line
 from ragcore.answers.composing.quoting import Quote, definition_patterns, sentence_quotes
-from ragcore.answers.composing.sources import Sources
-from ragcore.answers.kinds import Asked
+from ragcore.answers.composing.sources import ScopedDocuments
+from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import words
 from ragcore.catalog.models import Document
 from ragcore.types import Hit
@@ -25,7 +25,9 @@ _CONTRAST = re.compile(
 _NEAR = 0.3  # cosine of a sentence and the topic
 
 
-def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+def compose(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
     """Side by side: two documents (on a topic), or what the documents say of two things.
 
     None where there is nothing on one of the sides.
@@ -42,7 +44,10 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
 
 
 def _documents(
-    asked: Asked, rows: tuple[Document, Document], sources: Sources, length: int
+    asked: RecognizedQuestion,
+    rows: tuple[Document, Document],
+    sources: ScopedDocuments,
+    length: int,
 ) -> Composed | None:
     quotes = Quotes()
     lines = [f"On {asked.topic}:"] if asked.topic else []
@@ -63,7 +68,7 @@ def _documents(
     return quotes.composed("comparison", "\n".join(lines), known)
 
 
-def _nearest(topic: str, candidates: Sequence[Quote], sources: Sources) -> list[Quote]:
+def _nearest(topic: str, candidates: Sequence[Quote], sources: ScopedDocuments) -> list[Quote]:
     wanted = topic_words(topic)
     cosines = sources.cosines(topic, [one_line(c.text) for c in candidates])
     scored = [
@@ -81,7 +86,7 @@ def _nearest(topic: str, candidates: Sequence[Quote], sources: Sources) -> list[
 # --- things -------------------------------------------------------------------------------
 
 
-def _things(asked: Asked, question: str, sources: Sources) -> Composed | None:
+def _things(asked: RecognizedQuestion, question: str, sources: ScopedDocuments) -> Composed | None:
     first, second = asked.sides
     sides = _whole_names(first, second)
     names = [side_words(side) for side in sides]
@@ -120,7 +125,7 @@ def _things(asked: Asked, question: str, sources: Sources) -> Composed | None:
 
 
 def _side_by_side(
-    asked: Asked,
+    asked: RecognizedQuestion,
     sides: tuple[str, str],
     both: list[tuple[float, Quote]],
     each: Sequence[list[tuple[float, Quote]]],
@@ -166,7 +171,7 @@ def names_word(word: str, text: str) -> bool:
 
 
 def _whole_names(first: str, second: str) -> tuple[str, str]:
-    """ "a native and a non-native package": the first side lacks the noun."""
+    """The first side with the noun that it lacks ("a native and a non-native package")."""
     tail = second.split()
     head = first.split()
     short = len(head) == 1 and 1 < len(tail) <= 4 and head[0].islower() and head[0].isalpha()

@@ -16,15 +16,15 @@ from ragcore.answers.composing import (
     tabular,
 )
 from ragcore.answers.composing.quotes import Composed
-from ragcore.answers.composing.sources import Documents, Scope, Sources
-from ragcore.answers.kinds import Asked, Kind, recognize
+from ragcore.answers.composing.sources import Documents, QuestionScope, ScopedDocuments
+from ragcore.answers.kinds import Kind, RecognizedQuestion, recognize
 from ragcore.catalog import Catalog
 from ragcore.types import CancelToken, Hit, SearchQuery, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.answers.citations import Encode
 
-_WAYS: dict[Kind, Callable[[Asked, str, Sources, int], Composed | None]] = {
+_WAYS: dict[Kind, Callable[[RecognizedQuestion, str, ScopedDocuments, int], Composed | None]] = {
     "list": listing.compose,
     "how_to": listing.compose,
     "summary": summary.compose,
@@ -38,8 +38,10 @@ _WAYS: dict[Kind, Callable[[Asked, str, Sources, int], Composed | None]] = {
 
 
 class Composer:
-    """Answers what a small model cannot write: lists, steps, summaries, comparisons, counts,
-    definitions and places, in the documents' own words. Safe to share between threads.
+    """Answers what a small model cannot write.
+
+    Lists, steps, summaries, comparisons, counts, definitions and places, in the documents' own
+    words. Safe to share between threads.
 
     `search` and `documents` see only what the asker may see.
     """
@@ -59,11 +61,11 @@ class Composer:
     def compose(
         self,
         question: str,
-        scope: Scope,
+        scope: QuestionScope,
         *,
         length: int | None = None,
         cancel: CancelToken | None = None,
-    ) -> tuple[Asked, Composed | None]:
+    ) -> tuple[RecognizedQuestion, Composed | None]:
         """The question's kind, and its answer; None where a language model has to answer.
 
         `length` is in words, of a summary. Raises UsageError for an unknown collection or filter,
@@ -82,14 +84,17 @@ class Composer:
     def to_summarize(
         self,
         question: str,
-        scope: Scope,
+        scope: QuestionScope,
         *,
         length: int | None = None,
         more: int = 1,
         cancel: CancelToken | None = None,
     ) -> tuple[int, tuple[Hit, ...]]:
-        """(words of the summary that a question asks for, the passages that it is made from: those
-        of a summary of quotes of `more` times the words). Raises as `compose` does."""
+        """(words of the summary that a question asks for, the passages that it is made from).
+
+        The passages are those of a summary of quotes of `more` times the words. Raises as `compose`
+        does.
+        """
         asked = recognize(question)
         words = summary.summary_words(asked, length or 0)
         whole = replace(asked, topic=summary.without_length(asked.topic))
@@ -97,10 +102,12 @@ class Composer:
         return words, made.hits if made is not None else ()
 
     def state(
-        self, question: str, scope: Scope, *, cancel: CancelToken | None = None
+        self, question: str, scope: QuestionScope, *, cancel: CancelToken | None = None
     ) -> Composed | None:
         """What the documents say nearest to a question of yes or no; None where nothing is near."""
         return deciding.compose_statement(question, self._sources(scope, cancel))
 
-    def _sources(self, scope: Scope, cancel: CancelToken | None) -> Sources:
-        return Sources(self._catalog, self._search, self._documents, self._encode, scope, cancel)
+    def _sources(self, scope: QuestionScope, cancel: CancelToken | None) -> ScopedDocuments:
+        return ScopedDocuments(
+            self._catalog, self._search, self._documents, self._encode, scope, cancel
+        )

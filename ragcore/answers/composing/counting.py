@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ragcore.answers.composing.listing import is_sentence
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line
-from ragcore.answers.composing.sources import Sources, tidy
-from ragcore.answers.kinds import Asked
+from ragcore.answers.composing.sources import ScopedDocuments, tidy
+from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import sentences
 from ragcore.catalog.models import Document
 from ragcore.catalog.texts import DocumentText
@@ -28,7 +28,9 @@ _TYPES = {
 }
 
 
-def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+def compose(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
     """The count, list or choice; None where the question names no document that is there."""
     rows = sources.rows()
     if not rows:
@@ -46,9 +48,13 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
     return _ordered(asked, question, rows, sources)
 
 
-def compose_author(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
-    """Who a named document says that it is by: from its file's own details; None where it does
-    not say, or something else than one document is asked about."""
+def compose_author(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
+    """Who a named document says that it is by: from its file's own details.
+
+    None where it does not say, or something else than one document is asked about.
+    """
     if asked.wanted != "author":
         return None
     named, rest = sources.named(asked.topic)
@@ -76,8 +82,10 @@ class _Mentions:
 
 
 def mention_pattern(phrase: str) -> re.Pattern[str] | None:
-    """The words of a phrase in their order, whatever the case and space between them, each
-    whole; the last one also in the plural. None for a phrase without letters or digits."""
+    """The words of a phrase in their order, whatever the case and space between them, each whole.
+
+    The last one also in the plural. None for a phrase without letters or digits.
+    """
     words = re.findall(r"[^\s\"“”‘’,;!?]+", tidy(phrase))
     words = [word for word in words if re.search(r"\w", word)]
     if not words:
@@ -88,7 +96,7 @@ def mention_pattern(phrase: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
 
 
-def _found(phrase: str, sources: Sources) -> Iterator[_Mentions]:
+def _found(phrase: str, sources: ScopedDocuments) -> Iterator[_Mentions]:
     pattern = mention_pattern(phrase)
     if pattern is None:
         return
@@ -102,7 +110,7 @@ def _found(phrase: str, sources: Sources) -> Iterator[_Mentions]:
 
 
 def _mentions(
-    phrase: str, question: str, rows: Sequence[Document], sources: Sources
+    phrase: str, question: str, rows: Sequence[Document], sources: ScopedDocuments
 ) -> Composed | None:
     phrase = re.sub(
         r"^(?:the )?(?:words?|terms?|phrases?|names?|topics?|strings?)\s+(?:of\s+)?",
@@ -141,7 +149,7 @@ def _mentions(
 
 
 def _several(
-    first: str, joined: str, second: str, rows: Sequence[Document], sources: Sources
+    first: str, joined: str, second: str, rows: Sequence[Document], sources: ScopedDocuments
 ) -> Composed:
     """The documents that mention both, or one, of two phrases."""
     sides = [{one.row.id: one for one in _found(name, sources)} for name in (first, second)]
@@ -181,7 +189,7 @@ def _sentence(document: DocumentText, places: Sequence[tuple[int, int]]) -> tupl
 # --- the catalog ---------------------------------------------------------------------------
 
 
-def _pages(topic: str, rows: Sequence[Document], sources: Sources) -> Composed | None:
+def _pages(topic: str, rows: Sequence[Document], sources: ScopedDocuments) -> Composed | None:
     named, _ = sources.named(topic)
     chosen = named or (rows if len(rows) == 1 else [])
     if not chosen:
@@ -219,7 +227,7 @@ def _years(rows: Sequence[Document]) -> Composed:
     return Composed("collection", "\n".join(["By the dates that the documents have:", *lines]))
 
 
-def _selected(asked: Asked, rows: Sequence[Document]) -> Composed:
+def _selected(asked: RecognizedQuestion, rows: Sequence[Document]) -> Composed:
     """The documents of a year, or of more pages than a number."""
     number = int(asked.topic)
     if asked.wanted == "dated":
@@ -267,7 +275,7 @@ _ORDERS: dict[str, tuple[Callable[[Document], float], bool, Callable[[Document],
 
 
 def _ordered(
-    asked: Asked, question: str, rows: Sequence[Document], sources: Sources
+    asked: RecognizedQuestion, question: str, rows: Sequence[Document], sources: ScopedDocuments
 ) -> Composed | None:
     key, falling, said, by = _ORDERS[asked.wanted]
     about = ""
@@ -319,7 +327,7 @@ def _name(row: Document) -> str:
 
 
 def _about(row: Document) -> str:
-    """ "Staff handbook (handbook.pdf, 12 pages, 2024-05-01)" """
+    """A document on one line: "Staff handbook (handbook.pdf, 12 pages, 2024-05-01)"."""
     about = [row.name] if row.title and row.title != row.name else []
     if row.paged:
         about.append(f"{row.page_count} page{'s' if row.page_count != 1 else ''}")

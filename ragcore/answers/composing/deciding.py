@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ragcore.answers.composing.listing import is_sentence, share, topic_words
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line
 from ragcore.answers.composing.quoting import sentence_quotes
-from ragcore.answers.composing.sources import Sources
+from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.sentences import Sentence, sentences, words
 from ragcore.types import Citation, Hit
 
@@ -61,12 +61,14 @@ def agrees(
     heading: str = "",
     near: float = 0.0,
 ) -> bool:
-    """Whether a yes or no is borne out by its quotes: a no needs one that denies something, a
-    yes one that denies nothing; both most of the question's words, but for what is permitted or
-    not, which is often said in other words: half of them are enough where the quote grants it and
-    is `near` (the cosine of question and quote), and none where it denies. `heading`
-    stands above the quotes. A yes or no about the first of something is not borne out by what is
-    said of the fourth."""
+    """Whether a yes or no is borne out by its quotes.
+
+    A no needs one that denies something, a yes one that denies nothing; both most of the question's
+    words, but for what is permitted or not, which is often said in other words: half of them are
+    enough where the quote grants it and is `near` (the cosine of question and quote), and none
+    where it denies. `heading` stands above the quotes. A yes or no about the first of something is
+    not borne out by what is said of the fourth.
+    """
     said = _SAID.match(answer)
     if said is None:
         return True
@@ -95,8 +97,11 @@ def decided(
     heading: str = "",
     near: float = 0.0,
 ) -> str | None:
-    """A yes or no as its quotes bear it out: the answer, or the other word where they say the
-    opposite of what the model made of them; None where they decide nothing."""
+    """A yes or no as its quotes bear it out.
+
+    The answer, or the other word where they say the opposite of what the model made of them; None
+    where they decide nothing.
+    """
     if agrees(answer, question, quotes, heading=heading, near=near):
         return answer
     said = _SAID.match(answer)
@@ -107,8 +112,10 @@ def decided(
 
 
 def with_reason(answer: str, question: str, citations: Sequence[Citation]) -> str:
-    """A yes or no with the sentence that it rests on, in place of a model's words for it. What
-    is so "only" or "except" for something is neither a plain yes nor a no."""
+    """A yes or no with the sentence that it rests on, in place of a model's words for it.
+
+    What is so "only" or "except" for something is neither a plain yes nor a no.
+    """
     said = _SAID.match(answer)
     if said is None or not citations:
         return answer
@@ -119,8 +126,11 @@ def with_reason(answer: str, question: str, citations: Sequence[Citation]) -> st
 
 
 def closest_sentence(question: str, hits: Sequence[Hit]) -> tuple[int, Sentence, float] | None:
-    """(place of the passage in `hits`, sentence, share) of the sentence that has the largest
-    share of the words that a question of yes or no asks about; None where none has any."""
+    """(place in `hits`, sentence, share) of the sentence with most of the words asked about.
+
+    The share is that of the words that a question of yes or no asks about; None where no sentence
+    has any.
+    """
     wanted = asked_words(question)
     best: tuple[int, Sentence, float] | None = None
     for place, hit in enumerate(hits):
@@ -136,8 +146,10 @@ def closest_sentence(question: str, hits: Sequence[Hit]) -> tuple[int, Sentence,
 
 
 def outright(question: str, hits: Sequence[Hit]) -> tuple[str, int, int, int] | None:
-    """The yes or no of a list of questions and answers that has this question: (Yes or No, place
-    of the passage in `hits`, span of its reason there); None where none has."""
+    """The yes or no of a list of questions and answers that has this question.
+
+    (Yes or No, place of the passage in `hits`, span of its reason there); None where none has.
+    """
     wanted = asked_words(question)
     for place, hit in enumerate(hits):
         found = sentences(hit.text)
@@ -161,7 +173,7 @@ def outright(question: str, hits: Sequence[Hit]) -> tuple[str, int, int, int] | 
     return None
 
 
-def compose_statement(question: str, sources: Sources) -> Composed | None:
+def compose_statement(question: str, sources: ScopedDocuments) -> Composed | None:
     """What the documents say nearest to a question of yes or no, without deciding it."""
     hits = sources.search(question, 6)
     wanted = asked_words(question)
@@ -191,8 +203,10 @@ def _limits(question: str, text: str) -> set[str]:
 
 
 def _same_place(question: str, text: str) -> bool:
-    """Whether a text names one of the ordinals ("the first day") of a question; true if it has
-    none, or the text has none either."""
+    """Whether a text names one of the ordinals ("the first day") of a question.
+
+    True if it has none, or the text has none either.
+    """
     asked = {match.group().lower() for match in _ORDINAL.finditer(question)}
     there = {match.group().lower() for match in _ORDINAL.finditer(text)}
     return not asked or not there or bool(asked & there)

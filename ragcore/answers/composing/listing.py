@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line, where
-from ragcore.answers.composing.sources import Sources
-from ragcore.answers.kinds import Asked
+from ragcore.answers.composing.sources import ScopedDocuments
+from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.lists import Item, ItemList, find_lists, is_contents
 from ragcore.answers.sentences import Sentence, sentences, words
 from ragcore.catalog.texts import DocumentText
@@ -55,7 +55,9 @@ class _Candidate:
     fits: bool
 
 
-def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+def compose(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
     """The best list; for instructions also prose. None where nothing is near enough."""
     hits = literally(asked.topic, sources.search(question, DEPTH), sources)
     made = _composed(asked, question, hits, sources)
@@ -68,7 +70,7 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
 
 
 def _composed(
-    asked: Asked, question: str, hits: Sequence[Hit], sources: Sources
+    asked: RecognizedQuestion, question: str, hits: Sequence[Hit], sources: ScopedDocuments
 ) -> Composed | None:
     wanted = topic_words(asked.topic)
     if not hits or not wanted:
@@ -107,9 +109,11 @@ def topic_words(topic: str) -> set[str]:
     return found - FORM or found
 
 
-def literally(topic: str, hits: Sequence[Hit], sources: Sources) -> list[Hit]:
-    """Where a topic has a path or identifier: the passages below headings that have it; else the
-    hits that have it in their text; else all."""
+def literally(topic: str, hits: Sequence[Hit], sources: ScopedDocuments) -> list[Hit]:
+    """Where a topic has a path or identifier: the passages below headings that have it.
+
+    Else the hits that have it in their text; else all.
+    """
     tokens = [t.strip(".,:;?\"'()") for t in topic.split() if re.search(r"[/_]|\w\.\w|^-", t)]
     patterns = [
         re.compile(rf"(?<![\w/]){re.escape(token)}(?![\w/])") for token in tokens if len(token) > 1
@@ -156,7 +160,11 @@ def share(wanted: set[str], text: str) -> float:
 
 
 def _scored(
-    asked: Asked, question: str, wanted: set[str], hits: Sequence[Hit], sources: Sources
+    asked: RecognizedQuestion,
+    question: str,
+    wanted: set[str],
+    hits: Sequence[Hit],
+    sources: ScopedDocuments,
 ) -> list[_Candidate]:
     found = list(_lists(hits, sources))
     leads = [
@@ -196,7 +204,7 @@ def _scored(
 
 
 def _lists(
-    hits: Sequence[Hit], sources: Sources
+    hits: Sequence[Hit], sources: ScopedDocuments
 ) -> Iterator[tuple[DocumentText, ItemList, str, float]]:
     """(document, list, its heading, how near a hit it stands in [0, 1]), each list once."""
     seen: set[tuple[int, int]] = set()
@@ -228,8 +236,11 @@ _ENTRY = re.compile(
 
 
 def _subsections(document: DocumentText, hit: Hit) -> Iterator[ItemList]:
-    """Headings as lists: those below a heading on the hit's path, and the document's table of
-    contents; only where none is missing between the first and the last."""
+    """Headings as lists.
+
+    Those below a heading on the hit's path, and the document's table of contents; only where none
+    is missing between the first and the last.
+    """
     path = hit.heading.split(" > ")
     for depth in range(1, len(path)):
         parent = " > ".join(path[:depth])
@@ -279,7 +290,7 @@ def _contents(document: DocumentText) -> Iterator[ItemList]:
             yield ItemList(items, items[0].start, items[0].start, False)
 
 
-def _written(asked: Asked, best: _Candidate, hits: Sequence[Hit]) -> Composed:
+def _written(asked: RecognizedQuestion, best: _Candidate, hits: Sequence[Hit]) -> Composed:
     document, found = best.document, best.found
     quotes = Quotes()
     items = found.items[:MOST]
@@ -309,7 +320,11 @@ def _last(heading: str) -> str:
 
 
 def _enumeration(
-    asked: Asked, question: str, wanted: set[str], hits: Sequence[Hit], sources: Sources
+    asked: RecognizedQuestion,
+    question: str,
+    wanted: set[str],
+    hits: Sequence[Hit],
+    sources: ScopedDocuments,
 ) -> Composed | None:
     """The sentence that names several things after commas, where one is near the question."""
     found: list[tuple[DocumentText, Sentence, str]] = []
@@ -344,7 +359,11 @@ def _names_several(text: str) -> bool:
 
 
 def _prose(
-    asked: Asked, question: str, wanted: set[str], hits: Sequence[Hit], sources: Sources
+    asked: RecognizedQuestion,
+    question: str,
+    wanted: set[str],
+    hits: Sequence[Hit],
+    sources: ScopedDocuments,
 ) -> Composed | None:
     """Sentences that follow each other around the one nearest to the question."""
     verb = topic_verb(asked.topic)

@@ -16,8 +16,11 @@ LONGEST = 600  # characters of a quoted item; a longer one ends after a sentence
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """An answer of quotes. `declined`: nothing in the documents fits, and no single fact would
-    answer the question; `hits` are then the nearest passages."""
+    """An answer of quotes.
+
+    `declined`: nothing in the documents fits, and no single fact would answer the question; `hits`
+    are then the nearest passages.
+    """
 
     kind: Kind
     text: str
@@ -76,8 +79,10 @@ class Quotes:
 
 
 def one_line(text: str) -> str:
-    """On one line, without a list's mark at its start; marks that would number quotes get other
-    brackets."""
+    """On one line, without a list's mark at its start.
+
+    Marks that would number quotes get other brackets.
+    """
     line = re.sub(r"^[•▪◦‣·●○]\s*", "", " ".join(text.split()))
     return re.sub(r"\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]", r"(\1)", line)
 
@@ -94,6 +99,6 @@ def shortened(text: str, start: int, end: int) -> int:
 
 
 def where(document: DocumentText, offset: int) -> str:
-    """ "Staff handbook, page 4" """
+    """Where a quote stands: "Staff handbook, page 4"."""
     page = document.page(offset)
     return f"{document.title}, page {page}" if page is not None else document.title

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ragcore.answers.composing.listing import is_sentence, literally, share, topic_words
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line
-from ragcore.answers.composing.sources import Sources
-from ragcore.answers.kinds import Asked
+from ragcore.answers.composing.sources import ScopedDocuments
+from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import sentences, words
 from ragcore.catalog.texts import DocumentText
@@ -37,7 +37,7 @@ class Quote:
         return self.document.text[self.start : self.end]
 
 
-def sentence_quotes(hits: Sequence[Hit], sources: Sources) -> list[Quote]:
+def sentence_quotes(hits: Sequence[Hit], sources: ScopedDocuments) -> list[Quote]:
     """The whole sentences of passages, best passage first, each text once."""
     found = []
     for hit in hits:
@@ -58,7 +58,9 @@ def sentence_quotes(hits: Sequence[Hit], sources: Sources) -> list[Quote]:
 # --- where -----------------------------------------------------------------------------
 
 
-def compose_where(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+def compose_where(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
     """The places that say it: the nearest sentence of each section, with page and heading."""
     if asked.sides:
         named, topic = sources.named(asked.sides[0])[0], asked.topic
@@ -112,10 +114,13 @@ _STANDS_FOR = re.compile(r"\b(?:stand|short) for\b|\bmeans?\b", re.IGNORECASE)
 
 
 def compose_definition(
-    asked: Asked, question: str, sources: Sources, length: int
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
 ) -> Composed | None:
-    """The sentence that says what the term is; else, for a term that is no thing of the
-    asker's, what the documents say of it. None where neither is there."""
+    """The sentence that says what the term is.
+
+    Else, for a term that is no thing of the asker's, what the documents say of it. None where
+    neither is there.
+    """
     term = re.sub(r"^(?:an?|the)\s+", "", asked.topic, flags=re.IGNORECASE)
     hits = sources.search(question, 8)
     known = {hit.id for hit in hits}
@@ -151,7 +156,7 @@ def compose_definition(
     return quotes.composed("definition", "\n".join(lines), hits)
 
 
-def _mentioning(names: Sequence[str], known: set[int], sources: Sources) -> list[Hit]:
+def _mentioning(names: Sequence[str], known: set[int], sources: ScopedDocuments) -> list[Hit]:
     """Passages that have one of the names as it is written, besides the known ones."""
     roots = [re.escape(name[:-1] if len(name) > 4 else name) for name in names if len(name) > 1]
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(roots)})", re.IGNORECASE)
@@ -213,8 +218,10 @@ _SUBJECT = re.compile(
 
 
 def _about_term(term: str, text: str, title: str) -> float:
-    """How surely a sentence defines a thing that it names by some of the term's words: the last
-    one, and all that distinguish it from others."""
+    """How surely a sentence defines a thing that it names by some of the term's words.
+
+    The last one, and all that distinguish it from others.
+    """
     found = _SUBJECT.match(text)
     wanted = words(term)
     if found is None or len(wanted) < 2:
@@ -237,7 +244,7 @@ def _short_form(term: str, hits: Sequence[Hit]) -> str:
     return ""
 
 
-def _long_form(short: str, sources: Sources) -> Quote | None:
+def _long_form(short: str, sources: ScopedDocuments) -> Quote | None:
     """The sentence that spells an abbreviation out: "Long Form (LF)" or "LF (Long Form)"."""
     initials = r"[\s-]+(?:(?:of|and|the|for|in|to)\s+)?".join(
         rf"{letter}[\w/]*" for letter in short.upper()
@@ -266,7 +273,11 @@ def _long_form(short: str, sources: Sources) -> Quote | None:
 
 
 def _said_of(
-    term: str, question: str, candidates: Sequence[Quote], hits: Sequence[Hit], sources: Sources
+    term: str,
+    question: str,
+    candidates: Sequence[Quote],
+    hits: Sequence[Hit],
+    sources: ScopedDocuments,
 ) -> Composed | None:
     """The nearest sentences that name the term, where none defines it."""
     wanted = topic_words(term)
@@ -282,7 +293,7 @@ def _said_of(
     return quotes.composed("definition", "\n".join(lines), hits)
 
 
-def _following(one: Quote, sources: Sources) -> tuple[int, int] | None:
+def _following(one: Quote, sources: ScopedDocuments) -> tuple[int, int] | None:
     """The sentence after it, where it goes on about the same thing."""
     text = one.document.text
     rest = sentences(text[one.end : one.end + 600])

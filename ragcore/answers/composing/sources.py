@@ -41,7 +41,7 @@ _TEXTS = 128  # documents whose texts are in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class QuestionScope:
     """Which documents a question is about: those of these collections that meet `where`."""
 
     collections: tuple[str, ...] = ("default",)
@@ -60,7 +60,7 @@ class Scope:
         )
 
 
-class Sources:
+class ScopedDocuments:
     """The documents of one question's scope. The last texts are kept."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Sources:
         search: Callable[[SearchQuery], SearchResult],
         documents: Documents,
         encode: Encode,
-        scope: Scope,
+        scope: QuestionScope,
         cancel: CancelToken | None = None,
     ) -> None:
         self._catalog = catalog

@@ -1,5 +1,7 @@
-"""Summaries of a section, a document, several documents or a collection: outline and central
-sentences, each quoted with its page."""
+"""Summaries of a section, a document, several documents or a collection.
+
+Outline and central sentences, each quoted with its page.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from collections.abc import Sequence
 from ragcore.answers.composing.central import central_sentences
 from ragcore.answers.composing.listing import share, topic_words
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line
-from ragcore.answers.composing.sources import GENERIC, Sources, tidy
-from ragcore.answers.kinds import Asked
+from ragcore.answers.composing.sources import GENERIC, ScopedDocuments, tidy
+from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import words
 from ragcore.catalog.models import Document
 from ragcore.catalog.texts import DocumentText, PassageSpan
@@ -44,7 +46,9 @@ _SECTION = re.compile(
 )
 
 
-def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+def compose(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
     """The summary; None where nothing in the scope is about what is to be summarized."""
     topic, _ = _length(asked.topic)
     size = summary_words(asked, length)
@@ -66,7 +70,7 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
     return _of_documents(named, sources, size)
 
 
-def summary_words(asked: Asked, length: int) -> int:
+def summary_words(asked: RecognizedQuestion, length: int) -> int:
     """How many words a summary has: as its question says, else `length`, else the usual."""
     return max(FEWEST_WORDS, min(MOST_WORDS, _length(asked.topic)[1] or length or WORDS))
 
@@ -86,7 +90,7 @@ def _length(topic: str) -> tuple[str, int]:
     return tidy(topic[: found.start()] + topic[found.end() :]), number * factor
 
 
-def _named(topic: str, sources: Sources) -> tuple[list[Document], str]:
+def _named(topic: str, sources: ScopedDocuments) -> tuple[list[Document], str]:
     """The documents that a topic names, several with "and" between them, and the rest of it."""
     parts = re.split(r"\s*(?:,|\band\b|&)\s*", topic)
     if len(parts) > 1:
@@ -99,7 +103,7 @@ def _named(topic: str, sources: Sources) -> tuple[list[Document], str]:
 # --- documents ------------------------------------------------------------------------
 
 
-def _of_documents(rows: Sequence[Document], sources: Sources, size: int) -> Composed | None:
+def _of_documents(rows: Sequence[Document], sources: ScopedDocuments, size: int) -> Composed | None:
     if len(rows) == 1:
         return _of_one(sources.text(rows[0].id), sources, size)
     shown = sorted(rows, key=lambda row: (-row.passage_count, row.id))[:_MOST_DOCUMENTS]
@@ -120,7 +124,7 @@ def _of_documents(rows: Sequence[Document], sources: Sources, size: int) -> Comp
     return quotes.composed("summary", "\n".join(lines))
 
 
-def _of_one(document: DocumentText, sources: Sources, size: int) -> Composed | None:
+def _of_one(document: DocumentText, sources: ScopedDocuments, size: int) -> Composed | None:
     quotes = Quotes()
     found = central_sentences(document, sources, size)
     outline = _sections(document)
@@ -159,7 +163,7 @@ def _sections(document: DocumentText, below: str = "") -> str:
 # --- a section, a topic ------------------------------------------------------------------
 
 
-def _of_section(section: re.Match[str], sources: Sources, size: int) -> Composed | None:
+def _of_section(section: re.Match[str], sources: ScopedDocuments, size: int) -> Composed | None:
     """The section whose heading has the title's words or its number."""
     title, of = section["title"].strip(), section["document"]
     named, rest = sources.named(of) if of else ([], "")
@@ -215,7 +219,7 @@ def _chapter(document: DocumentText, number: str) -> PassageSpan | None:
 
 
 def _of_topic(
-    topic: str, sources: Sources, size: int, named: Sequence[Document] = ()
+    topic: str, sources: ScopedDocuments, size: int, named: Sequence[Document] = ()
 ) -> Composed | None:
     """Central sentences of the passages about a topic, of every document that has some."""
     wanted = topic_words(topic)

@@ -14,8 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from ragcore.answers.composing.quotes import Composed, Quotes, one_line, where
-from ragcore.answers.composing.sources import Sources
-from ragcore.answers.kinds import Asked
+from ragcore.answers.composing.sources import ScopedDocuments
+from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import words
 from ragcore.catalog.texts import DocumentText
 
@@ -81,7 +81,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DocumentTable:
     """A table of a document with named columns."""
 
     document: DocumentText
@@ -103,10 +103,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of a table. `column` is None where rows are counted or listed; `limits` are
-    (column, sign, value); `holds` are words of which a row has to hold each, in some form."""
+    """What is asked of a table.
 
-    table: Table
+    `column` is None where rows are counted or listed; `limits` are (column, sign, value); `holds`
+    are words of which a row has to hold each, in some form.
+    """
+
+    table: DocumentTable
     wanted: str
     column: int | None
     limits: tuple[tuple[int, str, float], ...]
@@ -114,7 +117,9 @@ class Query:
     falling: bool = False  # sorted from the highest value down
 
 
-def compose(asked: Asked, question: str, sources: Sources, length: int) -> Composed | None:
+def compose(
+    asked: RecognizedQuestion, question: str, sources: ScopedDocuments, length: int
+) -> Composed | None:
     """The number and the rows that it comes from; None where no table explains the question."""
     for table in _tables(question, sources):
         query = understood(asked, table)
@@ -123,7 +128,7 @@ def compose(asked: Asked, question: str, sources: Sources, length: int) -> Compo
     return None
 
 
-def _tables(question: str, sources: Sources) -> Iterator[Table]:
+def _tables(question: str, sources: ScopedDocuments) -> Iterator[DocumentTable]:
     """Tables of the scope: of the passages found, then of its sheets."""
     found = [hit.document_id for hit in sources.search(question, 8)]
     sheets = [
@@ -138,9 +143,11 @@ def _tables(question: str, sources: Sources) -> Iterator[Table]:
                 return
 
 
-def tables_of(document: DocumentText) -> Iterator[Table]:
-    """Tables in a document's text: neighboring lines with equally many cells below named "
-    "columns."""
+def tables_of(document: DocumentText) -> Iterator[DocumentTable]:
+    """Tables in a document's text.
+
+    Neighboring lines with equally many cells below named " "columns.
+    """
     group: list[Row] = []
     at = 0
     for line in [*re.split(r"[\n\f]", document.text), ""]:
@@ -159,14 +166,14 @@ def tables_of(document: DocumentText) -> Iterator[Table]:
         yield table
 
 
-def _table(document: DocumentText, group: Sequence[Row]) -> Table | None:
+def _table(document: DocumentText, group: Sequence[Row]) -> DocumentTable | None:
     if len(group) < 3 or any(not cell or number(cell) is not None for cell in group[0].cells):
         return None
     if len(set(group[0].cells)) < len(group[0].cells):
         return None
     passage = document.passage_at(group[0].start)
     heading = passage.heading.split(" > ")[0] if passage is not None else ""
-    return Table(
+    return DocumentTable(
         document, group[0].cells, tuple(group[1:]), heading, (group[0].start, group[0].end)
     )
 
@@ -189,7 +196,7 @@ def number(text: str) -> float | None:
 # --- the question ---------------------------------------------------------------------------
 
 
-def understood(asked: Asked, table: Table) -> Query | None:
+def understood(asked: RecognizedQuestion, table: DocumentTable) -> Query | None:
     """The question as a query of the table; None where a word of it means nothing there."""
     text = asked.topic
     limits, rest = [], text
@@ -237,7 +244,7 @@ def understood(asked: Asked, table: Table) -> Query | None:
     return Query(table, wanted, column, tuple(limits), contained, falling)
 
 
-def _counted(text: str, table: Table) -> int | None:
+def _counted(text: str, table: DocumentTable) -> int | None:
     """The numeric column whose whole name stands in a text."""
     asked = set(words(text))
     found = [at for at in table.numeric if set(words(table.columns[at])) <= asked]
@@ -256,7 +263,7 @@ def _bounds(match: re.Match[str]) -> list[tuple[str, float]]:
     return [(_SIGNS[word], one or 0.0)]
 
 
-def _column(text: str, table: Table, near: int | None = None) -> int | None:
+def _column(text: str, table: DocumentTable, near: int | None = None) -> int | None:
     """The numeric column that a text names, by its own words or by others that mean it."""
     asked = set(words(text))
     scores = []
@@ -321,7 +328,7 @@ def _answered(query: Query) -> Composed | None:
     return quotes.composed("table", "\n".join(shown))
 
 
-def _load(database: sqlite3.Connection, table: Table) -> None:
+def _load(database: sqlite3.Connection, table: DocumentTable) -> None:
     numeric = set(table.numeric)
     columns = ", ".join(
         f"{_name(table, at)} {'REAL' if at in numeric else 'TEXT'}"
@@ -356,7 +363,7 @@ def _holds(text: str | None, stem: str) -> bool:
     return stem in words(str(text or ""))
 
 
-def _name(table: Table, at: int) -> str:
+def _name(table: DocumentTable, at: int) -> str:
     return '"' + table.columns[at].replace('"', '""') + '"'
 
 

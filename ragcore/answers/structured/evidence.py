@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ragcore.answers.structured.fields import Group, Leaf, Node
-from ragcore.answers.structured.finding import Candidate
+from ragcore.answers.structured.finding import FieldCandidate
 from ragcore.answers.structured.layout import Cell
 from ragcore.answers.structured.rows import Row
 from ragcore.types import Citation, FieldEvidence, Hit
@@ -17,6 +17,7 @@ class Missing(Exception):
 
 
 def object_of(group: Group, value: Callable[[Node], Any]) -> dict[str, Any]:
+    """An object with `value` of each of a group's fields; Missing where a required one has none."""
     found = {}
     for key, node in group.fields.items():
         try:
@@ -30,6 +31,7 @@ def object_of(group: Group, value: Callable[[Node], Any]) -> dict[str, Any]:
 
 
 def row_of(group: Group, path: str, row: Row, evidence: Evidence) -> dict[str, Any]:
+    """A row as an object, the evidence of each field added under `path`."""
     keys = {node.path: key for key, node in group.fields.items()}
 
     def value(node: Node) -> Any:
@@ -49,7 +51,7 @@ class Evidence:
         self.citations: list[Citation] = []
         self._known: dict[tuple[int, int, int], Citation] = {}
 
-    def add(self, leaf: Leaf, path: str, found: Candidate | None) -> Any:
+    def add(self, leaf: Leaf, path: str, found: FieldCandidate | None) -> Any:
         """The value; None where there is none. Raises Missing where that is not allowed."""
         if found is None:
             if not leaf.nullable:

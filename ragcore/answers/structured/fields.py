@@ -89,7 +89,7 @@ def has_rows(node: Node) -> bool:
 
 
 def in_words(name: str) -> str:
-    """ "dueDate", "due_date" and "due-date" as "due date"."""
+    """A field's name in words: "dueDate", "due_date" and "due-date" as "due date"."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return " ".join(re.sub(r"[^\w]|_", " ", spaced).lower().split())
 
@@ -219,8 +219,11 @@ def _kinds(
 
 
 def check_form(schema: Mapping[str, Any]) -> None:
-    """Raises UsageError for a schema that is none, is beyond the limits of size, nesting and
-    repetition, refers out of itself, or cannot be answered field by field."""
+    """Raises UsageError for a schema that cannot be answered field by field.
+
+    Also for one that is invalid, is beyond the limits of size, nesting and repetition, or refers
+    out of itself.
+    """
     from ragcore.llm.schema import check_schema
 
     check_schema(schema, ANSWER_TOKENS)

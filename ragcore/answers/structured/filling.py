@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ragcore.answers.composing import Scope
+from ragcore.answers.composing import QuestionScope
 from ragcore.answers.reading import cached, closest
 from ragcore.answers.structured.evidence import Evidence, Missing, object_of, row_of
 from ragcore.answers.structured.fields import Group, Leaf, Node, Rows
 from ragcore.answers.structured.finding import (
     NAMES,
-    Candidate,
+    FieldCandidate,
     Styles,
     by_label,
     by_prose,
@@ -48,8 +48,11 @@ Search = Callable[[SearchQuery], SearchResult]
 
 @dataclass(slots=True)
 class Filled:
-    """An answer in JSON. `missing` is the path of a required field without evidence, or says
-    which rule of the schema the values break; the answer is then an abstention."""
+    """An answer in JSON.
+
+    `missing` is the path of a required field without evidence, or says which rule of the schema the
+    values break; the answer is then an abstention.
+    """
 
     value: Any = None
     fields: tuple[FieldEvidence, ...] = ()
@@ -96,7 +99,7 @@ class Filler:
         *,
         search: Search,
         read: Read,
-        scope: Scope,
+        scope: QuestionScope,
         k: int,
         encode: Encode | None,
         threshold: float,
@@ -125,8 +128,8 @@ class Filler:
         self.hits: list[Hit] = []
         self.nearest: tuple[Hit, ...] = ()
         self._asked: tuple[Hit, ...] = ()  # what the question itself found
-        self._found: dict[str, Candidate] = {}
-        self._lists: dict[str, list[Row] | list[Candidate]] = {}
+        self._found: dict[str, FieldCandidate] = {}
+        self._lists: dict[str, list[Row] | list[FieldCandidate]] = {}
 
     def _disambiguate(self) -> None:
         """What names a field of the same type speaks against this one."""
@@ -221,7 +224,7 @@ class Filler:
 
     def _choose(self, singles: Sequence[Leaf], documents: Sequence[_Document]) -> None:
         """The best value for each field; a value that stands once is that of one field."""
-        offers: list[tuple[float, int, Leaf, Candidate]] = []
+        offers: list[tuple[float, int, Leaf, FieldCandidate]] = []
         for document in documents:
             near = self._nearness(singles, document)
             for n, leaf in enumerate(singles):
@@ -245,7 +248,7 @@ class Filler:
 
     def _candidates(
         self, leaf: Leaf, document: _Document, near: Sequence[float]
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[FieldCandidate]:
         name, layout, styles = self._names[leaf.path], document.layout, document.styles
         if not name.known:
             return
@@ -306,14 +309,14 @@ class Filler:
             word = answer.text.lstrip(r'\W "“').lower()
             if word.startswith(("yes", "no")):
                 value = word.startswith("yes")
-                self._found[leaf.path] = Candidate(value, quote, quote, confidence)
+                self._found[leaf.path] = FieldCandidate(value, quote, quote, confidence)
             return
         cell = said(answer.text, quote, f"{leaf.name} {leaf.description} {self.question}")
         if cell is None:
             return
         values = typed(leaf, self._names[leaf.path], cell, Styles(text))
         if values and not self._names_a_field(values[0][1].text):
-            self._found[leaf.path] = Candidate(values[0][0], values[0][1], quote, confidence)
+            self._found[leaf.path] = FieldCandidate(values[0][0], values[0][1], quote, confidence)
 
     def _names_a_field(self, text: str) -> bool:
         """Whether the words are the name of what is looked for, not its value."""
@@ -331,7 +334,7 @@ class Filler:
 
     # --- lists -------------------------------------------------------------------------
 
-    def _list(self, rows: Rows, document: _Document) -> list[Row] | list[Candidate]:
+    def _list(self, rows: Rows, document: _Document) -> list[Row] | list[FieldCandidate]:
         name = self._names[rows.path]
         layout, styles = document.layout, document.styles
         if isinstance(rows.item, Group):
@@ -348,7 +351,7 @@ class Filler:
                 if rows.item.kind == "string":
                     value, place = cell.text, cell
                 whole = quote if quote.text else place
-                values.append(Candidate(value, place, whole, score))
+                values.append(FieldCandidate(value, place, whole, score))
         return values
 
     # --- the answer --------------------------------------------------------------------
@@ -373,7 +376,7 @@ class Filler:
             return evidence.add(node, node.path, self._found.get(node.path))
         if isinstance(node, Group):
             return object_of(node, lambda inner: self._value(inner, evidence))
-        found: Sequence[Row | Candidate] = self._lists.get(node.path, [])
+        found: Sequence[Row | FieldCandidate] = self._lists.get(node.path, [])
         if len(found) < node.least:
             raise Missing(node.path)
         if not found and node.nullable:
@@ -381,7 +384,7 @@ class Filler:
         values = []
         for n, one in enumerate(found):
             path = f"{node.path}[{n}]"
-            if isinstance(one, Candidate):
+            if isinstance(one, FieldCandidate):
                 assert isinstance(node.item, Leaf)
                 values.append(evidence.add(node.item, path, one))
                 continue

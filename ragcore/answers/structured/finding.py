@@ -34,7 +34,7 @@ _IDENTIFYING = re.compile(r"\b(?:number|no|id|code|version|phone|zip|year|time|r
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class FieldCandidate:
     """A value, where it stands, the quote that bears it out, and how sure it is, in [0, 1]."""
 
     value: Any
@@ -175,7 +175,7 @@ def _numbers(
 
 
 def _range_end(text: str, all_of: Sequence[Value], one: Value) -> str:
-    """ "min" or "max" where the number is an end of a range."""
+    """Which end, "min" or "max", where the number is an end of a range."""
     at = all_of.index(next(o for o in all_of if o.start == one.start))
     if at + 1 < len(all_of) and _RANGE.match(text[one.end : all_of[at + 1].start]):
         return "min"
@@ -200,7 +200,9 @@ def _sided(
 # --- candidates --------------------------------------------------------------------------
 
 
-def by_label(leaf: Leaf, name: FieldName, layout: Layout, styles: Styles) -> Iterator[Candidate]:
+def by_label(
+    leaf: Leaf, name: FieldName, layout: Layout, styles: Styles
+) -> Iterator[FieldCandidate]:
     """Values beside labels that name the field."""
     for one in layout.labelled:
         fit = name.fits(one.label)
@@ -213,14 +215,14 @@ def by_label(leaf: Leaf, name: FieldName, layout: Layout, styles: Styles) -> Ite
         if leaf.kind == "boolean":
             stated = _by_polarity(leaf, one.label, one.value.text)
             if stated is not None:
-                yield Candidate(stated, one.value, one.quote, fit)
+                yield FieldCandidate(stated, one.value, one.quote, fit)
             continue
         for value, cell in typed(leaf, name, one.value, styles, unit=one.unit, label=one.label)[:1]:
-            yield Candidate(value, cell, one.quote, fit)
+            yield FieldCandidate(value, cell, one.quote, fit)
     if leaf.kind == "email":
         for line in layout.lines:
             for value, cell in typed(leaf, name, line, styles):
-                yield Candidate(value, cell, line, LEAST + 0.05)
+                yield FieldCandidate(value, cell, line, LEAST + 0.05)
 
 
 def _by_polarity(leaf: Leaf, label: str, value: str) -> bool | None:
@@ -232,9 +234,11 @@ def _by_polarity(leaf: Leaf, label: str, value: str) -> bool | None:
 
 def by_prose(
     leaf: Leaf, name: FieldName, layout: Layout, styles: Styles, near: Sequence[float]
-) -> Iterator[Candidate]:
-    """Typed values in clauses that have the words of the field's name; `near` are the cosines of
-    the field with each clause."""
+) -> Iterator[FieldCandidate]:
+    """Typed values in clauses that have the words of the field's name.
+
+    `near` are the cosines of the field with each clause.
+    """
     for clause, cosine in zip(layout.clauses, near, strict=True):
         if leaf.kind == "boolean":
             yield from _stated(name, clause, cosine)
@@ -249,7 +253,7 @@ _TABULAR = re.compile(r"\t| {3,}|\s\|\s")
 
 def _beside(
     leaf: Leaf, name: FieldName, clause: Clause, styles: Styles, cosine: float
-) -> Iterator[Candidate]:
+) -> Iterator[FieldCandidate]:
     text = clause.cell.text
     around = {*tokens(text)}
     units = wanted_units(leaf)
@@ -268,9 +272,9 @@ def _beside(
         if leaf.kind in ("number", "integer") and units and not _has_unit(text, end, start, units):
             score -= 0.3
         if covered >= COVERED:
-            yield Candidate(value, cell, clause.sentence, score + 0.05 * cosine)
+            yield FieldCandidate(value, cell, clause.sentence, score + 0.05 * cosine)
         elif cosine >= 0.5 and len(offered) == 1:
-            yield Candidate(value, cell, clause.sentence, LEAST - 0.15 + 0.3 * cosine)
+            yield FieldCandidate(value, cell, clause.sentence, LEAST - 0.15 + 0.3 * cosine)
 
 
 _MEASURES = {
@@ -300,7 +304,7 @@ def _place(text: str, token: str) -> int:
     return at if at >= 0 else len(text)
 
 
-def _stated(name: FieldName, clause: Clause, cosine: float) -> Iterator[Candidate]:
+def _stated(name: FieldName, clause: Clause, cosine: float) -> Iterator[FieldCandidate]:
     """What a clause says of a field of yes or no."""
     text = clause.cell.text
     if UNCERTAIN.search(text) or not name.weights:
@@ -317,17 +321,17 @@ def _stated(name: FieldName, clause: Clause, cosine: float) -> Iterator[Candidat
     if covered < 0.99:
         return
     value = not (NEGATIVE.search(text) or denied)
-    yield Candidate(value, clause.cell, clause.sentence, PROSE * 0.9 + 0.1 * cosine)
+    yield FieldCandidate(value, clause.cell, clause.sentence, PROSE * 0.9 + 0.1 * cosine)
 
 
-def codes(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate]:
+def codes(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[FieldCandidate]:
     """Codes that begin with a word of the field's name: IP68 for "IP rating"."""
     short = [w for w in leaf.name.split() if 2 <= len(w) <= 4]
     for word in short:
         for line in layout.lines:
             for match in re.finditer(rf"(?<!\w){word.upper()} ?X?\d\w{{0,3}}\b", line.text):
                 cell = part(line, match.start(), match.end())
-                yield Candidate(cell.text, cell, line, 0.8)
+                yield FieldCandidate(cell.text, cell, line, 0.8)
 
 
 def listed(rows: Rows, name: FieldName, layout: Layout) -> tuple[list[Cell], Cell, float] | None:
@@ -344,7 +348,7 @@ def listed(rows: Rows, name: FieldName, layout: Layout) -> tuple[list[Cell], Cel
 
 
 def split_list(cell: Cell) -> list[Cell]:
-    """ "A, B and C" in its parts."""
+    """The parts of a list such as "A, B and C"."""
     if re.fullmatch(r"\W*(?:none|no|nobody|nil|n/a|-)\W*", cell.text, re.IGNORECASE):
         return []
     mark = r";\s*" if ";" in cell.text else r",?\s+and\s+(?=\S)|,\s*(?=\D)|\s+/\s+|\n"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ragcore.answers.structured.fields import Leaf
-from ragcore.answers.structured.finding import Candidate, Styles, typed
+from ragcore.answers.structured.finding import FieldCandidate, Styles, typed
 from ragcore.answers.structured.layout import Layout, cells, part
 from ragcore.answers.structured.names import FieldName, same, tokens
 from ragcore.answers.structured.values import CURRENCIES, choices_in, unit_of
@@ -26,7 +26,7 @@ _FORM = re.compile(
 LETTERHEAD, ONLY = 0.62, 0.6
 
 
-def letterhead(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate]:
+def letterhead(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[FieldCandidate]:
     """The first line as the sender's name, or as the title of what the document is about."""
     own = [t for t, weight in name.weights.items() if weight >= 0.5] or list(name.weights)
     sender = any(same(t, s) for t in own for s in _SENDERS)
@@ -49,7 +49,7 @@ def letterhead(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidat
         return
     firm = bool(_FIRM.search(text)) or (text.isupper() and len(words) > 1)
     if (sender and firm) or (title and not firm):
-        yield Candidate(text, first, line, LETTERHEAD)
+        yield FieldCandidate(text, first, line, LETTERHEAD)
 
 
 _PRODUCT = re.compile(r"(?:The |Our )?(?P<name>[A-Z][^,.;:]{1,50}?) (?:is|are) (?:an?|the|our) ")
@@ -61,7 +61,7 @@ _SEEKS = re.compile(
 )
 
 
-def opening(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate]:
+def opening(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[FieldCandidate]:
     """What the first sentence is about: "The TrailEye 4 is a …", "Castellan is looking for …"."""
     own = name.heavy() or frozenset(name.weights)
     for clause in layout.clauses[:3]:
@@ -73,21 +73,23 @@ def opening(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate]:
             if seeks["who"].lower() in ("we", "our team") and found == "who":
                 return
             cell = part(clause.cell, seeks.start(found), seeks.end(found))
-            yield Candidate(cell.text, cell, clause.sentence, ONLY)
+            yield FieldCandidate(cell.text, cell, clause.sentence, ONLY)
             return
         if product is not None and own & set(tokens("product model")):
             cell = part(clause.cell, product.start("name"), product.end("name"))
-            yield Candidate(cell.text, cell, clause.sentence, ONLY)
+            yield FieldCandidate(cell.text, cell, clause.sentence, ONLY)
             return
 
 
-def first_date(leaf: Leaf, name: FieldName, layout: Layout, styles: Styles) -> Iterator[Candidate]:
+def first_date(
+    leaf: Leaf, name: FieldName, layout: Layout, styles: Styles
+) -> Iterator[FieldCandidate]:
     """The date in the first lines, for a field that is called nothing else."""
     if name.heavy() - set(tokens("date day")):
         return
     lines = [line for line in layout.lines if line.text][:3]
     found = [
-        Candidate(value, cell, line, ONLY)
+        FieldCandidate(value, cell, line, ONLY)
         for line in lines
         for value, cell in typed(leaf, name, line, styles)
     ]
@@ -95,13 +97,13 @@ def first_date(leaf: Leaf, name: FieldName, layout: Layout, styles: Styles) -> I
         yield found[0]
 
 
-def any_choice(leaf: Leaf, layout: Layout) -> Iterator[Candidate]:
+def any_choice(leaf: Leaf, layout: Layout) -> Iterator[FieldCandidate]:
     """The only one of the choices that the document names; of currencies the one used most."""
     money = all(unit_of(str(choice)) in CURRENCIES for choice in leaf.choices)
-    found: dict[str, list[Candidate]] = {}
+    found: dict[str, list[FieldCandidate]] = {}
     for line in layout.lines:
         for one in choices_in(line.text, leaf.choices):
             cell = part(line, one.start, one.end)
-            found.setdefault(str(one.value), []).append(Candidate(one.value, cell, line, ONLY))
+            found.setdefault(str(one.value), []).append(FieldCandidate(one.value, cell, line, ONLY))
     if len(found) == 1 or (found and money):
         yield max(found.values(), key=len)[-1]

@@ -26,9 +26,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """A label, its value, and the quote that has both. `items` are those of a list below the
-    label; `unit` is what a table's heading or column says of the value; `sure` is in [0, 1]."""
+class LabelledValue:
+    """A label, its value, and the quote that has both.
+
+    `items` are those of a list below the label; `unit` is what a table's heading or column says of
+    the value; `sure` is in [0, 1].
+    """
 
     label: str
     value: Cell
@@ -39,7 +42,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LayoutTable:
     """Rows of equally many cells below their names; no names: rows that are numbered."""
 
     names: tuple[str, ...]
@@ -62,8 +65,8 @@ class Layout:
     """What was found in the passages of one document."""
 
     text: str = ""
-    labelled: list[Labelled] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    labelled: list[LabelledValue] = field(default_factory=list)
+    tables: list[LayoutTable] = field(default_factory=list)
     clauses: list[Clause] = field(default_factory=list)
     lines: list[Cell] = field(default_factory=list)
 
@@ -152,7 +155,7 @@ def _read_lines(found: Layout) -> None:
         end = _numbered_end(split, at)
         if end > at:
             rows = tuple(tuple(row) for row in split[at:end])
-            found.tables.append(Table((), rows, tuple(lines[at:end]), _title(lines, at)))
+            found.tables.append(LayoutTable((), rows, tuple(lines[at:end]), _title(lines, at)))
             at = end
             continue
         found.labelled += _of_line(lines, split[at], at)
@@ -205,13 +208,15 @@ def _title(lines: Sequence[Cell], at: int) -> str:
     return above[-1].rstrip(":") if above and len(above[-1]) <= _LONGEST_LABEL else ""
 
 
-def _table(lines: Sequence[Cell], split: Sequence[Sequence[Cell]], at: int, end: int) -> Table:
+def _table(
+    lines: Sequence[Cell], split: Sequence[Sequence[Cell]], at: int, end: int
+) -> LayoutTable:
     rows = [
         (tuple(row), line)
         for row, line in zip(split[at + 1 : end], lines[at + 1 : end], strict=True)
         if not all(re.fullmatch(r"[-:= ]*", cell.text) for cell in row)
     ]
-    return Table(
+    return LayoutTable(
         tuple(cell.text for cell in split[at]),
         tuple(row for row, _ in rows),
         tuple(line for _, line in rows),
@@ -222,7 +227,7 @@ def _table(lines: Sequence[Cell], split: Sequence[Sequence[Cell]], at: int, end:
 _UNIT_NAMES = re.compile(r"units?\.?", re.IGNORECASE)
 
 
-def _of_table(table: Table) -> Iterator[Labelled]:
+def _of_table(table: LayoutTable) -> Iterator[LabelledValue]:
     """Each cell under the name of its row and column."""
     unit_at = next((n for n, name in enumerate(table.names) if _UNIT_NAMES.fullmatch(name)), None)
     for row, quote in zip(table.rows, table.quotes, strict=True):
@@ -234,14 +239,14 @@ def _of_table(table: Table) -> Iterator[Labelled]:
             inside = re.search(r"[(\[]([^)\]]+)[)\]]", table.names[n])
             column = table.names[n] if len(values) > 1 else ""
             matched = unit or (inside[1] if inside else "")
-            yield Labelled(f"{title} {column}".strip(), row[n], quote, (), matched)
+            yield LabelledValue(f"{title} {column}".strip(), row[n], quote, (), matched)
         if len(table.rows) == 1:
             for n, cell in enumerate(row):
                 if cell.text:
-                    yield Labelled(table.names[n], cell, quote)
+                    yield LabelledValue(table.names[n], cell, quote)
 
 
-def _of_line(lines: Sequence[Cell], split: Sequence[Cell], at: int) -> Iterator[Labelled]:
+def _of_line(lines: Sequence[Cell], split: Sequence[Cell], at: int) -> Iterator[LabelledValue]:
     line = lines[at]
     if not line.text:
         return
@@ -256,7 +261,7 @@ def _of_line(lines: Sequence[Cell], split: Sequence[Cell], at: int) -> Iterator[
                 line.hit, plain[1].start, plain[-1].end, line.text[plain[1].start - line.start :]
             )
             if len(first.text) <= _LONGEST_LABEL:
-                yield Labelled(first.text, last, line)
+                yield LabelledValue(first.text, last, line)
         for cell in plain:
             yield from _unmarked(cell, line)
         return
@@ -266,7 +271,7 @@ def _of_line(lines: Sequence[Cell], split: Sequence[Cell], at: int) -> Iterator[
     for cut in _parts_of(body):
         yield from _unmarked(cut, line)
     if not marked and (named := _BEFORE_NAME.match(body.text)) and len(body.text.split()) <= 7:
-        yield Labelled(named[1], part(body, named.end(), len(body.text)), line, sure=0.8)
+        yield LabelledValue(named[1], part(body, named.end(), len(body.text)), line, sure=0.8)
     if not marked and not bullet and _is_heading(body.text):
         items, last = _items(lines, at)
         if items:
@@ -277,7 +282,9 @@ def _is_heading(text: str) -> bool:
     return len(text) <= _LONGEST_LABEL and len(text.split()) <= 8 and text[-1] not in ".!?;,"
 
 
-def _of_colons(cell: Cell, lines: Sequence[Cell], at: int, *, alone: bool) -> Iterator[Labelled]:
+def _of_colons(
+    cell: Cell, lines: Sequence[Cell], at: int, *, alone: bool
+) -> Iterator[LabelledValue]:
     """The labels before colons in a line or cell, each with what follows up to the next."""
     text = cell.text
     spans: list[tuple[int, int, int]] = []  # start of the label, its end, start of the value
@@ -310,18 +317,18 @@ def _of_colons(cell: Cell, lines: Sequence[Cell], at: int, *, alone: bool) -> It
             continue
         inner = part(cell, value, end)
         if inner.text:
-            yield Labelled(label, _tidy(inner), part(cell, start, end))
+            yield LabelledValue(label, _tidy(inner), part(cell, start, end))
         elif alone and n + 1 == len(spans):
             items, last = _items(lines, at)
             if items:
                 yield _listed(label, items, lines[at], last)
 
 
-def _listed(label: str, items: Sequence[Cell], first: Cell, last: Cell) -> Labelled:
+def _listed(label: str, items: Sequence[Cell], first: Cell, last: Cell) -> LabelledValue:
     """A label with the list below it; the quote is its first item where it is one line."""
     quote = items[0] if len(items) == 1 else Cell(items[0].hit, items[0].start, last.end, "")
     value = items[0] if len(items) == 1 else Cell(quote.hit, quote.start, quote.end, "")
-    return Labelled(label, value, quote, tuple(items), sure=0.95)
+    return LabelledValue(label, value, quote, tuple(items), sure=0.95)
 
 
 def _items(lines: Sequence[Cell], at: int) -> tuple[list[Cell], Cell]:
@@ -372,15 +379,15 @@ def _parts_of(line: Cell) -> Iterator[Cell]:
     yield part(line, at, len(text))
 
 
-def _unmarked(cell: Cell, line: Cell) -> Iterator[Labelled]:
-    """ "Issued on 05.09.2024", "Invoice no. 7714": words, then a value with a digit."""
+def _unmarked(cell: Cell, line: Cell) -> Iterator[LabelledValue]:
+    """Words, then a value with a digit: "Issued on 05.09.2024", "Invoice no. 7714"."""
     match = _DIGIT.search(cell.text)
     if match is None or not match.start() or len(cell.text) > 100:
         return
     label = cell.text[: match.start()].strip(" :([#-–")
     if _COLON.search(label) or not re.search(r"[^\W\d_]{2}", label) or len(label.split()) > 6:
         return
-    yield Labelled(label, part(cell, match.start(), len(cell.text)), line, sure=0.9)
+    yield LabelledValue(label, part(cell, match.start(), len(cell.text)), line, sure=0.9)
 
 
 # --- sentences ---------------------------------------------------------------------------

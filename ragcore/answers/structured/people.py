@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ragcore.answers.structured.fields import Leaf, Rows
-from ragcore.answers.structured.finding import COVERED, PROSE, Candidate, split_list
+from ragcore.answers.structured.finding import COVERED, PROSE, FieldCandidate, split_list
 from ragcore.answers.structured.layout import Cell, Layout, part
 from ragcore.answers.structured.names import FieldName, same, tokens
 from ragcore.answers.structured.values import dates
@@ -50,7 +50,7 @@ _PROPER = re.compile(
 )
 
 
-def people_in(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate]:
+def people_in(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[FieldCandidate]:
     """The one proper name of a clause that has the words of the field's name."""
     described = f"{leaf.name} {leaf.description}".lower()
     if not _PROPER.search(described):
@@ -64,7 +64,7 @@ def people_in(leaf: Leaf, name: FieldName, layout: Layout) -> Iterator[Candidate
             names = names_in(cell, name)
             names = [one for one in names if _follows(one, cell, name)] or names
             if len(names) == 1:
-                yield Candidate(
+                yield FieldCandidate(
                     names[0].text, names[0], clause.sentence, PROSE * max(covered, 0.75)
                 )
 
@@ -84,7 +84,7 @@ def _conjuncts(cell: Cell) -> Iterator[Cell]:
     yield part(cell, at, len(cell.text))
 
 
-def people_of(rows: Rows, name: FieldName, layout: Layout) -> Iterator[Candidate]:
+def people_of(rows: Rows, name: FieldName, layout: Layout) -> Iterator[FieldCandidate]:
     """The proper names of the one clause that has the words of an array's name."""
     if not re.search(r"\b(?:who|people|persons?|members|names)\b", rows.description.lower()):
         return
@@ -100,4 +100,4 @@ def people_of(rows: Rows, name: FieldName, layout: Layout) -> Iterator[Candidate
         return  # there are others
     for cell in names_in(clause.cell, name):
         for one in split_list(cell):
-            yield Candidate(one.text, one, clause.sentence, PROSE * COVERED)
+            yield FieldCandidate(one.text, one, clause.sentence, PROSE * COVERED)

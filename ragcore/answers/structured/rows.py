@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ragcore.answers.structured.fields import Group, Leaf, Rows
-from ragcore.answers.structured.finding import Candidate, Styles, typed
-from ragcore.answers.structured.layout import Cell, Layout, Table, part
+from ragcore.answers.structured.finding import FieldCandidate, Styles, typed
+from ragcore.answers.structured.layout import Cell, Layout, LayoutTable, part
 from ragcore.answers.structured.names import FieldName, tokens
 
 _SURE, _FAIR = 0.9, 0.7
@@ -28,14 +28,16 @@ _WHEN = re.compile(
 
 _ASSIGNED = re.compile(rf"(?:[-*•]\s+|\d+[.)]\s+)?(?={_NAME}\s+(?:will|shall|is to|agreed to)\s)")
 
-Row = Mapping[str, Candidate]
+Row = Mapping[str, FieldCandidate]
 
 
 def rows_of(
     rows: Rows, names: Mapping[str, FieldName], own: FieldName, layout: Layout, styles: Styles
 ) -> list[Row]:
-    """The rows, each by its fields' keys. `names` are those of the item's fields, `own` the
-    array's."""
+    """The rows, each by its fields' keys.
+
+    `names` are those of the item's fields, `own` the array's.
+    """
     group = rows.item
     assert isinstance(group, Group)
     fields = {key: leaf for key, leaf in group.fields.items() if isinstance(leaf, Leaf)}
@@ -61,7 +63,7 @@ def rows_of(
 
 
 def _columns(
-    fields: Mapping[str, Leaf], names: Mapping[str, FieldName], table: Table
+    fields: Mapping[str, Leaf], names: Mapping[str, FieldName], table: LayoutTable
 ) -> dict[str, int]:
     """The column of each field, the best fits first."""
     fits = sorted(
@@ -82,13 +84,13 @@ def _of_table(
     fields: Mapping[str, Leaf],
     names: Mapping[str, FieldName],
     columns: Mapping[str, int],
-    table: Table,
+    table: LayoutTable,
     styles: Styles,
 ) -> Iterator[Row]:
     for row, quote in zip(table.rows, table.quotes, strict=True):
         if _TOTALS.match(" ".join(cell.text for cell in row if cell.text)):
             continue
-        found: dict[str, Candidate] = {}
+        found: dict[str, FieldCandidate] = {}
         for key, n in columns.items():
             matched = re.search(r"[(\[]([^)\]]+)[)\]]", table.names[n])
             values = typed(
@@ -98,7 +100,7 @@ def _of_table(
                 value, cell = values[0]
                 if fields[key].kind == "string":  # brackets belong to a cell
                     value, cell = row[n].text, row[n]
-                found[key] = Candidate(value, cell, quote, _SURE)
+                found[key] = FieldCandidate(value, cell, quote, _SURE)
         yield found
 
 
@@ -110,18 +112,18 @@ def _of_numbered(
     styles: Styles,
 ) -> Row:
     """The first text, and the last number for the field that is an amount."""
-    found: dict[str, Candidate] = {}
+    found: dict[str, FieldCandidate] = {}
     texts = [cell for cell in row[1:-1] if re.search(r"[^\W\d_]{3}", cell.text)]
     for key, leaf in fields.items():
         if leaf.kind == "string" and texts and key not in found:
             cell = texts.pop(0)
-            found[key] = Candidate(cell.text, cell, quote, _FAIR)
+            found[key] = FieldCandidate(cell.text, cell, quote, _FAIR)
         elif leaf.kind in ("number", "integer") and names[key].covered(
             tokens("amount total price")
         ):
             values = typed(leaf, names[key], row[-1], styles)
             if values:
-                found[key] = Candidate(values[-1][0], values[-1][1], quote, _FAIR)
+                found[key] = FieldCandidate(values[-1][0], values[-1][1], quote, _FAIR)
     return found
 
 
@@ -133,7 +135,7 @@ def _of_item(
     styles: Styles,
 ) -> Row:
     """A list's item: typed values, who has to do it, and the rest of its text."""
-    found: dict[str, Candidate] = {}
+    found: dict[str, FieldCandidate] = {}
     rest = item
     for key, leaf in fields.items():
         if leaf.kind == "string":
@@ -141,7 +143,7 @@ def _of_item(
         values = typed(leaf, names[key], item, styles)
         if values:
             value, cell = values[-1]
-            found[key] = Candidate(value, cell, quote, _FAIR)
+            found[key] = FieldCandidate(value, cell, quote, _FAIR)
             if cell.end >= rest.end - 2:
                 rest = part(item, 0, cell.start - item.start)
                 cut = _WHEN.search(rest.text)
@@ -151,19 +153,19 @@ def _of_item(
     who = next((key for key in texts if _is_person(fields[key])), None)
     if given and who is not None:
         cell = part(rest, given.start("who"), given.end("who"))
-        found[who] = Candidate(cell.text, cell, quote, _FAIR)
+        found[who] = FieldCandidate(cell.text, cell, quote, _FAIR)
         rest = part(rest, given.start("task"), given.end("task"))
     others = [key for key in texts if key != who]
     if others and re.search(r"[^\W\d_]", rest.text):
         cell = part(rest, 0, len(rest.text.rstrip(".;,")))
-        found[others[0]] = Candidate(cell.text, cell, quote, _FAIR)
+        found[others[0]] = FieldCandidate(cell.text, cell, quote, _FAIR)
     return found
 
 
 def _of_sentences(
     fields: Mapping[str, Leaf], names: Mapping[str, FieldName], layout: Layout, styles: Styles
 ) -> Iterator[Row]:
-    """ "Sofia Marin will book the hall by 20 March 2025." """
+    """Rows from sentences: "Sofia Marin will book the hall by 20 March 2025."."""
     who = [leaf for leaf in fields.values() if leaf.kind == "string" and _is_person(leaf)]
     if not who:
         return

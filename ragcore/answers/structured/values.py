@@ -223,8 +223,10 @@ def day_first(text: str) -> bool | None:
 
 
 def dates(text: str, *, day_first: bool | None = None) -> Iterator[Value]:
-    """The dates of a text as ISO 8601, in order; those whose day and month could be exchanged
-    only where `day_first` says which is first."""
+    """The dates of a text as ISO 8601, in order.
+
+    Those whose day and month could be exchanged only where `day_first` says which is first.
+    """
     for match in _DATE.finditer(text):
         year, month, day = _parts(match, day_first)
         try:

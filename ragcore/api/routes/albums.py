@@ -22,13 +22,17 @@ Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Fiel
 
 
 class NewAlbum(StrictModel):
+    """An album to be made."""
+
     name: str = Field(min_length=1, max_length=200, examples=["Holidays 2024"])
     image_ids: Ids = Field(default=[])
 
 
 class AlbumChanges(StrictModel):
-    """What is given is changed. Images are put at the end; those that the collection does not
-    have are passed over."""
+    """What is given is changed.
+
+    Images are put at the end; those that the collection does not have are passed over.
+    """
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
     add: Ids = Field(default=[])
@@ -44,6 +48,8 @@ class AlbumResponse(BaseModel):
 
 
 class AlbumList(BaseModel):
+    """A collection's albums."""
+
     items: list[AlbumResponse]
 
 
@@ -67,6 +73,8 @@ class Marked(BaseModel):
 
 
 class DeletedAlbum(BaseModel):
+    """The name of the album that was deleted."""
+
     deleted: str
 
 

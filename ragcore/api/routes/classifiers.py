@@ -24,6 +24,8 @@ Name = Annotated[str, Path(min_length=1, max_length=100, examples=["receipts"])]
 
 
 class ClassifyRequest(StrictModel):
+    """The classifier that is to label a collection."""
+
     classifier: str = Field(min_length=1, max_length=100, examples=["receipts"])
 
 
@@ -41,10 +43,14 @@ class ClassifierResponse(ResponseModel):
 
 
 class ClassifierList(BaseModel):
+    """The trained classifiers."""
+
     items: list[ClassifierResponse]
 
 
 class LabelCounts(BaseModel):
+    """How many items of the collection each label has."""
+
     labels: dict[str, int]
 
 

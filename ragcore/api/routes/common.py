@@ -56,16 +56,19 @@ def library_of(request: Request) -> Library:
 
 
 def settings_of(request: Request) -> Settings:
+    """The settings of the server."""
     found: Settings = request.app.state.settings
     return found
 
 
 def limiter_of(request: Request) -> WorkLimiter:
+    """What runs the library's work in threads."""
     found: WorkLimiter = request.app.state.limiter
     return found
 
 
 def metrics_of(request: Request) -> Metrics:
+    """The counters that /metrics exports."""
     found: Metrics = request.app.state.metrics
     return found
 

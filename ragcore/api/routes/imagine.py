@@ -91,6 +91,8 @@ class ImagineForm(BaseModel):
 
 
 class GeneratedImageLink(BaseModel):
+    """A generated image: its seed, and where it can be fetched."""
+
     seed: int
     location: str
 
@@ -138,10 +140,14 @@ class ImagineResponse(BaseModel):
 
 
 class ImagineList(BaseModel):
+    """The latest jobs that generate images."""
+
     items: list[ImagineResponse]
 
 
 class ImagineStarted(BaseModel):
+    """The id of a started job, and where its state is."""
+
     job: str
     location: str
 
@@ -214,8 +220,11 @@ async def forget_imagined(request: Request, principal: Reader, job_id: JobId) ->
 
 @router.get("/{job_id}/events", status_code=200, response_class=EventStream, responses=EVENTS)
 async def imagine_events(request: Request, principal: Reader, job_id: JobId) -> EventStream:
-    """`progress` whenever steps were done, `preview` (the step, PNGs in base64) where they were
-    asked for, and `end`. Each has the whole job, so that one who comes late misses nothing."""
+    """`progress` whenever steps were done, `preview` where previews were asked for, and `end`.
+
+    A preview has the step and PNGs in base64. Each event has the whole job, so that one who comes
+    late misses nothing.
+    """
     job = _jobs(request).get(principal, job_id)
     limiter = limiter_of(request)
 

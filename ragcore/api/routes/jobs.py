@@ -162,8 +162,10 @@ async def resume_job(
 
 @router.get("/jobs/{job_id}/events", status_code=200, response_class=EventStream, responses=EVENTS)
 async def job_events(request: Request, context: ReadContext, job_id: JobId) -> EventStream:
-    """`progress` whenever the job has moved on, and `end` once it is over. Each event has the
-    whole job, so that one who comes late or again misses nothing."""
+    """`progress` whenever the job has moved on, and `end` once it is over.
+
+    Each event has the whole job, so that one who comes late or again misses nothing.
+    """
     library = library_of(request)
     limiter = limiter_of(request)
     first = await limiter.run(context.principal, lambda: _visible_job(library, context, job_id))

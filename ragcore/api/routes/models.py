@@ -15,6 +15,8 @@ router = APIRouter(route_class=BoundedRoute, prefix=PREFIX, tags=["models"])
 
 
 class LoadedResponse(BaseModel):
+    """A model in memory; `bytes` of its device's memory."""
+
     part: str
     name: str
     device: str
@@ -33,12 +35,16 @@ class ModelsResponse(BaseModel):
 
 
 class AdapterResponse(BaseModel):
+    """A LoRA adapter of the language model."""
+
     name: str
     base: str
     rank: int
 
 
 class AdapterList(BaseModel):
+    """The adapters that can be used."""
+
     items: list[AdapterResponse]
 
 

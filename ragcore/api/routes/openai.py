@@ -42,11 +42,15 @@ class Loose(BaseModel):
 
 
 class TextPart(Loose):
+    """A part of a message."""
+
     type: Literal["text"]
     text: str = Field(max_length=MAX_TEXT)
 
 
 class ChatMessage(Loose):
+    """A message of the conversation; the last one is the question."""
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = Field(default=None, examples=["Who may park here?"])
 
@@ -58,20 +62,26 @@ class ChatMessage(Loose):
 
 
 class JsonSchema(Loose):
+    """The schema that an answer in JSON meets."""
+
     name: str = ""
     schema_: dict[str, Any] = Field(alias="schema")
 
 
 class ResponseFormat(Loose):
+    """Whether the answer is text or JSON."""
+
     type: Literal["text", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
 class StreamOptions(Loose):
+    """What a stream has beside the answer."""
+
     include_usage: bool = False
 
 
-class Extension(Loose):
+class RequestExtension(Loose):
     """`extra_body={"ragcore": {...}}` in OpenAI's client."""
 
     k: int = Field(default=4, ge=1, le=20)
@@ -84,16 +94,20 @@ class Extension(Loose):
 
 
 class ChatRequest(Loose):
+    """A chat completion, as OpenAI's clients ask for it."""
+
     model: str = Field(max_length=200, examples=["ragcore/sample"])
     messages: list[ChatMessage] = Field(min_length=1, max_length=200)
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Literal[1] = 1
     response_format: ResponseFormat | None = None
-    ragcore: Extension = Extension()
+    ragcore: RequestExtension = RequestExtension()
 
 
 class EmbeddingRequest(Loose):
+    """Texts to embed, as OpenAI's clients ask for it."""
+
     model: str = Field(max_length=200, examples=["minilm-l6-v2"])
     input: str | list[str] = Field(examples=[["How do I pay?"]])
     encoding_format: Literal["float", "base64"] = "float"
@@ -104,6 +118,8 @@ class EmbeddingRequest(Loose):
 
 
 class ModelResponse(BaseModel):
+    """A model, or a collection that answers as one."""
+
     id: str
     object: Literal["model"] = "model"
     created: int
@@ -111,23 +127,31 @@ class ModelResponse(BaseModel):
 
 
 class ModelList(BaseModel):
+    """The models that OpenAI's clients can choose."""
+
     object: Literal["list"] = "list"
     data: list[ModelResponse]
 
 
 class Usage(BaseModel):
+    """Tokens of the prompt and of the answer."""
+
     prompt_tokens: int
     completion_tokens: int = 0
     total_tokens: int
 
 
 class ChoiceMessage(BaseModel):
+    """The answer."""
+
     role: Literal["assistant"] = "assistant"
     content: str
     refusal: str | None = None
 
 
 class Choice(BaseModel):
+    """The one answer of a completion."""
+
     index: int = 0
     message: ChoiceMessage
     finish_reason: Literal["stop"] = "stop"
@@ -135,6 +159,8 @@ class Choice(BaseModel):
 
 
 class Completion(BaseModel):
+    """A chat completion; `ragcore` has citations and hits."""
+
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int
@@ -145,12 +171,16 @@ class Completion(BaseModel):
 
 
 class EmbeddingResponse(BaseModel):
+    """The vector of one text: numbers, or float32 bytes in base64."""
+
     object: Literal["embedding"] = "embedding"
     index: int
     embedding: list[float] | str
 
 
 class EmbeddingList(BaseModel):
+    """The vectors of all texts, in order."""
+
     object: Literal["list"] = "list"
     data: list[EmbeddingResponse]
     model: str

@@ -37,6 +37,8 @@ class FileObject(BaseModel):
 
 
 class FileList(BaseModel):
+    """The files of the server that the key may see, on one page."""
+
     object: Literal["list"] = "list"
     data: list[FileObject]
     first_id: str | None

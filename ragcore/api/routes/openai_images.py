@@ -59,7 +59,9 @@ class GeneratedImageResponse(BaseModel):
     ragcore: dict[str, Any]
 
 
-class ImageList(BaseModel):
+class OpenAIImageList(BaseModel):
+    """Generated images, as OpenAI's clients expect them."""
+
     created: int
     data: list[GeneratedImageResponse]
     output_format: Literal["png"] = "png"
@@ -67,7 +69,9 @@ class ImageList(BaseModel):
 
 
 @router.post("/images/generations")
-async def image_generations(request: Request, principal: Reader, body: ImageRequest) -> ImageList:
+async def image_generations(
+    request: Request, principal: Reader, body: ImageRequest
+) -> OpenAIImageList:
     """Make images by the profile's image maker; 501 where it has none.
 
     Given up between two steps when the connection is closed.
@@ -82,7 +86,7 @@ async def image_generations(request: Request, principal: Reader, body: ImageRequ
             raise Problem(400, "size is auto, or a square such as 64x64")
         size = int(square[1])
 
-    def make(cancel: CancelToken) -> ImageList:
+    def make(cancel: CancelToken) -> OpenAIImageList:
         from ragcore.library import GuidanceRequest, ImagineRequest
 
         more = body.ragcore
@@ -98,7 +102,7 @@ async def image_generations(request: Request, principal: Reader, body: ImageRequ
             guidance=[GuidanceRequest.parse(one) for one in more.guidance],
         )
         made = library.imagine(wanted, cancel=cancel)
-        return ImageList(
+        return OpenAIImageList(
             created=int(time.time()),
             data=[
                 GeneratedImageResponse(

@@ -18,6 +18,8 @@ MOST_DOCUMENTS = 256
 
 
 class RerankDocument(BaseModel):
+    """A text to rank, as an object."""
+
     text: str = Field(max_length=MAX_TEXT)
 
 
@@ -44,6 +46,8 @@ class Reranked(BaseModel):
 
 
 class RerankResponse(BaseModel):
+    """The texts by relevance, the most relevant first."""
+
     object: Literal["list"] = "list"
     model: str
     results: list[Reranked]

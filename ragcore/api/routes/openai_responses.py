@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ragcore.api.access import Reader
@@ -18,6 +18,7 @@ from ragcore.api.bodies import BoundedRoute
 from ragcore.api.events import EVENT, EventStream, event
 from ragcore.api.problems import Problem, problem_of
 from ragcore.api.routes.common import library_of, limiter_of, metrics_of
+from ragcore.api.routes.openai import Loose
 from ragcore.api.routes.openai_stores import Comparison, FoundPart, find_store, found_parts
 from ragcore.api.schemas import MAX_TEXT
 from ragcore.library import Library, Principal
@@ -28,18 +29,16 @@ _PIECE = 48  # characters of a checked answer in one event
 _RESULTS = "file_search_call.results"
 
 
-class Loose(BaseModel):
-    """A request of another maker's form: what is not known here is passed over."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 class InputText(Loose):
+    """A text part of a message."""
+
     type: Literal["input_text", "output_text", "text"]
     text: str = Field(max_length=MAX_TEXT)
 
 
 class InputMessage(Loose):
+    """A message of the conversation, as a text or as text parts."""
+
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[InputText] = Field(examples=["Who may park here?"])
@@ -61,11 +60,15 @@ class FileSearch(Loose):
 
 
 class TextFormat(Loose):
+    """The form of the answer: plain text, or JSON that a schema describes."""
+
     type: Literal["text", "json_schema"]
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
 
 class TextOptions(Loose):
+    """How the answer's text is to be formed."""
+
     format: TextFormat | None = None
 
 
@@ -93,12 +96,16 @@ class FileCitation(BaseModel):
 
 
 class OutputText(BaseModel):
+    """The answer's text with its citations."""
+
     type: Literal["output_text"] = "output_text"
     text: str
     annotations: list[FileCitation]
 
 
 class OutputMessage(BaseModel):
+    """The answer as a message."""
+
     id: str
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
@@ -107,6 +114,8 @@ class OutputMessage(BaseModel):
 
 
 class FileSearchCall(BaseModel):
+    """The search that the answer was made from; `results` where `include` asks for them."""
+
     id: str
     type: Literal["file_search_call"] = "file_search_call"
     status: Literal["completed"] = "completed"

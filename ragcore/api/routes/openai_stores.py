@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ragcore.api.access import Reader, Writer, everywhere, require
 from ragcore.api.bodies import BoundedRoute
 from ragcore.api.problems import Problem
 from ragcore.api.routes.common import library_of, limiter_of
+from ragcore.api.routes.openai import Loose
 from ragcore.api.routes.openai_files import Removed
 from ragcore.api.schemas import MAX_TEXT
 from ragcore.errors import UsageError
@@ -32,27 +33,29 @@ _STATES: Mapping[str, Status] = {
 }  # fmt: skip
 
 
-class Loose(BaseModel):
-    """A request of another maker's form: what is not known here is passed over."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 class NewStore(Loose):
+    """A vector store to create, and the uploaded files to put into it."""
+
     name: str = Field(min_length=1, max_length=100, examples=["handbooks"])
     file_ids: list[str] = Field(default=[], max_length=500)
     expires_after: None = Field(default=None, description="Collections do not expire.")
 
 
 class ChangedStore(Loose):
+    """A new name for a vector store."""
+
     name: str = Field(min_length=1, max_length=100)
 
 
 class NewFile(Loose):
+    """An uploaded file to put into a vector store."""
+
     file_id: str = Field(max_length=60)
 
 
 class NewBatch(Loose):
+    """Uploaded files to put into a vector store together."""
+
     file_ids: list[str] = Field(min_length=1, max_length=500)
 
 
@@ -72,6 +75,8 @@ class Comparison(Loose):
 
 
 class StoreSearch(Loose):
+    """A search of a vector store; several queries are joined to one."""
+
     query: str | list[str] = Field(examples=["Who may park here?"])
     max_num_results: int = Field(default=10, ge=1, le=50)
     filters: Comparison | None = None
@@ -85,6 +90,8 @@ class StoreSearch(Loose):
 
 
 class FileCounts(BaseModel):
+    """How many files of a vector store or batch are in each state."""
+
     in_progress: int = 0
     completed: int = 0
     failed: int = 0
@@ -93,6 +100,8 @@ class FileCounts(BaseModel):
 
 
 class StoreObject(BaseModel):
+    """A collection as a vector store; `usage_bytes` is the size of its files."""
+
     id: str
     object: Literal["vector_store"] = "vector_store"
     created_at: int
@@ -105,6 +114,8 @@ class StoreObject(BaseModel):
 
 
 class StoreList(BaseModel):
+    """The vector stores that the key may see, on one page."""
+
     object: Literal["list"] = "list"
     data: list[StoreObject]
     first_id: str | None
@@ -113,6 +124,8 @@ class StoreList(BaseModel):
 
 
 class LastError(BaseModel):
+    """Why a file could not be read."""
+
     code: Literal["server_error", "unsupported_file", "invalid_file"] = "invalid_file"
     message: str
 
@@ -131,6 +144,8 @@ class StoreFile(BaseModel):
 
 
 class StoreFileList(BaseModel):
+    """One page of a vector store's files."""
+
     object: Literal["list"] = "list"
     data: list[StoreFile]
     first_id: str | None
@@ -139,6 +154,8 @@ class StoreFileList(BaseModel):
 
 
 class BatchObject(BaseModel):
+    """Files put into a vector store together, and how far they are."""
+
     id: str
     object: Literal["vector_store.files_batch"] = "vector_store.files_batch"
     created_at: int
@@ -148,6 +165,8 @@ class BatchObject(BaseModel):
 
 
 class FoundText(BaseModel):
+    """The text of a passage."""
+
     type: Literal["text"] = "text"
     text: str
 
@@ -163,6 +182,8 @@ class FoundPart(BaseModel):
 
 
 class FoundPage(BaseModel):
+    """The passages that a search found, best first."""
+
     object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
     search_query: list[str]
     data: list[FoundPart]

@@ -162,8 +162,11 @@ async def ask(request: Request, context: ReadContext, body: AskForm) -> AnswerRe
 
 @router.post("/ask/stream", status_code=200, response_class=EventStream, responses=EVENTS)
 async def ask_stream(request: Request, context: ReadContext, body: AskRequest) -> EventStream:
-    """The same in events: `question` (a follow-up as it was rewritten), `hits`, `text` (pieces as
-    the model writes them), `answer` (checked: it replaces the pieces), or `error`."""
+    """The same in events.
+
+    `question` (a follow-up as it was rewritten), `hits`, `text` (pieces as the model writes them),
+    `answer` (checked: it replaces the pieces), or `error`.
+    """
     library = library_of(request)
     events = await begun(
         limiter_of(request).stream(

@@ -24,6 +24,8 @@ MAX_QUESTION = 2000
 
 
 class ImageQuestion(StrictModel):
+    """A question about an image."""
+
     question: str = Field(
         min_length=1, max_length=MAX_QUESTION, examples=["What is in the picture?"]
     )

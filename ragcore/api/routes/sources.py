@@ -42,6 +42,8 @@ class SourceOptions(StrictModel):
 
 
 class NewSource(StrictModel):
+    """A source to add to a collection, and how often it runs."""
+
     url: str = Field(min_length=1, max_length=4000, examples=["https://example.org/handbook"])
     options: SourceOptions = SourceOptions()
     every: int = Field(
@@ -50,12 +52,17 @@ class NewSource(StrictModel):
 
 
 class SourceChange(StrictModel):
+    """Whether a source is paused."""
+
     paused: bool
 
 
 class SourceResponse(BaseModel):
-    """`report` has the counts of the last run that came about (added, updated, unchanged, removed,
-    failed, skipped) and its first `failures`; `error` is why the last one did not."""
+    """A source of a collection, with what its last run did.
+
+    `report` has the counts of the last run that came about (added, updated, unchanged, removed,
+    failed, skipped) and its first `failures`; `error` is why the last one did not.
+    """
 
     id: int
     url: str
@@ -83,6 +90,8 @@ class SourceResponse(BaseModel):
 
 
 class SourceList(BaseModel):
+    """The sources of a collection."""
+
     items: list[SourceResponse]
 
 

@@ -19,10 +19,14 @@ METRICS: Responses = {200: {"content": {"text/plain": {"schema": {"type": "strin
 
 
 class Health(BaseModel):
+    """The server answers."""
+
     status: Literal["ok"] = "ok"
 
 
 class Readiness(Health):
+    """The library can be searched."""
+
     degraded: list[str] = Field(
         description="What does not work for now while the rest does: servers of models that are "
         "not asked, because they failed too often.",

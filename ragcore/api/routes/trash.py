@@ -26,16 +26,20 @@ Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
 class Chosen(StrictModel):
+    """Documents by number."""
+
     document_ids: list[Number] = Field(min_length=1, max_length=MOST_IDS)
 
 
 class ChosenOrAll(StrictModel):
+    """Documents by number, or all of the trash."""
+
     document_ids: list[Number] | None = Field(
         default=None, min_length=1, max_length=MOST_IDS, description="Without it: everything."
     )
 
 
-class TrashedDocument(BaseModel):
+class TrashedDocumentResponse(BaseModel):
     """A document in the trash; `passages` and `images` are what came from it."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -53,7 +57,7 @@ class TrashedDocument(BaseModel):
 class TrashList(BaseModel):
     """The newest first. `days`: how long documents stay; 0: until the trash is emptied."""
 
-    items: list[TrashedDocument]
+    items: list[TrashedDocumentResponse]
     total: int
     next_cursor: str | None
     days: int
@@ -77,7 +81,9 @@ async def list_trash(
         rows = library.trash.list(context.name)
         more = offset + limit < len(rows)
         return TrashList(
-            items=[TrashedDocument.model_validate(one) for one in rows[offset : offset + limit]],
+            items=[
+                TrashedDocumentResponse.model_validate(one) for one in rows[offset : offset + limit]
+            ],
             total=len(rows),
             next_cursor=cursor_at(offset + limit) if more else None,
             days=days,

@@ -46,8 +46,11 @@ def documents_with(chosen: Filter, collection_id: int) -> list[ColumnElement[boo
 
 
 def documents_in(session: Session, chosen: Filter, collection_id: int) -> Sequence[Document]:
-    """The collection's documents that can be found and have a passage that meets every
-    condition, by title; where only documents have conditions, also those without passages."""
+    """The collection's documents with a passage that meets every condition, by title.
+
+    Where only documents have conditions, also those without passages. Documents that cannot be
+    found are left out.
+    """
     query = select(Document).where(
         Document.collection_id == collection_id,
         Document.state != "failed",

@@ -127,8 +127,10 @@ def _label(item: Item, given: Given) -> ColumnElement[bool]:
 
 
 def _of_image(condition: Callable[[Given], ColumnElement[bool]]) -> Condition:
-    """What is known of how an image file's image was taken; passages of such a file (the text in
-    the image) go with it."""
+    """What is known of how an image file's image was taken.
+
+    Passages of such a file (the text in the image) go with it.
+    """
 
     def on(item: Item, given: Given) -> ColumnElement[bool]:
         if item is Image:
@@ -140,8 +142,10 @@ def _of_image(condition: Callable[[Given], ColumnElement[bool]]) -> Condition:
 
 
 def _marked(condition: Callable[[Any, Any], ColumnElement[bool]]) -> Condition:
-    """What people say of an image: a condition on its id and the value. Passages of an image file
-    (the text in the image) go with it."""
+    """What people say of an image: a condition on its id and the value.
+
+    Passages of an image file (the text in the image) go with it.
+    """
 
     def on(item: Item, given: Given) -> ColumnElement[bool]:
         if item is Image:

@@ -20,9 +20,11 @@ _ANSWERS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """`parse` reads a value's text and raises UsageError for one of no such form. `write` makes
-    that text of a Python value. `example` is a text that `parse` accepts. `bounds` end the Python
-    names of the filters `>=` and `<=`."""
+    """`parse` reads a value's text and raises UsageError for one of no such form.
+
+    `write` makes that text of a Python value. `example` is a text that `parse` accepts. `bounds`
+    end the Python names of the filters `>=` and `<=`.
+    """
 
     name: str
     parse: Callable[[str], Any]

@@ -20,8 +20,10 @@ _NO_CAPTIONS = {
 
 
 def read(exif: Exif) -> dict[str, Any]:
-    """Fields of `ImageMetadata`, and "taken" as (clock, minutes from UTC); "damaged" where a
-    directory cannot be read. Whatever is not there or makes no sense is left out."""
+    """Fields of `ImageMetadata`, and "taken" as (clock, minutes from UTC).
+
+    "damaged" where a directory cannot be read. Whatever is not there or makes no sense is left out.
+    """
     found: dict[str, Any] = {}
     for part in (_of_file, _of_photograph, _of_position):
         try:

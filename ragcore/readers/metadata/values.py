@@ -43,6 +43,7 @@ def text(value: Any, limit: int = MAX_TEXT) -> str:
 
 
 def decoded(value: bytes) -> str:
+    """Bytes as UTF-8, else as Latin-1."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
@@ -90,8 +91,10 @@ def date(value: Any, offset: Any = None) -> Taken | None:
 
 
 def date_in_name(name: str) -> Taken | None:
-    """Of names such as IMG_20240501_123000.jpg, 2024-05-01 12.30.00.png, IMG-20240501-WA0003.jpg;
-    midnight where there is no time."""
+    """Of names such as IMG_20240501_123000.jpg, 2024-05-01 12.30.00.png, IMG-20240501-WA0003.jpg.
+
+    Midnight where there is no time.
+    """
     for found in _IN_NAME.finditer(name[:255]):
         year, _, *rest = found.groups()
         taken = _plausible([int(part or 0) for part in (year, *rest)], None)

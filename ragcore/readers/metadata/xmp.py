@@ -26,8 +26,11 @@ _GPS = re.compile(r"(\d{1,3}),(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?([NSEW])", re.
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """Fields of `ImageMetadata`, and "taken" as (clock, minutes from UTC). Whatever is not there
-    or makes no sense is left out. Raises ValueError for what is no XMP, or too long."""
+    """Fields of `ImageMetadata`, and "taken" as (clock, minutes from UTC).
+
+    Whatever is not there or makes no sense is left out. Raises ValueError for what is no XMP, or
+    too long.
+    """
     described = _descriptions(data)
 
     def first(*names: str) -> str:

@@ -17,7 +17,7 @@ from ragcore.catalog.labels import given_labels
 from ragcore.catalog.models import Document, Image, Passage
 from ragcore.encoders.backbones import Backbone, Modality
 from ragcore.errors import UsageError
-from ragcore.tuning.classifier.data import Example
+from ragcore.tuning.classifier.data import LabelledExample
 
 if TYPE_CHECKING:
     from ragcore.models import Models
@@ -28,8 +28,10 @@ COLLECTION = "collection:"
 
 
 def owner_of(settings: Settings, train: str) -> int | None:
-    """The collection that a classifier belongs to, by the recipe's training data; None: the data
-    is no collection's. Raises UsageError for an unknown collection."""
+    """The collection that a classifier belongs to, by the recipe's training data.
+
+    None: the data is no collection's. Raises UsageError for an unknown collection.
+    """
     if not train.startswith(COLLECTION):
         return None
     catalog = Catalog(settings.catalog_url)
@@ -46,9 +48,10 @@ def ticked_examples(
     classifier: str,
     backbone: str,
     kind: str = "auto",
-) -> list[Example]:
-    """What people labelled in a collection for a classifier, with the vectors that the catalog
-    has of it where the backbone is the collection's own model.
+) -> list[LabelledExample]:
+    """What people labelled in a collection for a classifier.
+
+    With the vectors that the catalog has of it where the backbone is the collection's own model.
 
     Raises UsageError for an unknown collection, no labels, or labels of images and passages.
     """
@@ -82,7 +85,7 @@ def collection_items(
     kind: HitKind,
     labels: dict[int, str],
     vectors: dict[int, FloatArray],
-) -> list[Example]:
+) -> list[LabelledExample]:
     """Examples of these items of a catalog; those that are gone are left out."""
     found, ids = [], list(labels)
     for at in range(0, len(ids), 10_000):
@@ -95,21 +98,23 @@ def collection_items(
     return found
 
 
-def _passages(session: Session, ids: Sequence[int]) -> Iterator[Example]:
+def _passages(session: Session, ids: Sequence[int]) -> Iterator[LabelledExample]:
     query = select(Passage, Document.path, Document.title).join(
         Document, Document.id == Passage.document_id
     )
     for item, path, title in session.execute(query.where(Passage.id.in_(ids)).order_by(Passage.id)):
         text = passage_text(item.text, item.heading)
-        yield Example(f"{title}, passage {item.ordinal + 1}", "", text, group=path, item=item.id)
+        yield LabelledExample(
+            f"{title}, passage {item.ordinal + 1}", "", text, group=path, item=item.id
+        )
 
 
-def _images(session: Session, settings: Settings, ids: Sequence[int]) -> Iterator[Example]:
+def _images(session: Session, settings: Settings, ids: Sequence[int]) -> Iterator[LabelledExample]:
     query = select(Image, Document.path).join(Document, Document.id == Image.document_id)
     for item, path in session.execute(query.where(Image.id.in_(ids)).order_by(Image.id)):
         file = settings.media / item.media if item.media else Path(path)
         name = path if item.page is None else f"{path}, image {item.ordinal + 1}"
-        yield Example(name, "", source=file, item=item.id)
+        yield LabelledExample(name, "", source=file, item=item.id)
 
 
 def passage_text(text: str, heading: str) -> str:

@@ -29,7 +29,7 @@ _LABEL_KEYS, _FILE_KEYS = ("label", "class", "category"), ("file", "path", "imag
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class LabelledExample:
     """One image or text with its label. `group`: examples that belong together (a document)."""
 
     name: str
@@ -64,7 +64,7 @@ class Examples:
     `notes` say what was done to the data: names that were merged, what was left out.
     """
 
-    items: tuple[Example, ...]
+    items: tuple[LabelledExample, ...]
     classes: tuple[str, ...]
     labels: IdArray
     modality: Modality
@@ -87,7 +87,7 @@ class Split:
     test: IdArray
 
 
-def read_examples(source: str | Path, kind: str = "auto") -> list[Example]:
+def read_examples(source: str | Path, kind: str = "auto") -> list[LabelledExample]:
     """Examples from files.
 
     - a folder with one sub-folder a class, of images or of .txt and .md files;
@@ -115,9 +115,10 @@ def read_examples(source: str | Path, kind: str = "auto") -> list[Example]:
     return list(_from_rows(path, rows, kind))
 
 
-def gather(found: Sequence[Example], shown: str) -> Examples:
-    """Check and tidy examples: names of classes that differ in case or space only are merged,
-    of equal examples one is kept.
+def gather(found: Sequence[LabelledExample], shown: str) -> Examples:
+    """Check and tidy examples.
+
+    Names of classes that differ in case or space only are merged, of equal examples one is kept.
 
     Raises UsageError for no examples, one class only, too many classes, both modalities.
     """
@@ -229,8 +230,11 @@ def shots(labels: IdArray, rows: IdArray, count: int, seed: int) -> IdArray:
 
 
 def _in_groups(examples: Examples, members: list[int], rng: random.Random) -> list[list[int]]:
-    """Rows of one class in random order; those of a group together, if a class has four groups
-    or more: with fewer there would be nothing left to train on or to measure with."""
+    """Rows of one class in random order.
+
+    Those of a group together, if a class has four groups or more: with fewer there would be nothing
+    left to train on or to measure with.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for row in members:
         groups[examples.items[row].group or f"\0{row}"].append(row)
@@ -239,7 +243,7 @@ def _in_groups(examples: Examples, members: list[int], rng: random.Random) -> li
     return units
 
 
-def _merged(found: Sequence[Example], notes: list[str]) -> list[Example]:
+def _merged(found: Sequence[LabelledExample], notes: list[str]) -> list[LabelledExample]:
     """Labels without needless space; those that differ in case only take the commonest form."""
     import dataclasses
 
@@ -258,7 +262,7 @@ def _merged(found: Sequence[Example], notes: list[str]) -> list[Example]:
     ]
 
 
-def _distinct(found: Sequence[Example], notes: list[str]) -> list[Example]:
+def _distinct(found: Sequence[LabelledExample], notes: list[str]) -> list[LabelledExample]:
     """Each name or text once: a copy on both sides of a split would be measured as known."""
     seen: dict[str, str] = {}
     remaining, again, contrary = [], 0, 0
@@ -276,7 +280,7 @@ def _distinct(found: Sequence[Example], notes: list[str]) -> list[Example]:
     return remaining
 
 
-def _from_folders(root: Path, kind: str) -> Iterator[Example]:
+def _from_folders(root: Path, kind: str) -> Iterator[LabelledExample]:
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not folders:
         raise UsageError(
@@ -289,17 +293,17 @@ def _from_folders(root: Path, kind: str) -> Iterator[Example]:
                 continue
             shown = path.relative_to(root).as_posix()
             if suffix in SUFFIXES and kind != "texts":
-                yield Example(shown, folder.name, source=path)
+                yield LabelledExample(shown, folder.name, source=path)
             elif suffix in TEXT_SUFFIXES and kind != "images":
                 with path.open(encoding="utf-8", errors="replace") as file:
                     text = file.read(MAX_TEXT).strip()
                 if text:
-                    yield Example(shown, folder.name, text=text)
+                    yield LabelledExample(shown, folder.name, text=text)
 
 
 def _from_rows(
     path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], kind: str
-) -> Iterator[Example]:
+) -> Iterator[LabelledExample]:
     images: ImageSource | None = None
     for number, row in rows:
         label = next((row[key] for key in _LABEL_KEYS if row.get(key) not in (None, "")), None)
@@ -311,9 +315,11 @@ def _from_rows(
             images = images or images_of(path)
             if str(file) not in images:
                 raise UsageError(f"{path.name}, line {number}: no image {file!r} in {images.root}")
-            yield Example(str(file), str(label), source=images, group=group)
+            yield LabelledExample(str(file), str(label), source=images, group=group)
         elif isinstance(text, str) and text.strip():
-            yield Example(f"line {number}", str(label), text=text.strip()[:MAX_TEXT], group=group)
+            yield LabelledExample(
+                f"line {number}", str(label), text=text.strip()[:MAX_TEXT], group=group
+            )
         else:
             raise UsageError(f"{path.name}, line {number}: it has neither a 'file' nor a 'text'")
 

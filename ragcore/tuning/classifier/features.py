@@ -14,7 +14,7 @@ import numpy as np
 from ragcore.encoders.backbones import Backbone
 from ragcore.errors import UnreadableFile
 from ragcore.files import atomic_write
-from ragcore.tuning.classifier.data import Example, Examples, without
+from ragcore.tuning.classifier.data import Examples, LabelledExample, without
 from ragcore.types import Progress, ProgressCallback
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ class FeatureCache:
             left, np.stack(vectors).astype(np.float32), self._seconds / made, self._cpu / made
         )
 
-    def _vector(self, example: Example, digest: str | None) -> FloatArray:
+    def _vector(self, example: LabelledExample, digest: str | None) -> FloatArray:
         return example.vector if example.vector is not None else self._known[digest or ""]
 
     def _chunk(
-        self, part: tuple[Example, ...], start: int, broken: dict[int, str]
+        self, part: tuple[LabelledExample, ...], start: int, broken: dict[int, str]
     ) -> list[str | None]:
         """Digests of examples whose vectors are known then; None for what cannot be read."""
         digests: list[str | None] = []
@@ -112,7 +112,7 @@ class FeatureCache:
             self._made += len(waiting)
         return digests
 
-    def _digest(self, example: Example) -> str:
+    def _digest(self, example: LabelledExample) -> str:
         """Of what the example is. Those with a vector need not be there as a file."""
         if example.text:
             data = example.text.encode("utf-8", "replace")

@@ -89,8 +89,9 @@ def choose_strength(
 
 
 def fit_temperature(logits: FloatArray, labels: IdArray) -> float:
-    """The temperature in [0.05, 20] with the least loss (Guo et al. 2017, "On Calibration of
-    Modern Neural Networks"). 1 where there are fewer than two examples.
+    """The temperature in [0.05, 20] with the least loss; 1 with fewer than two examples.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks".
 
     A share 1 / (n + 2) of each target goes to all classes alike (after Platt 1999): a few
     examples that are all right are no reason to be certain.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from ragcore.tuning.classifier.data import Example
+    from ragcore.tuning.classifier.data import LabelledExample
 
 _NAMED = 40  # classes up to which the axes bear names
 _CELL, _LINE = 160, 15  # pixels
@@ -86,7 +86,7 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_mistakes(
-    mistakes: Sequence[tuple[Example, str, str, float]], path: Path, *, max_megapixels: int
+    mistakes: Sequence[tuple[LabelledExample, str, str, float]], path: Path, *, max_megapixels: int
 ) -> None:
     """A sheet of the surest mistakes: each image or text with (true, chosen, probability)."""
     from PIL import Image, ImageDraw
@@ -111,7 +111,7 @@ def draw_mistakes(
         sheet.save(part, format="PNG", optimize=True)
 
 
-def _cell(example: Example, max_megapixels: int) -> Image:
+def _cell(example: LabelledExample, max_megapixels: int) -> Image:
     from PIL import Image, ImageDraw, ImageOps
 
     if example.text:

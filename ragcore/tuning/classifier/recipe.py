@@ -57,6 +57,8 @@ class TowerTraining(_Part):
 
 
 class ClassifierLora(_Part):
+    """The low-rank adapters of the way `lora`."""
+
     rank: int = Field(default=8, gt=0)
     alpha: float = Field(default=16.0, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)

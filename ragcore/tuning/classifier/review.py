@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Flipped:
-    """Features and labels of which a `share` of those to learn from (train and dev) is flipped
-    to another class; the test part stays as it is."""
+    """Features and labels, a `share` of the labels flipped to another class.
+
+    Those to learn from (train and dev); the test part stays as it is.
+    """
 
     vectors: FloatArray
     labels: IdArray
@@ -53,9 +55,11 @@ def proposals(
 
 
 def measure_flipped(given: Flipped, check: Callable[[], None]) -> dict[str, float]:
-    """Accuracy without and with flipped labels, and with those left out that were proposed for
-    review; how many were flipped and proposed, the share of the flipped ones among the proposed
-    ("precision") and of the proposed ones among the flipped ("recall")."""
+    """Accuracy without and with flipped labels, and without those proposed for review.
+
+    Also how many were flipped and proposed, the share of the flipped ones among the proposed
+    ("precision") and of the proposed ones among the flipped ("recall").
+    """
     rows = np.concatenate([given.split.train, given.split.dev])
     rng = np.random.default_rng(given.seed + 1)
     labels = given.labels.copy()

@@ -29,8 +29,11 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 def measure(logits: FloatArray, labels: IdArray, temperature: float) -> dict[str, Any]:
-    """accuracy, its interval "low" and "high", macro_f1 over the classes that are measured,
-    calibration error before ("ece_before") and after ("ece") the temperature."""
+    """Scores of one way of training, by name.
+
+    "accuracy", its interval "low" and "high", "macro_f1" over the classes that are measured,
+    calibration error before ("ece_before") and after ("ece") the temperature.
+    """
     from sklearn.metrics import f1_score
 
     chosen = logits.argmax(1)
@@ -52,8 +55,10 @@ def measure(logits: FloatArray, labels: IdArray, temperature: float) -> dict[str
 
 
 def confusion(logits: FloatArray, labels: IdArray, classes: Sequence[str]) -> dict[str, Any]:
-    """ "labels", "matrix" [true][chosen] as counts, and "worst": what is most often taken for
-    what, as {"true", "chosen", "count", "of"}."""
+    """What is taken for what: "labels", "matrix" [true][chosen] as counts, and "worst".
+
+    What is most often taken for what, as {"true", "chosen", "count", "of"}.
+    """
     from sklearn.metrics import confusion_matrix
 
     matrix = confusion_matrix(labels, logits.argmax(1), labels=range(len(classes)))
@@ -83,8 +88,10 @@ def worst_mistakes(logits: FloatArray, labels: IdArray, temperature: float) -> I
 
 @dataclass(slots=True)
 class ResourceUsage:
-    """Within it: the seconds that pass, those of all processor cores together (what other work
-    beside it does not lengthen), and the most memory that is held meanwhile, in bytes.
+    """Within it.
+
+    The seconds that pass, those of all processor cores together (what other work beside it does not
+    lengthen), and the most memory that is held meanwhile, in bytes.
 
     On a GPU the memory is what torch had allocated there; on a CPU that of the whole process.
     """

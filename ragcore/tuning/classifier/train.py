@@ -20,7 +20,7 @@ from ragcore.models import Models
 from ragcore.tuning.classifier import head as heads
 from ragcore.tuning.classifier.collection import COLLECTION, ticked_examples
 from ragcore.tuning.classifier.data import (
-    Example,
+    LabelledExample,
     Split,
     gather,
     read_examples,
@@ -72,7 +72,7 @@ def tune_classifier(
     *,
     settings: Settings,
     models: Models | None = None,
-    examples: Sequence[Example] | None = None,
+    examples: Sequence[LabelledExample] | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     resume: bool = True,
@@ -121,7 +121,7 @@ class _ClassifierRun:
         recipe: ClassifierRecipe,
         settings: Settings,
         models: Models,
-        examples: Sequence[Example] | None,
+        examples: Sequence[LabelledExample] | None,
         progress: ProgressCallback | None,
         cancel: CancelToken | None,
     ) -> None:
@@ -210,7 +210,7 @@ class _ClassifierRun:
                 "temperatures of lora and full"
             )
 
-    def _read(self) -> list[Example]:
+    def _read(self) -> list[LabelledExample]:
         import dataclasses
 
         data = self.recipe.data

@@ -15,8 +15,11 @@ class _Part(BaseModel):
 
 
 class ClipData(_Part):
-    """Captioned images; each path as `ragcore.datasets.image_sets.read_captioned` takes it, or
-    collection:NAME for the captioned images of a collection."""
+    """Captioned images.
+
+    Each path as `ragcore.datasets.image_sets.read_captioned` takes it, or collection:NAME for the
+    captioned images of a collection.
+    """
 
     train: str = ""
     dev: str = Field(default="", description="empty: a part of train is held out")

@@ -49,7 +49,6 @@ def load_start(recipe: ClipRecipe, settings: Settings) -> LoadedClip:
 
 def members(recipe: ClipRecipe) -> int:
     """How many heads are trained side by side, each with a loss of its own."""
-
     return starter_space.MEMBERS if recipe.model == STARTER else 1
 
 

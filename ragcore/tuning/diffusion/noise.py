@@ -164,7 +164,7 @@ class Noising:
         return (spread * len(self.alphas)).long()
 
     def noised(self, clean: Tensor, timesteps: Tensor, rng: Generator, rows: Tensor) -> NoisyBatch:
-        """z = a x + s e, with v or e as target.
+        """Z = a x + s e, with v or e as target.
 
         What the predicted clean latent counts is limited as by min-SNR (arXiv:2303.09556). With
         v that is SNR + 1 up to the limit, so that the noisiest steps, where words and conditions

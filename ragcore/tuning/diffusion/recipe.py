@@ -77,6 +77,8 @@ class Stage(_Part):
 
 
 class AutoencoderStage(Stage):
+    """The first stage: an autoencoder from pixels to latents."""
+
     stem: int = Field(default=4, gt=0, description="pixels a side that become channels")
     channels: tuple[int, ...] = Field(default=(64, 128), min_length=1)
     layers: int = Field(default=1, gt=0)
@@ -86,6 +88,8 @@ class AutoencoderStage(Stage):
 
 
 class DenoiserStage(Stage):
+    """The second stage: the denoiser of latents, with its noise schedule."""
+
     channels: tuple[int, ...] = Field(default=(96, 160), min_length=1)
     layers: int = Field(default=1, gt=0)
     decoder_depth: int = Field(default=1, gt=0, description="transformer layers on the way up")
@@ -96,6 +100,8 @@ class DenoiserStage(Stage):
 
 
 class ClassifierStage(Stage):
+    """The classifier of noisy latents that guidance uses."""
+
     channels: tuple[int, ...] = Field(default=(96, 160), min_length=1)
     smallest_class: int = Field(default=60, gt=0, description="images a class needs")
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -141,6 +147,8 @@ def fingerprint(folder: Path) -> str:
 
 
 class ControlNetStage(Stage):
+    """A ControlNet for a trained denoiser."""
+
     text_dropout: float = Field(default=0.5, ge=0, le=1)
     min_snr: float = Field(default=5.0, ge=0, description="as the denoiser's")
     zero_convolutions: bool = Field(default=True, description="False: random ones, to compare")

@@ -27,7 +27,7 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SpanQuestion:
     """A question about a context; `spans` are the characters of its answers there."""
 
     question: str
@@ -38,8 +38,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """What one training example is made of: window numbers, and the spans (first and last
-    token) of the first window that are right; without any, none of the windows answers."""
+    """What one training example is made of.
+
+    Window numbers, and the spans (first and last token) of the first window that are right; without
+    any, none of the windows answers.
+    """
 
     question: str
     windows: tuple[int, ...]
@@ -72,8 +75,11 @@ def _digest(text: str) -> bytes:
 
 
 def find_spans(context: str, answers: Sequence[str], overlap: float) -> tuple[Span, ...]:
-    """Where the answers stand in the context: word for word, else the stretch of words most
-    like one of them, if their token F1 is at least `overlap`."""
+    """Where the answers stand in the context.
+
+    Word for word, else the stretch of words most like one of them, if their token F1 is at least
+    `overlap`.
+    """
     found: list[Span] = []
     for answer in dict.fromkeys(a.strip().strip(".") for a in answers):
         if not answer:
@@ -122,7 +128,7 @@ class Exercises:
             self.windows += made
             self._texts += [_text(context.text, window) for window in made]
         self.asked = [
-            Asked(question, answers, number, spans)
+            SpanQuestion(question, answers, number, spans)
             for number, context in enumerate(contexts)
             for question, answers in context.questions
             if (spans := find_spans(context.text, answers, self._data.overlap)) or not answers
@@ -164,9 +170,11 @@ class Exercises:
             return Exercise(asked.question, tuple(wrong[: self._data.distractors + 1]), ())
         return Exercise(asked.question, (own, *wrong[: self._data.distractors]), tuple(spans))
 
-    def _right_window(self, asked: Asked) -> tuple[int, list[Span]]:
-        """The context's window that has most of the question's words among those that hold an
-        answer (all, where there is none), and the answers' tokens in it."""
+    def _right_window(self, asked: SpanQuestion) -> tuple[int, list[Span]]:
+        """The window with most of the question's words, and the answers' tokens in it.
+
+        Among the context's windows that hold an answer; among all where there is none.
+        """
         wanted = set(words(asked.question))
         holding = {i: _tokens(self.windows[i], asked.spans) for i in self._of[asked.context]}
         if any(holding.values()):
@@ -174,7 +182,7 @@ class Exercises:
         best = max(holding, key=lambda i: len(wanted & set(words(self._texts[i]))))
         return best, holding[best]
 
-    def _answers(self, window: int, asked: Asked) -> bool:
+    def _answers(self, window: int, asked: SpanQuestion) -> bool:
         text = self._texts[window].lower()
         return any(a.lower().strip(" .") in text for a in asked.answers)
 

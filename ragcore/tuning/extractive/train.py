@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReaderReport:
-    """What a run did. `loss` is the mean of the last 50 steps; `held_out` are the scores of
-    `ragcore.tuning.extractive.scores` on articles that were not trained on."""
+    """What a run did.
+
+    `loss` is the mean of the last 50 steps; `held_out` are the scores of
+    `ragcore.tuning.extractive.scores` on articles that were not trained on.
+    """
 
     base: str
     output: str
@@ -74,7 +77,13 @@ class _ReaderRun(Trainer):
     ) -> None:
         import torch
 
-        from ragcore.encoders.extractive import Base, Reader, Shape, WindowMaker, base_weights
+        from ragcore.encoders.extractive import (
+            FrozenLayers,
+            Shape,
+            SpanHead,
+            WindowMaker,
+            base_weights,
+        )
         from ragcore.models import place
         from ragcore.weights import WeightStore
 
@@ -93,11 +102,11 @@ class _ReaderRun(Trainer):
         except ValueError as error:
             raise UsageError(f"recipe: base: {error}") from error
         lower, upper = base_weights(self.base_folder, self.shape)
-        self.base = Base(self.shape)
+        self.base = FrozenLayers(self.shape)
         self.base.load_state_dict(lower)
         self.base.to(self.device).eval()
         torch.manual_seed(recipe.seed)
-        self.reader = Reader(self.shape)
+        self.reader = SpanHead(self.shape)
         self.reader.load_state_dict(upper, strict=False)
         self.reader.to(self.device)
         self.maker = WindowMaker(self.base_folder, recipe.window)
@@ -219,12 +228,12 @@ class _ReaderRun(Trainer):
 
     def _score(self) -> None:
         """Scores of the averaged weights."""
-        from ragcore.encoders.extractive import Reader
+        from ragcore.encoders.extractive import SpanHead
         from ragcore.encoders.extractive_reader import ExtractiveReader
         from ragcore.tuning.extractive.scores import score_reader
 
         r = self.recipe
-        averaged = Reader(self.shape)
+        averaged = SpanHead(self.shape)
         averaged.load_state_dict(self._averaged_state())
         self.scores = score_reader(
             ExtractiveReader(self.shape, self.base, averaged.to(self.device), self.maker),
@@ -236,8 +245,10 @@ class _ReaderRun(Trainer):
         self.folder.log(step=self.step, **self.scores)
 
     def _averaged_state(self) -> dict[str, torch.Tensor]:
-        """A moving average over the last steps, or over all of them while they are few: what it
-        holds is as good as weights at the end of a decayed run, at any time."""
+        """A moving average over the last steps, or over all of them while they are few.
+
+        What it holds is as good as weights at the end of a decayed run, at any time.
+        """
         return dict(zip(self.reader.state_dict(), self.averaged.values, strict=True))
 
     # --- what is stored ---

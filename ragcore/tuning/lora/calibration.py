@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.answers import Calibration, Signals, fit, run_many
+from ragcore.answers import ConfidenceCalibration, Signals, fit, run_many
 from ragcore.datasets.contexts import Context, read_contexts
 from ragcore.datasets.neighbours import Neighbours
 from ragcore.datasets.qa_scores import stands_in, token_f1, without_citations
@@ -35,7 +35,7 @@ _DECLINED = 0.145  # of the answerable questions, at most, at the threshold 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CalibrationQuestion:
     """A question with the passages that were found for it; `gold` is the id of its own."""
 
     question: str
@@ -46,7 +46,7 @@ class Asked:
 
 def questions_among(
     contexts: Sequence[Context], every: Sequence[Context], *, distractors: int = _DISTRACTORS
-) -> list[Asked]:
+) -> list[CalibrationQuestion]:
     """The questions of `contexts`, each beside the nearest other passages of `every`.
 
     Some are asked a second time without their own passage. That is the commonest reason why a
@@ -63,12 +63,12 @@ def questions_among(
             hits = tuple(
                 Hit(i, "passage", 1.0, i, every[i].title, "", every[i].text) for i in chosen
             )
-            found.append(Asked(question, answers, hits, own))
+            found.append(CalibrationQuestion(question, answers, hits, own))
     answerable = [asked for asked in found if asked.answers][::_WITHOUT]
     for asked in answerable:
         others = tuple(hit for hit in asked.hits if hit.id != asked.gold)
         if not any(stands_in(a, hit.text) for a in asked.answers for hit in others):
-            found.append(Asked(asked.question, (), others, asked.gold))
+            found.append(CalibrationQuestion(asked.question, (), others, asked.gold))
     return found
 
 
@@ -82,7 +82,7 @@ def calibrate_model(
     limit: int | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
-) -> tuple[Path, Calibration, dict[str, dict[str, float]]]:
+) -> tuple[Path, ConfidenceCalibration, dict[str, dict[str, float]]]:
     """Calibrate the profile's LLM on a JSONL[.gz] file of question, context, answers.
 
     Returns where the calibration was written in the library, itself, and its scores (see
@@ -107,14 +107,14 @@ def calibrate_model(
 
 def calibrate(
     answerer: Answerer,
-    asked: Sequence[Asked],
+    asked: Sequence[CalibrationQuestion],
     *,
     read: Sequence[int] = READ,
     batch: int = 16,
     adapter: str | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
-) -> tuple[Calibration, dict[str, dict[str, float]]]:
+) -> tuple[ConfidenceCalibration, dict[str, dict[str, float]]]:
     """The calibration of the answerer's model, and the scores by number of passages read.
 
     Taken is the number of passages with the best F1 over the answerable questions. The weights
@@ -126,7 +126,9 @@ def calibrate(
     signals: dict[int, list[Signals | None]] = {}
     for turn, count in enumerate(read):
         # Nothing is declined by the dial, and abstaining is barred as a calibration bars it.
-        open_ = answerer.calibrated(Calibration(weights={"abstains": -1.0}, passages=count))
+        open_ = answerer.calibrated(
+            ConfidenceCalibration(weights={"abstains": -1.0}, passages=count)
+        )
         runs = run_many(
             open_,
             [(one.question, one.hits) for one in asked],
@@ -155,7 +157,7 @@ def calibrate(
     return replace(_moved(fitted, rows, answerable), passages=best), scores
 
 
-def _scores(asked: Sequence[Asked], answers: Sequence[Answer]) -> dict[str, float]:
+def _scores(asked: Sequence[CalibrationQuestion], answers: Sequence[Answer]) -> dict[str, float]:
     f1, declined = [], []
     for one, answer in zip(asked, answers, strict=True):
         if one.answers:
@@ -170,8 +172,8 @@ def _scores(asked: Sequence[Asked], answers: Sequence[Answer]) -> dict[str, floa
 
 
 def _moved(
-    found: Calibration, rows: Sequence[Signals | None], answerable: Sequence[bool]
-) -> Calibration:
+    found: ConfidenceCalibration, rows: Sequence[Signals | None], answerable: Sequence[bool]
+) -> ConfidenceCalibration:
     """The same with its middle where `_DECLINED` of the answerable questions are declined."""
     sure = sorted(
         found.confidence(row) if row is not None else 0.0
@@ -183,13 +185,13 @@ def _moved(
     return replace(found, intercept=found.intercept - math.log(border / (1 - border)))
 
 
-def write_calibration(found: Calibration, file: Path) -> None:
+def write_calibration(found: ConfidenceCalibration, file: Path) -> None:
     """Write a `calibration.json`."""
     with atomic_write(file) as part:
         part.write_text(json.dumps(_row(found), indent=2) + "\n", encoding="utf-8")
 
 
-def _row(found: Calibration) -> dict[str, Any]:
+def _row(found: ConfidenceCalibration) -> dict[str, Any]:
     row: dict[str, Any] = {
         "intercept": round(found.intercept, 4),
         "weights": {name: round(value, 4) for name, value in found.weights.items()},

@@ -16,7 +16,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.answers import Source, assemble
+from ragcore.answers import PromptDocument, assemble
 from ragcore.datasets.contexts import open_text
 from ragcore.errors import UsageError
 from ragcore.types import Message
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class GroundedExample:
     """One training question: `answer` is what the model is to say, citation marks included."""
 
     question: str
-    sources: tuple[Source, ...]
+    sources: tuple[PromptDocument, ...]
     answer: str
     answers: tuple[str, ...] = ()  # accepted short forms, for scoring; empty: unanswerable
     gold: tuple[int, ...] = ()  # numbers of the documents that hold the answer, from 1
@@ -49,7 +49,7 @@ class Pack:
         return len(self.prefix) + sum(map(len, self.questions)) + sum(map(len, self.answers))
 
 
-def read_examples(path: Path) -> list[Example]:
+def read_examples(path: Path) -> list[GroundedExample]:
     """Read a training file: one JSON object a line with question, passages, answer.
 
     A passage is {"text", "title"?, "page"?}; optional `answers` and `citations` serve scoring.
@@ -63,7 +63,8 @@ def read_examples(path: Path) -> list[Example]:
         try:
             row = json.loads(line)
             sources = tuple(
-                Source(p["text"], p.get("title") or "", p.get("page")) for p in row["passages"]
+                PromptDocument(p["text"], p.get("title") or "", p.get("page"))
+                for p in row["passages"]
             )
             examples += [_example(asked, sources) for asked in row.get("questions", [row])]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -75,8 +76,8 @@ def read_examples(path: Path) -> list[Example]:
     return examples
 
 
-def _example(row: dict[str, Any], sources: tuple[Source, ...]) -> Example:
-    return Example(
+def _example(row: dict[str, Any], sources: tuple[PromptDocument, ...]) -> GroundedExample:
+    return GroundedExample(
         row["question"],
         sources,
         row["answer"],
@@ -111,7 +112,7 @@ def end_of_turn(tokenizer: Any) -> str:
     return max(special, key=len, default=str(tokenizer.eos_token))
 
 
-def grouped(examples: Iterable[Example]) -> Iterator[list[Example]]:
+def grouped(examples: Iterable[GroundedExample]) -> Iterator[list[GroundedExample]]:
     """Neighbours with the same documents in the same order."""
     for _, group in groupby(examples, key=lambda e: e.sources):
         yield list(group)
@@ -119,7 +120,7 @@ def grouped(examples: Iterable[Example]) -> Iterator[list[Example]]:
 
 def make_packs(
     tokenizer: Any,
-    examples: Sequence[Example],
+    examples: Sequence[GroundedExample],
     *,
     max_tokens: int,
     shared: bool = True,
@@ -160,8 +161,11 @@ def make_packs(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A pack as one line of tokens. `owner` is 0 in the prefix and n in its n-th branch; `keep`
-    are the places that predict an answer's token, `targets` those tokens."""
+    """A pack as one line of tokens.
+
+    `owner` is 0 in the prefix and n in its n-th branch; `keep` are the places that predict an
+    answer's token, `targets` those tokens.
+    """
 
     ids: list[int]
     positions: list[int]
@@ -188,8 +192,11 @@ def _laid_out(pack: Pack) -> _Row:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Where a pack lies in a row of several: [start, start + prefix) is its prefix, its branches
-    follow up to `end`; `mask` [1, 1, end - start - prefix, end - start] is theirs, additive."""
+    """Where a pack lies in a row of several.
+
+    [start, start + prefix) is its prefix, its branches follow up to `end`; `mask` [1, 1, end -
+    start - prefix, end - start] is theirs, additive.
+    """
 
     start: int
     prefix: int

@@ -8,7 +8,7 @@ from typing import Any
 from ragcore.answers import ABSTENTION, assemble
 from ragcore.datasets.qa_scores import cited, exact_match, token_f1, without_citations
 from ragcore.llm.batch import generate_branches
-from ragcore.tuning.lora.packing import Example, split_prompt
+from ragcore.tuning.lora.packing import GroundedExample, split_prompt
 from ragcore.types import CancelToken
 
 _AT_ONCE = 48  # prompts that a GPU answers together
@@ -17,7 +17,7 @@ _AT_ONCE = 48  # prompts that a GPU answers together
 def answer_examples(
     model: Any,
     tokenizer: Any,
-    examples: Sequence[Example],
+    examples: Sequence[GroundedExample],
     *,
     max_tokens: int = 48,
     cancel: CancelToken | None = None,
@@ -52,7 +52,7 @@ def _shared(prompts: list[list[int]]) -> int:
 
 
 def _batches(
-    prompts: list[list[int]], examples: Sequence[Example], most: int
+    prompts: list[list[int]], examples: Sequence[GroundedExample], most: int
 ) -> Iterator[list[int]]:
     """Rows that are answered together: `most` of like length, or (0) those with one prefix."""
     if most:
@@ -73,7 +73,7 @@ def _batches(
 def score_examples(
     model: Any,
     tokenizer: Any,
-    examples: Sequence[Example],
+    examples: Sequence[GroundedExample],
     *,
     cancel: CancelToken | None = None,
 ) -> dict[str, float]:
@@ -82,7 +82,7 @@ def score_examples(
     return summarise(examples, answers)
 
 
-def summarise(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, float]:
+def summarise(examples: Sequence[GroundedExample], answers: Sequence[str]) -> dict[str, float]:
     """Means over the examples that each score is defined for; 0.0 where there are none."""
     rows: dict[str, list[float]] = {
         name: [] for name in ("em", "f1", "cited", "declined_unanswerable", "declined_answerable")

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 def export(run: _ProjectorRun, folder: Path) -> Path:
-    """Rewrite the folder: projector.json, projector.safetensors and, if an adapter was
-    trained, adapter_config.json and adapter_model.safetensors in peft's own layout."""
+    """Rewrite the folder.
+
+    Projector.json, projector.safetensors and, if an adapter was trained, adapter_config.json and
+    adapter_model.safetensors in peft's own layout.
+    """
     with replace_folder(folder) as work:
         save_projector(run.projector, work)
         if run.adapted:

@@ -15,8 +15,10 @@ class _Part(BaseModel):
 
 
 class ProjectorData(_Part):
-    """Captioned images, as `ragcore.datasets.image_sets.read_captioned` takes them, or
-    collection:NAME for the captioned images of a collection."""
+    """Captioned images: files, or collection:NAME for a collection's captioned images.
+
+    Files as `ragcore.datasets.image_sets.read_captioned` takes them.
+    """
 
     train: str = ""
     dev: str = Field(default="", description="empty: a part of train is held out")

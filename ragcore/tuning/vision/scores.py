@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.caption_questions import Question, make_questions
+from ragcore.datasets.caption_questions import CaptionQuestion, make_questions
 from ragcore.datasets.image_metrics import caption_bleu
 from ragcore.datasets.image_sets import Captioned
 from ragcore.llm.image_batch import answer_batch, embed_prompt
@@ -27,8 +27,10 @@ def score_images(
     *,
     cancel: CancelToken | None = None,
 ) -> dict[str, float]:
-    """bleu4 of greedy captions; yes_no, count, color and what: shares of made questions whose
-    answer is the likeliest; other_yes_no: the same with the next image's cells. In [0, 1].
+    """bleu4 of greedy captions.
+
+    Yes_no, count, color and what: shares of made questions whose answer is the likeliest;
+    other_yes_no: the same with the next image's cells. In [0, 1].
 
     `cells` [n, cells, width] are projected. Only kinds with a question are there.
     """
@@ -47,7 +49,7 @@ def score_images(
 
 
 def _right(
-    model: Any, maker: TreeMaker, asked: Sequence[Sequence[Question]], cells: torch.Tensor
+    model: Any, maker: TreeMaker, asked: Sequence[Sequence[CaptionQuestion]], cells: torch.Tensor
 ) -> dict[str, float]:
     """Share of answers of each kind all of whose tokens are the likeliest."""
     marks: dict[str, list[bool]] = {}

@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProjectorReport:
-    """What a run did. `dev` are the last scores, `start` those before training; `loss` is the
-    mean of the last 50 steps. The two `unchanged` say that the frozen parts are as before."""
+    """What a run did.
+
+    `dev` are the last scores, `start` those before training; `loss` is the mean of the last 50
+    steps. The two `unchanged` say that the frozen parts are as before.
+    """
 
     base: str
     output: str
@@ -186,7 +189,6 @@ class _ProjectorRun(Trainer):
 
     def _optimize(self, second: bool) -> None:
         """The optimizer of a stage; the second one's begins with a fresh adapter."""
-
         r = self.recipe
         rate = r.questions.projector_rate if second else r.captions.learning_rate
         groups: list[tuple[list[Any], float]] = [(list(self.projector.parameters()), rate)]

