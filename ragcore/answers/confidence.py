@@ -31,6 +31,7 @@ CALIBRATION = "calibration.json"
 _STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # the smaller, the nearer to 0 are the weights
 _FOLDS = 10
 _UNBOUND = 100.0
+_NO_NAMES = frozenset({"I", "OK", "I'M", "I'D", "I'LL", "I'VE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,12 @@ def _share(wanted: set[str], texts: Sequence[str]) -> float:
 def _names(question: str) -> set[str]:
     """Stems of the question's capitalised words (not its first) and numbers."""
     tokens = question.split()[1:]
-    return set(words(" ".join(t for t in tokens if t[:1].isupper() or any(map(str.isdigit, t)))))
+    return set(words(" ".join(filter(_is_name, tokens))))
+
+
+def _is_name(token: str) -> bool:
+    capital = token[:1].isupper() and token.rstrip(".,;:!?").upper() not in _NO_NAMES
+    return capital or any(map(str.isdigit, token))
 
 
 @dataclass(frozen=True, slots=True)

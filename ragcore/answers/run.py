@@ -243,7 +243,11 @@ class Run:
             encode=self.answerer.encode,
             rerank=self.answerer.rerank,
         )
-        value = self.answerer.calibration(self.adapter).confidence(found)
+        calibration = self.answerer.calibration(self.adapter)
+        if self.kind == "yes_no" and calibration.without_reranker is not None:
+            # What decides such a question seldom has its words: the reranker's logits are low.
+            calibration = calibration.without_reranker
+        value = calibration.confidence(found)
         self.signals = found
         self.timings["confidence"] = round(value, 4)
         return value

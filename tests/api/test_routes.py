@@ -356,8 +356,8 @@ def test_collections_are_made_renamed_and_deleted(admin: httpx.Client) -> None:
 def test_a_collection_chooses_an_adapter(answering: Served) -> None:
     with answering.client(answering.all["admin"]) as admin:
         admin.post("/api/v1/collections", json={"name": "adapted"}).raise_for_status()
-        adapted = admin.patch("/api/v1/collections/adapted", json={"adapter": "grounded-qa"})
-        assert adapted.json()["adapter"] == "grounded-qa"
+        adapted = admin.patch("/api/v1/collections/adapted", json={"adapter": "grounded-qa-qwen"})
+        assert adapted.json()["adapter"] == "grounded-qa-qwen"
         admin.delete("/api/v1/collections/adapted").raise_for_status()
 
 

@@ -276,7 +276,7 @@ class Filler:
     def _ask_itself(self, leaf: Leaf) -> None:
         """A question of yes or no with one field of that type is that field's question."""
         if self._asked:
-            self._take(leaf, self._read(self.question, self._asked, "yes_no"), self._asked)
+            self._take(leaf, self._read(self.question, self._asked, "yes_no"))
 
     def _read_one(self, leaf: Leaf, documents: Sequence[_Document]) -> None:
         """By the language model, from the passages nearest to the field."""
@@ -289,17 +289,17 @@ class Filler:
         passages = [self.hits[n] for n in documents[0].numbers]
         chosen = closest(asked, passages, 2, encode=self._encode)
         kind: Literal["fact", "yes_no"] = "yes_no" if leaf.kind == "boolean" else "fact"
-        self._take(leaf, self._read(asked, chosen, kind), chosen)
+        self._take(leaf, self._read(asked, chosen, kind))
 
     _reads = 0
 
-    def _take(self, leaf: Leaf, answer: Answer, hits: Sequence[Hit]) -> None:
+    def _take(self, leaf: Leaf, answer: Answer) -> None:
         """The value that an answer's quote has."""
         if answer.abstained or not answer.citations:
             return
         confidence = answer.timings.get("confidence", self._threshold)
         citation = answer.citations[0]
-        n = self._number(hits[citation.n - 1])
+        n = self._number(answer.hits[citation.n - 1])
         text = self.hits[n].text
         start = text.find(citation.quote)
         if start < 0:
