@@ -14,7 +14,9 @@ from ragcore.answers.sentences import words as words_of
 from ragcore.types import Hit
 
 WORDS = 80  # of an explanation, unless its asker wants another length
-SURE = 0.0  # the reranker's logit of question and passage from which the passage is about it
+# The reranker's logit from which a passage that was found is about the question: a few words get
+# lower ones than a whole question.
+SURE = -4.0
 # How far a sentence's logit may lie below the best one's: in the best passage, and in another. What
 # follows a sentence says more of the same thing and names it seldom.
 _NEAR = (12.0, 5.0)
