@@ -507,7 +507,7 @@ class ItemLabel(Base):
 
 
 class ApiKey(Base):
-    """An account that may come in, with its key for the HTTP API.
+    """An account that may log in, with its key for the HTTP API.
 
     Only the key's SHA-256 is kept, and its first letters to know it by. `scope`: read, write (reads
     too), admin (does everything). With `all_collections` false it may see those of

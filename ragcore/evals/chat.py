@@ -48,9 +48,7 @@ def evaluate_chat(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
-    """Search for every follow-up of a JSONL file of conversations.
-
-    As it was asked, as it is rewritten, and as a person wrote it out.
+    """Search for every follow-up of a JSONL file as asked, as rewritten and as written by hand.
 
     A line is {"turns": [{"question", "stands_alone", "answer", "evidence"}, …]}. A turn after
     the first is a follow-up, or, where both questions are the same, a change of subject that
