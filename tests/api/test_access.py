@@ -124,6 +124,39 @@ NEEDED: dict[tuple[str, str], str] = {
 }
 NOTHING = 2**40  # an id that nothing has
 STORES: dict[str, int] = {}  # number of each collection by name
+# What requests send, well-formed and without effect, by method and end of the path.
+UNNAMED = {"json": {"name": "/"}}  # no name that could be given
+NO_IMAGE = {"files": {"image": ("x.png", b"no image")}}
+QUESTION = {"json": {"question": "Xyzzy plugh?"}}
+CHOSEN = {"json": {"document_ids": [NOTHING]}}
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/v1/files"): {"files": {"file": ("empty.txt", b"")}},
+    ("post", "/v1/vector_stores"): UNNAMED,
+    ("post", "/v1/rerank"): {"json": {"query": "x", "documents": ["x"]}},
+    ("post", "/search"): {"json": {"text": "safe number", "cutoff": 0}},
+    ("post", "/classify"): {"json": {"classifier": "nowhere"}},
+    ("post", "/search/image"): NO_IMAGE,
+    ("post", "/images/ask"): NO_IMAGE,
+    ("post", "/search/picture"): NO_IMAGE,  # deprecated
+    ("post", "/pictures/ask"): NO_IMAGE,  # deprecated
+    ("post", "/label"): {"json": {"labels": ["sun", "moon"]}},
+    ("post", "/ask"): QUESTION,
+    ("post", "/ask/stream"): QUESTION,
+    ("post", "/uploads"): {"files": {"files": ("empty.txt", b"")}},
+    ("post", "/ingests"): {"json": {"paths": ["/nowhere/at/all"]}},
+    ("post", "/imagine"): {"json": {"prompt": "x", "steps": 0}},
+    ("post", "/images/generations"): {"json": {"prompt": "x", "size": "no size"}},
+    ("post", "/embeddings"): {"json": {"model": "none", "input": "x"}},
+    ("patch", "/images"): {"json": {"image_ids": [NOTHING], "favorite": True}},
+    ("post", "/trash"): CHOSEN,
+    ("post", "/trash/restore"): CHOSEN,
+    ("post", "/sources"): {"json": {"url": "https://example.org"}},
+    ("patch", "/sources/{source_id}"): {"json": {"paused": True}},
+    ("patch", "/albums/{album}"): {"json": {"add": [NOTHING]}},
+    ("post", "/albums"): {"json": {"name": " "}},  # no name that could be given
+    ("patch", "{collection}"): {"json": {"adapter": "default"}},
+    ("post", "/api/v1/collections"): UNNAMED,
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +167,23 @@ def scratch(served: Served) -> Served:
     keys = Keys(served.library.admin.catalog)
     own = {s: keys.create(f"scratch {s}", scope=s, collections=["scratch"])[0] for s in SCOPES}
     return replace(served, keys=own)
+
+
+def content(method: str, path: str, collection: str) -> dict[str, Any]:
+    """The body of a request: the first of `BODIES` that a route ends with, or none."""
+    if path == "/v1/responses":
+        store = f"vs_{STORES.get(collection, NOTHING)}"
+        tools = [{"type": "file_search", "vector_store_ids": [store]}]
+        return {"json": {"input": "Xyzzy plugh?", "tools": tools}}
+    if path.endswith("/completions"):
+        message = {"role": "user", "content": "Xyzzy plugh?"}
+        return {"json": {"model": f"ragcore/{collection}", "messages": [message]}}
+    if method == "post" and path.startswith(V):
+        unknown = "file-" + "0" * 24
+        fields = {"query": "x", "file_id": unknown, "file_ids": [unknown], "name": "/"}
+        return {"json": fields}
+    found = (body for (how, end), body in BODIES.items() if how == method and path.endswith(end))
+    return next(found, {})
 
 
 def request(
@@ -154,62 +204,7 @@ def request(
         file_id=f"doc-{ids.get('document_id', NOTHING)}",
         batch_id=f"vsfb_{ids.get('job_id', NOTHING)}",
     )
-    how: dict[str, Any] = {}
-    if (method, path) == ("post", "/v1/files"):
-        how["files"] = {"file": ("empty.txt", b"")}
-    elif method == "post" and path.startswith(V):
-        unknown = "file-" + "0" * 24
-        how["json"] = {"query": "x", "file_id": unknown, "file_ids": [unknown], "name": "/"}
-    elif (method, path) == ("post", "/v1/vector_stores"):
-        how["json"] = {"name": "/"}  # no name that could be given
-    elif path == "/v1/responses":
-        store = f"vs_{STORES.get(collection, NOTHING)}"
-        tools = [{"type": "file_search", "vector_store_ids": [store]}]
-        how["json"] = {"input": "Xyzzy plugh?", "tools": tools}
-    elif path == "/v1/rerank":
-        how["json"] = {"query": "x", "documents": ["x"]}
-    elif path.endswith("/search"):
-        how["json"] = {"text": "safe number", "cutoff": 0}
-    elif path.endswith("/classify"):
-        how["json"] = {"classifier": "nowhere"}
-    elif path.endswith(("/search/image", "/images/ask")) or path.endswith(
-        ("/search/picture", "/pictures/ask")  # deprecated
-    ):
-        how["files"] = {"image": ("x.png", b"no image")}
-    elif path.endswith("/label"):
-        how["json"] = {"labels": ["sun", "moon"]}
-    elif "/ask" in path:
-        how["json"] = {"question": "Xyzzy plugh?"}
-    elif path.endswith("/uploads"):
-        how["files"] = {"files": ("empty.txt", b"")}
-    elif path.endswith("/ingests"):
-        how["json"] = {"paths": ["/nowhere/at/all"]}
-    elif path.endswith("/completions"):
-        message = {"role": "user", "content": "Xyzzy plugh?"}
-        how["json"] = {"model": f"ragcore/{collection}", "messages": [message]}
-    elif path.endswith("/imagine") and method == "post":
-        how["json"] = {"prompt": "x", "steps": 0}
-    elif path.endswith("/images/generations"):
-        how["json"] = {"prompt": "x", "size": "no size"}
-    elif path.endswith("/embeddings"):
-        how["json"] = {"model": "none", "input": "x"}
-    elif method == "patch" and path.endswith("/images"):
-        how["json"] = {"image_ids": [NOTHING], "favorite": True}
-    elif method == "post" and "/trash" in path:
-        how["json"] = {"document_ids": [NOTHING]}
-    elif method == "post" and path.endswith("/sources"):
-        how["json"] = {"url": "https://example.org"}
-    elif method == "patch" and "/sources" in path:
-        how["json"] = {"paused": True}
-    elif method == "patch" and "/albums" in path:
-        how["json"] = {"add": [NOTHING]}
-    elif method == "post" and path.endswith("/albums"):
-        how["json"] = {"name": " "}  # no name that could be given
-    elif method == "patch":
-        how["json"] = {"adapter": "default"}
-    elif method == "post" and path == "/api/v1/collections":
-        how["json"] = {"name": "/"}  # no name that could be given
-    return client.request(method.upper(), address, **how)
+    return client.request(method.upper(), address, **content(method, path, collection))
 
 
 def names_a_collection(path: str) -> bool:

@@ -167,6 +167,7 @@ def test_cancel_an_ingest_then_delete(
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.get_by_text("No document fits that.").wait_for()
+    assert page.get_by_text("1 document", exact=True).count() == 0
 
 
 @pytest.mark.full
@@ -177,6 +178,7 @@ def test_by_keyboard_alone(server: Server, person: Callable[..., Any]) -> None:
     settle(page)
     title = page.locator(".document .open").first
     title.wait_for()
+    opened = title.inner_text()
     for _ in range(40):
         page.keyboard.press("Tab")
         if title.evaluate("node => node === node.getRootNode().activeElement"):
@@ -186,6 +188,7 @@ def test_by_keyboard_alone(server: Server, person: Callable[..., Any]) -> None:
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     dialog.locator("img").first.wait_for()
+    assert opened in dialog.inner_text()
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
 

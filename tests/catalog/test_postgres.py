@@ -51,7 +51,9 @@ def one_line(error: pytest.ExceptionInfo[RagcoreError]) -> str:
 
 
 def test_a_url_without_a_driver_is_enough(url: str) -> None:
-    Catalog(url.replace("postgresql+psycopg://", "postgresql://")).close()
+    opened = Catalog(url.replace("postgresql+psycopg://", "postgresql://"))
+    assert opened.engine.dialect.driver == "psycopg"
+    opened.close()
 
 
 def test_other_databases_and_drivers_are_refused() -> None:

@@ -95,3 +95,4 @@ def test_python_of_a_page_runs(
     runner = PageRunner(page, capsys)
     for number in RUN_HERE[page]:
         runner.part("", "python", python_blocks(page)[number])
+    assert runner.names

@@ -153,6 +153,7 @@ def test_a_half_file_is_read_again(
     wait_until(lambda: any(report.failed for report in watching))
     (folder / "meeting.docx").write_bytes(data)
     wait_until(lambda: "meeting.docx" in names(library))
+    assert names(library) == ["first.txt", "meeting.docx"]
 
 
 def test_a_root_that_is_taken_away_takes_nothing_with_it(

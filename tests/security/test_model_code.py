@@ -100,6 +100,10 @@ def test_ordinary_models_are_taken(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(content))
     (tmp_path / "broken.json").write_text("{")
     refuse_remote_code(tmp_path, "ordinary")
+    module["type"] = "custom.Transformer"
+    (tmp_path / "modules.json").write_text(json.dumps([module]))
+    with pytest.raises(ModelUnavailable, match=r"modules\.json"):
+        refuse_remote_code(tmp_path, "ordinary")
 
 
 def test_what_ships_with_ragcore_passes() -> None:

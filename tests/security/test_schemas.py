@@ -118,6 +118,8 @@ def test_schemas_beyond_the_limits_are_refused(schema: dict[str, Any], words: st
 
 def test_the_deepest_schema_is_accepted() -> None:
     check_schema(nested(MAX_DEPTH), 768)
+    with pytest.raises(UsageError, match="nested deeper"):
+        check_schema({"type": "array", "items": nested(MAX_DEPTH)}, 768)
 
 
 def test_a_long_chain_of_references_is_refused() -> None:
