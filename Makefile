@@ -47,7 +47,7 @@ lint: $(READY)
 
 test: lint
 	@bash scripts/ensure_chromium.sh
-	$(PYTEST) -m "not full" $(TESTS)
+	$(PYTEST) -m "not full" $(TESTS) || { code=$$?; echo $$code >.pytest_cache/exit; exit $$code; }
 
 # SHARD=2/6 runs the second of six parts, cut by the durations in tests/.durations.
 SHARD :=

@@ -11,6 +11,7 @@ from ragcore.types import SkippedParts
 
 from ..state import errors_as_sentences, library, may, say_later, set_later
 from .collections import KEY as COLLECTION
+from .live import live
 from .text import count_name, day_name, plain, size_name, time_name
 
 _EVERY = 1.0  # seconds between two looks at a running job
@@ -37,10 +38,11 @@ def sidebar_note() -> None:
     busy = bool(running()) or state in ("fetching", "loading")
     with st.sidebar:
         if busy or state == "failed":
-            st.fragment(_note, run_every=_EVERY if busy else None)()
+            live(_note, every=_EVERY if busy else None)
 
 
-def _note() -> None:
+def _note() -> bool:
+    """Whether anything goes on."""
     with errors_as_sentences():
         preparation = library().models.preparation
         active = running()
@@ -61,16 +63,17 @@ def _note() -> None:
             doing = _DOING.get(job.kind, "Embedding")
             far = f": {done:,} of {total:,}" if total else " …"
             st.progress(_share(job), f"{doing} {plain(job.collection)}{far}")
-        if not active and preparation.state not in ("fetching", "loading", "failed"):
-            st.rerun()  # it has ended: the whole page shows what is new
+        return bool(active) or preparation.state in ("fetching", "loading", "failed")
+    return True
 
 
 def job_cards(limit: int = 10) -> None:
     """The newest ingests, those that run kept up to date."""
-    st.fragment(_cards, run_every=_EVERY if running() else None)(limit)
+    live(_cards, limit, every=_EVERY if running() else None)
 
 
-def _cards(limit: int) -> None:
+def _cards(limit: int) -> bool:
+    """Whether all jobs that ran before still run."""
     with errors_as_sentences():
         jobs = [job for job in library().jobs.recent(5 * limit) if job.kind not in _ELSEWHERE][
             :limit
@@ -78,13 +81,13 @@ def _cards(limit: int) -> None:
         now_running = {job.id for job in jobs if job.running}
         before = st.session_state.get(_SEEN, set())
         st.session_state[_SEEN] = now_running
-        if before - now_running:
-            st.rerun()
         for job in jobs:
             if job.state != "resumed":
                 _card(job)
         if not jobs:
             st.caption("Nothing has been added yet.")
+        return not before - now_running
+    return True
 
 
 def _card(job: JobInfo) -> None:

@@ -14,6 +14,7 @@ from ragcore.library import ConversationInfo, Reply, TurnInfo, hit_from
 
 from ..components import answer_style, collections, frame, image_question, viewer
 from ..components.actions import CONTEXT
+from ..components.live import live
 from ..components.text import plain, shorten, time_name
 from ..state import end_with_login, errors_as_sentences, library, owner, say_later
 
@@ -396,12 +397,11 @@ def _send(
 
 def _writing(reply: Reply, talk: ConversationInfo) -> None:
     with st.chat_message("assistant", avatar=":material/article:"):
-        st.fragment(_watch, run_every=_EVERY)(reply, talk.id)
+        live(_watch, reply, talk.id, every=_EVERY)
 
 
-def _watch(reply: Reply, talk_id: int) -> None:
-    if reply.finished:
-        st.rerun()
+def _watch(reply: Reply, talk_id: int) -> bool:
+    """What has been written so far, and whether more comes."""
     if reply.text:
         _text(reply.text)
     else:
@@ -413,6 +413,7 @@ def _watch(reply: Reply, talk_id: int) -> None:
         on_click=reply.cancel,
         disabled=reply.stopping,
     )
+    return not reply.finished
 
 
 def _context_chips() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ..components import downloads
+from ..components.live import live
 from ..components.text import plain, size_name, time_name
 from ..state import errors_as_sentences, library, may_everywhere, say_later
 
@@ -80,19 +81,18 @@ def _use(name: str) -> None:
 
 def _download(download: downloads.Download) -> None:
     if download.running:
-        _running()
+        live(_running, every=_EVERY)
     elif download.error:
         st.warning(f"{plain(download.profile)}: {plain(download.error)}", icon=":material/error:")
     else:
         st.caption(f"The models of {plain(download.profile)} are here.")
 
 
-@st.fragment(run_every=_EVERY)
-def _running() -> None:
-    """How far it is; the whole page is drawn again at its end."""
+def _running() -> bool:
+    """How far it is, and whether it goes on."""
     download = downloads.latest(str(library().admin.settings.home))
     if download is None or not download.running:
-        st.rerun()
+        return False
     progress = download.progress
     done = progress.done / progress.total if progress and progress.total else 0.0
     words = f"Downloading {plain(download.profile)}"
@@ -103,3 +103,4 @@ def _running() -> None:
             words += f", {time_name(progress.seconds_left)} left"
     st.progress(min(1.0, done), text=words)
     st.button("Cancel", key="profile-cancel", icon=":material/close:", on_click=download.cancel)
+    return True

@@ -10,6 +10,7 @@ from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION, JobInfo, SourceInfo
 
 from ..components import collections, jobs
+from ..components.live import live
 from ..components.text import count_name, day_name, plain
 from ..state import errors_as_sentences, library, say_later
 
@@ -32,7 +33,7 @@ def show() -> None:
         _form()
     with right:
         st.subheader("Kept in step", anchor=False)
-        st.fragment(_list, run_every=_LOOK_EVERY if _syncing() else None)()
+        live(_list, every=_LOOK_EVERY if _syncing() else None)
 
 
 def _form() -> None:
@@ -103,13 +104,12 @@ def _syncing() -> dict[int, JobInfo]:
     return {int(job.request["source"]): job for job in recent if job.running}
 
 
-def _list() -> None:
+def _list() -> bool:
+    """Whether all sources that were synced before still are."""
     with errors_as_sentences():
         running = _syncing()
         before = st.session_state.get(_SEEN, set())
         st.session_state[_SEEN] = set(running)
-        if before - set(running):
-            st.rerun()  # one has ended: the page stops looking
         found = library().sources.list()
         for info in found:
             _card(info, running.get(info.id))
@@ -119,6 +119,8 @@ def _list() -> None:
                 "changed is fetched, what it brought and lists no more is removed. What you added "
                 "by hand stays."
             )
+        return not before - set(running)
+    return True
 
 
 def _card(info: SourceInfo, job: JobInfo | None) -> None:

@@ -13,6 +13,7 @@ from ragcore.library import DEFAULT_COLLECTION, GeneratedImage, ImagineRequest, 
 
 from ..components import actions, collections
 from ..components.compare import compare
+from ..components.live import live
 from ..components.text import plain
 from ..state import end_with_login, errors_as_sentences, library, owner, say_later, set_later
 from . import studio_controls, studio_form, studio_grid, studio_latents, studio_lessons
@@ -41,15 +42,19 @@ def show() -> None:
         if view == "Latents":
             studio_latents.show([image.png for image in _made()[:2]])
             return
+        work: Making | None = st.session_state.get(_WORK)
+        busy = work is not None and work.running  # one look, for the button and for the result
         left, right = st.columns([2, 3], gap="large")
         with left:
             start = studio_form.form()
             with start:
-                _make()
+                _make(busy)
             with st.expander("A grid over two settings"):
                 _make_grid()
         with right:
-            _result()
+            if work is not None:
+                _result(work, busy)
+            _history()
 
 
 def _take_sent() -> None:
@@ -61,11 +66,10 @@ def _take_sent() -> None:
         st.rerun()
 
 
-def _make() -> None:
-    work: Making | None = st.session_state.get(_WORK)
+def _make(busy: bool) -> None:
     if st.button(
         "Make", type="primary", key="studio-go", icon=":material/brush:",
-        disabled=work is not None and work.running,
+        disabled=busy,
     ):  # fmt: skip
         with errors_as_sentences():
             _start([studio_form.request(_seed())])
@@ -97,29 +101,13 @@ def _start(requests: list[ImagineRequest], labels: tuple[str, ...] = ()) -> None
     st.rerun()
 
 
-def _result() -> None:
-    work: Making | None = st.session_state.get(_WORK)
-    if work is not None:
-        st.fragment(_progress, run_every=_EVERY if work.running else None)()
-    _history()
-
-
-def _progress() -> None:
-    """What is being made, looked at again and again; at its end the page is drawn again."""
-    work: Making | None = st.session_state.get(_WORK)
-    if work is None:
-        return
-    if work.running:
-        st.progress(work.share, f"Step {work.number} of {work.total}")
-        if work.preview is not None:
-            _preview(work.preview)
-        if st.button("Cancel", key="studio-cancel", icon=":material/stop:"):
-            work.cancel()
+def _result(work: Making, busy: bool) -> None:
+    if busy:
+        live(_progress, work, every=_EVERY)
         return
     if not work.taken:
         work.taken = True
         _take(work)
-        st.rerun()
     if work.error:
         st.error(plain(work.error[:1].upper() + work.error[1:]), icon=":material/error:")
     elif work.cancelled:
@@ -130,6 +118,16 @@ def _progress() -> None:
         _grid(work)
     else:
         _newest(work)
+
+
+def _progress(work: Making) -> bool:
+    """What is being made so far, and whether it goes on."""
+    st.progress(work.share, f"Step {work.number} of {work.total}")
+    if work.preview is not None:
+        _preview(work.preview)
+    if st.button("Cancel", key="studio-cancel", icon=":material/stop:"):
+        work.cancel()
+    return work.running
 
 
 def _preview(pixels: Any) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from ragcore.library import JobInfo
 
 from ..components.jobs import cancel
+from ..components.live import live
 from ..components.text import count_name, plain, time_name
 from ..state import errors_as_sentences, library, say_later, set_later
 
@@ -109,20 +110,14 @@ def newest(lesson: Lesson, kind: str) -> JobInfo | None:
 
 def follow_job(job: JobInfo) -> None:
     """How far a job is, kept up to date while it runs; then how it ended."""
-    st.fragment(_progress, run_every=_EVERY if job.running else None)(job.id)
-
-
-def _progress(job_id: int) -> None:
-    job = library().jobs.get(job_id)
     watched = st.session_state.setdefault("_teach_watched", set())
     if job.running:
-        watched.add(job_id)
-        _running(job)
+        watched.add(job.id)
+        live(_progress, job.id, every=_EVERY)
         return
-    if job_id in watched:  # it has just ended: the whole page shows what is new
-        watched.discard(job_id)
-        if job.state == "done" and job.kind == "teach":
-            set_later(**{"teach-view": "Results"})
+    if job.id in watched and job.state == "done" and job.kind == "teach":
+        watched.discard(job.id)
+        set_later(**{"teach-view": "Results"})
         st.rerun()
     if job.state == "failed":
         st.error(plain(job.error[:1].upper() + job.error[1:]), icon=":material/error:")
@@ -132,7 +127,9 @@ def _progress(job_id: int) -> None:
         st.caption(_ended(job.kind, job.report))
 
 
-def _running(job: JobInfo) -> None:
+def _progress(job_id: int) -> bool:
+    """How far it is, and whether it goes on."""
+    job = library().jobs.get(job_id)
     done, total = int(job.progress.get("done") or 0), int(job.progress.get("total") or 0)
     stage = _STAGES.get(str(job.progress.get("stage") or ""), "Starting")
     left = job.progress.get("seconds_left")
@@ -143,6 +140,7 @@ def _running(job: JobInfo) -> None:
         "Cancel", key=f"teach-cancel-{job.id}", icon=":material/close:", disabled=job.stopping,
         on_click=cancel, args=(job.id,),
     )  # fmt: skip
+    return job.running
 
 
 def _ended(kind: str, report: dict[str, Any]) -> str:
