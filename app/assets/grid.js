@@ -1,8 +1,9 @@
 // Many images in groups, of which only those in sight are in the page. `data`: groups (title, ids,
-// names), size (pixels of an image), side (of the thumbnails to load), favorites (ids), can (what
-// the person may do), albums, classes (labels by classifier), images and thumbnails (addresses),
-// open (the id of an image to view, or null), round (another one starts again). Calls `changed`
-// after a change of images, `go` to leave for another page with an image.
+// names), by (what they are grouped by), size (pixels of an image), side (of the thumbnails to
+// load), favorites (ids), can (what the person may do), albums, classes (labels by classifier),
+// images and thumbnails (addresses), open (the id of an image to view, or null), round (another one
+// starts again). Calls `changed` after a change of images, `go` to leave for another page with an
+// image.
 const GAP = 6, TITLE = 36, AROUND = 300;
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -15,7 +16,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     changed: () => { clearTimeout(waiting); waiting = setTimeout(() => setTriggerValue("changed", Date.now()), 800); },
     go: (what, id) => setTriggerValue("go", { what, id }),
   }, kept);
-  if (before) root.scrollTop = top;
+  root.scrollTop = before?.by === data.by ? top : 0;
   return () => { all.grid?.end(); all.grid = undefined; };
 }
 
@@ -64,6 +65,12 @@ function grid(all, data, notify, kept) {
   const draw = () => {
     const from = rowAt(root.scrollTop - AROUND), until = root.scrollTop + root.clientHeight + AROUND;
     const wanted = new Set();
+    let heading = rowAt(root.scrollTop);  // of the group in sight, however far above: for screen readers
+    while (heading > 0 && rows[heading].title === undefined) heading--;
+    if (heading < from) {
+      wanted.add(`t${heading}`);
+      if (!drawn.has(`t${heading}`)) add(`t${heading}`, title(rows[heading]));
+    }
     for (let at = from; at < rows.length && rows[at].top < until; at++) {
       const row = rows[at];
       if (row.title !== undefined) {
@@ -321,6 +328,7 @@ function grid(all, data, notify, kept) {
   if (data.open && !window.ragcoreViewer) open(ids.indexOf(data.open));
   return {
     round: data.round,
+    by: data.by,
     update: (fresh) => {  // the same images, with other marks
       favorites = new Set(fresh.favorites);
       const opened = fresh.open && fresh.open !== data.open;  // Forward

@@ -30,9 +30,10 @@ def image_grid(
     groups: Sequence[ImageGroup],
     titles: Sequence[str],
     *,
+    by: str,
     size: int,
 ) -> None:
-    """Draw the groups under their titles, `size` pixels an image.
+    """Draw the groups, which are `by` something, under their titles, `size` pixels an image.
 
     They are selected, marked and viewed in the browser; the page is drawn again after a change.
     """
@@ -41,6 +42,7 @@ def image_grid(
             {"title": title, "ids": list(group.ids), "names": list(group.names)}
             for title, group in zip(titles, groups, strict=True)
         ],
+        "by": by,
         "size": size,
         "side": min(side for side in SIDES if side >= size),
         "thumbnails": THUMBNAILS,

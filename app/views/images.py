@@ -8,7 +8,7 @@ import streamlit as st
 
 from ragcore.library import ImageGroup
 
-from ..components import collections, filters, grid
+from ..components import chips, collections, filters, grid
 from ..components.text import count_name
 from ..state import errors_as_sentences, library, may
 
@@ -39,6 +39,7 @@ def show() -> None:
         filters.sidebar(collection)
         st.button("Clear filters", on_click=filters.clear, icon=":material/filter_alt_off:")
     with errors_as_sentences():
+        chips.show([*filters.chips()])
         chosen = filters.chosen()
         groups = library().images.groups(collection, by=by, where=chosen)  # type: ignore[arg-type]
         count = sum(len(group.ids) for group in groups)
@@ -47,7 +48,7 @@ def show() -> None:
             return
         st.caption(count_name(count, "image"))
         titles = [_title(group, by) for group in groups]
-        grid.image_grid("grid", collection, groups, titles, size=size)
+        grid.image_grid("grid", collection, groups, titles, by=by, size=size)
 
 
 def _controls() -> tuple[str, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from ragcore.library import Library
 from ragcore.settings import Settings
@@ -25,14 +26,13 @@ TOWNS = {"Paris": (48.8566, 2.3522), "Berlin": (52.52, 13.405), "Tokyo": (35.689
 
 
 def take_photographs(folder: Path) -> None:
-    """Small photographs of all colors, each in a month and a town of its own turn."""
+    """Small photographs, no two alike, each in a month and a town of its own turn."""
     folder.mkdir(parents=True)
+    rng = random.Random(7)
     towns = list(TOWNS.values())
     for number in range(PHOTOGRAPHS):
-        image = Image.new("RGB", (96, 64), tuple(number * step % 256 for step in (7, 13, 29)))
-        pen = ImageDraw.Draw(image)
-        for line in range(6):
-            pen.line((number % 96, line * 11, line * 19, number * 3 % 64), "white", 2)
+        noise = Image.frombytes("RGB", (12, 8), rng.randbytes(12 * 8 * 3))
+        image = noise.resize((96, 64), Image.Resampling.BICUBIC)
         exif = image.getexif()
         month = number % MONTHS
         exif.get_ifd(0x8769)[0x9003] = f"{2024 + month // 12}:{month % 12 + 1:02}:07 12:00:00"

@@ -38,6 +38,9 @@ def test_the_page_counts_groups_and_filters(page: Page) -> None:
     assert test.caption[0].value == "1 image"
     test.text_input(key="name").set_value("no such file").run()
     assert "No image meets the filters" in test.markdown[0].value
+    test.button(key="chip-name").click().run()
+    assert test.text_input(key="name").value == ""
+    assert int(test.caption[0].value.split()[0]) == total
 
 
 def test_thumbnails_by_address(home: Path) -> None:
