@@ -270,6 +270,9 @@ class Hit:
     second: float | None = None  # where a frame is in its video
 
 
+NONE_OF_THESE = "none of these"  # the label of an image that no label fits, where it is asked for
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """A label and the probability that it is the one that fits, among all labels given."""

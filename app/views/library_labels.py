@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ragcore.types import Labelled
+from ragcore.types import NONE_OF_THESE, Labelled
 
 from ..components import results
 from ..components.text import count_name, plain
@@ -38,6 +38,10 @@ def show(collection: str) -> None:
         help="Of ten labels given with 0.7, about seven are right. What is less sure than this "
         "stands at the end.",
     )  # fmt: skip
+    none = st.toggle(
+        "“None of these” is an answer", value=True, key="label-none",
+        help="For images that show nothing of what you typed. Some that do get this answer, too.",
+    )  # fmt: skip
     names = [name.strip() for name in re.split(r"[,;\n]", st.session_state["labels"] or "")]
     names = [name for name in names if name]
     if not names:
@@ -45,24 +49,40 @@ def show(collection: str) -> None:
         return
     with errors_as_sentences():
         with st.spinner("Looking at the images …"):
-            found = library().label(names, collection=collection, top=3)
-        _groups(names, found, st.session_state["label-least"])
+            found = library().label(names, collection=collection, top=3, none=none)
+        _groups(found, st.session_state["label-least"])
 
 
-def _groups(names: list[str], found: Sequence[Labelled], least: float) -> None:
+def _groups(found: Sequence[Labelled], least: float) -> None:
     """A grid for each label, the surest images first; what fits none well comes last."""
     groups: dict[str, Sequence[Labelled]] = defaultdict(list)
     for one in found:
         best = one.labels[0]
         groups[best.name if best.probability >= least else ""].append(one)
-    counts = Counter({name: len(groups[name]) for name in names if groups.get(name)})
-    unsure = len(groups.get("", []))
-    listed = [f"{plain(name)} {count:,}" for name, count in counts.most_common()]
-    st.markdown(" · ".join([*listed, *([f"unsure {unsure:,}"] if unsure else [])]))
-    for name, _ in counts.most_common():
-        _grid(name, plain(name), groups[name])
-    if unsure:
-        _grid("", "Not sure", groups[""])
+    last = (NONE_OF_THESE, "")
+    names = sorted(groups, key=lambda name: (name in last, name == "", -len(groups[name])))
+    wanted = _wanted({name: len(groups[name]) for name in names})
+    for name in names:
+        if wanted in (None, name):
+            _grid(name, _title(name), groups[name])
+
+
+def _wanted(counts: Mapping[str, int]) -> str | None:
+    """The group that alone is shown; None for all of them."""
+    key = "label-only"
+    if st.session_state.get(key) not in (None, *counts):
+        del st.session_state[key]
+    chosen = st.pills(
+        "How many of each; choose one to see it alone",
+        list(counts),
+        key=key,
+        format_func=lambda name: f"{_title(name)} · {counts[name]:,}",
+    )
+    return None if chosen is None else str(chosen)
+
+
+def _title(name: str) -> str:
+    return plain(name[:1].upper() + name[1:] if name == NONE_OF_THESE else name) or "Not sure"
 
 
 def _grid(name: str, title: str, found: Sequence[Labelled]) -> None:

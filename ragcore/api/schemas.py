@@ -345,6 +345,7 @@ class LabelRequest(StrictModel):
         min_length=2, max_length=500, examples=[["dog", "cat", "car"]]
     )
     top: int = Field(default=3, ge=1, le=20, description="Labels for each image.")
+    none: bool = Field(default=False, description='"none of these" is an answer, too.')
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = CURSOR
     where: Where = Field(default={})

@@ -24,6 +24,7 @@ from ragcore.types import Label
     multiple=True,
     help="An image file instead of a collection; may be repeated.",
 )
+@click.option("--none", is_flag=True, help='Also "none of these" for what fits no label.')
 @click.option("--top", type=int, default=3, show_default=True, help="Labels for each image.")
 @click.option("--least", type=float, default=0.0, help="Leave out what is less sure, 0 to 1.")
 @where_option
@@ -33,6 +34,7 @@ def command(
     labels: tuple[str, ...],
     labels_file: Path | None,
     images: tuple[str, ...],
+    none: bool,
     top: int,
     least: float,
     where: tuple[str, ...],
@@ -48,9 +50,11 @@ def command(
     names = [*labels, *_names_in(labels_file)]
     with Library() as library:
         if images:
-            found, failed = _label_files(library, images, names, top)
+            found, failed = _label_files(library, images, names, top, none)
         else:
-            labeled = library.label(names, collection=collection, where=parse_where(where), top=top)
+            labeled = library.label(
+                names, collection=collection, where=parse_where(where), top=top, none=none
+            )
             found, failed = [_stored(one.hit, one.labels) for one in labeled], []
     found = [one for one in found if one["labels"][0]["probability"] >= least]
     if as_json:
@@ -74,13 +78,13 @@ def _names_in(path: Path | None) -> list[str]:
 
 
 def _label_files(
-    library: Library, images: Sequence[str], names: Sequence[str], top: int
+    library: Library, images: Sequence[str], names: Sequence[str], top: int, none: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """One by one: a file that cannot be read costs itself only."""
     found, failed = [], []
     for path in images:
         try:
-            (best,) = library.images.label([path], names, top=top)
+            (best,) = library.images.label([path], names, top=top, none=none)
         except UnreadableFile as error:
             failed.append({"path": path, "error": str(error)})
         else:

@@ -144,10 +144,15 @@ class Collection:
         )
 
     def label(
-        self, labels: Sequence[str], *, where: Mapping[str, str] | None = None, top: int = 3
+        self,
+        labels: Sequence[str],
+        *,
+        where: Mapping[str, str] | None = None,
+        top: int = 3,
+        none: bool = False,
     ) -> Sequence[Labelled]:
         """Choose among `labels` for every image; see `Library.label`."""
-        return self.library.label(labels, collection=self.name, where=where, top=top)
+        return self.library.label(labels, collection=self.name, where=where, top=top, none=none)
 
     def info(self) -> CollectionInfo:
         """Its number, time of creation and adapter."""

@@ -222,10 +222,15 @@ class Images:
     # --- models that see ---------------------------------------------------------
 
     def label(
-        self, images: Sequence[ImageInput], labels: Sequence[str], *, top: int = 3
+        self,
+        images: Sequence[ImageInput],
+        labels: Sequence[str],
+        *,
+        top: int = 3,
+        none: bool = False,
     ) -> Sequence[tuple[Label, ...]]:
         """As `Library.label`, for images that are no collection's."""
-        return self._core.engine.label_images(images, labels, top=top)
+        return self._core.engine.label_images(images, labels, top=top, none=none)
 
     def ask(
         self,

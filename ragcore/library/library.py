@@ -316,13 +316,17 @@ class Library:
         collection: str = DEFAULT_COLLECTION,
         where: Mapping[str, str] | None = None,
         top: int = 3,
+        none: bool = False,
     ) -> Sequence[Labelled]:
         """Choose among `labels`, any names, for every image of a collection; surest first.
 
-        Nothing is trained or read again. Raises UsageError for fewer than two labels, one given
+        With `none`, "none of these" (`NONE_OF_THESE`) is an answer, too. Nothing is trained or read
+        again. Raises UsageError for fewer than two labels, one given
         twice, an unknown collection or filter.
         """
-        return self._core.engine.label(labels, collection=collection, where=where, top=top)
+        return self._core.engine.label(
+            labels, collection=collection, where=where, top=top, none=none
+        )
 
     def ask(
         self,

@@ -21,7 +21,15 @@ from ragcore.search.passages import PassageSearch, Seconds
 from ragcore.search.scope import SearchScope, find_scope
 from ragcore.search.stores import Stores
 from ragcore.settings import Settings
-from ragcore.types import Hit, HitKind, Label, Labelled, SearchQuery, SearchResult
+from ragcore.types import (
+    NONE_OF_THESE,
+    Hit,
+    HitKind,
+    Label,
+    Labelled,
+    SearchQuery,
+    SearchResult,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -103,11 +111,13 @@ class SearchEngine:
         collection: str,
         where: Mapping[str, str] | None = None,
         top: int = 3,
+        none: bool = False,
     ) -> list[Labelled]:
         """Every image of a collection with its `top` labels, the surest ones first.
 
-        From the vectors that are kept: no image is read. Raises UsageError for labels that
-        are no choice, top < 1, an unknown collection or filter.
+        With `none`, NONE_OF_THESE is one of them. From the vectors that are kept: no image is
+        read. Raises UsageError for labels that are no choice, top < 1, an unknown collection or
+        filter.
         """
         names = _names(labels, top)
         chosen = filters.Filter.of(where or {})
@@ -117,7 +127,7 @@ class SearchEngine:
             return []
         with self._catalog.search() as session:
             ids = filters.item_ids(session, chosen, scope.id, "image")
-        found = dict(self._labeller(names).best_stored(store, ids, top))
+        found = dict(self._labeller(names, none).best_stored(store, ids, top))
         scored = [ScoredItem(item, best[0].probability) for item, best in found.items()]
         scored.sort(key=lambda one: (-one.score, one.id))
         with self._catalog.search_engine.connect() as connection:
@@ -125,7 +135,12 @@ class SearchEngine:
         return [Labelled(hit, found[hit.id]) for hit in hits]
 
     def label_images(
-        self, images: Sequence[str | Path | bytes], labels: Sequence[str], *, top: int = 3
+        self,
+        images: Sequence[str | Path | bytes],
+        labels: Sequence[str],
+        *,
+        top: int = 3,
+        none: bool = False,
     ) -> list[tuple[Label, ...]]:
         """The `top` labels of each image, a path or encoded bytes, best first.
 
@@ -133,7 +148,8 @@ class SearchEngine:
         """
         names = _names(labels, top)
         opened = [self._open(image) for image in images]
-        return self._labeller(names).best(self._image_text_encoder.encode_images(opened), top)
+        vectors = self._image_text_encoder.encode_images(opened)
+        return self._labeller(names, none).best(vectors, top)
 
     def documents(
         self, collections: Sequence[str], where: Mapping[str, str] | None = None
@@ -245,11 +261,12 @@ class SearchEngine:
 
     # --- models ----------------------------------------------------------------
 
-    def _labeller(self, names: tuple[str, ...]) -> Labeller:
+    def _labeller(self, names: tuple[str, ...], none: bool) -> Labeller:
         """The last one is kept: pages and file after file ask for the same labels again."""
-        if self._last_labeller is None or self._last_labeller.labels != names:
-            self._last_labeller = Labeller(self._image_text_encoder, names)
-        return self._last_labeller
+        last, wanted = self._last_labeller, (*names, NONE_OF_THESE) if none else names
+        if last is None or (last.labels, last.none) != (wanted, none):
+            last = self._last_labeller = Labeller(self._image_text_encoder, names, none=none)
+        return last
 
     @property
     def _text_encoder(self) -> TextEncoder:

@@ -78,11 +78,19 @@ def test_images_get_the_labels_that_were_typed(page: Page) -> None:
     test.slider(key="label-least").set_value(0.0)
     test.text_area(key="labels").set_value("green stripes, red circle").run()
     assert not test.exception
-    result = texts(test)
-    assert "green stripes" in result or "red circle" in result
+    assert any("image" in one.value for one in test.subheader)
+    test.toggle(key="label-none").set_value(False).run()
+    titles = " ".join(one.value for one in test.subheader)
+    assert "green stripes" in titles or "red circle" in titles
+    assert "None of these" not in titles
     parts = [one.proto for one in test.get("bidi_component")]
     shown = [json.loads(one.json)["sections"][0]["images"] for one in parts]
     assert sum(map(len, shown)) == library().documents.statistics("sample").images
+    counts = test.pills(key="label-only")
+    counts.set_value(counts.options[0].rpartition(" ·")[0]).run()
+    [alone] = [one.proto for one in test.get("bidi_component")]
+    assert len(json.loads(alone.json)["sections"][0]["images"]) == len(shown[0])
+    test.pills(key="label-only").set_value(None).run()
     test.text_area(key="labels").set_value("dog, Dog").run()
     assert "given twice" in texts(test)
 

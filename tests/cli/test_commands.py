@@ -130,6 +130,8 @@ def test_labels(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
     fits = result["images"][0]["labels"]
     assert {fit["label"] for fit in fits} == {"a sun", "a bicycle"}
     assert sum(fit["probability"] for fit in fits) == pytest.approx(1, abs=1e-3)
+    none = run("label", "a sun", "a bicycle", "--none", "-c", "notes", "--json").json
+    assert "none of these" in {fit["label"] for fit in none["images"][0]["labels"]}
     names = tmp_path / "names.txt"
     names.write_text("a sun\n\na bicycle\n")
     bad = tmp_path / "bad.png"

@@ -17,7 +17,7 @@ from ragcore.models import ImageTextEncoder
 from ragcore.readers.images import phash, pixels_sha256, thumbnail
 from ragcore.search import SearchEngine, Stores
 from ragcore.settings import Settings
-from ragcore.types import ReadDocument, ReadImage, SearchQuery
+from ragcore.types import NONE_OF_THESE, ReadDocument, ReadImage, SearchQuery
 from ragcore.weights import WeightStore
 
 from ..shared_models import models_of
@@ -167,6 +167,22 @@ def test_labels_of_a_collection(images: SearchEngine) -> None:
     one = images.label(["flower", "temple"], collection="default", where={"name": "flower"})
     assert [(Path(o.hit.path).name, o.labels[0].name) for o in one] == [("flower.jpg", "flower")]
     assert sum(label.probability for label in one[0].labels) == pytest.approx(1, abs=1e-5)
+
+
+def test_none_of_the_labels_is_an_answer_where_it_is_wanted(images: SearchEngine) -> None:
+    names = ["flower", "temple"]
+    found = images.label(names, collection="default", top=3, none=True)
+    best = {Path(one.hit.path).name: one.labels[0].name for one in found}
+    assert best["flower.jpg"] == "flower"
+    assert best["temple.jpg"] == "temple"
+    assert NONE_OF_THESE in best.values(), best
+    for one in found:
+        assert {label.name for label in one.labels} == {*names, NONE_OF_THESE}
+        assert sum(label.probability for label in one.labels) == pytest.approx(1, abs=1e-5)
+    without = images.label(names, collection="default", top=3)
+    assert all(label.name != NONE_OF_THESE for one in without for label in one.labels)
+    with pytest.raises(UsageError, match="given twice"):
+        images.label([*names, "None of these"], collection="default", none=True)
 
 
 def test_labels_of_images_agree_with_those_of_the_collection(

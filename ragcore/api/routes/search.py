@@ -127,7 +127,11 @@ async def label(request: Request, context: ReadContext, body: LabelRequest) -> L
     found = await limiter_of(request).run(
         context.principal,
         lambda: library_of(request).label(
-            body.labels, collection=context.name, where=body.where, top=body.top
+            body.labels,
+            collection=context.name,
+            where=body.where,
+            top=body.top,
+            none=body.none,
         ),
         kind="embed",
     )
