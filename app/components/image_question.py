@@ -23,7 +23,7 @@ def show() -> None:
             return
         data = dropped.getvalue()
         with errors_as_sentences():
-            st.image(data, width=280, caption=plain(dropped.name))
+            st.image(data, width=280, caption=plain(dropped.name), alt="The image asked about")
         with st.form("image-form", border=False):
             question = st.text_input(
                 "Your question", value="What is in the picture?", max_chars=2000, key="image-text"

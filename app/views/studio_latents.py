@@ -64,8 +64,11 @@ def _edit(made: list[bytes]) -> None:
         same, read = library().diffusion.edit_latents(image, {})
         edited, _ = library().diffusion.edit_latents(image, changes)
         before, after = st.columns(2)
-        before.image(io.BytesIO(enlarged(same)), caption="Decoded as it is", width="stretch")
-        after.image(io.BytesIO(enlarged(edited)), caption="Decoded after moving", width="stretch")
+        for place, image_now, words in (
+            (before, same, "Decoded as it is"),
+            (after, edited, "Decoded after moving"),
+        ):
+            place.image(io.BytesIO(enlarged(image_now)), caption=words, width="stretch", alt=words)
         st.caption(
             "Predicted from the latent: "
             + " · ".join(f"{_SHOWN.get(n, n).lower()} {value:.2f}" for n, value in read.items())
@@ -82,8 +85,10 @@ def _mix(made: list[bytes]) -> None:
     if first is None or second is None:
         return
     steps = library().diffusion.interpolate_latents(first, second, steps=8)
-    for place, step in zip(st.columns(len(steps)), steps, strict=True):
-        place.image(io.BytesIO(enlarged(step)), width="stretch")
+    for number, (place, step) in enumerate(zip(st.columns(len(steps)), steps, strict=True), 1):
+        place.image(
+            io.BytesIO(enlarged(step)), width="stretch", alt=f"Step {number} of {len(steps)}"
+        )
     st.caption("Latents in between are decoded; an image made of halves is no image of a half.")
 
 

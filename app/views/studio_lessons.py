@@ -47,7 +47,7 @@ def _canny() -> None:
         return
     stages = library().diffusion.canny_stages(image)
     for place, stage in zip(st.columns(len(stages)), stages, strict=True):
-        place.image(stage.image, width="stretch")
+        place.image(stage.image, width="stretch", alt=stage.title)
         place.markdown(f"**{stage.title}**")
         place.caption(stage.about)
 
@@ -80,7 +80,7 @@ def _negative_examples() -> None:
             shown = st.session_state.get(f"_lesson-{way}")
             if shown:
                 wanted, made = shown
-                st.image(io.BytesIO(enlarged(made.image)), width="stretch")
+                st.image(io.BytesIO(enlarged(made.image)), width="stretch", alt=title)
                 st.caption(f"How sure the classifier is of {plain(wanted)}, step by step:")
                 st.line_chart(list(made.probabilities), height=140)
 

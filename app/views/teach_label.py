@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ragcore.errors import UsageError
+from ragcore.text import visible_name
 from ragcore.types import SearchQuery
 
+from ..components.label_grid import Item, label_grid
 from ..components.text import count_name, plain, shorten
-from ..state import errors_as_sentences, library, say_later
+from ..state import errors_as_sentences, library, say_later, set_later
 
 if TYPE_CHECKING:
     from .teach import Lesson
@@ -36,14 +41,13 @@ def show(lesson: Lesson) -> None:
         "Show", [_NEXT, _SEARCH, _ALL, _DONE], default=_NEXT, required=True, key="teach-source",
         help="Next to label: what helps most, unsure and unlike what is labelled already.",
     )  # fmt: skip
+    if source == _DONE and given:
+        given = _of_class(lesson, counts, given)
     ids = _items(lesson, str(source), given)
     if not ids:
         _nothing(str(source))
         return
-    if lesson.kind == "image":
-        _images(lesson, ids, given, active)
-    else:
-        _passages(lesson, ids, given, active)
+    _grid(lesson, ids, given, active)
     _more(lesson, str(source), ids, given)
 
 
@@ -65,6 +69,9 @@ def _classes(lesson: Lesson, counts: Counter[str]) -> str:
     key = f"teach-active-{lesson.name}"
     if st.session_state.get(key) not in (None, *lesson.classes):
         del st.session_state[key]
+    numbers = {  # the keys that give them
+        name: f"{number} " if number <= 9 else "" for number, name in enumerate(lesson.classes, 1)
+    }
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         chosen = st.pills(
             "A click gives the class",
@@ -72,7 +79,7 @@ def _classes(lesson: Lesson, counts: Counter[str]) -> str:
             default=lesson.classes[0],
             required=True,
             key=key,
-            format_func=lambda name: f"{plain(name)} · {counts[name]}",
+            format_func=lambda name: f"{numbers[name]}{plain(name)} · {counts[name]}",
         )
         with st.popover("Change classes", icon=":material/edit:"):
             _change(lesson, counts)
@@ -81,6 +88,29 @@ def _classes(lesson: Lesson, counts: Counter[str]) -> str:
         listed = ", ".join(plain(name) for name in few[:6]) + (" …" if len(few) > 6 else "")
         st.caption(f"Five of each make a start, twenty are good. Still few: {listed}.")
     return str(chosen)
+
+
+def open_labelled(lesson: Lesson, name: str) -> None:
+    """Show what is labelled with a class at the next run."""
+    key = f"_teach_page_{_DONE}"
+    st.session_state.pop(key, None)
+    set_later(**{"teach-view": "Label", "teach-source": _DONE, _class_key(lesson): name})
+
+
+def _class_key(lesson: Lesson) -> str:
+    return f"teach-labelled-{lesson.name}"
+
+
+def _of_class(lesson: Lesson, counts: Counter[str], given: dict[int, str]) -> dict[int, str]:
+    """What of the labelled has the class that is chosen; all of it while none is."""
+    key, names = _class_key(lesson), [name for name in lesson.classes if counts[name]]
+    if st.session_state.get(key) not in (None, *names):
+        del st.session_state[key]
+    chosen = st.pills(
+        "Only", names, key=key, format_func=lambda name: f"{plain(name)} · {counts[name]}",
+        on_change=lambda: st.session_state.pop(f"_teach_page_{_DONE}", None),
+    )  # fmt: skip
+    return {item: label for item, label in given.items() if chosen in (None, label)}
 
 
 def _change(lesson: Lesson, counts: Counter[str]) -> None:
@@ -163,37 +193,34 @@ def _more(lesson: Lesson, source: str, ids: Sequence[int], given: dict[int, str]
                 st.rerun()
 
 
-def _images(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
-    thumbnails = library().images.thumbnails(ids)
-    grid = st.grid(min_column_width=130, gap="small")
-    for item in ids:
-        if item in thumbnails:
-            with grid.cell(), st.container(key=f"pic-teach-{item}"):
-                st.image(thumbnails[item], width="stretch")
-                tick(lesson, item, given.get(item), active)
-
-
-def _passages(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
-    for item, text in library().labels.texts(ids).items():
-        with st.container(border=True, key=f"hit-teach-{item}"):
-            st.html(f'<p class="rc-excerpt">{escape(shorten(text, 420))}</p>')
-            tick(lesson, item, given.get(item), active)
-
-
-def tick(lesson: Lesson, item: int, label: str | None, active: str) -> None:
-    """One button: gives the class, takes it away again, or changes another one to it."""
-    st.button(
-        plain(label or active),
-        key=f"tick-{item}",
-        icon=":material/check_circle:" if label else ":material/add:",
-        type="primary" if label else "secondary",
-        width="stretch",
-        on_click=give,
-        args=(lesson, item, None if label == active else active),
-        help=f"A click changes it to {plain(active)}." if label and label != active else None,
+def _grid(lesson: Lesson, ids: Sequence[int], given: dict[int, str], active: str) -> None:
+    label_grid(
+        f"teach-grid-{lesson.collection}-{lesson.name}",
+        _shown(lesson, ids),
+        lesson.classes,
+        given,
+        active=active,
+        give=partial(give, lesson),
+    )
+    st.caption(
+        f"A click gives **{plain(active)}**, another takes it away; with Shift also to all since "
+        "the last click. Keys *1* to *9* give a class and go on, *0* takes it away, arrows move."
     )
 
 
-def give(lesson: Lesson, item: int, label: str | None) -> None:
-    """Label an item by hand; None takes its label away."""
-    library().labels.give(lesson.name, lesson.kind, [item], label, collection=lesson.collection)
+def _shown(lesson: Lesson, ids: Sequence[int]) -> list[Item]:
+    """What is drawn of them; those that were deleted meanwhile are left out."""
+    if lesson.kind == "passage":
+        texts = library().labels.texts(ids)
+        return [Item(item, "", shorten(text, 420)) for item, text in texts.items()]
+    items = []
+    for item in ids:
+        with suppress(UsageError):
+            info = library().images.get(item)
+            items.append(Item(item, visible_name(info.caption or Path(info.path).name)))
+    return items
+
+
+def give(lesson: Lesson, items: Sequence[int], label: str | None) -> None:
+    """Label items by hand; None takes their labels away."""
+    library().labels.give(lesson.name, lesson.kind, items, label, collection=lesson.collection)

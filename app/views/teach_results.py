@@ -47,7 +47,7 @@ def show(lesson: Lesson) -> None:
     ):
         if (folder / name).is_file():
             with st.expander(title, expanded=name == "confusion.png"):
-                st.image((folder / name).read_bytes(), width=620)
+                st.image((folder / name).read_bytes(), width=620, alt=title)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -99,14 +99,18 @@ def _again(lesson: Lesson, found: list[dict[str, Any]]) -> None:
     for one in shown:
         with grid.cell(), st.container(key=f"pic-again-{one['item']}"):
             if one["item"] in thumbnails:
-                st.image(thumbnails[one["item"]], width="stretch")
+                st.image(
+                    thumbnails[one["item"]],
+                    width="stretch",
+                    alt=f"Labelled {one['label']}, perhaps {one['proposed']}",
+                )
             else:
                 st.caption(plain(shorten(one["text"], 160)))
             st.caption(f"labelled **{plain(one['label'])}**, {one['probability']:.0%} sure it is")
             st.button(
                 plain(one["proposed"]), key=f"again-{one['item']}", icon=":material/swap_horiz:",
                 width="stretch", on_click=teach_label.give,
-                args=(lesson, one["item"], one["proposed"]),
+                args=(lesson, [one["item"]], one["proposed"]),
             )  # fmt: skip
             st.button(
                 "The label is right", key=f"right-{one['item']}", width="stretch",

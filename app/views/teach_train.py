@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -12,6 +13,7 @@ from ..components.jobs import cancel
 from ..components.live import live
 from ..components.text import count_name, plain, time_name
 from ..state import errors_as_sentences, library, say_later, set_later
+from . import teach_label
 
 if TYPE_CHECKING:
     from .teach import Lesson
@@ -19,9 +21,14 @@ if TYPE_CHECKING:
 _EVERY = 0.7  # seconds between two looks at a running job
 _NAMES = {"features": "Features", "lora": "LoRA", "full": "Full"}
 _WAYS = {
-    "features": "Quick: a linear layer on what the model sees already. Seconds.",
-    "lora": "Adapters: small parts of the model are trained too. Minutes, longer without a GPU.",
-    "full": "All of the model is trained. Minutes to hours without a GPU.",
+    "features": "the model stays as it is; only where one class ends and the next begins is "
+    "learned. Takes seconds, and five examples of each make a start. Right for what things show or "
+    "texts are about: begin here.",
+    "lora": "small parts added to the model learn as well, so that it comes to see what it did not "
+    "look for: form, style, tone. Takes minutes, longer without a graphics card; twenty examples "
+    "of each or more.",
+    "full": "all of the model learns. Takes minutes to hours, wants hundreds of examples and a "
+    "graphics card, and is as large on disk as the model; seldom better than LoRA.",
 }
 _STAGES = {
     "wait": "Waiting for its turn", "features": "Looking at the examples",
@@ -32,8 +39,7 @@ _STAGES = {
 
 def show(lesson: Lesson) -> None:
     counts = library().labels.given_counts(lesson.name, collection=lesson.collection)
-    listed = " · ".join(f"{plain(name)} {counts.get(name, 0)}" for name in lesson.classes)
-    st.markdown(listed or "Nothing is labelled in this collection.")
+    _counts(lesson, counts)
     ready = len(counts) >= 2
     if not ready:
         st.caption("Label examples of two classes or more first, then train here.")
@@ -42,8 +48,10 @@ def show(lesson: Lesson) -> None:
     ways = st.pills(
         "Ways to compare", list(_WAYS), default=["features"], selection_mode="multi",
         key="teach-ways", format_func=_NAMES.get,
-        help=" ".join(f"**{_NAMES[name]}**: {text}" for name, text in _WAYS.items()),
+        help="All of them are measured on the same examples, and the cheapest that is as "
+        "good as the best is used.",
     )  # fmt: skip
+    _explain()
     job = newest(lesson, "teach")
     if st.button(
         "Train", key="teach-go", type="primary", icon=":material/school:",
@@ -54,6 +62,25 @@ def show(lesson: Lesson) -> None:
             st.rerun()
     if job is not None:
         follow_job(job)
+
+
+def _counts(lesson: Lesson, counts: Mapping[str, int]) -> None:
+    """How many are labelled with each class; a click shows them."""
+    if not lesson.classes:
+        st.markdown("Nothing is labelled in this collection.")
+        return
+    with st.container(horizontal=True, gap="small"):
+        for name in lesson.classes:
+            st.button(
+                f"{plain(name)} · {counts.get(name, 0):,}", key=f"teach-count-{name}",
+                disabled=not counts.get(name), on_click=teach_label.open_labelled,
+                args=(lesson, name),
+            )  # fmt: skip
+
+
+def _explain() -> None:
+    """The ways, in the words of somebody who has never trained a model."""
+    st.markdown("\n".join(f"- **{_NAMES[way]}**: {text}" for way, text in _WAYS.items()))
 
 
 def use(lesson: Lesson) -> None:
