@@ -12,16 +12,17 @@ IMAGES = ("png", "jpg", "jpeg", "webp", "gif", "bmp")
 def image(label: str, key: str, *, hidden: bool = False) -> bytes | None:
     """What was dropped last, until it is taken away or another one is."""
     state_key = f"_{key}"
+    field = f"{key}-{st.session_state.get(_round(key), 0)}"
 
     def changed() -> None:
-        file = st.session_state[key]
+        file = st.session_state[field]
         if file is None:
             st.session_state.pop(state_key, None)
         else:
             st.session_state[state_key] = (file.name, file.getvalue())
 
     shown = st.file_uploader(
-        label, type=list(IMAGES), key=key, on_change=changed,
+        label, type=list(IMAGES), key=field, on_change=changed,
         label_visibility="collapsed" if hidden else "visible",
     )  # fmt: skip
     sent: tuple[str, bytes] | None = st.session_state.get(state_key)
@@ -42,8 +43,21 @@ def sent_file(key: str) -> bytes | None:
 
 def put(key: str, name: str, data: bytes) -> None:
     """As if this file had been dropped."""
+    forget(key)
     st.session_state[f"_{key}"] = (name, data)
 
 
 def forget(key: str) -> None:
+    """Empty the field."""
     st.session_state.pop(f"_{key}", None)
+    st.session_state[_round(key)] = st.session_state.get(_round(key), 0) + 1  # a new field
+
+
+def name_of(key: str) -> str:
+    """The name of the file in the field; empty while there is none."""
+    found: tuple[str, bytes] | None = st.session_state.get(f"_{key}")
+    return found[0] if found else ""
+
+
+def _round(key: str) -> str:
+    return f"_{key}_round"

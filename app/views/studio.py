@@ -161,17 +161,18 @@ def _grid(work: Making) -> None:
         for place, (label, made) in zip(
             st.columns(columns), cells[start : start + columns], strict=False
         ):
-            place.image(io.BytesIO(made.images[0].png), caption=label, width="stretch")
+            place.image(io.BytesIO(made.images[0].png), caption=label, width="stretch", alt=label)
 
 
 def _newest(work: Making) -> None:
     for result in work.results:
         for number, image in enumerate(result.images):
-            st.image(io.BytesIO(image.png), width=256)
+            st.image(io.BytesIO(image.png), width=256, alt=_alt(image))
             st.caption(f"Seed {image.seed} · {result.steps} steps · {result.seconds:.1f} s")
             _actions(image, f"new-{number}")
         if result.conditions:
-            st.image([io.BytesIO(png) for png in result.conditions], width=96)
+            for png in result.conditions:
+                st.image(io.BytesIO(png), width=96, alt="What was followed")
 
 
 def _actions(image: GeneratedImage, key: str) -> None:
@@ -223,7 +224,7 @@ def _history() -> None:
     grid = st.grid(min_column_width=96, gap="small")
     for number, image in enumerate(made):
         with grid.cell():
-            st.image(io.BytesIO(image.png), width="stretch")
+            st.image(io.BytesIO(image.png), width="stretch", alt=_alt(image))
             label = str(len(made) - number)
             if st.button(label, key=f"studio-open-{label}", type="tertiary", width="stretch"):
                 st.session_state["_studio_opened"] = image
@@ -233,9 +234,14 @@ def _history() -> None:
 @st.dialog("Image")
 def _window() -> None:
     image: GeneratedImage = st.session_state["_studio_opened"]
-    st.image(io.BytesIO(image.png), width=256)
+    st.image(io.BytesIO(image.png), width=256, alt=_alt(image))
     _actions(image, "opened")
     st.json(_shown(image), expanded=True)
+
+
+def _alt(image: GeneratedImage) -> str:
+    """What it was made from, for those who do not see it."""
+    return str(image.recipe["prompt"]) or f"Image of seed {image.seed}"
 
 
 def _shown(image: GeneratedImage) -> dict[str, Any]:

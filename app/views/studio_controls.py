@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import streamlit as st
@@ -12,6 +12,7 @@ from ragcore.errors import RagcoreError, UsageError
 from ragcore.library import CONDITIONS, ControlRequest
 
 from ..components import collections, upload
+from ..components.chips import Chip, set_state
 from ..components.sketch import drawn, sketch
 from ..components.text import plain, shorten
 from ..state import errors_as_sentences, library, set_later
@@ -100,6 +101,20 @@ def _follow(values: dict[str, Any]) -> int:
     return number
 
 
+def chips() -> Iterator[Chip]:
+    """What is followed."""
+    if not library().diffusion.model.control_kinds:
+        return
+    for number in range(PLACES):
+        if _kind(number) != "none":
+            weight = st.session_state.get(f"studio-weight-{number}", 1.0)
+            label = f"Follows: {_title(_kind(number))} · {weight:g}"
+            key = f"studio-control-{number}"
+            yield Chip(key, label, set_state, (key, "none"))
+    if st.session_state.get("studio-guess"):
+        yield Chip("studio-guess", "Without words (guess)", set_state, ("studio-guess", False))
+
+
 def in_use() -> bool:
     return any(_kind(number) != "none" for number in range(PLACES))
 
@@ -151,7 +166,7 @@ def _place(number: int, kinds: list[str]) -> None:
     image, ready = _image(number)
     if image is not None and source != _DRAW:
         shown = image if ready else library().diffusion.condition(kind, image)
-        st.image(io.BytesIO(shown), width=160, caption="What is followed")
+        st.image(io.BytesIO(shown), width=160, caption="What is followed", alt="The condition")
 
 
 def _strength(number: int) -> None:
@@ -204,7 +219,12 @@ def _from_collection(number: int) -> None:
         help="Or search, and choose *Use as control* under an image.",
     )  # fmt: skip
     if like := st.session_state.get(key):
-        st.image(library().images.thumbnail(like), width=96, caption=plain(images.get(like, "")))
+        st.image(
+            library().images.thumbnail(like),
+            width=96,
+            caption=plain(images.get(like, "")),
+            alt="The image that is followed",
+        )
 
 
 def _image(number: int) -> tuple[bytes | None, bool]:

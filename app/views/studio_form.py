@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import streamlit as st
@@ -17,8 +18,9 @@ from ragcore.library import (
     ImagineRequest,
 )
 
-from ..components import upload
-from ..components.text import plain
+from ..components import chips, upload
+from ..components.chips import Chip
+from ..components.text import plain, shorten
 from ..state import errors_as_sentences, library, say_later, set_later
 from . import studio_controls, studio_loras
 
@@ -42,6 +44,13 @@ _DEFAULTS: dict[str, Any] = {
     "studio-words": "",
     "studio-words-scale": 3.0,
 }
+_DETAILS = {  # of "Steps, size, weight of the words"
+    "studio-steps": "Steps",
+    "studio-count": "Images",
+    "studio-scale": "Weight of the words",
+    "studio-size": "Size",
+    "studio-sampler": "Sampler",
+}
 _KEPT = {"persist_state": "session"}  # while another page is looked at
 
 
@@ -62,6 +71,7 @@ def form() -> Any:
         **_KEPT,
     )  # fmt: skip
     right.checkbox("Keep it", key="studio-lock", help="Otherwise a new one is drawn.", **_KEPT)
+    chips.show([*_chips(), *studio_controls.chips(), *studio_loras.chips()], key="studio-chips")
     start = st.container()
     with st.expander("Steps, size, weight of the words"):
         _details()
@@ -79,6 +89,30 @@ def form() -> Any:
     with st.expander("Settings of an image made here"), errors_as_sentences():
         _recipe()
     return start
+
+
+def _chips() -> Iterator[Chip]:
+    """What is in force in the folded sections, besides what is followed and put on."""
+    state = st.session_state
+    if negative := (state["studio-negative"] or "").strip():
+        yield _chip(f"Exclude: {negative}", "studio-negative")
+    for name, label in _DETAILS.items():
+        if state[name] not in (_DEFAULTS[name], None):
+            yield _chip(f"{label} {state[name]}", name)
+    if state["studio-class"] != "none" and _classes():
+        strength = state["studio-class-scale"]
+        yield _chip(f"Towards {state['studio-class']} · {strength:g}", "studio-class")
+    if words := (state["studio-words"] or "").strip():
+        strength = state["studio-words-scale"]
+        yield _chip(f"Towards “{shorten(words, 30)}” · {strength:g}", "studio-words")
+    if file := upload.name_of(_START):
+        label = f"Starts from {shorten(file, 30)} · {state['studio-strength']:g}"
+        yield Chip(_START, label, upload.forget, (_START,))
+
+
+def _chip(label: str, key: str) -> Chip:
+    """A chip whose removal gives the widget `key` its default."""
+    return Chip(key, label, chips.set_state, (key, _DEFAULTS[key]))
 
 
 def request(seed: int, **changes: Any) -> ImagineRequest:

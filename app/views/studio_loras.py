@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import streamlit as st
 
 from ragcore.library import LoraRequest
 
+from ..components.chips import Chip
 from ..components.text import plain, shorten
 from ..state import errors_as_sentences, library, may_everywhere, say_later, set_later
 
@@ -57,6 +58,21 @@ def requests() -> list[LoraRequest]:
         LoraRequest(known[name], st.session_state.get(_weight(name), 1.0))
         for name in st.session_state.get("studio-loras", [])
         if name in known
+    ]
+
+
+def chips() -> Iterator[Chip]:
+    """What is put on."""
+    if not library().diffusion.model.loras:
+        return
+    for name in st.session_state.get("studio-loras", []):
+        label = f"LoRA {shorten(name, 40)} · {st.session_state.get(_weight(name), 1.0):g}"
+        yield Chip(f"studio-lora-{name}", label, _take_off, (name,))
+
+
+def _take_off(name: str) -> None:
+    st.session_state["studio-loras"] = [
+        other for other in st.session_state.get("studio-loras", []) if other != name
     ]
 
 

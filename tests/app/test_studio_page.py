@@ -235,6 +235,36 @@ def test_a_grid_over_guides_and_controls(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("home")
+def test_everything_in_force_is_a_chip(page: Page) -> None:
+    test = page("studio", collection="sample").run()
+    assert not chips(test)
+    for key, value in {
+        "studio-negative": "fog", "studio-steps": 9, "studio-class": "bars",
+        "studio-words": "a red moon", "studio-control-0": "canny", "studio-guess": True,
+    }.items():  # fmt: skip
+        _widget(test, key).set_value(value)
+    test.session_state["_studio-start"] = ("dawn.png", b"")
+    test.run()
+    assert not test.exception
+    assert chips(test) == {
+        "Exclude: fog", "Steps 9", "Towards bars · 3", "Towards “a red moon” · 3",
+        "Follows: Canny edges · 1", "Without words (guess)", "Starts from dawn.png · 0.6",
+    }  # fmt: skip
+    while drawn := [one for one in test.button if str(one.key).startswith("chip-")]:
+        before = chips(test)
+        drawn[0].click().run()
+        assert not test.exception
+        assert len(chips(test)) == len(before) - 1
+    assert _widget(test, "studio-steps").value == 25
+    assert _widget(test, "studio-control-0").value == "none"
+
+
+def chips(test: AppTest) -> set[str]:
+    """What the chips say."""
+    return {one.label.replace("\\", "") for one in test.button if str(one.key).startswith("chip-")}
+
+
+@pytest.mark.usefixtures("home")
 def test_use_as_control_keeps_the_rest(page: Page) -> None:
     test = page("studio", collection="sample").run()
     _widget(test, "studio-prompt").set_value("a moon")
