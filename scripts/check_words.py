@@ -73,7 +73,7 @@ ALLOWED = [
     ("picture", "ragcore/datasets/caption_questions.py", "training data"),
     ("picture", "ragcore/llm/image_prompt.py", "a prompt that models were trained with"),
     ("picture", "ragcore/llm/hub_vision.py", "a prompt that models were trained with"),
-    ("picture", "app/components/image_question.py", "a question that models were trained with"),
+    ("picture", "app/views/ask.py", "a question that models were trained with"),
     ("picture", "ragcore/api/routes/seeing.py", "a question that models were trained with"),
     ("picture", "tests/image_models.py", "a prompt that models were trained with"),
     ("picture", "tests/tuning/test_projector.py", "a prompt that models were trained with"),

@@ -193,6 +193,7 @@ function grid(all, data, notify, kept) {
       ] : []),
       tool("Download", () => download(site, all, [...chosen])),
       ...(one ? [tool("More like this", () => notify.go("like", [...chosen][0]))] : []),
+      ...(one ? [tool("Ask about it", () => notify.go("ask", [...chosen][0]))] : []),
       ...(one && can.studio ? [tool("Use as control", () => notify.go("studio", [...chosen][0]))] : []),
       tool("Clear", () => { clear(); focus(current); }));
   };

@@ -84,6 +84,7 @@ function openViewer(root, site, options) {
       original,
       tool("More like this", () => leave("like")),
       tool("Near-duplicates", () => leave("same")),
+      tool("Ask about it", () => leave("ask")),
       ...(can.studio ? [tool("Use as control", () => leave("studio"))] : []),
       info, tool("Close", () => dialog.close())),
     stage, panel, strip, said);

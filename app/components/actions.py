@@ -11,6 +11,7 @@ from ragcore.types import Hit
 from ..state import library, say_later, set_later
 
 CONTEXT = "_context"
+ABOUT = "_about_image"  # the image that the next question is about
 FOLLOW = "_follow"  # the image that was sent to the page Studio
 MAX_CONTEXT = 8
 
@@ -49,6 +50,12 @@ def ask_about(hit: Hit) -> None:
     say_later(f"Kept for your question ({len(context)}). See the page Ask.")
 
 
+def ask_about_image(image_id: int) -> None:
+    """Have the next question be about this image, in a new conversation."""
+    st.session_state[ABOUT] = {"id": image_id}
+    st.session_state["_go"] = "ask"
+
+
 def for_hit(hit: Hit, *, place: str) -> None:
     """Buttons for a passage."""
     with st.container(horizontal=True, gap="small"):
@@ -68,5 +75,7 @@ def leave_with(wanted: Any) -> None:
         return
     if wanted.get("what") == "studio":
         use_as_control(image_id)
+    elif wanted.get("what") == "ask":
+        ask_about_image(image_id)
     else:
         like_image(image_id, same=wanted.get("what") == "same")

@@ -32,7 +32,7 @@ _results = st.components.v2.component(
     js=(_ASSETS / "results.js").read_text("utf-8"),
 )
 _OF_PASSAGE = (("like", "More like this"), ("ask", "Ask about it"))
-_OF_IMAGE = (("like", "More like this"), ("same", "Near-duplicates"))
+_OF_IMAGE = (("like", "More like this"), ("ask", "Ask about it"), ("same", "Near-duplicates"))
 _CONTROL = (("control", "Use as control"),)
 
 
@@ -73,7 +73,9 @@ def do(act: str, hit: Hit, among: Sequence[Hit]) -> None:
     """What a person chose of a hit among those that are shown."""
     by_name: dict[str, Callable[[], None]] = {
         "open": lambda: viewer.open_hit(hit, among),
-        "ask": lambda: actions.ask_about(hit),
+        "ask": lambda: (
+            actions.ask_about_image(hit.id) if hit.kind == "image" else actions.ask_about(hit)
+        ),
         "control": lambda: actions.use_as_control(hit.id),
         "same": lambda: actions.like_image(hit.id, same=True),
         "like": lambda: (

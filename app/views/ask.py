@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from typing import Any
@@ -12,8 +13,8 @@ import streamlit as st
 from ragcore.errors import UsageError
 from ragcore.library import ConversationInfo, Reply, TurnInfo, hit_from
 
-from ..components import answer_style, collections, frame, image_question, viewer
-from ..components.actions import CONTEXT
+from ..components import answer_style, collections, frame, viewer
+from ..components.actions import ABOUT, CONTEXT
 from ..components.live import live
 from ..components.text import plain, shorten, time_name
 from ..state import end_with_login, errors_as_sentences, library, owner, say_later
@@ -23,6 +24,8 @@ _KEY = "talk"
 _STARTING = 4  # questions to begin with
 _MOST_DOCUMENTS = 1000  # that can be chosen from
 _COMPOSED = "Put together from the documents themselves; no language model wrote it."
+_IMAGES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "heic", "avif"]
+_WHAT = "What is in the picture?"  # where an image is sent without a question
 _RENAME, _DELETE = "Rename", "Delete"
 
 
@@ -30,28 +33,32 @@ def show() -> None:
     collection = collections.choose()
     if collection is None:
         collections.empty_state()
-        image_question.show()
         return
     _sidebar()
     talk = _current()
+    # before the turns: an answer that ends meanwhile is seen twice for a moment, not never
+    reply = library().chats.running(owner(), talk.id) if talk else None
+    turns: Sequence[TurnInfo] = ()
     if talk is None:
         st.header("Ask your documents", anchor=False)
         st.markdown(
             "Answers come only from what is in the collection, and name the page they stand on. "
             "What is not there is not answered."
         )
-        image_question.show()
         _starting_questions(collection)
     else:
         frame.name_page(shorten(talk.title or "Conversation", 80), "Ask")
         _head(talk)
         turns = library().chats.turns(owner(), talk.id)
-        for turn in turns:
-            _turn(turn, talk, last=turn is turns[-1])
-    reply = library().chats.running(owner(), talk.id) if talk else None
+        for place, turn in enumerate(turns):
+            _turn(turn, talk, last=turn is turns[-1], image=_image_of(turns[:place]))
     if reply is not None and talk is not None:
         _writing(reply, talk)
-    _context_chips()
+    image = _image_at_hand(turns)
+    if image:
+        _about_image(image)
+    else:
+        _context_chips()
     with st.container(horizontal=True, gap="small"):
         scope = _scope(collection)
         answer_style.show(collection)
@@ -60,9 +67,15 @@ def show() -> None:
         key="question",
         disabled=reply is not None,
         max_chars=2000,
+        accept_file=True,
+        file_type=_IMAGES,
     )
     if question:
-        _send(question, talk, collection, scope=scope)
+        text = question.text
+        if question.files:
+            text = text.strip() or _WHAT
+            image = {"data": base64.b64encode(question.files[0].getvalue()).decode()}
+        _send(text, talk, collection, scope=scope, image=image)
 
 
 # --- conversations -------------------------------------------------------------
@@ -99,6 +112,7 @@ def _sidebar() -> None:
 
 
 def _open_talk(talk_id: int | None) -> None:
+    st.session_state.pop(ABOUT, None)
     if talk_id is None:
         st.query_params.pop(_KEY, None)
     else:
@@ -155,9 +169,12 @@ def _delete(talk: ConversationInfo) -> None:
 # --- turns -----------------------------------------------------------------------
 
 
-def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool) -> None:
+def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool, image: Mapping[str, Any]) -> None:
+    """A question, or the answer to one about that `image`."""
     if turn.role == "user":
         with st.chat_message("user", avatar=":material/person:"):
+            if turn.payload.get("image"):
+                _asked_image(turn.payload["image"], key=f"about-{turn.id}")
             _text(turn.content)
         return
     with st.chat_message("assistant", avatar=":material/article:"):
@@ -171,6 +188,10 @@ def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool) -> None:
             st.caption("Stopped." if turn.content else "Stopped before anything was written.")
         if payload.get("composed"):
             st.caption(_COMPOSED)
+        if payload.get("model"):
+            st.caption(
+                f"by {plain(payload['model'])}, from the image alone; a small model is often wrong"
+            )
         for number, step in enumerate(payload.get("steps", []), 1):
             st.caption(f"Step {number}: {plain(step['question'])}")
         _citations(turn)
@@ -195,7 +216,7 @@ def _turn(turn: TurnInfo, talk: ConversationInfo, *, last: bool) -> None:
                     "Try again", key=f"retry-{turn.id}", type="tertiary", icon=":material/refresh:"
                 )
             ):
-                _send(asked, talk, talk.collection)
+                _send(asked, talk, talk.collection, image=image)
             seconds = payload.get("timings", {}).get("total")
             if seconds:
                 st.caption(time_name(seconds), width="content")
@@ -337,6 +358,64 @@ def _starting_questions(collection: str) -> None:
             _send(question, None, collection)
 
 
+# --- images ------------------------------------------------------------------------
+
+
+def _image_at_hand(turns: Sequence[TurnInfo]) -> Mapping[str, Any]:
+    """The image that the next question is about; empty for none.
+
+    The one that was chosen last, else that of the conversation's last question.
+    """
+    chosen: Mapping[str, Any] | None = st.session_state.get(ABOUT)
+    return _image_of(turns) if chosen is None else chosen
+
+
+def _image_of(turns: Sequence[TurnInfo]) -> Mapping[str, Any]:
+    """The image of the last question among them; empty for none."""
+    asked = [turn for turn in turns if turn.role == "user"]
+    return asked[-1].payload.get("image", {}) if asked else {}
+
+
+def _image_bytes(image: Mapping[str, Any]) -> bytes:
+    """To be shown. Raises UsageError for an image that has gone, or may not be seen."""
+    if "id" in image:
+        return library().images.thumbnail(int(image["id"]))
+    return base64.b64decode(image["data"])
+
+
+def _asked_image(image: Mapping[str, Any], *, key: str) -> None:
+    """The image of a question; one of a collection opens in the viewer."""
+    try:
+        st.image(_image_bytes(image), width=240, alt="The image that the question is about")
+    except UsageError:
+        st.caption("The image is no longer there.")
+        return
+    if "id" in image:
+        st.button(
+            "Open the image", key=key, type="tertiary", icon=":material/image:",
+            on_click=viewer.open_image, args=(int(image["id"]),),
+        )  # fmt: skip
+
+
+def _about_image(image: Mapping[str, Any]) -> None:
+    """Below the conversation: what the next question is about, and what is seen of it."""
+    with (
+        st.container(border=True, key="about-image", horizontal=True, vertical_alignment="center"),
+        errors_as_sentences(),
+    ):
+        st.image(_image_bytes(image), width=64, alt="The image that the next question is about")
+        st.caption(
+            "The next question is about this image. The model sees the image and the question: not "
+            "the documents, and not what was said before.",
+            width="stretch",
+        )
+        st.button("Remove", key="no-about-image", icon=":material/close:", on_click=_no_image)
+
+
+def _no_image() -> None:
+    st.session_state[ABOUT] = {}
+
+
 # --- asking ------------------------------------------------------------------------
 
 
@@ -377,8 +456,10 @@ def _send(
     *,
     standalone: bool = False,
     scope: dict[str, Any] | None = None,
+    image: Mapping[str, Any] = {},
 ) -> None:
     with errors_as_sentences():
+        sent = image.get("id") or (base64.b64decode(image["data"]) if image else None)
         if talk is None:
             talk = library().chats.create(owner(), collection=collection, title=question)
             _open_talk(talk.id)
@@ -389,8 +470,10 @@ def _send(
             collection=collection,
             standalone=standalone,
             context=st.session_state.get(CONTEXT, ()),
+            image=sent,
             **(scope or {}),
         )
+        st.session_state.pop(ABOUT, None)
         end_with_login(reply)
         st.rerun()
 

@@ -1,7 +1,7 @@
 """Answers from passages, with checked citations."""
 
 from ragcore.answers.answerer import Answerer
-from ragcore.answers.chat import Chat, Reply, hit_from
+from ragcore.answers.chat import AskedImage, Chat, Reply, hit_from
 from ragcore.answers.composing import Composer
 from ragcore.answers.confidence import ConfidenceCalibration, Signals, calibration_file, fit
 from ragcore.answers.kinds import KINDS, recognize
@@ -17,6 +17,7 @@ __all__ = [
     "KINDS",
     "AnswerEvent",
     "Answerer",
+    "AskedImage",
     "Chat",
     "Composer",
     "ConfidenceCalibration",

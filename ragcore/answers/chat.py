@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog.conversations import Conversations
@@ -19,8 +19,20 @@ from ragcore.types import Answer, CancelToken, Hit, Message, Why
 
 if TYPE_CHECKING:
     from ragcore.answers import AnswerEvent
+    from ragcore.llm.vision_llm import ImageAnswer
 
 _HISTORY = 6  # earlier turns that a follow-up is understood from
+
+
+@dataclass(frozen=True, slots=True)
+class AskedImage:
+    """An image that a question is about; `shown` is what the turn remembers of it.
+
+    {"id": number of a collection's image} or {"data": base64 of one that was sent}.
+    """
+
+    data: bytes
+    shown: Mapping[str, Any]
 
 
 class Reply:
@@ -37,6 +49,7 @@ class Reply:
         self.hits: tuple[Hit, ...] = ()
         self.answer: Answer | None = None
         self.error = ""
+        self.model = ""  # that answered about an image
         self._cancel = CancelToken()
         self._finished = threading.Event()
         self._keep: Callable[[], None] = lambda: None  # set by the chat that it belongs to
@@ -67,10 +80,13 @@ class Chat:
     """Answers questions within conversations, and keeps what was said."""
 
     def __init__(
-        self, conversations: Conversations, ask_stream: Callable[..., Iterator[AnswerEvent]]
+        self,
+        conversations: Conversations,
+        ask_stream: Callable[..., Iterator[AnswerEvent]],
+        ask_image: Callable[..., Iterator[str | ImageAnswer]],
     ) -> None:
         self._conversations = conversations
-        self._ask_stream = ask_stream
+        self._ask_stream, self._ask_image = ask_stream, ask_image
         self._running: dict[int, Reply] = {}
         self._lock = threading.Lock()
 
@@ -109,12 +125,15 @@ class Chat:
         documents: Sequence[int] = (),
         more_collections: Sequence[str] = (),
         length: int | None = None,
+        image: AskedImage | None = None,
     ) -> Reply:
         """Ask; return at once. `standalone` leaves the question as it is, not rewritten.
 
         `documents` narrows the collection, `more_collections` are asked with it, `length` is in
         words, of a summary. With `context` these passages are answered from, and nothing is
-        searched for. Raises UsageError for an empty question, or while the conversation's last
+        searched for. With `image` a model that sees answers from that image and the question alone;
+        both stay in the conversation, from which later questions are understood. Raises UsageError
+        for an empty question, or while the conversation's last
         one is being answered.
         """
         if not question.strip():
@@ -126,7 +145,8 @@ class Chat:
                 raise UsageError("the last question is still being answered; stop it or wait")
             self._running[conversation_id] = reply
         try:
-            self._conversations.add_turn(owner, conversation_id, "user", question)
+            about = {"image": image.shown} if image else {}
+            self._conversations.add_turn(owner, conversation_id, "user", question, about)
         except BaseException:
             self._forget(conversation_id)
             raise
@@ -150,7 +170,7 @@ class Chat:
         reply._keep = keep
         reply._thread = threading.Thread(
             target=copy_context().run,  # who may see what goes with it
-            args=(self._run, reply, how),
+            args=(self._run, reply, {"image": image.data} if image else how),
             name=f"ragcore-answer-{conversation_id}",
             daemon=True,
         )
@@ -178,6 +198,9 @@ class Chat:
 
     def _follow(self, reply: Reply, how: dict[str, Any]) -> None:
         """Take in the events of one answer."""
+        if "image" in how:
+            self._follow_image(reply, how["image"])
+            return
         for event in self._ask_stream(reply.asked, cancel=reply._cancel, **how):
             if reply.finished:  # stopped, and kept as it was then
                 return
@@ -190,9 +213,20 @@ class Chat:
             elif event.answer is not None:
                 reply.answer = event.answer
 
+    def _follow_image(self, reply: Reply, image: bytes) -> None:
+        """Take in the pieces of an answer about an image."""
+        reply.state = "writing"
+        for piece in self._ask_image(image, reply.asked, cancel=reply._cancel):
+            if reply.finished:
+                return
+            if isinstance(piece, str):
+                reply.text += piece
+            else:
+                reply.text, reply.model = piece.text, piece.model
+
     def _end(self, reply: Reply, owner: str, conversation_id: int, seconds: float) -> None:
         """Make the reply a turn of its conversation."""
-        if reply.answer is None and reply.stopping:
+        if reply.answer is None and not reply.model and reply.stopping:
             reply.state = "stopped"
         else:
             reply.state = "failed" if reply.error else "done"
@@ -220,6 +254,8 @@ class Chat:
             "prompt": answer.prompt if answer else "",
             "timings": {**(answer.timings if answer else {}), "total": seconds},
         }
+        if reply.model:
+            payload["model"] = reply.model
         if reply.state == "stopped":
             payload["stopped"] = True
         if reply.error:

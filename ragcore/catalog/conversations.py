@@ -166,6 +166,8 @@ class Conversations:
         for turn in self.turns(owner, conversation_id):
             who = "Question" if turn.role == "user" else "Answer"
             lines += [f"## {who}", "", turn.content, ""]
+            if turn.payload.get("image"):
+                lines += ["(about an image)", ""]
             for citation in turn.payload.get("citations", []):
                 page = f", page {citation['page']}" if citation.get("page") else ""
                 quote = " ".join(str(citation["quote"]).split())

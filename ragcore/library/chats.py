@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ from ragcore.library.scopes import scoped
 from ragcore.types import Hit
 
 if TYPE_CHECKING:
-    from ragcore.answers import Reply
+    from ragcore.answers import AskedImage, Reply
     from ragcore.catalog.conversations import ConversationInfo, TurnInfo
+
+_SIDE = 1024  # pixels, at most, of an image that is stored with a conversation
 
 
 @scoped
@@ -80,8 +83,14 @@ class Chats:
         documents: Sequence[int] = (),
         more_collections: Sequence[str] = (),
         length: int | None = None,
+        image: bytes | int | None = None,
     ) -> Reply:
-        """Ask; return at once. See `ragcore.answers.chat.Chat.start`."""
+        """Ask; return at once. See `ragcore.answers.chat.Chat.start`.
+
+        With `image`, an encoded image or the number of one in a collection, the question is about
+        that alone; one that is sent is stored with the conversation, at most 1,024 pixels a side.
+        Raises UnreadableFile for what is no image.
+        """
         return self._core.chat.start(
             owner,
             conversation_id,
@@ -94,7 +103,18 @@ class Chats:
             documents=documents,
             more_collections=more_collections,
             length=length,
+            image=None if image is None else self._asked_image(image),
         )
+
+    def _asked_image(self, image: bytes | int) -> AskedImage:
+        from ragcore.answers import AskedImage
+        from ragcore.library.images import Images
+
+        images = Images(self._core, self._permit)
+        if isinstance(image, int):
+            return AskedImage(images.read(image), {"id": image})
+        data = images.preview(image, side=_SIDE)
+        return AskedImage(data, {"data": base64.b64encode(data).decode()})
 
     def running(self, owner: str, conversation_id: int) -> Reply | None:
         """The answer on its way in a conversation, if there is one."""

@@ -109,7 +109,12 @@ class Core:
         def stream(question, **how):  # type: ignore[no-untyped-def]  # as of `ask_stream`
             return ask_stream(self, question, **how)
 
-        return Chat(self.conversations, stream)
+        def about_image(image, question, **how):  # type: ignore[no-untyped-def]
+            from ragcore.library.images import Images
+
+            return Images(self).ask_stream(image, question, **how)
+
+        return Chat(self.conversations, stream, about_image)
 
     @cached_property
     def keys(self) -> Keys:

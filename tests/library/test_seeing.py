@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image as PillowImage
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
@@ -23,6 +26,7 @@ from ragcore.weights import WeightStore
 
 from ..image_models import save_projector, save_small_llm
 from ..tuning.clip_samples import draw
+from ..waiting import wait_until
 
 COLORS = ("red", "green", "blue")
 
@@ -186,29 +190,49 @@ def test_commands(home: Path, images: Path) -> None:
         run("ask", "Why?", "--model", "x")
 
 
-def test_the_page_ask_takes_an_image(
-    home: Path, images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ragcore_app.state import close_libraries
+def test_images_are_part_of_a_conversation(home: Path, images: Path) -> None:
+    from ragcore_app.components import actions
+    from ragcore_app.state import close_libraries, library
 
-    page = "from ragcore_app.components import image_question as page\npage.show()\n"
-    test = AppTest.from_string(page, default_timeout=120).run()
+    page = "from ragcore_app.state import apply_pending\nfrom ragcore_app.views import ask\n"
+    test = AppTest.from_string(f"{page}apply_pending()\nask.show()\n", default_timeout=120)
     try:
-        data = (images / "red.png").read_bytes()
-        test.file_uploader[0].upload("red.png", data, "image/png").run()
-        ask(test, "What is it?")
-        assert not test.exception
-        assert not test.error
+        library().ingest([images])
+        me = "ann"
+        test.session_state["_owner"] = me
+        test.run()
+        test.chat_input[0].upload("red.png", (images / "red.png").read_bytes(), "image/png")
+        answer(test.chat_input[0].set_value("What is it?").run())
+        (talk,) = library().chats.list(me)
+        asked, said = library().chats.turns(me, talk.id)
+        assert said.content
+        assert said.payload["model"] == "small-eyes"
         assert any("from the image alone" in caption.value for caption in test.caption)
-        assert test.chat_message
-        ask(test, "   ")
-        assert "empty" in test.error[0].value
+        shown = PillowImage.open(io.BytesIO(base64.b64decode(asked.payload["image"]["data"])))
+        assert max(shown.size) <= 1024
+        assert any(button.key == "no-about-image" for button in test.button), "it stays at hand"
+        answer(test.chat_input[0].set_value("And which color?").run())
+        *_, again, _ = library().chats.turns(me, talk.id)
+        assert "data" in again.payload["image"], "a follow-up sees the image, too"
+        assert "(about an image)" in library().chats.export_markdown(me, talk.id)
+
+        test.button(key="no-about-image").click().run()
+        assert not any(button.key == "no-about-image" for button in test.button)
+        first = library().images.list()[0].id
+        test.session_state[actions.ABOUT] = {"id": first}
+        answer(test.run().chat_input[0].set_value("What is this?").run())
+        *_, asked, said = library().chats.turns(me, talk.id)
+        assert asked.payload["image"] == {"id": first}
+        assert said.payload["model"] == "small-eyes"
+        test.chat_input[0].upload("red.png", b"no image", "image/png")
+        test.chat_input[0].set_value("What is it?").run()
+        assert "image" in test.error[0].value
+        assert len(library().chats.turns(me, talk.id)) == 6
     finally:
         close_libraries()
 
 
-def ask(test: AppTest, question: str) -> None:
-    test.text_input(key="image-text").set_value(question)
-    button: Callable[..., object] = next(b for b in test.button if b.label == "Ask").click
-    button()
-    test.run()
+def answer(test: AppTest) -> None:
+    """Run the page until nothing is being written any more."""
+    wait_until(lambda: all(one.label != "Stop" for one in test.run().button), "the answer")
+    assert not test.exception

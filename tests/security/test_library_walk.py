@@ -365,6 +365,7 @@ def test_paths_of_the_server_are_no_images_for_a_reader(library: Library, tmp_pa
         lambda: reader.collection("sample").search(SearchQuery(image=str(path))),
         lambda: reader.images.ask(path, "What is it?"),
         lambda: list(reader.images.ask_stream(str(path), "What is it?")),
+        lambda: reader.chats.start("key 7", 1, "What is it?", collection="sample", image=path),  # type: ignore[arg-type]
         lambda: reader.images.label([path], ["a", "b"]),
         lambda: reader.diffusion.recipe(path),
         lambda: reader.imagine(ImagineRequest(start_image=path)),
