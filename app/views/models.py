@@ -11,7 +11,7 @@ from ragcore.settings import Settings
 
 from ..components.text import count_name, plain, size_name
 from ..state import errors_as_sentences, library, may, may_everywhere, say_later
-from . import models_adapters, models_profiles, models_servers
+from . import models_adapters, models_compare, models_profiles, models_servers
 
 _SECRET = ("default", "set, not shown")
 
@@ -26,6 +26,9 @@ def show() -> None:
     _device()
     with errors_as_sentences():
         models_profiles.show()
+    if may_everywhere("admin"):
+        with errors_as_sentences():
+            models_compare.show()
     with errors_as_sentences():
         _loaded()
     if may("admin"):

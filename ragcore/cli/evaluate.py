@@ -10,7 +10,8 @@ import click
 
 from ragcore.cli.output import as_json_option, echo, print_json, progress_line
 from ragcore.errors import UsageError
-from ragcore.library import Library
+from ragcore.library import DEFAULT_COLLECTION, Library, ProfileAnswers
+from ragcore.types import Answer
 
 _SHOWN = 300  # characters of an answer on its line
 
@@ -198,6 +199,76 @@ def _show_answer(one: dict[str, Any]) -> None:
         + (f"  |  expected: {expected}" if expected else "")
         + f"  |  {one['seconds']} s"
     )
+
+
+@command.command("profiles")
+@click.argument("file", metavar="FILE.txt")
+@click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True)
+@click.option(
+    "-p", "--profile", "profiles", multiple=True, required=True,
+    help="A profile's name or TOML file; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--documents", type=click.IntRange(1, 100), default=20, show_default=True,
+    help="Read the first so many documents of the collection for each profile.",
+)  # fmt: skip
+@as_json_option
+def profiles(
+    file: str, collection: str, profiles: tuple[str, ...], documents: int, as_json: bool
+) -> None:
+    """Your own questions, one a line of FILE, answered by the models of several profiles.
+
+    For example: ragcore eval profiles questions.txt -c papers -p starter -p tiny
+    """
+    questions = _there(file, "file").read_text("utf-8-sig").splitlines()
+    questions = [line.strip() for line in questions if line.strip()]
+    with Library() as library:
+        found = library.evals.profiles(
+            profiles, questions, collection=collection, documents=documents,
+            progress=progress_line(),
+        )  # fmt: skip
+    if as_json:
+        print_json({"questions": questions, "profiles": [_profile(one) for one in found]})
+        return
+    for number, question in enumerate(questions):
+        echo(question)
+        for one in found:
+            echo(f"  {one.profile}: {one.error or _answer_line(one.answers[number])}")
+    for one in found:
+        if not one.error:
+            echo(
+                f"{one.profile}: {one.seconds:.1f} s an answer, {one.passages:.1f} passages/s, "
+                f"{one.documents} documents"
+            )
+
+
+def _profile(one: ProfileAnswers) -> dict[str, Any]:
+    return {
+        "profile": one.profile,
+        "error": one.error,
+        "seconds": round(one.seconds, 3),
+        "passages_per_second": round(one.passages, 3),
+        "documents": one.documents,
+        "answers": [
+            {
+                "answer": answer.text,
+                "abstained": answer.abstained,
+                "citations": [
+                    {"n": c.n, "document": c.document, "page": c.page, "quote": c.quote}
+                    for c in answer.citations
+                ],
+            }
+            for answer in one.answers
+        ],
+    }
+
+
+def _answer_line(answer: Answer) -> str:
+    text = " ".join(answer.text.split())
+    cited = dict.fromkeys(
+        c.document + ("" if c.page is None else f" p. {c.page}") for c in answer.citations
+    )
+    return text + (f"  [{'; '.join(cited)}]" if cited else "")
 
 
 @command.command("chat")

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from ragcore.encoders.classifier import ClassifierCard
     from ragcore.ingest.jobs import JobInfo
     from ragcore.library.adapters import BARE, PROFILES_OWN
+    from ragcore.library.comparing import ProfileAnswers
     from ragcore.library.model_adding import AddedModel
+    from ragcore.library.model_profiles import ProfileOffer
     from ragcore.library.samples import SAMPLE, copy_documents, package_folder
     from ragcore.library.sources import SourceInfo, SourceSchedule
     from ragcore.library.uploaded_files import UploadedFile
@@ -101,6 +103,8 @@ __all__ = [
     "MapPoint",
     "Principal",
     "Profile",
+    "ProfileAnswers",
+    "ProfileOffer",
     "Reply",
     "Sessions",
     "SourceInfo",
@@ -153,7 +157,9 @@ _HOME_OF = {
         "ragcore.encoders.classifier": ["ClassifierCard"],
         "ragcore.ingest.jobs": ["JobInfo"],
         "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
+        "ragcore.library.comparing": ["ProfileAnswers"],
         "ragcore.library.model_adding": ["AddedModel"],
+        "ragcore.library.model_profiles": ["ProfileOffer"],
         "ragcore.library.samples": ["SAMPLE", "copy_documents", "package_folder"],
         "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
         "ragcore.library.uploaded_files": ["UploadedFile"],

@@ -53,6 +53,16 @@ def ask(
     )
 
 
+def ask_plainly(
+    core: Core, question: str, collection: str, cancel: CancelToken | None = None
+) -> Answer:
+    """A question asked of a collection as a person does."""
+    return ask(
+        core, question, collection=collection, documents=(), k=4, where=None, history=(),
+        schema=None, adapter=None, threshold=None, length=None, style=PLAIN, cancel=cancel,
+    )  # fmt: skip
+
+
 def ask_stream(
     core: Core,
     question: str,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
@@ -157,3 +161,17 @@ class Core:
         from ragcore.llm.adapters import AdapterStore
 
         return AdapterStore(self.settings)
+
+
+@contextmanager
+def temporary(core: Core, models: Models | None = None) -> Iterator[Core]:
+    """An empty library with the settings of `core`, and its models or others; then deleted."""
+    with tempfile.TemporaryDirectory(prefix="ragcore-") as home:
+        base = core.settings if models is None else models.settings
+        settings = base.model_copy(update={"home": Path(home), "database_url": "", "vectors": ""})
+        settings.__dict__.pop("catalog_url", None)
+        own = Core(settings, models or core.models)
+        try:
+            yield own
+        finally:
+            own.close()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
-from ragcore.library.core import Core
+from ragcore.library.core import Core, temporary
 from ragcore.library.scopes import scoped
-from ragcore.types import Answer, CancelToken, ProgressCallback
+from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
+    from ragcore.library.comparing import ProfileAnswers
     from ragcore.library.speed import Speed
 
 
@@ -143,6 +144,7 @@ class Evals:
         are in this library already.
         """
         from ragcore.evals.answers import evaluate_answers, question_file
+        from ragcore.library.answering import ask_plainly
 
         file, folder = question_file(Path(directory).expanduser(), questions)
         how: dict[str, Any] = {
@@ -150,9 +152,36 @@ class Evals:
             "cancel": cancel,
         }  # fmt: skip
         if collection is not None:
-            return evaluate_answers(file, ask=_asker(self._core, collection, cancel), **how)
-        with _temporary(self._core, folder, file, progress, cancel) as core:
-            return evaluate_answers(file, ask=_asker(core, DEFAULT_COLLECTION, cancel), **how)
+            ask = partial(ask_plainly, self._core, collection=collection, cancel=cancel)
+            return evaluate_answers(file, ask=ask, **how)
+        with _filled(self._core, folder, file, progress, cancel) as core:
+            ask = partial(ask_plainly, core, collection=DEFAULT_COLLECTION, cancel=cancel)
+            return evaluate_answers(file, ask=ask, **how)
+
+    def profiles(
+        self,
+        profiles: Sequence[str],
+        questions: Sequence[str],
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        documents: int = 20,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[ProfileAnswers]:
+        """The same questions, answered by the models of each of these profiles.
+
+        Names or TOML files. The collection's first `documents` are read into a library of their
+        own for each, which is deleted afterwards: everything is the profile's, also the search.
+        Missing weights are fetched; where they cannot be, that profile has an error in place of
+        answers. Raises UsageError for an unknown profile or collection, no or more than 50
+        questions, or no document whose file is there; Cancelled.
+        """
+        from ragcore.library.comparing import compare
+
+        return compare(
+            self._core, profiles, questions, collection=collection, documents=documents,
+            progress=progress, cancel=cancel,
+        )  # fmt: skip
 
     def chat(
         self,
@@ -221,18 +250,8 @@ class Evals:
         )
 
 
-def _asker(core: Core, collection: str, cancel: CancelToken | None) -> Callable[[str], Answer]:
-    """Questions asked of a collection as a person does."""
-    from ragcore.library.answering import PLAIN, ask
-
-    return lambda question: ask(
-        core, question, collection=collection, documents=(), k=4, where=None, history=(),
-        schema=None, adapter=None, threshold=None, length=None, style=PLAIN, cancel=cancel,
-    )  # fmt: skip
-
-
 @contextmanager
-def _temporary(
+def _filled(
     core: Core,
     folder: Path,
     questions: Path,
@@ -248,14 +267,6 @@ def _temporary(
     files = [path for path in sorted(folder.iterdir()) if path.resolve() != questions.resolve()]
     if not files:
         raise UsageError(f"{folder} has no files to ask about")
-    with tempfile.TemporaryDirectory(prefix="ragcore-eval-") as home:
-        settings = core.settings.model_copy(
-            update={"home": Path(home), "database_url": "", "vectors": ""}
-        )
-        settings.__dict__.pop("catalog_url", None)
-        own = Core(settings, core.models)
-        try:
-            ingest(own, files, collection=DEFAULT_COLLECTION, progress=progress, cancel=cancel)
-            yield own
-        finally:
-            own.close()
+    with temporary(core) as own:
+        ingest(own, files, collection=DEFAULT_COLLECTION, progress=progress, cancel=cancel)
+        yield own

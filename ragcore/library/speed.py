@@ -11,15 +11,14 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import DEFAULT_COLLECTION
 from ragcore.errors import Cancelled
-from ragcore.library.core import Core
+from ragcore.library.core import Core, temporary
 from ragcore.library.ingesting import ingest
 from ragcore.types import CancelToken, Progress, ProgressCallback, SearchQuery
 
@@ -86,7 +85,7 @@ def measure(
             (folders["texts"] / f"{number}.txt").write_text(one, "utf-8")
         for number, one_image in enumerate(images):
             one_image.save(folders["images"] / f"{number}.jpg", quality=85)
-        with _library(core, Path(place, "home")) as own:
+        with temporary(core) as own:
             begin("text")
             found = [_rate("text encode", "passages", TEXTS, lambda: text.encode(texts))]
             found.append(_rate("text ingest", "passages", TEXTS, _ingest(own, folders["texts"])))
@@ -123,18 +122,6 @@ def _image(rng: random.Random) -> Image:
         color = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
         pen.ellipse((x, y, x + rng.randrange(40, 140), y + rng.randrange(40, 120)), fill=color)
     return image
-
-
-@contextmanager
-def _library(core: Core, home: Path) -> Iterator[Core]:
-    """An empty library with the models of `core`."""
-    settings = core.settings.model_copy(update={"home": home, "database_url": "", "vectors": ""})
-    settings.__dict__.pop("catalog_url", None)
-    own = Core(settings, core.models)
-    try:
-        yield own
-    finally:
-        own.close()
 
 
 def _ingest(core: Core, folder: Path) -> Callable[[], object]:

@@ -146,6 +146,22 @@ def test_labels(run: Run, stocked: Path, notes: Path, tmp_path: Path) -> None:
     )
 
 
+def test_profiles_on_questions_of_ones_own(run: Run, stocked: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.txt"
+    questions.write_text("Where does the heron wait?\n\n")
+    profile = Settings().profile
+    arguments = ("eval", "profiles", str(questions), "-c", "notes", "-p", profile)
+    found = run(*arguments, "--documents", "5", "--json").json
+    assert found["questions"] == ["Where does the heron wait?"]
+    [one] = found["profiles"]
+    assert (one["profile"], one["error"]) == (profile, "")
+    assert set(one["answers"][0]) == {"answer", "abstained", "citations"}
+    assert one["passages_per_second"] > 0
+    shown = run(*arguments, "-p", "no such profile")
+    assert shown.code == 2
+    assert "no such profile" in shown.err
+
+
 def test_filters(run: Run, stocked: Path) -> None:
     arguments = ("search", "water", "-c", "notes", "--cutoff", "0", "--kind", "passages", "--json")
     every = {Path(hit["path"]).name for hit in run(*arguments).json["hits"]}
