@@ -22,10 +22,12 @@
     const stay = () => native.replace({ ...state, from: history.state?.from }, "", next);
     const other = isOpen(from) && isOpen(next)  // the next image, say
       && without(from, ["open", "at"]) === without(next, ["open", "at"]);
-    if (!acted || other || without(next, MINOR) === without(from, MINOR)) return stay();
-    acted = false;
     const closes = isOpen(from) && !isOpen(next)
       && without(from, ["open", "at"]) === without(next, ["at"]);
+    if (closes && window.ragcoreLeaving) return;  // another page follows: one step back is the image
+    window.ragcoreLeaving = false;
+    if (!acted || other || without(next, MINOR) === without(from, MINOR)) return stay();
+    acted = false;
     if (!closes) return native.push({ ...state, from }, "", next);
     const before = history.state?.from;
     if (before && without(before, []) === without(next, [])) history.back();

@@ -89,7 +89,7 @@ function openViewer(root, site, options) {
       info, tool("Close", () => dialog.close())),
     stage, panel, strip, said);
 
-  const leave = (what) => { const id = ids[at]; dialog.end(); options.go(what, id); };
+  const leave = (what) => { const id = ids[at]; window.ragcoreLeaving = true; dialog.end(); options.go(what, id); };
 
   const draw = () => { image.style.transform = `translate(${x}px, ${y}px) scale(${scale})`; };
   const zoom = (to, left = stage.clientWidth / 2, top = stage.clientHeight / 2) => {

@@ -38,7 +38,8 @@ def show(lesson: Lesson) -> None:
     counts = Counter(given.values())
     active = _classes(lesson, counts)
     source = st.segmented_control(
-        "Show", [_NEXT, _SEARCH, _ALL, _DONE], default=_NEXT, required=True, key="teach-source",
+        "Show", [_NEXT, _SEARCH, _ALL, _DONE], required=True, key="teach-source",
+        default=None if "teach-source" in st.session_state else _NEXT,
         help="Next to label: what helps most, unsure and unlike what is labelled already.",
     )  # fmt: skip
     if source == _DONE and given:

@@ -104,6 +104,31 @@ def test_the_grid_by_keyboard(server: Server, person: Callable[..., Any]) -> Non
 @pytest.mark.full
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)")
+def test_the_viewer_leads_to_other_pages_and_back(
+    server: Server, person: Callable[..., Any]
+) -> None:
+    page = person("Ann")
+    viewer = page.get_by_role("dialog")
+    for action, seen in (
+        ("Ask about it", "The next question is about this image"),
+        ("More like this", "Searching by"),
+    ):
+        page.goto(f"{server.url}/images?collection=sample")
+        page.locator(".image").first.wait_for()
+        settle(page)
+        page.locator(".image").first.click()
+        viewer.get_by_role("button", name=action, exact=True).click()
+        page.get_by_text(seen).wait_for()
+        settle(page, 1500)
+        assert page.get_by_text(seen).is_visible(), "and stays there"
+        assert "/images" not in page.url
+        page.go_back()
+        viewer.get_by_text("1 of ").wait_for()
+
+
+@pytest.mark.full
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium (apt-get install chromium)")
 def test_images_are_selected_and_marked(server: Server, person: Callable[..., Any]) -> None:
     page = person("Ann")
     page.goto(f"{server.url}/images?collection=sample")
