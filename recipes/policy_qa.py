@@ -22,51 +22,57 @@ class _Topic:
     acts: tuple[str, ...]  # instances, "bring a dog to the office"
 
 
-def _topic(noun: str, verb: str, *acts: str) -> _Topic:
-    return _Topic(noun, verb, acts)
+def _topic(line: str) -> _Topic:
+    rule, *acts = line.split(" | ")
+    noun, _, verb = rule.rpartition(" ")
+    return _Topic(noun, verb, tuple(acts))
 
 
-_TOPICS = (
-    _topic("Pets", "are", "bring a dog", "keep a hamster here", "take a cat along"),
-    _topic("Hot meals", "are", "eat a bowl of soup", "have a pizza", "heat up a curry"),
-    _topic("Alcoholic drinks", "are", "drink a beer", "have a glass of wine", "open some whisky"),
-    _topic("Smoking", "is", "smoke a cigarette", "light a pipe", "have a cigar"),
-    _topic("Private telephone calls", "are", "call a friend", "ring up my sister", "phone my bank"),
-    _topic("Loud music", "is", "play rock songs on a speaker", "turn up the radio"),
-    _topic("Social media", "are", "scroll through Facebook", "post on Instagram"),
-    _topic("Personal visitors", "are", "invite my parents", "show a friend around"),
-    _topic("Open flames", "are", "light a candle", "burn incense", "use a gas burner"),
-    _topic("Bicycles", "are", "bring a mountain bike inside", "park my bike in the hall"),
-    _topic("Photographs", "are", "take a selfie", "snap a picture of the machines"),
-    _topic("Casual clothes", "are", "wear jeans", "come in shorts", "wear a hoodie"),
-    _topic("Naps", "are", "sleep for twenty minutes", "doze in the armchair"),
-    _topic("Online shopping", "is", "order shoes on the web", "buy a present online"),
-    _topic("Water sports", "are", "swim in the lake", "go rowing", "surf here"),
-    _topic("Ball games", "are", "kick a football around", "play tennis", "throw a basketball"),
-    _topic("Card games", "are", "play poker", "have a round of bridge", "play rummy"),
-    _topic("Gambling", "is", "bet on horses", "play roulette"),
-    _topic("Musical instruments", "are", "practise the violin", "play the drums"),
-    _topic("Video streaming", "is", "watch a series", "look at a film on my laptop"),
-    _topic("Remote work", "is", "work from home", "work from a café"),
-    _topic("Overtime", "is", "work longer than eight hours", "stay until ten at night"),
-    _topic("Private parcels", "are", "have a package delivered", "receive my mail here"),
-    _topic("Electric heaters", "are", "plug in a fan heater", "use an electric radiator"),
-    _topic("Power tools", "are", "use a drill", "run a circular saw"),
-    _topic("Drones", "are", "fly a quadcopter"),
-    _topic("Tents", "are", "camp overnight", "put up a tent"),
-    _topic("Fireworks", "are", "set off a rocket", "light firecrackers"),
-    _topic("Skateboards and scooters", "are", "ride a skateboard", "use a kick scooter"),
-    _topic("Sandals", "are", "wear flip-flops", "come in open shoes"),
-    _topic("Personal software", "is", "install a game", "set up my own editor"),
-    _topic("USB sticks", "are", "plug in a memory stick", "copy files to a USB drive"),
-    _topic("Food and drink", "are", "eat a sandwich", "drink coffee", "have some crisps"),
-    _topic("Fishing", "is", "catch trout", "put out a fishing line"),
-    _topic("Barbecues", "are", "grill sausages", "have a cookout"),
-    _topic("Collections of money", "are", "raise funds for charity", "sell raffle tickets"),
-    _topic("Political posters", "are", "hang up a campaign poster", "put up election placards"),
-    _topic("Late arrivals", "are", "come in after ten", "arrive an hour late"),
-    _topic("Fitness exercises", "are", "do push-ups", "lift weights", "stretch on a mat"),
-    _topic("Board games", "are", "play chess", "play Monopoly", "have a game of draughts"),
+# The rule's subject and verb, then instances.
+_TOPICS = tuple(
+    _topic(line)
+    for line in """\
+Pets are | bring a dog | keep a hamster here | take a cat along
+Hot meals are | eat a bowl of soup | have a pizza | heat up a curry
+Alcoholic drinks are | drink a beer | have a glass of wine | open some whisky
+Smoking is | smoke a cigarette | light a pipe | have a cigar
+Private telephone calls are | call a friend | ring up my sister | phone my bank
+Loud music is | play rock songs on a speaker | turn up the radio
+Social media are | scroll through Facebook | post on Instagram
+Personal visitors are | invite my parents | show a friend around
+Open flames are | light a candle | burn incense | use a gas burner
+Bicycles are | bring a mountain bike inside | park my bike in the hall
+Photographs are | take a selfie | snap a picture of the machines
+Casual clothes are | wear jeans | come in shorts | wear a hoodie
+Naps are | sleep for twenty minutes | doze in the armchair
+Online shopping is | order shoes on the web | buy a present online
+Water sports are | swim in the lake | go rowing | surf here
+Ball games are | kick a football around | play tennis | throw a basketball
+Card games are | play poker | have a round of bridge | play rummy
+Gambling is | bet on horses | play roulette
+Musical instruments are | practise the violin | play the drums
+Video streaming is | watch a series | look at a film on my laptop
+Remote work is | work from home | work from a café
+Overtime is | work longer than eight hours | stay until ten at night
+Private parcels are | have a package delivered | receive my mail here
+Electric heaters are | plug in a fan heater | use an electric radiator
+Power tools are | use a drill | run a circular saw
+Drones are | fly a quadcopter
+Tents are | camp overnight | put up a tent
+Fireworks are | set off a rocket | light firecrackers
+Skateboards and scooters are | ride a skateboard | use a kick scooter
+Sandals are | wear flip-flops | come in open shoes
+Personal software is | install a game | set up my own editor
+USB sticks are | plug in a memory stick | copy files to a USB drive
+Food and drink are | eat a sandwich | drink coffee | have some crisps
+Fishing is | catch trout | put out a fishing line
+Barbecues are | grill sausages | have a cookout
+Collections of money are | raise funds for charity | sell raffle tickets
+Political posters are | hang up a campaign poster | put up election placards
+Late arrivals are | come in after ten | arrive an hour late
+Fitness exercises are | do push-ups | lift weights | stretch on a mat
+Board games are | play chess | play Monopoly | have a game of draughts
+""".splitlines()
 )
 # Categories in words of many kinds: a fixed list would be learnt by heart and recited.
 _LEISURE_QUALITIES = ("Leisure", "Fun", "Social", "Idle", "Playful", "Private", "Free-time",

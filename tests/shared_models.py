@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ragcore.library import Library
 from ragcore.models import Models
 from ragcore.settings import Settings
 
@@ -16,3 +23,14 @@ def models_of(settings: Settings | None = None) -> Models:
     settings = settings or Settings()
     key = tuple(getattr(settings, name) for name in _FIELDS)
     return _models.setdefault(key, Models(settings))
+
+
+@contextmanager
+def tiny_library(home: Path, profile: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+    """A library with shared models in a home that commands find by their environment."""
+    monkeypatch.setenv("RAGCORE_HOME", str(home))
+    monkeypatch.setenv("RAGCORE_PROFILE", str(profile))
+    monkeypatch.setenv("RAGCORE_OCR", "off")
+    settings = Settings(workers=1)
+    with Library(settings, models=models_of(settings)) as opened:
+        yield opened

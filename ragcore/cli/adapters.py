@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ragcore.cli.output import as_json_option, echo, print_json
+from ragcore.cli.output import ListingGroup, as_json_option, echo, print_json
 from ragcore.errors import UsageError
 from ragcore.library import DEFAULT_COLLECTION, Library
 
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 _replace = click.option("--replace", is_flag=True, help="Take the place of one of this name.")
 
 
-@click.group("adapters", invoke_without_command=True)
-@click.pass_context
-def command(context: click.Context) -> None:
+@click.group("adapters", cls=ListingGroup)
+def command() -> None:
     """Low-rank adapters (LoRA) of the language model: list, choose, combine, write out."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_, as_json=False)
 
 
 @command.command("list")

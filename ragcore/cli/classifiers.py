@@ -7,16 +7,13 @@ from typing import Any
 
 import click
 
-from ragcore.cli.output import as_json_option, echo, print_json
+from ragcore.cli.output import ListingGroup, as_json_option, echo, print_json
 from ragcore.library import Library
 
 
-@click.group("classifiers", invoke_without_command=True)
-@click.pass_context
-def command(context: click.Context) -> None:
+@click.group("classifiers", cls=ListingGroup)
+def command() -> None:
     """List, inspect and remove classifiers of your own categories."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_, as_json=False)
 
 
 @command.command("list")

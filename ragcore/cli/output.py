@@ -25,6 +25,13 @@ from ragcore.types import Progress, ProgressCallback
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
+class ListingGroup(click.Group):
+    """Commands of which `list` runs where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["list"])
+
+
 def quiet_libraries() -> None:
     """Show ragcore's own warnings as lines on stderr, and none of the libraries below it.
 

@@ -76,12 +76,7 @@ class OpenAITextEncoder:
             what="embeddings server",
             headers=self._headers,
             key_variable=self._key_variable,
-            retry=RetryPolicy(
-                connect=float(get("connect_timeout", 10)),
-                read=float(get("timeout", 60)),
-                total=float(get("total_timeout", 300)),
-                attempts=int(get("attempts", 4)),
-            ),
+            retry=RetryPolicy.of(options, total=300, attempts=4),
         )
         vectors = {k: v for k, v in options.items() if k not in _NO_VECTOR_OPTIONS}
         self._space_name = space_name(model, str(get("revision", "served")), vectors)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ragcore.errors import UsageError
+from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.settings import Settings
+
+if TYPE_CHECKING:
+    from ragcore.models import Placement
 
 
 def reject_unknown(name: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -38,6 +42,37 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, at most 200 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def load_local(
+    kind: Callable[..., Any],
+    folder: Path,
+    placement: Placement,
+    *,
+    name: str,
+    what: str,
+    **options: Any,
+) -> Any:
+    """A model of sentence-transformers (`kind`) from a local folder, without code of its own.
+
+    Raises ModelUnavailable, naming `what` it is not.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return kind(
+            str(folder),
+            device=placement.device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": placement.dtype, "use_safetensors": True},
+            **options,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelUnavailable(
+            f"{name}: {folder} cannot be loaded as a {what} ({first_line(error)})"
+        ) from error
 
 
 def valid_text(text: str) -> str:

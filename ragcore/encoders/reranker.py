@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders.options import first_line, reject_unknown, valid_text
+from ragcore.encoders.options import load_local, reject_unknown, valid_text
 from ragcore.errors import ModelUnavailable
 from ragcore.models import ModelMemory, Weights, folder_bytes
 
@@ -76,23 +76,11 @@ class CrossEncoderReranker:
 
     def _load(self) -> Any:
         from sentence_transformers import CrossEncoder
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
-        try:
-            model = CrossEncoder(
-                str(self._folder),
-                device=self._placement.device,
-                max_length=self._max_tokens,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"dtype": self._placement.dtype, "use_safetensors": True},
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelUnavailable(
-                f"{self._name}: {self._folder} cannot be loaded as a cross-encoder "
-                f"({first_line(error)})"
-            ) from error
+        model = load_local(
+            CrossEncoder, self._folder, self._placement,
+            name=self._name, what="cross-encoder", max_length=self._max_tokens,
+        )  # fmt: skip
         if model.num_labels != 1:
             raise ModelUnavailable(
                 f"{self._name}: a reranker has one output, this cross-encoder has "

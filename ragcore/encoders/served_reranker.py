@@ -49,12 +49,7 @@ class ServedReranker:
             what="reranking server",
             headers=self._headers,
             key_variable=self._key_variable,
-            retry=RetryPolicy(
-                connect=float(get("connect_timeout", 10)),
-                read=float(get("timeout", 60)),
-                total=float(get("total_timeout", 120)),
-                attempts=int(get("attempts", 3)),
-            ),
+            retry=RetryPolicy.of(options, total=120, attempts=3),
         )
 
     def warm_up(self) -> None:

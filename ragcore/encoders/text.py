@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.encoders.bert import Bert
-from ragcore.encoders.options import first_line, reject_unknown, space_name, valid_text
+from ragcore.encoders.options import load_local, reject_unknown, space_name, valid_text
 from ragcore.encoders.quick_text import QuickText, are_few, find_quick_text
-from ragcore.errors import ModelUnavailable, UsageError
+from ragcore.errors import UsageError
 from ragcore.models import ModelMemory, Space, TextKind, Weights, folder_bytes
 
 if TYPE_CHECKING:
@@ -159,22 +159,11 @@ class SentenceTransformerEncoder:
         self.weights.precision = self._placement.precision
         import torch
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
-        try:
-            model = SentenceTransformer(
-                str(self._folder),
-                device=self._placement.device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"dtype": self._placement.dtype, "use_safetensors": True},
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelUnavailable(
-                f"{self._name}: {self._folder} cannot be loaded as a sentence-transformers model "
-                f"({first_line(error)})"
-            ) from error
+        model = load_local(
+            SentenceTransformer, self._folder, self._placement,
+            name=self._name, what="sentence-transformers model",
+        )  # fmt: skip
         model.eval().requires_grad_(False)
         if self._max_tokens:
             model.max_seq_length = min(self._max_tokens, model.max_seq_length or self._max_tokens)

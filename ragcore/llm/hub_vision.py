@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable
 from ragcore.llm.logits import check_sampling
-from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
+from ragcore.llm.vision_llm import asked_captions, check_question
 from ragcore.models import (
     ModelMemory,
     Sampling,
@@ -112,12 +112,7 @@ class HubVisionLLM:
                 raise Cancelled("the answer was cancelled")
 
     def captions(self, images: Sequence[Image], *, cancel: CancelToken | None = None) -> list[str]:
-        sampling = Sampling(max_tokens=CAPTION_TOKENS)
-        said = (
-            "".join(self.stream_image(image, CAPTION_QUESTION, sampling, cancel=cancel))
-            for image in images
-        )
-        return [" ".join(text.split()) for text in said]
+        return asked_captions(self, images, CAPTION_QUESTION, cancel)
 
     def _load(self) -> tuple[Any, Any]:
         """Model and processor."""

@@ -22,11 +22,11 @@ from ragcore.llm.llamacpp_requests import check_beginning, forced, grammar_of, s
 from ragcore.llm.llamacpp_scores import ScoredTokens, ScoreMemory
 from ragcore.llm.llamacpp_server import LlamaServer, ServerOptions, Slots, has_gpu, native, refusal
 from ragcore.llm.logits import check_sampling
+from ragcore.llm.received import received
 from ragcore.models import NO_ADAPTER, Constraint, ModelMemory, Sampling, Weights
 from ragcore.types import CancelToken, Message
 
 CONTEXT = 4096  # tokens, where the profile sets none: each slot takes memory for that many
-_LOOK_EVERY = 0.05  # seconds between two looks at the cancel token
 _LISTED = 20_000  # tokens among which a part of a character is looked up
 _UNLIKELY = -20.0  # log probability of a token that is not among them, at most
 
@@ -299,7 +299,7 @@ class LlamaCppLLM:
         started.wait()
         text = ""
         try:
-            for event in _events(events, cancel):
+            for event in _each(received(events, cancel)):
                 if "error" in event:
                     raise RagcoreError(f"{self.name}: {refusal(event)}")
                 choice = event["choices"][0]
@@ -395,19 +395,8 @@ class LlamaCppLLM:
         return _Loaded(server, Slots(self._options.slots), names)
 
 
-def _events(events: queue.SimpleQueue[Any], cancel: CancelToken | None) -> Iterator[dict[str, Any]]:
-    """Events up to None. Raises what stands among them, and Cancelled."""
-    while True:
-        if cancel is not None and cancel.cancelled:
-            raise Cancelled("the answer was cancelled")
-        try:
-            event = events.get(timeout=_LOOK_EVERY)
-        except queue.Empty:
-            continue
-        if event is None:
-            return
-        if isinstance(event, BaseException):
-            raise event
+def _each(events: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    for event in events:
         yield from event if isinstance(event, list) else [event]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
-from ragcore.llm.openai_llm import OpenAILLM
+from ragcore.llm.openai_llm import OpenAILLM, chat_fields, common_sampling
 from ragcore.models import Constraint, Sampling
 from ragcore.types import Message
 
@@ -64,26 +64,13 @@ class OllamaLLM(OpenAILLM):
             raise UsageError("banned_words, boosted_words and no_repeat_ngram need a local model")
         if adapter not in (None, "none"):
             raise UsageError(f"Ollama runs no adapter by name: {adapter!r} cannot be asked for")
-        options: dict[str, Any] = {
+        options = common_sampling(s) | {
             "num_ctx": self.context_length,
             "num_predict": s.max_tokens,
-            "temperature": s.temperature,
-            "top_p": s.top_p,
             "top_k": s.top_k,
             "repeat_penalty": s.repetition_penalty,
-            "presence_penalty": s.presence_penalty,
-            "frequency_penalty": s.frequency_penalty,
         }
-        if s.stop:
-            options["stop"] = list(s.stop)
-        if s.seed is not None:
-            options["seed"] = s.seed
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
-            "stream": True,
-            "options": options,
-        }
+        body = chat_fields(self._model, messages) | {"options": options}
         if self._thinking is not None:
             body["think"] = self._thinking
         if self._keep_alive is not None:

@@ -9,13 +9,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ragcore.errors import Cancelled, ModelUnavailable, RagcoreError, UsageError
+from ragcore.errors import ModelUnavailable, RagcoreError, UsageError
 from ragcore.llm.logits import check_sampling
+from ragcore.llm.received import received
 from ragcore.models import Constraint, RemoteServer, RetryPolicy, Sampling
 from ragcore.redaction import remember
 from ragcore.types import CancelToken, Message
-
-_CANCEL_EVERY = 0.05  # seconds between two looks at the cancel token
 
 
 class OpenAILLM:
@@ -135,20 +134,8 @@ class OpenAILLM:
             raise UsageError("boosted_words and no_repeat_ngram need a local model")
         if s.banned_words and self._dialect != "vllm":
             raise UsageError("banned_words need a local model, or a server of dialect vllm")
-        body: dict[str, Any] = {
-            "model": self._model if chosen in (None, "none") else chosen,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
-            "stream": True,
-            "max_tokens": s.max_tokens,
-            "temperature": s.temperature,
-            "top_p": s.top_p,
-            "presence_penalty": s.presence_penalty,
-            "frequency_penalty": s.frequency_penalty,
-        }
-        if s.stop:
-            body["stop"] = list(s.stop)
-        if s.seed is not None:
-            body["seed"] = s.seed
+        body = chat_fields(self._model if chosen in (None, "none") else chosen, messages)
+        body |= common_sampling(s) | {"max_tokens": s.max_tokens}
         if s.top_k:
             body["top_k"] = s.top_k
         if s.repetition_penalty != 1:
@@ -176,7 +163,7 @@ class OpenAILLM:
 
     def _cancellable(self, body: dict[str, Any], cancel: CancelToken | None) -> Iterator[str]:
         """Pieces read by a thread, so that a silent server does not hold up a cancel."""
-        pieces: queue.Queue[str | BaseException | None] = queue.Queue()
+        pieces: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
         stop = threading.Event()
 
         def read() -> None:
@@ -189,18 +176,7 @@ class OpenAILLM:
 
         threading.Thread(target=read, name="llm-server", daemon=True).start()
         try:
-            while True:
-                if cancel is not None and cancel.cancelled:
-                    raise Cancelled("the answer was cancelled")
-                try:
-                    piece = pieces.get(timeout=_CANCEL_EVERY)
-                except queue.Empty:
-                    continue
-                if piece is None:
-                    return
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield piece
+            yield from received(pieces, cancel)
         finally:
             stop.set()
 
@@ -224,6 +200,27 @@ class OpenAILLM:
         key = os.environ.get(self._key_variable)
         remember(key or "")
         return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def chat_fields(model: str | None, messages: Sequence[Message]) -> dict[str, Any]:
+    """What a request for an answer has in every protocol."""
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    return {"model": model, "messages": turns, "stream": True}
+
+
+def common_sampling(sampling: Sampling) -> dict[str, Any]:
+    """The sampling that every protocol knows by the same names."""
+    fields: dict[str, Any] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+    }
+    if sampling.stop:
+        fields["stop"] = list(sampling.stop)
+    if sampling.seed is not None:
+        fields["seed"] = sampling.seed
+    return fields
 
 
 def _event(data: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.llm.logits import check_sampling
 from ragcore.llm.ollama_llm import OllamaLLM
 from ragcore.llm.openai_llm import OpenAILLM
-from ragcore.llm.vision_llm import CAPTION_TOKENS, check_question
+from ragcore.llm.vision_llm import asked_captions, check_question
 from ragcore.models import Sampling
 from ragcore.types import Message
 
@@ -44,12 +44,7 @@ class OpenAIVisionLLM(OpenAILLM):
 
     def captions(self, images: Sequence[Image], *, cancel: CancelToken | None = None) -> list[str]:
         """One sentence about each image."""
-        sampling = Sampling(max_tokens=CAPTION_TOKENS)
-        texts = (
-            "".join(self.stream_image(image, CAPTION_QUESTION, sampling, cancel=cancel))
-            for image in images
-        )
-        return [" ".join(text.split()) for text in texts]
+        return asked_captions(self, images, CAPTION_QUESTION, cancel)
 
     def _image_message(self, text: str, encoded: str) -> dict[str, Any]:
         url = f"data:image/jpeg;base64,{encoded}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.llm.image_prompt import prompt_parts
-from ragcore.models import NO_ADAPTER, ModelMemory, Sampling, Weights
+from ragcore.models import NO_ADAPTER, ModelMemory, Sampling, VisionLLM, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,17 @@ def check_question(question: str) -> str:
     if len(text) > MOST_QUESTION:
         raise UsageError(f"the question has {len(text)} characters; at most {MOST_QUESTION} fit")
     return text
+
+
+def asked_captions(
+    model: VisionLLM, images: Sequence[Image], question: str, cancel: CancelToken | None
+) -> list[str]:
+    """Captions by a model that has no other way than to be asked for each."""
+    sampling = Sampling(max_tokens=CAPTION_TOKENS)
+    texts = (
+        "".join(model.stream_image(image, question, sampling, cancel=cancel)) for image in images
+    )
+    return [" ".join(text.split()) for text in texts]
 
 
 class ProjectedLLM:

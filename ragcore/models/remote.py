@@ -52,6 +52,16 @@ class RetryPolicy:
         if min(self.connect, self.read, self.total) <= 0 or self.attempts < 1:
             raise UsageError("time-outs must be above 0 s, and attempts at least 1")
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, total: float, attempts: int) -> RetryPolicy:
+        """What the options of an encoder or reranker behind a server say, else these."""
+        return cls(
+            connect=float(options.get("connect_timeout", 10)),
+            read=float(options.get("timeout", 60)),
+            total=float(options.get("total_timeout", total)),
+            attempts=int(options.get("attempts", attempts)),
+        )
+
     def pause(self, attempt: int) -> float:
         return random.uniform(0, min(self.longest_pause, self.first_pause * 2**attempt))
 

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ragcore.errors import Cancelled, UsageError
 from ragcore.tuning.run_folder import RunFolder
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _RECENT = 50  # losses that a report's mean is taken over
+
+
+class TimedRecipe(Protocol):
+    """A recipe that limits the time of its run."""
+
+    max_minutes: float | None
+    clip_norm: float
+    checkpoint_minutes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +49,17 @@ class TrainingPlan:
     max_minutes: float | None = None
     clip_norm: float | None = None
     checkpoint_seconds: float | None = None
+
+    @classmethod
+    def of(cls, recipe: TimedRecipe, steps: int, key: str | None) -> TrainingPlan:
+        """The plan of a recipe that limits its time, and says how often to save."""
+        return cls(
+            steps=steps,
+            key=key,
+            max_minutes=recipe.max_minutes,
+            clip_norm=recipe.clip_norm,
+            checkpoint_seconds=60 * recipe.checkpoint_minutes,
+        )
 
 
 class Trainer(ABC):

@@ -15,10 +15,9 @@ from PIL import Image
 from ragcore.cli.images import command
 from ragcore.library import Filter, ImageMarks, Library
 from ragcore.library.sidecar_xml import sidecar
-from ragcore.settings import Settings
 from ragcore.types import ImageMetadata
 
-from ..shared_models import models_of
+from ..shared_models import tiny_library
 
 
 def draw(path: Path, color: str) -> Path:
@@ -42,11 +41,7 @@ def photos(tmp_path: Path) -> Path:
 def library(
     tmp_path: Path, photos: Path, tiny_profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Library]:
-    monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RAGCORE_PROFILE", str(tiny_profile))
-    monkeypatch.setenv("RAGCORE_OCR", "off")
-    settings = Settings(workers=1)
-    with Library(settings, models=models_of(settings)) as opened:
+    with tiny_library(tmp_path / "home", tiny_profile, monkeypatch) as opened:
         assert not opened.ingest([photos], collection="photos").failed
         yield opened
 

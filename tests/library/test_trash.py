@@ -14,10 +14,9 @@ from PIL import Image
 from ragcore.cli.trash import command
 from ragcore.errors import UsageError
 from ragcore.library import Library
-from ragcore.settings import Settings
 from ragcore.types import SearchQuery
 
-from ..shared_models import models_of
+from ..shared_models import tiny_library
 
 
 @pytest.fixture
@@ -33,11 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def library(
     tmp_path: Path, folder: Path, tiny_profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Library]:
-    monkeypatch.setenv("RAGCORE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RAGCORE_PROFILE", str(tiny_profile))
-    monkeypatch.setenv("RAGCORE_OCR", "off")
-    settings = Settings(workers=1)
-    with Library(settings, models=models_of(settings)) as opened:
+    with tiny_library(tmp_path / "home", tiny_profile, monkeypatch) as opened:
         assert not opened.ingest([folder], collection="notes").failed
         yield opened
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from ragcore.api.access import Reader, Writer, everywhere, require
@@ -191,6 +192,33 @@ class FoundPage(BaseModel):
     next_page: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoreContext:
+    """The vector store of a request's address, and who asks."""
+
+    request: Request
+    principal: Principal
+    id: str
+
+    async def run(self, scope: str, work: Callable[[Library, CollectionInfo], T]) -> T:
+        """`work` on the collection behind the store, where the principal has the scope.
+
+        Raises Problem 404 for what is not there and what is not to be seen, 403 without the scope.
+        """
+        library, limiter = library_of(self.request), limiter_of(self.request)
+        info = await limiter.quick(find_store, library, self.id)
+        self.request.state.collection = info.name
+        require(self.principal, scope)
+        return await limiter.run(self.principal, lambda: work(library, info))
+
+
+def _context(request: Request, principal: Reader, vector_store_id: StoreId) -> StoreContext:
+    return StoreContext(request, principal, vector_store_id)
+
+
+Store = Annotated[StoreContext, Depends(_context)]
+
+
 @router.post("")
 async def create_store(request: Request, principal: Writer, body: NewStore) -> StoreObject:
     """Create a collection, and put files into it. It needs a key that is not limited to some."""
@@ -221,39 +249,35 @@ async def list_stores(request: Request, principal: Reader) -> StoreList:
 
 
 @router.get("/{vector_store_id}")
-async def get_store(request: Request, principal: Reader, vector_store_id: StoreId) -> StoreObject:
+async def get_store(store: Store) -> StoreObject:
     """One of them."""
-    return await _within(request, principal, vector_store_id, "read", _store)
+    return await store.run("read", _store)
 
 
 @router.post("/{vector_store_id}")
-async def rename_store(
-    request: Request, principal: Reader, vector_store_id: StoreId, body: ChangedStore
-) -> StoreObject:
+async def rename_store(store: Store, body: ChangedStore) -> StoreObject:
     """Rename a collection."""
 
     def rename(library: Library, info: CollectionInfo) -> StoreObject:
         library.admin.rename_collection(info.name, body.name)
         return _store(library, library.find_collection(body.name))
 
-    return await _within(request, principal, vector_store_id, "admin", rename)
+    return await store.run("admin", rename)
 
 
 @router.delete("/{vector_store_id}")
-async def delete_store(request: Request, principal: Reader, vector_store_id: StoreId) -> Removed:
+async def delete_store(store: Store) -> Removed:
     """Delete a collection with its uploads."""
 
     def delete(library: Library, info: CollectionInfo) -> Removed:
         library.admin.delete_collection(info.name)
-        return Removed(id=vector_store_id, object="vector_store.deleted")
+        return Removed(id=store.id, object="vector_store.deleted")
 
-    return await _within(request, principal, vector_store_id, "admin", delete)
+    return await store.run("admin", delete)
 
 
 @router.post("/{vector_store_id}/search")
-async def search_store(
-    request: Request, principal: Reader, vector_store_id: StoreId, body: StoreSearch
-) -> FoundPage:
+async def search_store(store: Store, body: StoreSearch) -> FoundPage:
     """The best passages."""
     text = body.text
     where = body.filters.where() if body.filters else {}
@@ -264,7 +288,7 @@ async def search_store(
         )
         return FoundPage(search_query=[text], data=found_parts(library.search(query).hits))
 
-    return await _within(request, principal, vector_store_id, "read", search)
+    return await store.run("read", search)
 
 
 def found_parts(hits: Any) -> list[FoundPart]:
@@ -292,9 +316,7 @@ def found_parts(hits: Any) -> list[FoundPart]:
 
 
 @router.post("/{vector_store_id}/files")
-async def attach_file(
-    request: Request, principal: Reader, vector_store_id: StoreId, body: NewFile
-) -> StoreFile:
+async def attach_file(store: Store, body: NewFile) -> StoreFile:
     """Put an uploaded file into the collection; it is read in the background."""
 
     def attach(library: Library, info: CollectionInfo) -> StoreFile:
@@ -302,14 +324,12 @@ async def attach_file(
         library.files.attach([body.file_id], collection=info.name)
         return _attached(library, info, library.files.get(body.file_id))
 
-    return await _within(request, principal, vector_store_id, "write", attach)
+    return await store.run("write", attach)
 
 
 @router.get("/{vector_store_id}/files")
 async def list_store_files(
-    request: Request,
-    principal: Reader,
-    vector_store_id: StoreId,
+    store: Store,
     limit: Page = 20,
     after: Annotated[str, Query(max_length=60)] = "",
 ) -> StoreFileList:
@@ -325,13 +345,11 @@ async def list_store_files(
         more = start + limit < total
         return StoreFileList(data=data, first_id=first, last_id=last, has_more=more)
 
-    return await _within(request, principal, vector_store_id, "read", look)
+    return await store.run("read", look)
 
 
 @router.get("/{vector_store_id}/files/{file_id}")
-async def get_store_file(
-    request: Request, principal: Reader, vector_store_id: StoreId, file_id: FileId
-) -> StoreFile:
+async def get_store_file(store: Store, file_id: FileId) -> StoreFile:
     """How far a file is, or a document."""
 
     def look(library: Library, info: CollectionInfo) -> StoreFile:
@@ -339,13 +357,11 @@ async def get_store_file(
             return _attached(library, info, _found(lambda: library.files.get(file_id)))
         return _document(info, _row(library, info, file_id), file_id)
 
-    return await _within(request, principal, vector_store_id, "read", look)
+    return await store.run("read", look)
 
 
 @router.delete("/{vector_store_id}/files/{file_id}")
-async def remove_store_file(
-    request: Request, principal: Reader, vector_store_id: StoreId, file_id: FileId
-) -> Removed:
+async def remove_store_file(store: Store, file_id: FileId) -> Removed:
     """Take a document out of the collection; an uploaded file itself stays."""
 
     def remove(library: Library, info: CollectionInfo) -> Removed:
@@ -358,13 +374,11 @@ async def remove_store_file(
         library.documents.remove([number], collection=info.name)
         return Removed(id=file_id, object="vector_store.file.deleted")
 
-    return await _within(request, principal, vector_store_id, "write", remove)
+    return await store.run("write", remove)
 
 
 @router.post("/{vector_store_id}/file_batches")
-async def create_batch(
-    request: Request, principal: Reader, vector_store_id: StoreId, body: NewBatch
-) -> BatchObject:
+async def create_batch(store: Store, body: NewBatch) -> BatchObject:
     """Put several uploaded files into the collection at once."""
 
     def attach(library: Library, info: CollectionInfo) -> BatchObject:
@@ -373,13 +387,11 @@ async def create_batch(
         job = library.files.attach(body.file_ids, collection=info.name)
         return _batch(info, library.jobs.get(job))
 
-    return await _within(request, principal, vector_store_id, "write", attach)
+    return await store.run("write", attach)
 
 
 @router.get("/{vector_store_id}/file_batches/{batch_id}")
-async def get_batch(
-    request: Request, principal: Reader, vector_store_id: StoreId, batch_id: BatchId
-) -> BatchObject:
+async def get_batch(store: Store, batch_id: BatchId) -> BatchObject:
     """How far it is."""
 
     def look(library: Library, info: CollectionInfo) -> BatchObject:
@@ -389,30 +401,10 @@ async def get_batch(
             raise Problem(404, f"there is no batch {batch_id}")
         return _batch(info, job)
 
-    return await _within(request, principal, vector_store_id, "read", look)
+    return await store.run("read", look)
 
 
 # --- what they share --------------------------------------------------------------------
-
-
-async def _within(
-    request: Request,
-    principal: Principal,
-    store_id: str,
-    scope: str,
-    work: Callable[[Library, CollectionInfo], T],
-    *,
-    kind: str = "search",
-) -> T:
-    """`work` on the collection behind a store's id, where the principal has the scope.
-
-    Raises Problem 404 for what is not there and what is not to be seen, 403 without the scope.
-    """
-    library = library_of(request)
-    info = await limiter_of(request).quick(find_store, library, store_id)
-    request.state.collection = info.name
-    require(principal, scope)
-    return await limiter_of(request).run(principal, lambda: work(library, info))
 
 
 def find_store(library: Library, store_id: str) -> CollectionInfo:

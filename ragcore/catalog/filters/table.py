@@ -201,6 +201,19 @@ def entry(type_: values.ValueType, help_: str, **about: Any) -> Any:
     )
 
 
+def written(column: Any, label: str, help_: str) -> Any:
+    """A filter by part of a text that an image's metadata have in `column`."""
+    return entry(
+        values.TEXT,
+        help_,
+        label=label,
+        condition=_contains(column),
+        on="item",
+        widget="choice",
+        facet=image_metadata.images_by(column),
+    )
+
+
 def bound() -> Any:
     """One more operator of the filter before it: its name ends in one of the type's `bounds`."""
     return dataclasses.field(default=None, metadata={})
@@ -306,32 +319,10 @@ class Filter(Mapping[str, str]):
     )
     taken_after: dt.date | str | None = bound()
     taken_before: dt.date | str | None = bound()
-    camera: str | None = entry(
-        values.TEXT,
-        "part of the camera's name",
-        label="Camera",
-        condition=_contains(Metadata.camera),
-        on="item",
-        widget="choice",
-        facet=image_metadata.images_by(Metadata.camera),
-    )
-    lens: str | None = entry(
-        values.TEXT,
-        "part of the lens's name",
-        label="Lens",
-        condition=_contains(Metadata.lens),
-        on="item",
-        widget="choice",
-        facet=image_metadata.images_by(Metadata.lens),
-    )
-    place: str | None = entry(
-        values.TEXT,
-        "part of the place's name: town, region, or country as two letters",
-        label="Place",
-        condition=_contains(Metadata.place),
-        on="item",
-        widget="choice",
-        facet=image_metadata.images_by(Metadata.place),
+    camera: str | None = written(Metadata.camera, "Camera", "part of the camera's name")
+    lens: str | None = written(Metadata.lens, "Lens", "part of the lens's name")
+    place: str | None = written(
+        Metadata.place, "Place", "part of the place's name: town, region, or country as two letters"
     )
     near: tuple[float, float, float] | str | None = entry(
         values.NEAR,

@@ -116,13 +116,8 @@ class _ReaderRun(Trainer):
         if not len(self.exercises):
             raise UsageError("the training data have fewer questions than one batch")
         self.known: dict[int, torch.Tensor] = {}
-        plan = TrainingPlan(
-            steps=max(1, round(recipe.epochs * len(self.exercises))),
-            key=recipe.key(),
-            max_minutes=recipe.max_minutes,
-            clip_norm=recipe.clip_norm,
-            checkpoint_seconds=60 * recipe.checkpoint_minutes,
-        )
+        steps = max(1, round(recipe.epochs * len(self.exercises)))
+        plan = TrainingPlan.of(recipe, steps, recipe.key())
         folder = RunFolder(recipe.path(recipe.output))
         super().__init__(plan, folder, progress=progress, cancel=cancel)
         self.averaged = Average(list(self.reader.state_dict().values()), recipe.average)

@@ -86,13 +86,7 @@ class _LoraRun(Trainer):
         progress: ProgressCallback | None,
         cancel: CancelToken,
     ) -> None:
-        plan = TrainingPlan(
-            steps=recipe.steps,
-            key=None,
-            max_minutes=recipe.max_minutes,
-            clip_norm=recipe.clip_norm,
-            checkpoint_seconds=60 * recipe.checkpoint_minutes,
-        )
+        plan = TrainingPlan.of(recipe, recipe.steps, None)
         super().__init__(
             plan, RunFolder(recipe.output), progress=progress, cancel=cancel,
             processes=Processes.joined(),

@@ -92,13 +92,8 @@ class _ProjectorRun(Trainer):
 
         from ragcore.encoders import GridEncoder
 
-        plan = TrainingPlan(
-            steps=recipe.captions.steps + recipe.questions.steps,
-            key=recipe.key(),
-            max_minutes=recipe.max_minutes,
-            clip_norm=recipe.clip_norm,
-            checkpoint_seconds=60 * recipe.checkpoint_minutes,
-        )
+        steps = recipe.captions.steps + recipe.questions.steps
+        plan = TrainingPlan.of(recipe, steps, recipe.key())
         folder = RunFolder(recipe.path(recipe.output))
         super().__init__(plan, folder, progress=progress, cancel=cancel)
         self.recipe, self.settings = recipe, settings
