@@ -11,30 +11,31 @@ The names in `__all__` are loaded when they are first used: importing ragcore it
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ragcore.lazy import lazily
 
 if TYPE_CHECKING:
     from ragcore.catalog.filters import Filter
     from ragcore.library import Collection, Library
     from ragcore.settings import Settings
     from ragcore.types import Answer, Hit, SearchQuery
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "ragcore.catalog.filters": "Filter",
+            "ragcore.library": "Collection Library",
+            "ragcore.settings": "Settings",
+            "ragcore.types": "Answer Hit SearchQuery",
+        },
+    )
 
 __version__ = "0.1.0"  # pyproject.toml reads it from here
 
 __all__ = [
     "Answer", "Collection", "Filter", "Hit", "Library", "SearchQuery", "Settings", "__version__",
 ]  # fmt: skip
-
-_HOME_OF = {
-    "Answer": "ragcore.types",
-    "Collection": "ragcore.library",
-    "Filter": "ragcore.catalog.filters",
-    "Hit": "ragcore.types",
-    "Library": "ragcore.library",
-    "SearchQuery": "ragcore.types",
-    "Settings": "ragcore.settings",
-}
 
 # Encoders, SQLite, readers and language models share the cores. OpenMP's threads spin for
 # milliseconds while they wait for work, and keep the cores from the others; asleep at once they
@@ -43,14 +44,6 @@ _HOME_OF = {
 # variables decides.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def __getattr__(name: str) -> Any:
-    """A public name, loaded at its first use (PEP 562)."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
-    return value
 
 
 def __dir__() -> list[str]:

@@ -12,8 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
-from ragcore.catalog.catalog import Catalog
-from ragcore.catalog.models import AuditEntry
+from ragcore.catalog import AuditEntry, Catalog
 from ragcore.errors import DatabaseUnavailable, StorageUnavailable
 
 log = logging.getLogger(__name__)

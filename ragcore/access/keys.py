@@ -18,9 +18,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from ragcore.access.passwords import hash_password, verify_password
-from ragcore.catalog.catalog import Catalog
-from ragcore.catalog.models import ApiKey, ApiKeyCollection, Collection, now
-from ragcore.catalog.permits import SCOPES
+from ragcore.catalog import SCOPES, ApiKey, ApiKeyCollection, Catalog, Collection, now
 from ragcore.errors import StorageUnavailable, UsageError
 from ragcore.text import check_shown
 

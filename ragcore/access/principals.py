@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ragcore.access.keys import KeyInfo
-from ragcore.catalog.permits import SCOPES, AuditCallback, Permit
+from ragcore.catalog import SCOPES, AuditCallback, Permit
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select, update
 
 from ragcore.access.keys import KeyInfo, Keys
-from ragcore.catalog.catalog import Catalog
-from ragcore.catalog.models import ApiKey, BrowserSession, now
+from ragcore.catalog import ApiKey, BrowserSession, Catalog, now
 from ragcore.errors import StorageUnavailable, UsageError
 
 _NOTE_USE_EVERY = dt.timedelta(minutes=1)

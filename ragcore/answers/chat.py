@@ -13,7 +13,7 @@ from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog.conversations import Conversations
+from ragcore.catalog import Conversations
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.types import Answer, CancelToken, Hit, Message, Why
 

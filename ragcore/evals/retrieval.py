@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import Catalog, FileState, NewDocument
-from ragcore.catalog.documents import store_document
+from ragcore.catalog import Catalog, FileState, NewDocument, store_document
 from ragcore.errors import ModelUnavailable
 from ragcore.evals.beir import BeirSet, read_beir
 from ragcore.evals.metrics import ndcg, recall, reciprocal_rank

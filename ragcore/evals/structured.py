@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.answers import Answerer, Composer, check_form
-from ragcore.catalog import Catalog, FileState, NewDocument
-from ragcore.catalog.documents import store_document
+from ragcore.catalog import Catalog, FileState, NewDocument, store_document
 from ragcore.errors import Cancelled, UsageError
 from ragcore.ingest import passage_input, split_document
 from ragcore.models import Models

@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.captions import Uncaptioned, count_uncaptioned, uncaptioned, write_captions
+from ragcore.catalog import Catalog, Uncaptioned, count_uncaptioned, uncaptioned, write_captions
 from ragcore.errors import Cancelled, UnreadableFile
 from ragcore.readers.images import load_image
 from ragcore.types import CancelToken, Progress, ProgressCallback

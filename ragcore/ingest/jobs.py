@@ -23,8 +23,7 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ragcore.access import is_live
-from ragcore.catalog import Catalog, permits
-from ragcore.catalog.models import Job, now
+from ragcore.catalog import Catalog, Job, now, permits
 from ragcore.errors import (
     Cancelled,
     DatabaseUnavailable,

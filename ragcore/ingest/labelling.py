@@ -17,10 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import select
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.embeddings import load_embeddings
-from ragcore.catalog.labels import given_labels, store_predicted, unlabelled
-from ragcore.catalog.models import Document, Image, Passage, Thumbnail
+from ragcore.catalog import (
+    Catalog,
+    Document,
+    Image,
+    Passage,
+    Thumbnail,
+    given_labels,
+    load_embeddings,
+    store_predicted,
+    unlabelled,
+)
 from ragcore.encoders.classifier import Classifier
 from ragcore.errors import Cancelled, UnreadableFile
 from ragcore.ingest.split import passage_input

@@ -19,10 +19,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ragcore.catalog import Catalog, FileState, KnownFile
-from ragcore.catalog.documents import known_files, remove_documents, touch_document
-from ragcore.catalog.sources import join_source, source_documents, take_by_hand
-from ragcore.catalog.trash import trashed_files
+from ragcore.catalog import (
+    Catalog,
+    FileState,
+    KnownFile,
+    join_source,
+    known_files,
+    remove_documents,
+    source_documents,
+    take_by_hand,
+    touch_document,
+    trashed_files,
+)
 from ragcore.errors import Cancelled
 from ragcore.ingest.claims import Claims
 from ragcore.ingest.discover import UNKNOWN_SIZE, Discovered, discover

@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.embeddings import add_embeddings
-from ragcore.catalog.models import CollectionSpace, Document, Embedding, Image, Passage, Thumbnail
+from ragcore.catalog import (
+    Catalog,
+    CollectionSpace,
+    Document,
+    Embedding,
+    Image,
+    Passage,
+    Thumbnail,
+    add_embeddings,
+)
 from ragcore.errors import Cancelled, UnreadableFile
 from ragcore.ingest.split import passage_input
 from ragcore.types import CancelToken, Progress, ProgressCallback

@@ -13,8 +13,7 @@ from types import TracebackType
 
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog, FileState, NewDocument
-from ragcore.catalog.documents import store_document, store_failure
+from ragcore.catalog import Catalog, FileState, NewDocument, store_document, store_failure
 from ragcore.files import replace_private
 from ragcore.ingest.places import with_place
 from ragcore.readers.coverage import add_to_report

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ragcore.catalog.engine import sqlite_problem
+from ragcore.catalog import sqlite_problem
 from ragcore.errors import StorageFull, TooLarge
 from ragcore.files import private_file, private_folder, storing
 

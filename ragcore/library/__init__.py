@@ -2,28 +2,31 @@
 
 The CLI, the browser pages, the API and MCP import from here and from the shared vocabulary
 (`ragcore.types`, `ragcore.errors`, `ragcore.settings`, …), and nothing from the rooms below. The
-names of `_HOME_OF` are what the library takes and returns; they are loaded when first used.
+names below `TYPE_CHECKING` are what the library takes and returns; they are loaded when first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragcore.access import LOCAL, Principal, principal_of
-from ragcore.catalog import DEFAULT_COLLECTION, filters
+from ragcore.catalog import DEFAULT_COLLECTION, SCOPES, filters
 from ragcore.catalog.filters import FILTERS, Filter, FilterField
-from ragcore.catalog.permits import SCOPES
+from ragcore.lazy import lazily
 from ragcore.library.collection import Collection
 from ragcore.library.library import Library
 
 if TYPE_CHECKING:
     from ragcore.access import Audit, KeyInfo, Keys, Sessions, host_name, same_origin
     from ragcore.answers import AnswerEvent, Reply, hit_from
-    from ragcore.catalog.albums import AlbumInfo
-    from ragcore.catalog.browse import ImageInfo, Statistics
-    from ragcore.catalog.catalog import check_name
-    from ragcore.catalog.conversations import ConversationInfo, TurnInfo
-    from ragcore.catalog.image_groups import ImageGroup
-    from ragcore.catalog.marks import ImageMarks
+    from ragcore.catalog import (
+        AlbumInfo,
+        ConversationInfo,
+        ImageGroup,
+        ImageInfo,
+        ImageMarks,
+        Statistics,
+        TurnInfo,
+        check_name,
+    )
     from ragcore.diffusion import (
         CONDITIONS,
         ControlRequest,
@@ -56,6 +59,38 @@ if TYPE_CHECKING:
     from ragcore.models import cache_lookups
     from ragcore.search import CollectionMap, Decision, DuplicateGroup, FileGroup, MapPoint
     from ragcore.weights import Profile
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            ".adapters": "BARE PROFILES_OWN",
+            ".comparing": "ProfileAnswers",
+            ".model_adding": "AddedModel",
+            ".model_profiles": "ProfileOffer",
+            ".samples": "SAMPLE copy_documents package_folder",
+            ".sources": "SourceInfo SourceSchedule",
+            ".uploaded_files": "UploadedFile",
+            "ragcore.access": "Audit KeyInfo Keys Sessions host_name same_origin",
+            "ragcore.answers": "AnswerEvent Reply hit_from",
+            "ragcore.catalog": (
+                "AlbumInfo ConversationInfo ImageGroup ImageInfo ImageMarks Statistics "
+                "TurnInfo check_name"
+            ),
+            "ragcore.diffusion": (
+                "CONDITIONS ControlRequest GeneratedImage GuidanceRequest ImagineRequest "
+                "ImagineStep Imagined LoraRequest"
+            ),
+            "ragcore.diffusion.images": "as_png open_image",
+            "ragcore.diffusion.request": "MOST_COUNT MOST_GUIDANCE MOST_SCALE MOST_STEPS SAMPLERS",
+            "ragcore.encoders.classifier": "ClassifierCard",
+            "ragcore.ingest.jobs": "JobInfo",
+            "ragcore.llm.adapters": "AdapterInfo",
+            "ragcore.llm.vision_llm": "ImageAnswer",
+            "ragcore.models": "cache_lookups",
+            "ragcore.search": "CollectionMap Decision DuplicateGroup FileGroup MapPoint",
+            "ragcore.weights": "Profile",
+        },
+    )
 
 __all__ = [
     "BARE",
@@ -124,64 +159,3 @@ __all__ = [
     "principal_of",
     "same_origin",
 ]
-
-_HOME_OF = {
-    name: home
-    for home, names in {
-        "ragcore.access": ["Audit", "KeyInfo", "Keys", "Sessions", "host_name", "same_origin"],
-        "ragcore.answers": ["AnswerEvent", "Reply", "hit_from"],
-        "ragcore.catalog.albums": ["AlbumInfo"],
-        "ragcore.catalog.browse": ["ImageInfo", "Statistics"],
-        "ragcore.catalog.catalog": ["check_name"],
-        "ragcore.catalog.conversations": ["ConversationInfo", "TurnInfo"],
-        "ragcore.catalog.image_groups": ["ImageGroup"],
-        "ragcore.catalog.marks": ["ImageMarks"],
-        "ragcore.diffusion": [
-            "CONDITIONS",
-            "ControlRequest",
-            "GuidanceRequest",
-            "ImagineRequest",
-            "ImagineStep",
-            "Imagined",
-            "LoraRequest",
-            "GeneratedImage",
-        ],
-        "ragcore.diffusion.images": ["as_png", "open_image"],
-        "ragcore.diffusion.request": [
-            "MOST_COUNT",
-            "MOST_GUIDANCE",
-            "MOST_SCALE",
-            "MOST_STEPS",
-            "SAMPLERS",
-        ],
-        "ragcore.encoders.classifier": ["ClassifierCard"],
-        "ragcore.ingest.jobs": ["JobInfo"],
-        "ragcore.library.adapters": ["BARE", "PROFILES_OWN"],
-        "ragcore.library.comparing": ["ProfileAnswers"],
-        "ragcore.library.model_adding": ["AddedModel"],
-        "ragcore.library.model_profiles": ["ProfileOffer"],
-        "ragcore.library.samples": ["SAMPLE", "copy_documents", "package_folder"],
-        "ragcore.library.sources": ["SourceInfo", "SourceSchedule"],
-        "ragcore.library.uploaded_files": ["UploadedFile"],
-        "ragcore.llm.adapters": ["AdapterInfo"],
-        "ragcore.llm.vision_llm": ["ImageAnswer"],
-        "ragcore.models": ["cache_lookups"],
-        "ragcore.search": [
-            "CollectionMap",
-            "Decision",
-            "DuplicateGroup",
-            "FileGroup",
-            "MapPoint",
-        ],
-        "ragcore.weights": ["Profile"],
-    }.items()
-    for name in names
-}
-
-
-def __getattr__(name: str) -> Any:
-    """A name of the library's vocabulary, loaded at its first use (PEP 562)."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
-    return value

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.catalog import permits
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit, permits
 from ragcore.errors import UsageError
 from ragcore.library.answering import ADAPTER, adapter_of
 from ragcore.library.core import Core

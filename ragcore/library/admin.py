@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore import extensions
-from ragcore.catalog import DEFAULT_COLLECTION, Catalog
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import DEFAULT_COLLECTION, Catalog, Permit
 from ragcore.library import ingesting
 from ragcore.library.answering import STYLE
 from ragcore.library.core import Core
@@ -20,7 +19,7 @@ from ragcore.types import AnswerStyle, CancelToken, PlugIn, ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.access import Audit, Keys, Sessions
-    from ragcore.catalog.idempotency import IdempotentAnswers
+    from ragcore.catalog import IdempotentAnswers
     from ragcore.ingest.reembed import ReembedReport
     from ragcore.library.doctor import Diagnosis
     from ragcore.maintenance.backup import Archived, Restored
@@ -198,7 +197,7 @@ class Admin:
     @property
     def idempotent_answers(self) -> IdempotentAnswers:
         """What requests that carried a key of their sender's were answered."""
-        from ragcore.catalog.idempotency import IdempotentAnswers
+        from ragcore.catalog import IdempotentAnswers
 
         return IdempotentAnswers(self._core.catalog)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ragcore.catalog import DEFAULT_COLLECTION
+from ragcore.catalog import DEFAULT_COLLECTION, Permit
 from ragcore.catalog import albums as kept
-from ragcore.catalog.permits import Permit
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog.models import Collection, Document
+from ragcore.catalog import Collection, Document
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.types import Answer, AnswerStyle, CancelToken, Hit, Message, SearchResult

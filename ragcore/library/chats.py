@@ -6,14 +6,14 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 from ragcore.types import Hit
 
 if TYPE_CHECKING:
     from ragcore.answers import AskedImage, Reply
-    from ragcore.catalog.conversations import ConversationInfo, TurnInfo
+    from ragcore.catalog import ConversationInfo, TurnInfo
 
 _SIDE = 1024  # pixels, at most, of an image that is stored with a conversation
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from ragcore.catalog import DEFAULT_COLLECTION, permits
+from ragcore.catalog import DEFAULT_COLLECTION, Collection, Permit, permits
 from ragcore.catalog import labels as kept
-from ragcore.catalog.models import Collection
-from ragcore.catalog.permits import Permit
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped

@@ -27,7 +27,7 @@ from ragcore.types import (
 
 if TYPE_CHECKING:
     from ragcore.answers import AnswerEvent
-    from ragcore.catalog.browse import Statistics
+    from ragcore.catalog import Statistics
     from ragcore.library.library import Library
 
 _PAGE = 500  # documents that one database query returns

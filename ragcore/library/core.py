@@ -18,7 +18,7 @@ from ragcore.settings import Settings
 if TYPE_CHECKING:
     from ragcore.access import Audit, Keys, Sessions
     from ragcore.answers import Answerer, Chat, Composer
-    from ragcore.catalog.conversations import Conversations
+    from ragcore.catalog import Conversations
     from ragcore.ingest.uploads import Uploads
     from ragcore.llm.adapters import AdapterStore
     from ragcore.search import DuplicateFinder, MapMaker, SearchEngine, Stores
@@ -101,7 +101,7 @@ class Core:
 
     @cached_property
     def conversations(self) -> Conversations:
-        from ragcore.catalog.conversations import Conversations
+        from ragcore.catalog import Conversations
 
         return Conversations(self.catalog)
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from ragcore.catalog import permits
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit, permits
 from ragcore.errors import NotPermitted, UsageError
 from ragcore.extras import require_extra
 from ragcore.library.core import Core

@@ -193,9 +193,7 @@ def _files(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
 
 
 def _catalog(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
-    from ragcore.catalog import integrity
-    from ragcore.catalog.engine import current_revision, sqlite_file
-    from ragcore.catalog.postgres import shown
+    from ragcore.catalog import current_revision, integrity, postgres, sqlite_file
 
     try:
         catalog = core.catalog
@@ -208,7 +206,7 @@ def _catalog(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
         yield from _readable(core)
         return
     file = sqlite_file(catalog.engine)
-    where = shown(catalog.engine.url) if file is None else f"sqlite:///{file}"
+    where = postgres.shown(catalog.engine.url) if file is None else f"sqlite:///{file}"
     yield Finding("catalog", "ok", f"{where}, schema {current_revision(catalog.engine)}")
     if file is not None and not can_write(file.parent):
         yield Finding("home", "note", "read-only: the lexical index is not checked")

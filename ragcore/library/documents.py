@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from ragcore.catalog import DEFAULT_COLLECTION, browse, filters, permits
-from ragcore.catalog.coverage import coverage_of
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import DEFAULT_COLLECTION, Permit, browse, coverage_of, filters, permits
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
@@ -19,7 +17,7 @@ from ragcore.sources import SourceItem, check_allowed, copies_of, is_remote, ope
 from ragcore.types import Box, DocumentInfo, PageInfo
 
 if TYPE_CHECKING:
-    from ragcore.catalog.models import Document, DocumentPage
+    from ragcore.catalog import Document, DocumentPage
     from ragcore.readers import FileType
     from ragcore.search import CollectionMap
 
@@ -92,7 +90,7 @@ class Documents:
 
     def find(self, given: str, *, collection: str = DEFAULT_COLLECTION) -> int:
         """The number of the collection's document with this number or path."""
-        from ragcore.catalog.documents import known_files
+        from ragcore.catalog import known_files
 
         row = self._core.catalog.collection(collection)
         with self._core.catalog.read() as session:
@@ -149,7 +147,7 @@ class Documents:
 
     def remove(self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION) -> int:
         """Take documents out of a collection; return how many. Their files stay, uploads go."""
-        from ragcore.catalog.documents import remove_documents
+        from ragcore.catalog import remove_documents
 
         ids = [*document_ids]
         row = self._core.catalog.collection(collection)
@@ -166,7 +164,7 @@ class Documents:
 
         A document whose file is there, or was found again elsewhere, stays.
         """
-        from ragcore.catalog.documents import remove_documents
+        from ragcore.catalog import remove_documents
 
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:

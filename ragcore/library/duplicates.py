@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ragcore.catalog import permits
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit, permits
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 

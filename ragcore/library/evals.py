@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import DEFAULT_COLLECTION, Permit
 from ragcore.errors import UsageError
 from ragcore.library.core import Core, temporary
 from ragcore.library.scopes import scoped

@@ -9,13 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.catalog import DEFAULT_COLLECTION, browse, permits
+from ragcore.catalog import (
+    DEFAULT_COLLECTION,
+    GroupBy,
+    ImageGroup,
+    ImageMarks,
+    Permit,
+    browse,
+    image_groups,
+    mark,
+    marks_of,
+    metadata_of,
+    permits,
+)
+from ragcore.catalog import Image as ImageRow
 from ragcore.catalog.filters import Filter, items
-from ragcore.catalog.image_groups import GroupBy, ImageGroup, image_groups
-from ragcore.catalog.image_metadata import metadata_of
-from ragcore.catalog.marks import ImageMarks, mark, marks_of
-from ragcore.catalog.models import Image as ImageRow
-from ragcore.catalog.permits import Permit
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.files import read_regular
 from ragcore.library.core import Core
@@ -135,7 +143,7 @@ class Images:
         chosen = Filter.of(where or {})
         with self._core.catalog.search() as session:
             row = self._core.catalog.collection(collection)
-            return image_groups(session, row.id, by, chosen)
+            return image_groups.image_groups(session, row.id, by, chosen)
 
     def metadata(self, image_ids: Sequence[int]) -> dict[int, ImageMetadata]:
         """How images were taken, by id; without those of which nothing is known."""

@@ -109,7 +109,7 @@ def reembed(
     cancel: CancelToken | None = None,
 ) -> ReembedReport:
     """See `Admin.reembed`."""
-    from ragcore.catalog.documents import count_other_sizes
+    from ragcore.catalog import count_other_sizes
     from ragcore.ingest.reembed import Reembedding
     from ragcore.ingest.sizes import reach_of
 
@@ -142,7 +142,7 @@ def set_passages(
     overlap: int | None = None,
 ) -> int:
     """See `Admin.set_passages`."""
-    from ragcore.catalog.documents import count_other_sizes
+    from ragcore.catalog import count_other_sizes
     from ragcore.ingest.sizes import check_sizes
 
     check_sizes(tokens, overlap)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ragcore.access import is_live
-from ragcore.catalog import DEFAULT_COLLECTION, permits
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import DEFAULT_COLLECTION, Permit, permits
 from ragcore.errors import UsageError
 from ragcore.files import remove_strays, strays
 from ragcore.ingest.jobs import JobInfo, Work
@@ -157,7 +156,7 @@ class Jobs:
         self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION
     ) -> int:
         """Read documents' files again, changed or not."""
-        from ragcore.catalog.documents import forget_content
+        from ragcore.catalog import forget_content
 
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from ragcore.catalog import DEFAULT_COLLECTION, permits
+from ragcore.catalog import DEFAULT_COLLECTION, Passage, Permit, permits
 from ragcore.catalog import labels as stored
-from ragcore.catalog.models import Passage
-from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
@@ -205,7 +203,7 @@ class Labels:
         """All of a collection's vectors of a kind in its active space."""
         import numpy as np
 
-        from ragcore.catalog.embeddings import iter_embeddings
+        from ragcore.catalog import iter_embeddings
 
         space = self._core.catalog.active_space(
             collection_id, "text" if kind == "passage" else "image"

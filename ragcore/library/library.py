@@ -9,8 +9,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ragcore.access import Principal
-from ragcore.catalog import DEFAULT_COLLECTION
-from ragcore.catalog.permits import AuditCallback, Permit
+from ragcore.catalog import DEFAULT_COLLECTION, AuditCallback, Permit
 from ragcore.library import answering, ingesting
 from ragcore.library.adapters import Adapters
 from ragcore.library.admin import Admin
@@ -53,7 +52,7 @@ from ragcore.types import (
 
 if TYPE_CHECKING:
     from ragcore.answers import AnswerEvent
-    from ragcore.catalog.models import Collection as CollectionRow
+    from ragcore.catalog import Collection as CollectionRow
     from ragcore.diffusion import Imagined, ImagineRequest, ImagineStep
 
 

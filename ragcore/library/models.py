@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped

@@ -12,8 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ragcore.catalog import permits
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit, permits
 from ragcore.errors import NotPermitted
 from ragcore.types import SearchQuery
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from ragcore.catalog.marks import ImageMarks
+from ragcore.catalog import ImageMarks
 from ragcore.types import ImageMetadata
 
 TOOLKIT = "ragcore"  # x:xmptk of what is written here

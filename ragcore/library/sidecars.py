@@ -9,11 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from ragcore.catalog import Catalog
+from ragcore.catalog import NO_MARKS, Catalog, Document, Image, marks_of, metadata_of
 from ragcore.catalog.filters import Filter, items
-from ragcore.catalog.image_metadata import metadata_of
-from ragcore.catalog.marks import NO_MARKS, marks_of
-from ragcore.catalog.models import Document, Image
 from ragcore.errors import UsageError
 from ragcore.files import storing
 from ragcore.library.sidecar_xml import is_ours, sidecar

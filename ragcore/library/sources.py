@@ -11,11 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from ragcore.catalog import DEFAULT_COLLECTION, permits
+from ragcore.catalog import DEFAULT_COLLECTION, CollectionSource, Permit, permits, remove_documents
 from ragcore.catalog import sources as rows
-from ragcore.catalog.documents import remove_documents
-from ragcore.catalog.models import CollectionSource
-from ragcore.catalog.permits import Permit
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.library.core import Core
 from ragcore.library.ingesting import check_may_read, ingest

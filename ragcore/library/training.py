@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 from ragcore.types import CancelToken, ProgressCallback

@@ -6,10 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ragcore.catalog import DEFAULT_COLLECTION, permits
+from ragcore.catalog import DEFAULT_COLLECTION, Image, Permit, now, permits
 from ragcore.catalog import trash as kept
-from ragcore.catalog.models import Image, now
-from ragcore.catalog.permits import Permit
 from ragcore.errors import UsageError
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ragcore.catalog import permits
-from ragcore.catalog.permits import Permit
+from ragcore.catalog import Permit, permits
 from ragcore.errors import TooLarge, UsageError
 from ragcore.files import private_folder, replace_private
 from ragcore.ingest.uploads import safe_name

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ragcore import __version__
-from ragcore.catalog.engine import head_revision, read_only_uri
+from ragcore.catalog import head_revision, read_only_uri
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.files import (
     can_write,

@@ -9,16 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.postgres import shown
-from ragcore.catalog.transfer import Transferred, copy_catalog
+from ragcore.catalog import Catalog, Transferred, copy_catalog, postgres
 from ragcore.errors import Cancelled, RagcoreError, UsageError
 from ragcore.settings import Settings, save_setting
 from ragcore.types import CancelToken, Progress, ProgressCallback
 from ragcore.vectors import FAISS, backend_of
 
 if TYPE_CHECKING:
-    from ragcore.catalog.models import Collection, SpaceRow
+    from ragcore.catalog import Collection, SpaceRow
     from ragcore.search import Stores
     from ragcore.vectors import VectorStore
 
@@ -162,8 +160,8 @@ def _move_catalog(
     url = wanted.database_url or f"sqlite:///{made}"
     with closing(Catalog(settings.catalog_url)) as source, closing(Catalog(url)) as target:
         moved.catalog = copy_catalog(source, target, progress=progress, cancel=cancel)
-        moved.left.append(shown(source.engine.url))
-        moved.database = shown(target.engine.url)
+        moved.left.append(postgres.shown(source.engine.url))
+        moved.database = postgres.shown(target.engine.url)
     if not wanted.database_url:
         moved.left += _put_aside(own)
         made.replace(own)

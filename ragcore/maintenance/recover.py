@@ -18,18 +18,19 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from ragcore.catalog import Catalog, integrity
-from ragcore.catalog.engine import read_only_uri
-from ragcore.catalog.models import (
+from ragcore.catalog import (
     Base,
+    Catalog,
     Change,
     Document,
     DocumentPage,
     Embedding,
     Image,
     Passage,
+    catch_up,
+    integrity,
+    read_only_uri,
 )
-from ragcore.catalog.numbers import catch_up
 from ragcore.errors import RagcoreError, UsageError
 from ragcore.files import private_folder
 from ragcore.maintenance.backup import kept_files

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog, permits
-from ragcore.catalog.models import (
+from ragcore.catalog import (
+    Catalog,
     Collection,
     Document,
     DuplicateDecision,
     Image,
     ImageMetadataRow,
     now,
+    permits,
 )
 from ragcore.errors import UsageError
 

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog import Catalog, filters
-from ragcore.catalog.models import Document
+from ragcore.catalog import Catalog, Document, filters
 from ragcore.errors import UnreadableFile, UsageError
 from ragcore.search import calibration
 from ragcore.search.hits import ScoredItem, image_hits, passage_hits

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.orm import Session
 
-from ragcore.catalog.models import Document, Image, Passage
-from ragcore.catalog.permits import shown_path
+from ragcore.catalog import Document, Image, Passage, shown_path
 from ragcore.search.words import matched_words
 from ragcore.types import Hit, Why
 

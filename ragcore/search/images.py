@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragcore.catalog.lexical import QueryWords
+from ragcore.catalog import QueryWords
 from ragcore.search import calibration
 from ragcore.search.calibration import ImageBackground
 from ragcore.search.hits import ScoredItem

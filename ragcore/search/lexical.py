@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from sqlalchemy import text
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.lexical import (
+from ragcore.catalog import (
+    Catalog,
     QueryWords,
     document_frequencies,
     row_count,

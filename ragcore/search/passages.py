@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.lexical import QueryWords
+from ragcore.catalog import Catalog, QueryWords
 from ragcore.search import calibration, fusion
 from ragcore.search.hits import ScoredItem, passage_texts
 from ragcore.search.lexical import LexicalHits, LexicalSearch

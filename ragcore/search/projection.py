@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import func, select
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.models import Change, Document, Embedding, Image, Passage
+from ragcore.catalog import Catalog, Change, Document, Embedding, Image, Passage
 from ragcore.files import atomic_write, private_folder
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.models import Image, Thumbnail
+from ragcore.catalog import Catalog, Image, Thumbnail
 from ragcore.search.hits import ScoredItem
 from ragcore.search.near_duplicates import ImageCandidate, SameImage, alike_by_hash
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, select
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.models import Collection, CollectionSpace, SpaceRow
-from ragcore.catalog.permits import may_see
+from ragcore.catalog import Catalog, Collection, CollectionSpace, SpaceRow, may_see
 
 
 @dataclass(frozen=True, slots=True)

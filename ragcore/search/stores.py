@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.locks import exclusive
-from ragcore.catalog.models import Collection, SpaceRow
+from ragcore.catalog import Catalog, Collection, SpaceRow, exclusive
 from ragcore.errors import RagcoreError, VectorsUnavailable
 from ragcore.settings import Settings
 from ragcore.vectors import CorruptStoreError, StoreKey, VectorBackend, backend_of
@@ -117,7 +115,7 @@ class Stores:
         """Problems of an index against the catalog, one line each; for `ragcore doctor`."""
         import numpy as np
 
-        from ragcore.catalog.embeddings import embedding_ids
+        from ragcore.catalog import embedding_ids
 
         try:
             present = self.get(collection_id, space).ids()
@@ -173,7 +171,7 @@ class Stores:
             return self._opened(key)
 
     def _opened(self, key: StoreKey) -> _Open:
-        from ragcore.catalog.embeddings import count_embeddings
+        from ragcore.catalog import count_embeddings
 
         with self._catalog.read() as session:
             expected = count_embeddings(session, key.collection_id, key.space_id)
@@ -184,7 +182,7 @@ class Stores:
 
     def _lookup(self, space_id: int, ids: IdArray) -> tuple[IdArray, FloatArray]:
         """The vectors of those of the ids that have one."""
-        from ragcore.catalog.embeddings import load_embeddings
+        from ragcore.catalog import load_embeddings
 
         with self._catalog.read() as session:
             return _joined(load_embeddings(session, space_id, ids))
@@ -206,7 +204,7 @@ class Stores:
 
     def _advance(self, opened: _Open) -> None:
         """Make all changes since `opened.seq`."""
-        from ragcore.catalog.embeddings import changes_since, last_change
+        from ragcore.catalog import changes_since, last_change
 
         collection_id, space_id = opened.key.collection_id, opened.key.space_id
         with self._catalog.read() as session:
@@ -231,7 +229,7 @@ class Stores:
             return int(connection.execute(_LAST_CHANGE, where).scalar() or 0)
 
     def _fill(self, session: Session, opened: _Open) -> None:
-        from ragcore.catalog.embeddings import iter_embeddings
+        from ragcore.catalog import iter_embeddings
 
         present = opened.store.ids()
         if len(present):
@@ -248,7 +246,7 @@ class Stores:
     def _add(session: Session, opened: _Open, ids: IdArray) -> None:
         import numpy as np
 
-        from ragcore.catalog.embeddings import load_embeddings
+        from ragcore.catalog import load_embeddings
 
         found, vectors = _joined(load_embeddings(session, opened.key.space_id, np.sort(ids)))
         if len(found):

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from ragcore.catalog.lexical import QueryWords, is_unspaced
+from ragcore.catalog import QueryWords, is_unspaced
 from ragcore.text import stem as snowball_stem
 
 MAX_WORDS = 48  # distinct words that are looked up; more add time and no precision

@@ -18,7 +18,7 @@ from ragcore.answers.composing.quotes import one_line
 from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import sentences
-from ragcore.catalog.texts import DocumentText, PassageSpan
+from ragcore.catalog import DocumentText, PassageSpan
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray

@@ -12,7 +12,7 @@ from ragcore.answers.composing.quoting import Quote, definition_patterns, senten
 from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import words
-from ragcore.catalog.models import Document
+from ragcore.catalog import Document
 from ragcore.types import Hit
 
 EACH = 3  # sentences of each side

@@ -13,8 +13,7 @@ from ragcore.answers.composing.quotes import Composed, Quotes, one_line
 from ragcore.answers.composing.sources import ScopedDocuments, tidy
 from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import sentences
-from ragcore.catalog.models import Document
-from ragcore.catalog.texts import DocumentText
+from ragcore.catalog import Document, DocumentText
 
 MOST = 40  # documents that are named one by one
 _TYPES = {

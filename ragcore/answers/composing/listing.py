@@ -11,7 +11,7 @@ from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.lists import Item, ItemList, find_lists, is_contents
 from ragcore.answers.sentences import Sentence, sentences, words
-from ragcore.catalog.texts import DocumentText
+from ragcore.catalog import DocumentText
 from ragcore.types import Hit
 
 DEPTH = 10  # passages whose sections are looked at

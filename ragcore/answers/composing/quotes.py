@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ragcore.answers.kinds import Kind
 from ragcore.answers.sentences import sentences
-from ragcore.catalog.texts import DocumentText, PassageSpan
+from ragcore.catalog import DocumentText, PassageSpan
 from ragcore.types import Citation, Hit
 
 LONGEST = 600  # characters of a quoted item; a longer one ends after a sentence, with an ellipsis

@@ -12,7 +12,7 @@ from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import sentences, words
-from ragcore.catalog.texts import DocumentText
+from ragcore.catalog import DocumentText
 from ragcore.types import Hit
 
 PLACES = 3  # that an answer to "where does it say" names

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from ragcore.answers.lists import is_contents
 from ragcore.answers.sentences import words
-from ragcore.catalog import Catalog
-from ragcore.catalog.models import Document
-from ragcore.catalog.texts import (
+from ragcore.catalog import (
+    Catalog,
+    Document,
     DocumentText,
     document_text,
     documents_containing,

@@ -14,8 +14,7 @@ from ragcore.answers.composing.quotes import Composed, Quotes, one_line
 from ragcore.answers.composing.sources import GENERIC, ScopedDocuments, tidy
 from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import words
-from ragcore.catalog.models import Document
-from ragcore.catalog.texts import DocumentText, PassageSpan
+from ragcore.catalog import Document, DocumentText, PassageSpan
 
 WORDS = 150  # of a summary, unless its asker says otherwise
 FEWEST_WORDS, MOST_WORDS = 20, 2000

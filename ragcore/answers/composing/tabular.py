@@ -17,7 +17,7 @@ from ragcore.answers.composing.quotes import Composed, Quotes, one_line, where
 from ragcore.answers.composing.sources import ScopedDocuments
 from ragcore.answers.kinds import RecognizedQuestion
 from ragcore.answers.sentences import words
-from ragcore.catalog.texts import DocumentText
+from ragcore.catalog import DocumentText
 
 _SHEETS = ("text/csv", "text/tab-separated-values", "spreadsheet", "excel")
 _MOST_ROWS = 200_000  # of one table

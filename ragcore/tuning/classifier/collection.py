@@ -11,10 +11,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog
-from ragcore.catalog.embeddings import load_embeddings
-from ragcore.catalog.labels import given_labels
-from ragcore.catalog.models import Document, Image, Passage
+from ragcore.catalog import Catalog, Document, Image, Passage, given_labels, load_embeddings
 from ragcore.encoders.backbones import Backbone, Modality
 from ragcore.errors import UsageError
 from ragcore.tuning.classifier.data import LabelledExample

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.catalog.labels import check_label
+from ragcore.catalog import check_label
 from ragcore.datasets.image_sets import IMAGE_SUFFIXES, ImageSource, images_of, json_rows
 from ragcore.encoders.backbones import Modality
 from ragcore.errors import UnreadableFile, UsageError
