@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.icons import IconSet, read_icons, split, style_words
+from ragcore.datasets.icons import IconSet, read_icons, split_icons, style_words
 from ragcore.diffusion import Imaginer, ImagineRequest, condition_error, extract
 from ragcore.diffusion.factories import imaginer_of
 from ragcore.diffusion.model import LatentModel
@@ -97,7 +97,7 @@ class _Test:
         if not known:
             raise UsageError("the model does not say what it was trained on (model.json, data)")
         self.icons = read_icons(self.folder, known["styles"], leave_out=known["leave_out"])
-        self.parts = split(
+        self.parts = split_icons(
             self.icons.icons,
             seed=known["seed"],
             names=known["unseen_names"],

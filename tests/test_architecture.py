@@ -52,9 +52,11 @@ FLOORS = (
 HEIGHT = {room: len(FLOORS) - at for at, floor in enumerate(FLOORS) for room in floor}
 
 # What a room shows its neighbours besides its `__init__`: networks, for those who train them. They
-# import torch, for which the `__init__` would have to wait. And a package of its own.
+# import torch, for which the `__init__` would have to wait. And packages of their own.
 PUBLIC = {
     "ragcore.catalog.filters",
+    "ragcore.encoders.extractive",
+    "ragcore.llm.projector",
     "ragcore.diffusion.classifier",
     "ragcore.diffusion.model",
     "ragcore.diffusion.networks",
@@ -74,15 +76,25 @@ WHOLE = {
     "ragcore.catalog.postgres",
     "ragcore.catalog.sources",
     "ragcore.catalog.trash",
+    "ragcore.encoders.clip_openvino",
+    "ragcore.encoders.starter_clip",
+    "ragcore.encoders.starter_heads",
+    "ragcore.encoders.starter_space",
+    "ragcore.readers.ocr",
 }
 # Rooms whose inside is nobody else's, whatever the floor.
 CLOSED = {
     "ragcore.access",
     "ragcore.answers",
     "ragcore.catalog",
+    "ragcore.datasets",
+    "ragcore.encoders",
     "ragcore.files",
+    "ragcore.ingest",
+    "ragcore.llm",
     "ragcore.models",
     "ragcore.net",
+    "ragcore.readers",
     "ragcore.search",
     "ragcore.sources",
     "ragcore.text",
@@ -143,9 +155,21 @@ def written_imports(path: Path) -> Iterator[tuple[int, str, str]]:
                 yield node.lineno, alias.name, alias.name
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
-                inner = ROOT.joinpath(*node.module.split("."), f"{alias.name}.py")
-                module = f"{node.module}.{alias.name}" if inner.exists() else node.module
+                package = ROOT.joinpath(*node.module.split("."))
+                inner = package / f"{alias.name}.py"
+                a_module = inner.exists() and alias.name not in exported(package / "__init__.py")
+                module = f"{node.module}.{alias.name}" if a_module else node.module
                 yield node.lineno, module, node.module
+
+
+@functools.cache
+def exported(init: Path) -> frozenset[str]:
+    """Names that a package's `__init__` imports from modules below it."""
+    nodes = parsed(init).body if init.exists() else []
+    imports = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module)
+    return frozenset(
+        alias.name for node in imports if str(node.module).count(".") > 1 for alias in node.names
+    )
 
 
 def violations(path: Path) -> Iterator[str]:

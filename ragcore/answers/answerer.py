@@ -339,7 +339,7 @@ class Answerer:
                 if own.is_file():
                     found = ConfidenceCalibration.load(own)
                 elif name != NO_ADAPTER:
-                    from ragcore.llm.adapters import AdapterStore
+                    from ragcore.llm import AdapterStore
 
                     found = ConfidenceCalibration.load(
                         AdapterStore(self._settings).find(name) / CALIBRATION

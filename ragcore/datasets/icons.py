@@ -1,4 +1,4 @@
-"""Icons with names: STYLE.npz with STYLE.jsonl, split by code point."""
+"""Icons with names: STYLE.npz with STYLE.jsonl, split_icons by code point."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ def style_words(style: str) -> str:
     return f"{style.replace('_', ' ')} style"
 
 
-def split(icons: Sequence[Icon], *, seed: int, names: float, pairs: float) -> dict[Part, list[int]]:
+def split_icons(
+    icons: Sequence[Icon], *, seed: int, names: float, pairs: float
+) -> dict[Part, list[int]]:
     """Rows of each part, decided by a hash: the same whatever else is in the set.
 
     A fraction `names` of the concepts is held out in every style; of the other concepts that
@@ -140,7 +142,7 @@ def _share(seed: int, text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def captions(icon: Icon, seed: int) -> list[tuple[float, str]]:
+def icon_captions(icon: Icon, seed: int) -> list[tuple[float, str]]:
     """What an icon is called in training: (probability, text), probabilities adding up to 1."""
     rng = random.Random(f"{seed} {icon.concept} {icon.style}")
     style = style_words(icon.style)

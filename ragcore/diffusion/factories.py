@@ -111,7 +111,7 @@ def _clip(models: Models) -> Iterator[tuple[ClipView, Callable[[str], Tensor]]]:
     import torch
 
     from ragcore.diffusion.guidance import ClipView
-    from ragcore.encoders.image_text import OpenClipEncoder, image_size
+    from ragcore.encoders import OpenClipEncoder, image_size
 
     encoder = models.image_text_encoder()
     if not isinstance(encoder, OpenClipEncoder):

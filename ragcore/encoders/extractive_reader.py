@@ -197,7 +197,7 @@ def _best(start: Tensor, end: Tensor) -> tuple[int, int, float]:
     return first, last, float(scores[first, last])
 
 
-def save(folder: Path, shape: Shape, weights: Mapping[str, Any]) -> None:
+def save_extractive(folder: Path, shape: Shape, weights: Mapping[str, Any]) -> None:
     """Write a model folder: config.json and the weights in float16."""
     import torch
     from safetensors.torch import save_file

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from ragcore.answers import KINDS, recognize
-from ragcore.datasets.qa_scores import stands_in, without_citations
+from ragcore.datasets import stands_in, without_citations
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
 from ragcore.serialize import citation_json

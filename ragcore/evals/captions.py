@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.caption_questions import make_questions
-from ragcore.datasets.image_metrics import caption_bleu
-from ragcore.datasets.image_sets import Captioned, read_captioned
+from ragcore.datasets import Captioned, caption_bleu, make_questions, read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.image_sets import detect
 from ragcore.extras import require_extra
@@ -20,7 +18,7 @@ from ragcore.types import CancelToken, Progress, ProgressCallback
 if TYPE_CHECKING:
     import torch
 
-    from ragcore.llm.vision_llm import ProjectedLLM
+    from ragcore.llm import ProjectedLLM
     from ragcore.settings import Settings
 
 _STEP = 16  # images at a time
@@ -51,7 +49,7 @@ def evaluate_captions(
 
     Raises UsageError for a wrong folder, ModelUnavailable, Cancelled.
     """
-    from ragcore.llm.vision_llm import BEAMS, ProjectedLLM
+    from ragcore.llm import BEAMS, ProjectedLLM
 
     require_extra("train", "caption scores")
     layout, listing = detect(directory)
@@ -119,7 +117,7 @@ class _CaptionEvaluation:
         """Captions of all images and, for a projector of ours, the cells they were made from."""
         import torch
 
-        from ragcore.llm.vision_llm import ProjectedLLM
+        from ragcore.llm import ProjectedLLM
 
         said: list[str] = []
         cells: list[torch.Tensor] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.qa_scores import normalized
+from ragcore.datasets import normalized
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
 from ragcore.models import Models

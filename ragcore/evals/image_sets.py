@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ragcore.datasets.image_sets import Captioned, ImageSource, images_of, json_rows, read_captioned
+from ragcore.datasets import Captioned, ImageSource, images_of, json_rows, read_captioned
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.image_metrics import caption_recall, label_recall, top_k
+from ragcore.datasets import caption_recall, label_recall, top_k
 from ragcore.evals import image_sets
 from ragcore.types import Progress, ProgressCallback
 
@@ -75,7 +75,7 @@ def _captions(
 def _labels(
     data: image_sets.LabelledImages, encoder: ImageTextEncoder, progress: ProgressCallback | None
 ) -> dict[str, Any]:
-    from ragcore.encoders.zero_shot import classify_vectors
+    from ragcore.encoders import classify_vectors
 
     images = _encoded(data.images(), len(data.files), encoder, progress)
     probabilities = classify_vectors(encoder, images, data.names)
@@ -93,7 +93,7 @@ def _copies(
     """As the search engine does it: candidates by vectors, verified on thumbnails."""
     import numpy as np
 
-    from ragcore.readers.images import phash, thumbnail, turned
+    from ragcore.readers import phash, thumbnail, turned
     from ragcore.search import ImageCandidate, SameImage, alike_by_hash, orientations
 
     stored: list[tuple[bytes, bytes]] = []

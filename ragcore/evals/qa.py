@@ -10,8 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.qa_scores import exact_match, stands_in, token_f1, without_citations
-from ragcore.datasets.reliability import calibration_error, draw_reliability
+from ragcore.datasets import (
+    calibration_error,
+    draw_reliability,
+    exact_match,
+    stands_in,
+    token_f1,
+    without_citations,
+)
 from ragcore.errors import Cancelled, UsageError
 from ragcore.evals.lines import read_lines
 from ragcore.models import Models
@@ -155,7 +161,7 @@ class _Passages:
         adapter: str | None,
         seed: int,
     ) -> None:
-        from ragcore.datasets.neighbours import Neighbours
+        from ragcore.datasets import Neighbours
 
         if missing := sum(not q.context for q in questions):
             raise UsageError(f"{missing} questions have no context: name a collection to ask")

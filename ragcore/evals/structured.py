@@ -15,7 +15,7 @@ from ragcore.catalog import Catalog, FileState, NewDocument, store_document
 from ragcore.errors import Cancelled, UsageError
 from ragcore.ingest import passage_input, split_document
 from ragcore.models import Models
-from ragcore.readers.read import read
+from ragcore.readers import read
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog, Uncaptioned, count_uncaptioned, uncaptioned, write_captions
 from ragcore.errors import Cancelled, UnreadableFile
-from ragcore.readers.images import load_image
+from ragcore.readers import load_image
 from ragcore.types import CancelToken, Progress, ProgressCallback
 
 if TYPE_CHECKING:

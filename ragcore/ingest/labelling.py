@@ -28,7 +28,7 @@ from ragcore.catalog import (
     store_predicted,
     unlabelled,
 )
-from ragcore.encoders.classifier import Classifier
+from ragcore.encoders import Classifier
 from ragcore.errors import Cancelled, UnreadableFile
 from ragcore.ingest.split import passage_input
 from ragcore.types import CancelToken, Progress, ProgressCallback
@@ -148,7 +148,7 @@ class _LabelingRun:
 
     def _images(self, ids: Sequence[int]) -> dict[int, Any]:
         """Opened from their files, or their thumbnails where a file has gone or changed."""
-        from ragcore.readers.images import load_image
+        from ragcore.readers import load_image
 
         query = (
             select(Image.id, Image.media, Document.path, Thumbnail.data)

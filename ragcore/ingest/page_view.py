@@ -186,7 +186,7 @@ def _png(image: Image) -> bytes:
 def _image_png(path: Path, width: int) -> bytes:
     from PIL import Image as Pillow
 
-    from ragcore.readers.images import load_image
+    from ragcore.readers import load_image
 
     image = load_image(path, at_least=width)
     if image.width > width or image.width * image.height > _MAX_PIXELS:
@@ -200,7 +200,7 @@ class _Opened:
     """One page of a PDF, closed again on exit."""
 
     def __init__(self, path: Path, number: int, password: str | None) -> None:
-        from ragcore.readers.pdf import open_pdf
+        from ragcore.readers import open_pdf
 
         if not path.is_file():
             raise UnreadableFile(f"the file is not there any more: {path}")
@@ -319,7 +319,7 @@ def _nearest(hay: str, needle: str, near: int | None) -> int | None:
 
 
 def _text_layer_boxes(page: Any, quote: str, near: int | None) -> list[Box]:
-    from ragcore.readers.pdf_text import TextLayer
+    from ragcore.readers import TextLayer
 
     textpage = page.get_textpage()
     try:
@@ -396,7 +396,7 @@ def _scan_lines(path: Path, stamp: int, page: int, password: str | None) -> _Lin
 
 @lru_cache(maxsize=16)
 def _image_lines(path: Path, stamp: int) -> _Lines:
-    from ragcore.readers.images import load_for_index
+    from ragcore.readers import load_for_index
 
     return _recognized_lines(load_for_index(path).image)
 

@@ -199,7 +199,7 @@ class Reembedding:
     def _image(self, row: Image, path: str, sha256: str, thumbnail: bytes) -> PilImage:
         from PIL import Image as Pillow
 
-        from ragcore.readers.images import load_image
+        from ragcore.readers import load_image
 
         source = self._settings.media / row.media if row.media else Path(path)
         try:

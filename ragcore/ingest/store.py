@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from ragcore.catalog import Catalog, FileState, NewDocument, store_document, store_failure
 from ragcore.files import replace_private
 from ragcore.ingest.places import with_place
-from ragcore.readers.coverage import add_to_report
+from ragcore.readers import add_to_report
 from ragcore.types import IngestReport, ReadDocument, ReadImage
 
 _WAITING = 2  # batches that may wait to be stored

@@ -129,7 +129,7 @@ def _read(request: ReadRequest) -> ReadResult:
 
 
 def _dated(image: ReadImage, file: FileState) -> ReadImage:
-    from ragcore.readers.metadata import with_file_date
+    from ragcore.readers import with_file_date
 
     if image.metadata is None:
         return image
@@ -137,8 +137,7 @@ def _dated(image: ReadImage, file: FileState) -> ReadImage:
 
 
 def _read_metadata(request: ReadRequest) -> ReadResult:
-    from ragcore.readers.image import read_metadata
-    from ragcore.readers.metadata import with_file_date
+    from ragcore.readers import read_metadata, with_file_date
 
     file = request.file
     found, warnings = read_metadata(request.place, request.options)

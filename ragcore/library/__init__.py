@@ -45,8 +45,8 @@ if TYPE_CHECKING:
         MOST_STEPS,
         SAMPLERS,
     )
-    from ragcore.encoders.classifier import ClassifierCard
-    from ragcore.ingest.jobs import JobInfo
+    from ragcore.encoders import ClassifierCard
+    from ragcore.ingest import JobInfo
     from ragcore.library.adapters import BARE, PROFILES_OWN
     from ragcore.library.comparing import ProfileAnswers
     from ragcore.library.model_adding import AddedModel
@@ -54,8 +54,7 @@ if TYPE_CHECKING:
     from ragcore.library.samples import SAMPLE, copy_documents, package_folder
     from ragcore.library.sources import SourceInfo, SourceSchedule
     from ragcore.library.uploaded_files import UploadedFile
-    from ragcore.llm.adapters import AdapterInfo
-    from ragcore.llm.vision_llm import ImageAnswer
+    from ragcore.llm import AdapterInfo, ImageAnswer
     from ragcore.models import cache_lookups
     from ragcore.search import CollectionMap, Decision, DuplicateGroup, FileGroup, MapPoint
     from ragcore.weights import Profile

@@ -15,8 +15,7 @@ from ragcore.library.scopes import scoped
 from ragcore.weights import origin_of
 
 if TYPE_CHECKING:
-    from ragcore.llm.adapters import AdapterInfo
-    from ragcore.llm.gguf_export import Precision
+    from ragcore.llm import AdapterInfo, Precision
 
 BARE, PROFILES_OWN = "none", "default"  # names that are no adapter's
 

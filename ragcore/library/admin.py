@@ -20,7 +20,7 @@ from ragcore.types import AnswerStyle, CancelToken, PlugIn, ProgressCallback
 if TYPE_CHECKING:
     from ragcore.access import Audit, Keys, Sessions
     from ragcore.catalog import IdempotentAnswers
-    from ragcore.ingest.reembed import ReembedReport
+    from ragcore.ingest import ReembedReport
     from ragcore.library.doctor import Diagnosis
     from ragcore.maintenance.backup import Archived, Restored
     from ragcore.maintenance.move import Moved

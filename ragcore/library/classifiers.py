@@ -16,8 +16,8 @@ from ragcore.library.scopes import scoped
 from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.encoders.classifier import ClassifierCard
-    from ragcore.ingest.labelling import LabelReport
+    from ragcore.encoders import ClassifierCard
+    from ragcore.ingest import LabelReport
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Classifiers:
 
     def list(self) -> Sequence[ClassifierCard]:
         """What is known of each trained classifier that may be seen, by name."""
-        from ragcore.encoders.classifier import list_classifiers
+        from ragcore.encoders import list_classifiers
 
         return [
             card for card in list_classifiers(self._core.settings) if _may_see(self._core, card)
@@ -59,7 +59,7 @@ class Classifiers:
         """
         import json
 
-        from ragcore.encoders.classifier import classifier_folder
+        from ragcore.encoders import classifier_folder
 
         self.get(name)
         folder = classifier_folder(name, self._core.settings)
@@ -78,7 +78,7 @@ class Classifiers:
         Raises UsageError if there is none, NotPermitted for one that belongs to no collection
         unless an administrator of all collections asks.
         """
-        from ragcore.encoders.classifier import remove_classifier
+        from ragcore.encoders import remove_classifier
 
         if not _owner(self._core, self.get(name)):
             permits.require_everywhere("admin")
@@ -106,8 +106,8 @@ class Classifiers:
         Labels become filters of the search (`label`, `label_confidence>=`). Raises UsageError for
         an unknown classifier or collection, Cancelled (what was labelled is kept).
         """
-        from ragcore.encoders.classifier import Classifier
-        from ragcore.ingest.labelling import label_collection
+        from ragcore.encoders import Classifier
+        from ragcore.ingest import label_collection
 
         self.get(name)
         row = self._core.catalog.collection(collection)
@@ -151,7 +151,7 @@ def label_new(core: Core, collection: str) -> None:
 
 def check_may_replace(core: Core, name: str, collection_id: int) -> None:
     """Raises UsageError if a classifier of this name is not the collection's own."""
-    from ragcore.encoders.classifier import list_classifiers
+    from ragcore.encoders import list_classifiers
 
     for card in list_classifiers(core.settings):
         if card.name != name or _owner(core, card) == collection_id:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragcore.catalog import Catalog
-from ragcore.ingest.jobs import JobRunner
+from ragcore.ingest import JobRunner
 from ragcore.models import Models
 from ragcore.settings import Settings
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ragcore.access import Audit, Keys, Sessions
     from ragcore.answers import Answerer, Chat, Composer
     from ragcore.catalog import Conversations
-    from ragcore.ingest.uploads import Uploads
-    from ragcore.llm.adapters import AdapterStore
+    from ragcore.ingest import Uploads
+    from ragcore.llm import AdapterStore
     from ragcore.search import DuplicateFinder, MapMaker, SearchEngine, Stores
 
 
@@ -140,7 +140,7 @@ class Core:
 
     @cached_property
     def uploads(self) -> Uploads:
-        from ragcore.ingest.uploads import Uploads
+        from ragcore.ingest import Uploads
 
         return Uploads(self.catalog, self.settings)
 
@@ -158,7 +158,7 @@ class Core:
 
     @cached_property
     def adapters(self) -> AdapterStore:
-        from ragcore.llm.adapters import AdapterStore
+        from ragcore.llm import AdapterStore
 
         return AdapterStore(self.settings)
 

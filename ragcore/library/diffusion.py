@@ -82,7 +82,7 @@ class Diffusion:
 
         Raises UsageError for another file or one too large.
         """
-        from ragcore.ingest.uploads import safe_name, store_file
+        from ragcore.ingest import safe_name, store_file
 
         if not name.lower().endswith(".safetensors"):
             raise UsageError(f"a LoRA is a .safetensors file, not {name!r}")

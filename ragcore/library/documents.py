@@ -118,7 +118,7 @@ class Documents:
         password: str | None = None,
     ) -> bytes:
         """A page as PNG, with the part of `span` (in the document's text) on it marked."""
-        from ragcore.ingest.page_view import page_image
+        from ragcore.ingest import page_image
 
         document = self._row(document_id)
         page = self._page_row(document_id, number) if document.page_count else None
@@ -129,7 +129,7 @@ class Documents:
         self, document_id: int, number: int, span: tuple[int, int], *, password: str | None = None
     ) -> Sequence[Box]:
         """Where on a PDF's page the part of `span` (in the document's text) stands."""
-        from ragcore.ingest.page_view import page_boxes
+        from ragcore.ingest import page_boxes
 
         document, page = self._row(document_id), self._page_row(document_id, number)
         with self._placed(document) as placed:
@@ -191,7 +191,7 @@ class Documents:
 
         As far as is known without connecting to a server.
         """
-        from ragcore.ingest.discover import open_sources
+        from ragcore.ingest import open_sources
 
         open_sources(paths, self._core.settings)
 

@@ -33,10 +33,9 @@ from ragcore.types import CancelToken, ImageMetadata, Label, ProgressCallback
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ragcore.ingest.captioning import CaptionReport
-    from ragcore.ingest.refresh import MetadataReport
+    from ragcore.ingest import CaptionReport, MetadataReport
     from ragcore.library.sidecars import SidecarReport
-    from ragcore.llm.vision_llm import ImageAnswer
+    from ragcore.llm import ImageAnswer
     from ragcore.models import Sampling
 
 log = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ class Images:
 
     def view(self, image_id: int, *, side: int = 1600) -> bytes:
         """An image as WebP that any browser shows, at most `side` pixels a side."""
-        from ragcore.readers.images import load_image, thumbnail
+        from ragcore.readers import load_image, thumbnail
 
         data = self.read(image_id)
         limit = self._core.settings.max_megapixels
@@ -112,7 +111,7 @@ class Images:
 
     def preview(self, data: bytes, *, side: int = 320) -> bytes:
         """An encoded image that is in no collection, as WebP of at most `side` pixels a side."""
-        from ragcore.readers.images import load_image, thumbnail
+        from ragcore.readers import load_image, thumbnail
 
         limit = self._core.settings.max_megapixels
         return thumbnail(load_image(data, max_megapixels=limit, at_least=side), side=side)
@@ -220,7 +219,7 @@ class Images:
         written another. Raises UsageError for an unknown collection, Cancelled (what was read is
         stored).
         """
-        from ragcore.ingest.refresh import refresh_metadata
+        from ragcore.ingest import refresh_metadata
 
         row = self._core.catalog.collection(collection)
         return refresh_metadata(
@@ -268,7 +267,7 @@ class Images:
         cancel: CancelToken | None = None,
     ) -> Iterator[str | ImageAnswer]:
         """As `ask`, in pieces of text and at last the whole answer."""
-        from ragcore.llm.vision_llm import ImageAnswer, check_question
+        from ragcore.llm import ImageAnswer, check_question
         from ragcore.models import Sampling
 
         check_question(question)
@@ -285,7 +284,7 @@ class Images:
         self, image: ImageInput, *, model: str = "", cancel: CancelToken | None = None
     ) -> ImageAnswer:
         """One sentence about an image. Errors as `ask`."""
-        from ragcore.llm.vision_llm import ImageAnswer
+        from ragcore.llm import ImageAnswer
 
         opened, began = self._open(image), time.monotonic()
         llm = self._core.models.vision_llm(model)
@@ -305,7 +304,7 @@ class Images:
         Continues where an earlier run was stopped. Captions of people stay. Raises UsageError for
         an unknown collection, ModelUnavailable, Cancelled (what was written is kept).
         """
-        from ragcore.ingest.captioning import caption_collection
+        from ragcore.ingest import caption_collection
 
         row = self._core.catalog.collection(collection)
         return caption_collection(
@@ -322,7 +321,7 @@ class Images:
             return browse.get_image(session, image_id)
 
     def _open(self, image: ImageInput) -> Image:
-        from ragcore.readers.images import load_image
+        from ragcore.readers import load_image
 
         limit = self._core.settings.max_megapixels
         return load_image(image, max_megapixels=limit, at_least=320)

@@ -20,10 +20,7 @@ from ragcore.sources import is_elsewhere, is_remote
 from ragcore.types import CancelToken, IngestReport, ProgressCallback
 
 if TYPE_CHECKING:
-    from ragcore.ingest.embed import SpaceIds
-    from ragcore.ingest.engines import Engine
-    from ragcore.ingest.reembed import ReembedReport
-    from ragcore.ingest.sizes import Sizes
+    from ragcore.ingest import Engine, ReembedReport, Sizes, SpaceIds
     from ragcore.models import Space
 
 log = logging.getLogger(__name__)
@@ -73,8 +70,7 @@ def ingest(
     cancel: CancelToken | None = None,
 ) -> IngestReport:
     """See `Library.ingest`. `source_id` is a source of the collection (`Sources`)."""
-    from ragcore.ingest.discover import open_sources
-    from ragcore.ingest.pipeline import IngestPipeline
+    from ragcore.ingest import IngestPipeline, open_sources
 
     paths = list(paths)
     open_sources(paths, core.settings, options)
@@ -110,8 +106,7 @@ def reembed(
 ) -> ReembedReport:
     """See `Admin.reembed`."""
     from ragcore.catalog import count_other_sizes
-    from ragcore.ingest.reembed import Reembedding
-    from ragcore.ingest.sizes import reach_of
+    from ragcore.ingest import Reembedding, reach_of
 
     row = core.catalog.collection(collection)
     run = Reembedding(core.catalog, row.id, core.settings, progress=progress, cancel=cancel)
@@ -143,7 +138,7 @@ def set_passages(
 ) -> int:
     """See `Admin.set_passages`."""
     from ragcore.catalog import count_other_sizes
-    from ragcore.ingest.sizes import check_sizes
+    from ragcore.ingest import check_sizes
 
     check_sizes(tokens, overlap)
     chosen = {"passage_tokens": tokens, "overlap": overlap}
@@ -158,7 +153,7 @@ def set_passages(
 
 
 def _sizes(core: Core, collection: str, changes: Mapping[str, int] | None = None) -> Sizes:
-    from ragcore.ingest.sizes import Sizes
+    from ragcore.ingest import Sizes
 
     encoder = core.models.profile.text_encoder
     return Sizes(core.catalog, collection, encoder.passage_tokens if encoder else 0, changes)
@@ -181,8 +176,7 @@ def _engine(
         return _space_ids(core, collection_id, collection, text, image)
 
     if name == "local":
-        from ragcore.ingest.embed import Embedder
-        from ragcore.ingest.engines import LocalEngine
+        from ragcore.ingest import Embedder, LocalEngine
 
         return lambda: LocalEngine(
             settings,
@@ -193,7 +187,7 @@ def _engine(
     if name != "ray":
         raise UsageError(f"unknown engine {name!r}: use local or ray")
     require_extra("ray", "ingests on a cluster")
-    from ragcore.ingest.ray_engine import RayEngine
+    from ragcore.ingest import RayEngine
 
     return lambda: RayEngine(settings, core.models.settings, find_spaces, sizes.decide, where)
 
@@ -201,7 +195,7 @@ def _engine(
 def _space_ids(
     core: Core, collection_id: int, collection: str, text: Space, image: Space
 ) -> SpaceIds:
-    from ragcore.ingest.embed import SpaceIds
+    from ragcore.ingest import SpaceIds
 
     return SpaceIds(
         _space_id(core, collection_id, collection, text),

@@ -14,7 +14,7 @@ from ragcore.access import is_live
 from ragcore.catalog import DEFAULT_COLLECTION, Permit, permits
 from ragcore.errors import UsageError
 from ragcore.files import remove_strays, strays
-from ragcore.ingest.jobs import JobInfo, Work
+from ragcore.ingest import JobInfo, Work
 from ragcore.library.classifiers import Classifiers, check_may_replace
 from ragcore.library.core import Core
 from ragcore.library.images import Images

@@ -52,7 +52,7 @@ class Labels:
 
         Returns how many were there. Raises UsageError for a bad name or label.
         """
-        from ragcore.encoders.classifier import check_classifier_name
+        from ragcore.encoders import check_classifier_name
 
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
@@ -91,7 +91,7 @@ class Labels:
         Labels given for a class that is left out are forgotten. Raises UsageError for a bad name,
         a class given twice (also where only case or space differs), another kind than before.
         """
-        from ragcore.encoders.classifier import check_classifier_name
+        from ragcore.encoders import check_classifier_name
 
         check_classifier_name(name)
         clean = [stored.check_label(label) for label in labels]
@@ -189,7 +189,7 @@ class Labels:
         """Probabilities of a linear layer on what is labelled so far; None before two classes."""
         import numpy as np
 
-        from ragcore.encoders.classifier import softmax
+        from ragcore.encoders import softmax
         from ragcore.tuning.classifier.head import fit_head
 
         classes, labels = np.unique(

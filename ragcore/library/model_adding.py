@@ -106,7 +106,7 @@ def _hub_gguf(files: HubFiles, ggufs: list[str], file: str) -> ModelReport:
 
 
 def _gguf(path: Path) -> ModelReport:
-    from ragcore.llm.gguf_file import read_gguf, read_text_values
+    from ragcore.llm import read_gguf, read_text_values
 
     model = read_gguf(path)
     said = read_text_values(path, ("general.license", "tokenizer.chat_template"))

@@ -209,7 +209,7 @@ class LibraryModels:
 
     def others(self) -> Sequence[str]:
         """Names of the collections that were embedded by other models than the profile's."""
-        from ragcore.encoders.factories import space_prefix
+        from ragcore.encoders import space_prefix
 
         catalog, profile = self._core.catalog, self._core.models.profile
         wanted = {"text": profile.text_encoder, "image": profile.image_text_encoder}

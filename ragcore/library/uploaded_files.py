@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ragcore.catalog import Permit, permits
 from ragcore.errors import TooLarge, UsageError
 from ragcore.files import private_folder, replace_private
-from ragcore.ingest.uploads import safe_name
+from ragcore.ingest import safe_name
 from ragcore.library.core import Core
 from ragcore.library.scopes import scoped
 

@@ -295,7 +295,7 @@ class SearchEngine:
         return None if query.image is None else self._open(query.image)
 
     def _open(self, image: str | Path | bytes) -> Image:
-        from ragcore.readers.images import load_image
+        from ragcore.readers import load_image
 
         try:
             return load_image(image, max_megapixels=self._settings.max_megapixels, at_least=512)

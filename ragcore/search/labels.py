@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragcore.encoders.zero_shot import calibration_of, label_vectors, probabilities
+from ragcore.encoders import calibration_of, label_vectors, probabilities
 from ragcore.errors import UsageError
 from ragcore.types import NONE_OF_THESE, Label
 

@@ -30,7 +30,7 @@ def find_same(
 
     `near` maps the ids that the vector index suggests to their cosines.
     """
-    from ragcore.readers.images import phash, turned
+    from ragcore.readers import phash, turned
 
     hashes = turned(phash(image))
     with catalog.search() as session:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ragcore.datasets.icons import captions, read_icons, split
+from ragcore.datasets.icons import icon_captions, read_icons, split_icons
 from ragcore.diffusion import ControlRequest, Imaginer, ImagineRequest
 from ragcore.diffusion.model import LatentModel
 from ragcore.errors import Cancelled, UsageError
@@ -199,16 +199,16 @@ def test_sudden_convergence_is_found() -> None:
 
 def test_split_is_by_concept_and_lasts(tmp_path: Path) -> None:
     icons = read_icons(draw_icons(tmp_path / "icons")).icons
-    parts = split(icons, seed=1, names=0.2, pairs=0.2)
+    parts = split_icons(icons, seed=1, names=0.2, pairs=0.2)
     assert sorted(row for rows in parts.values() for row in rows) == list(range(48))
     unseen = {icons[row].concept for row in parts["unseen_names"]}
     assert unseen
     assert not unseen & {icons[row].concept for row in parts["train"] + parts["unseen_pairs"]}
     fewer = [icon for icon in icons if icon.concept not in ("0000", "0001")]
-    again = split(fewer, seed=1, names=0.2, pairs=0.2)
+    again = split_icons(fewer, seed=1, names=0.2, pairs=0.2)
     assert {fewer[row] for row in again["train"]} <= {icons[row] for row in parts["train"]}
-    assert abs(sum(p for p, _ in captions(icons[0], 0)) - 1) < 1e-9
-    assert captions(icons[0], 0)[0][1] == "red square, bold style"
+    assert abs(sum(p for p, _ in icon_captions(icons[0], 0)) - 1) < 1e-9
+    assert icon_captions(icons[0], 0)[0][1] == "red square, bold style"
 
 
 def test_wrong_data_is_said(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_wrong_data_is_said(tmp_path: Path) -> None:
 def test_real_icons(shared: Path) -> None:
     icons = read_icons(shared / "data" / "images" / "emoji", ["noto", "twemoji"])
     assert icons.pixels.shape == (1906 + 1856, 64, 64, 3)
-    parts = split(icons.icons, seed=0, names=0.05, pairs=0.05)
+    parts = split_icons(icons.icons, seed=0, names=0.05, pairs=0.05)
     assert 0.03 < len(parts["unseen_names"]) / len(icons.icons) < 0.07
     assert parts["unseen_pairs"] == []  # two styles only
 

@@ -168,9 +168,9 @@ def save_span_reader(folder: Path, base: Path) -> Path:
     import torch
 
     from ragcore.encoders.extractive import Shape, SpanHead
-    from ragcore.encoders.extractive_reader import save
+    from ragcore.encoders.extractive_reader import save_extractive
 
     torch.manual_seed(0)
     shape = Shape.of_base(f"local:{base}", base, lower=2, window=64)
-    save(folder, shape, SpanHead(shape).state_dict())
+    save_extractive(folder, shape, SpanHead(shape).state_dict())
     return folder

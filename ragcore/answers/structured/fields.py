@@ -224,7 +224,7 @@ def check_form(schema: Mapping[str, Any]) -> None:
     Also for one that is invalid, is beyond the limits of size, nesting and repetition, or refers
     out of itself.
     """
-    from ragcore.llm.schema import check_schema
+    from ragcore.llm import check_schema
 
     check_schema(schema, ANSWER_TOKENS)
     fields_of(schema)

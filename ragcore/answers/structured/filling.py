@@ -28,7 +28,7 @@ from ragcore.answers.structured.people import people_in, people_of
 from ragcore.answers.structured.reading import question_for, said
 from ragcore.answers.structured.rows import Row, rows_of
 from ragcore.errors import Cancelled, RagcoreError
-from ragcore.llm.schema import verify_json
+from ragcore.llm import verify_json
 from ragcore.types import Answer, Citation, FieldEvidence, Hit, SearchQuery, SearchResult
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ragcore.catalog import Catalog, Document, Image, Passage, given_labels, load_embeddings
-from ragcore.encoders.backbones import Backbone, Modality
+from ragcore.encoders import Backbone, Modality
 from ragcore.errors import UsageError
 from ragcore.tuning.classifier.data import LabelledExample
 

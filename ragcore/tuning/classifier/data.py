@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.catalog import check_label
-from ragcore.datasets.image_sets import IMAGE_SUFFIXES, ImageSource, images_of, json_rows
-from ragcore.encoders.backbones import Modality
+from ragcore.datasets import IMAGE_SUFFIXES, ImageSource, images_of, json_rows
+from ragcore.encoders import Modality
 from ragcore.errors import UnreadableFile, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class LabelledExample:
 
     def open(self, max_megapixels: int = 100) -> Image:
         """The image, upright, as RGB. Raises UnreadableFile."""
-        from ragcore.readers.images import load_image
+        from ragcore.readers import load_image
 
         return load_image(self.read(), max_megapixels=max_megapixels, at_least=448)
 

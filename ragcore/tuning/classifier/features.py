@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ragcore.encoders.backbones import Backbone
+from ragcore.encoders import Backbone
 from ragcore.errors import UnreadableFile
 from ragcore.files import atomic_write
 from ragcore.tuning.classifier.data import Examples, LabelledExample, without

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragcore.encoders.classifier import softmax
+from ragcore.encoders import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

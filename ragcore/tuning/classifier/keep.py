@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ragcore.encoders.classifier import (
+from ragcore.encoders import (
     ClassifierCard,
     classifiers_folder,
     save_classifier,

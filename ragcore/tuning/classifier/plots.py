@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.reliability import bins
+from ragcore.datasets import bins
 from ragcore.errors import UnreadableFile
 from ragcore.files import atomic_write
 

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ragcore.encoders.backbones import PROFILE
-from ragcore.encoders.classifier import Way, check_classifier_name
+from ragcore.encoders import PROFILE, Way, check_classifier_name
 from ragcore.errors import UsageError
 from ragcore.renamed import warn_renamed
 from ragcore.tuning.recipe import Recipe

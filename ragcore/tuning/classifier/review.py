@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragcore.encoders.classifier import softmax
+from ragcore.encoders import softmax
 from ragcore.tuning.classifier import head as heads
 
 if TYPE_CHECKING:

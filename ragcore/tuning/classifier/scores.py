@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ragcore.datasets.reliability import calibration_error
-from ragcore.encoders.classifier import softmax
+from ragcore.datasets import calibration_error
+from ragcore.encoders import softmax
 
 if TYPE_CHECKING:
     from ragcore.types import FloatArray, IdArray

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders.backbones import Backbone, Tower, to_device
-from ragcore.encoders.classifier import add_lora
+from ragcore.encoders import Backbone, Tower, add_lora, to_device
 from ragcore.errors import UnreadableFile
 from ragcore.tuning.classifier.head import Head
 from ragcore.tuning.clip.towers import freeze_statistics

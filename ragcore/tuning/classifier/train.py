@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ragcore.encoders.backbones import Backbone
-from ragcore.encoders.classifier import WAYS, runs_folder
+from ragcore.encoders import WAYS, Backbone, runs_folder
 from ragcore.errors import Cancelled, UsageError
 from ragcore.files import atomic_write
 from ragcore.models import Models

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ragcore.datasets.image_sets import Captioned
+from ragcore.datasets import Captioned
 from ragcore.errors import Cancelled
 from ragcore.files import atomic_write
 from ragcore.tuning.clip.recipe import Augmentation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from ragcore.encoders.clip_models import LoadedClip
+    from ragcore.encoders import LoadedClip
     from ragcore.settings import Settings
     from ragcore.tuning.clip.towers import SplitTowers
 
@@ -242,7 +242,7 @@ class FeatureCache:
     def _captions(self, name: str, items: Sequence[Captioned]) -> torch.Tensor:
         import torch
 
-        from ragcore.encoders.starter_clip import trim
+        from ragcore.encoders import starter_clip
 
         texts = [caption for item in items for caption in item.captions]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -255,7 +255,7 @@ class FeatureCache:
             for start in range(0, len(order), 256):
                 self._report(f"{name} captions", start, len(order))
                 chosen = order[start : start + 256]
-                ids = trim(self.loaded.tokenize([texts[i] for i in chosen]), pad)
+                ids = starter_clip.trim(self.loaded.tokenize([texts[i] for i in chosen]), pad)
                 out = self.towers.text_body(ids.to(device)).half().cpu()
                 for index, row in zip(chosen, out, strict=True):
                     rows[index] = row

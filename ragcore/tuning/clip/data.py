@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.image_sets import Captioned, Captions, read_captioned
+from ragcore.datasets import Captioned, Captions, read_captioned
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:

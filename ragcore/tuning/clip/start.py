@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.encoders import starter_clip, starter_space
-from ragcore.encoders.clip_models import CONFIG_FILE, STARTER, LoadedClip, load_clip
+from ragcore.encoders import (
+    CONFIG_FILE,
+    STARTER,
+    LoadedClip,
+    load_clip,
+    starter_clip,
+    starter_space,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.image_metrics import caption_recall
-from ragcore.datasets.image_sets import Captioned
-from ragcore.encoders.clip_models import STARTER
+from ragcore.datasets import Captioned, caption_recall
+from ragcore.encoders import STARTER
 from ragcore.errors import Cancelled
 from ragcore.tuning.clip import batches as clip_batches
 from ragcore.tuning.clip import losses as clip_losses
@@ -149,7 +148,7 @@ class _ClipRun(Trainer):
         return self.step // self.per_epoch
 
     def _inputs(self) -> tuple[clip_batches.Inputs, clip_batches.Inputs]:
-        from ragcore.encoders.image_text import image_size
+        from ragcore.encoders import image_size
 
         recipe, size = self.recipe, image_size(self.model.visual)
         if not recipe.cache_features:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.icons import IconSet, read_icons, split
+from ragcore.datasets import IconSet, read_icons, split_icons
 from ragcore.diffusion import CONDITIONS, condition_error
 from ragcore.errors import UsageError
 from ragcore.tuning.diffusion.autoencoder import strip
@@ -160,7 +160,7 @@ class _Training:
         self.threads = threads
         data = recipe.data
         icons = read_icons(recipe.path(data.folder), data.styles, leave_out=data.leave_out)
-        parts = split(
+        parts = split_icons(
             icons.icons, seed=recipe.seed, names=data.unseen_names, pairs=data.unseen_pairs
         )
         others = [*parts["unseen_names"], *parts["unseen_pairs"]] or parts["train"][:64]

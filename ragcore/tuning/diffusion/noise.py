@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragcore.datasets.icons import Icon, captions
+from ragcore.datasets import Icon, icon_captions
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from ragcore.datasets.icons import IconSet
+    from ragcore.datasets import IconSet
     from ragcore.diffusion.networks import PixelAutoencoder
     from ragcore.diffusion.prompt_embeddings import PromptEmbeddings, TokenStates
     from ragcore.tuning.diffusion.hardware import Hardware
@@ -30,11 +30,11 @@ class Latents:
     seed: int
 
     def all_texts(self) -> list[str]:
-        return [text for icon in self.icons for _, text in captions(icon, self.seed)]
+        return [text for icon in self.icons for _, text in icon_captions(icon, self.seed)]
 
     def full_texts(self) -> list[str]:
         """Name and style of each row, as a person would ask for it."""
-        return [captions(icon, self.seed)[0][1] for icon in self.icons]
+        return [icon_captions(icon, self.seed)[0][1] for icon in self.icons]
 
 
 def encode_all(autoencoder: PixelAutoencoder, pixels: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class DrawnPrompts:
         import torch
 
         device = data.latents.device
-        described = [captions(icon, data.seed) for icon in data.icons]
+        described = [icon_captions(icon, data.seed) for icon in data.icons]
         numbers = [[texts.number[text] for _, text in one] for one in described]
         self._texts, self._dropout = texts, dropout
         self._numbers = torch.tensor(numbers, device=device)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ragcore.datasets.icons import IconSet, Part, read_icons, split, style_words
+from ragcore.datasets import IconSet, Part, read_icons, split_icons, style_words
 from ragcore.errors import ModelUnavailable, UsageError
 from ragcore.extras import require_extra
 from ragcore.tuning.diffusion.autoencoder import autoencoder_task
@@ -94,7 +94,7 @@ class _DiffusionRun:
         self.model = self.output / "model"
         data = recipe.data
         self.icons = read_icons(recipe.path(data.folder), data.styles, leave_out=data.leave_out)
-        self.parts: dict[Part, list[int]] = split(
+        self.parts: dict[Part, list[int]] = split_icons(
             self.icons.icons, seed=recipe.seed, names=data.unseen_names, pairs=data.unseen_pairs
         )
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragcore.answers import words
-from ragcore.datasets.contexts import Context, training_contexts
-from ragcore.datasets.neighbours import Neighbours
+from ragcore.datasets import Context, Neighbours, training_contexts
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:

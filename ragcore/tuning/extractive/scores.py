@@ -6,12 +6,10 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ragcore.datasets.contexts import Context
-from ragcore.datasets.neighbours import Neighbours
-from ragcore.datasets.qa_scores import stands_in, token_f1
+from ragcore.datasets import Context, Neighbours, stands_in, token_f1
 
 if TYPE_CHECKING:
-    from ragcore.encoders.extractive_reader import ExtractiveReader
+    from ragcore.encoders import ExtractiveReader
 
 DISTRACTORS = 3
 

@@ -223,8 +223,8 @@ class _ReaderRun(Trainer):
 
     def _score(self) -> None:
         """Scores of the averaged weights."""
+        from ragcore.encoders import ExtractiveReader
         from ragcore.encoders.extractive import SpanHead
-        from ragcore.encoders.extractive_reader import ExtractiveReader
         from ragcore.tuning.extractive.scores import score_reader
 
         r = self.recipe
@@ -263,11 +263,11 @@ class _ReaderRun(Trainer):
         self.tokens, self.scores = saved["tokens"], saved["scores"]
 
     def _finish(self, resumed: bool) -> ReaderReport:
-        from ragcore.encoders.extractive_reader import save
+        from ragcore.encoders import save_extractive
 
         self._score()
         self.save()
-        save(self.folder.path / "model", self.shape, self._averaged_state())
+        save_extractive(self.folder.path / "model", self.shape, self._averaged_state())
         report = ReaderReport(
             base=self.recipe.base,
             output=str(self.folder.path / "model"),

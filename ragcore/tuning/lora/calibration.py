@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.answers import ConfidenceCalibration, Signals, fit, run_many
-from ragcore.datasets.contexts import Context, read_contexts
-from ragcore.datasets.neighbours import Neighbours
-from ragcore.datasets.qa_scores import stands_in, token_f1, without_citations
+from ragcore.datasets import (
+    Context,
+    Neighbours,
+    read_contexts,
+    stands_in,
+    token_f1,
+    without_citations,
+)
 from ragcore.errors import UsageError
 from ragcore.files import atomic_write
 from ragcore.types import Hit, Progress, SearchResult

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.answers import PromptDocument, assemble
-from ragcore.datasets.contexts import open_text
+from ragcore.datasets import open_text
 from ragcore.errors import UsageError
 from ragcore.types import Message
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ragcore.answers import ABSTENTION, assemble
-from ragcore.datasets.qa_scores import cited, exact_match, token_f1, without_citations
-from ragcore.llm.batch import generate_branches
+from ragcore.datasets import cited, exact_match, token_f1, without_citations
+from ragcore.llm import generate_branches
 from ragcore.tuning.lora.packing import GroundedExample, split_prompt
 from ragcore.types import CancelToken
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.caption_questions import make_questions
-from ragcore.datasets.image_sets import Captioned, read_captioned
+from ragcore.datasets import Captioned, make_questions, read_captioned
 from ragcore.errors import Cancelled, UsageError
 from ragcore.files import atomic_write
 from ragcore.tuning.clip.data import COLLECTION, of_collection

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragcore.llm.image_prompt import prompt_parts
+from ragcore.llm import prompt_parts
 
 if TYPE_CHECKING:
     import torch

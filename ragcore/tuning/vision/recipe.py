@@ -6,7 +6,7 @@ import hashlib
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ragcore.llm.image_prompt import CAPTION_QUESTION
+from ragcore.llm import CAPTION_QUESTION
 from ragcore.tuning.recipe import Recipe
 
 

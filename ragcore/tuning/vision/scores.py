@@ -6,10 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.caption_questions import CaptionQuestion, make_questions
-from ragcore.datasets.image_metrics import caption_bleu
-from ragcore.datasets.image_sets import Captioned
-from ragcore.llm.image_batch import answer_batch, embed_prompt
+from ragcore.datasets import Captioned, CaptionQuestion, caption_bleu, make_questions
+from ragcore.llm import answer_batch, embed_prompt
 from ragcore.tuning.vision.packing import TreeBatch, TreeMaker, to_batch
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragcore.datasets.caption_questions import words_of
+from ragcore.datasets import words_of
 
 if TYPE_CHECKING:
     import numpy as np
