@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     )
     from ragcore.diffusion import (
         CONDITIONS,
+        MOST_COUNT,
+        MOST_GUIDANCE,
+        MOST_SCALE,
+        MOST_STEPS,
+        SAMPLERS,
         ControlRequest,
         GeneratedImage,
         GuidanceRequest,
@@ -36,14 +41,8 @@ if TYPE_CHECKING:
         ImagineRequest,
         ImagineStep,
         LoraRequest,
-    )
-    from ragcore.diffusion.images import as_png, open_image
-    from ragcore.diffusion.request import (
-        MOST_COUNT,
-        MOST_GUIDANCE,
-        MOST_SCALE,
-        MOST_STEPS,
-        SAMPLERS,
+        as_png,
+        open_image,
     )
     from ragcore.encoders import ClassifierCard
     from ragcore.ingest import JobInfo
@@ -77,14 +76,12 @@ else:
             ),
             "ragcore.diffusion": (
                 "CONDITIONS ControlRequest GeneratedImage GuidanceRequest ImagineRequest "
-                "ImagineStep Imagined LoraRequest"
+                "ImagineStep Imagined LoraRequest MOST_COUNT MOST_GUIDANCE MOST_SCALE "
+                "MOST_STEPS SAMPLERS as_png open_image"
             ),
-            "ragcore.diffusion.images": "as_png open_image",
-            "ragcore.diffusion.request": "MOST_COUNT MOST_GUIDANCE MOST_SCALE MOST_STEPS SAMPLERS",
-            "ragcore.encoders.classifier": "ClassifierCard",
-            "ragcore.ingest.jobs": "JobInfo",
-            "ragcore.llm.adapters": "AdapterInfo",
-            "ragcore.llm.vision_llm": "ImageAnswer",
+            "ragcore.encoders": "ClassifierCard",
+            "ragcore.ingest": "JobInfo",
+            "ragcore.llm": "AdapterInfo ImageAnswer",
             "ragcore.models": "cache_lookups",
             "ragcore.search": "CollectionMap Decision DuplicateGroup FileGroup MapPoint",
             "ragcore.weights": "Profile",

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from ragcore.catalog import IdempotentAnswers
     from ragcore.ingest import ReembedReport
     from ragcore.library.doctor import Diagnosis
-    from ragcore.maintenance.backup import Archived, Restored
-    from ragcore.maintenance.move import Moved
-    from ragcore.maintenance.recover import Recovered
+    from ragcore.maintenance import Archived, Moved, Recovered, Restored
     from ragcore.search import Stores
 
 
@@ -122,9 +120,9 @@ class Admin:
 
     def backup(self, target: Path, *, progress: ProgressCallback | None = None) -> Archived:
         """Write the library into one file; see `ragcore.maintenance.backup.backup`."""
-        from ragcore.maintenance.backup import backup
+        from ragcore.maintenance import backup
 
-        return backup(self._core.settings, target, progress=progress)
+        return backup.backup(self._core.settings, target, progress=progress)
 
     def restore(
         self,
@@ -135,7 +133,7 @@ class Admin:
         progress: ProgressCallback | None = None,
     ) -> Restored:
         """Put an archive's library into the home; see `ragcore.maintenance.backup.restore`."""
-        from ragcore.maintenance.backup import restore
+        from ragcore.maintenance import restore
 
         return restore(
             archive, self._core.settings, replace=replace, check=check, progress=progress
@@ -146,9 +144,9 @@ class Admin:
 
         See `ragcore.maintenance.recover.recover`.
         """
-        from ragcore.maintenance.recover import recover
+        from ragcore.maintenance import recover
 
-        return recover(self._core.settings, target, progress=progress)
+        return recover.recover(self._core.settings, target, progress=progress)
 
     def move(
         self,
@@ -160,7 +158,7 @@ class Admin:
         cancel: CancelToken | None = None,
     ) -> Moved:
         """Move catalog, vectors or both to other engines: `ragcore.maintenance.move`."""
-        from ragcore.maintenance.move import move_library
+        from ragcore.maintenance import move_library
 
         return move_library(
             self._core.settings,
@@ -173,7 +171,7 @@ class Admin:
 
     def clear_vectors(self, vectors: str) -> str:
         """Delete the indexes from a place that is no longer used; return its name."""
-        from ragcore.maintenance.move import clear_vectors
+        from ragcore.maintenance import clear_vectors
 
         return clear_vectors(self._core.settings, vectors)
 

@@ -167,7 +167,7 @@ def _may_see(core: Core, card: ClassifierCard) -> bool:
 
 def _owner(core: Core, card: ClassifierCard) -> int | None:
     """The collection that a classifier belongs to; None: none. 0: one that is gone."""
-    from ragcore.tuning.classifier.collection import COLLECTION
+    from ragcore.tuning import COLLECTION
 
     if card.collection_id is not None or not card.data.startswith(COLLECTION):
         return card.collection_id

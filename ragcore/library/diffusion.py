@@ -14,12 +14,16 @@ from ragcore.library.scopes import scoped
 from ragcore.types import DiffusionModelInfo
 
 if TYPE_CHECKING:
-    from ragcore.diffusion import Gallery, Imaginer, ImagineRequest
-    from ragcore.diffusion.canny_stages import CannyStage
-    from ragcore.diffusion.images import Pixels
-    from ragcore.diffusion.latents import Probe
+    from ragcore.diffusion import (
+        CannyStage,
+        Gallery,
+        Imaginer,
+        ImagineRequest,
+        NegativeExample,
+        Pixels,
+        Probe,
+    )
     from ragcore.diffusion.model import LatentModel
-    from ragcore.diffusion.negative_examples import NegativeExample
 
 ImageInput = bytes | str | Path
 
@@ -34,7 +38,7 @@ class Diffusion:
     @property
     def model(self) -> DiffusionModelInfo:
         """What the image generator can do."""
-        from ragcore.diffusion.base import LoraDiffuser
+        from ragcore.diffusion import LoraDiffuser
 
         imaginer = imaginer_of(self._core)
         model = imaginer.model
@@ -96,9 +100,7 @@ class Diffusion:
         ("hub:OWNER/NAME" or "local:FOLDER"). Raises UsageError for a kind that is not made here,
         UnreadableFile, ModelUnavailable.
         """
-        from ragcore.diffusion.factories import condition_model
-        from ragcore.diffusion.hub_conditions import MAKES
-        from ragcore.diffusion.images import as_png
+        from ragcore.diffusion import MAKES, as_png, condition_model
         from ragcore.weights import ModelRef
 
         imaginer = imaginer_of(self._core)
@@ -115,9 +117,9 @@ class Diffusion:
 
     def canny_stages(self, image: ImageInput, *, size: int = 256) -> list[CannyStage]:
         """The five stages of Canny's edge detector on an image. Raises UnreadableFile."""
-        from ragcore.diffusion.canny_stages import canny_stages
+        from ragcore.diffusion import canny_stages
 
-        return canny_stages(self._square(image, size, "image"))
+        return canny_stages.canny_stages(self._square(image, size, "image"))
 
     def negative_example(
         self, way: Literal["pixels", "latent", "interleaved"], name: str, *, seed: int = 0
@@ -140,7 +142,7 @@ class Diffusion:
     @property
     def probes(self) -> dict[str, Probe]:
         """Linear probes of an image's latents, by attribute; none without probes."""
-        from ragcore.diffusion.latents import load_probes
+        from ragcore.diffusion import load_probes
         from ragcore.diffusion.model import LatentModel
 
         model = imaginer_of(self._core).model
@@ -155,8 +157,7 @@ class Diffusion:
 
         Raises UsageError for an attribute without a probe, UnreadableFile.
         """
-        from ragcore.diffusion import latents
-        from ragcore.diffusion.images import as_png
+        from ragcore.diffusion import as_png, latents
 
         model = self._latent_model()
         edited, read = latents.edit(model, self._square(image, model.card.size, "image"), changes)
@@ -169,15 +170,14 @@ class Diffusion:
 
         Raises UsageError for fewer than 2 steps or more than 64, UnreadableFile.
         """
-        from ragcore.diffusion import latents
-        from ragcore.diffusion.images import as_png
+        from ragcore.diffusion import as_png, latents
 
         model = self._latent_model()
         ends = [self._square(one, model.card.size, "image") for one in (first, second)]
         return [as_png(one) for one in latents.interpolate(model, ends[0], ends[1], steps)]
 
     def _square(self, image: ImageInput, size: int, what: str) -> Pixels:
-        from ragcore.diffusion.images import square
+        from ragcore.diffusion import square
 
         return square(image, size, what, max_megapixels=self._core.settings.max_megapixels)
 

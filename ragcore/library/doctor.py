@@ -239,7 +239,7 @@ def _catalog(core: Core, *, repair: bool, verify: bool) -> Iterator[Finding]:
 
 def _readable(core: Core) -> Iterator[Finding]:
     """What `ragcore recover` could save of a damaged catalog."""
-    from ragcore.maintenance.recover import readable
+    from ragcore.maintenance import readable
 
     if core.settings.database_url:
         return

@@ -39,7 +39,7 @@ class Evals:
         cancel: CancelToken | None = None,
     ) -> dict[str, Any]:
         """Passage search on a folder in BEIR's layout; `rerank_queries` are reranked too."""
-        from ragcore.evals.retrieval import evaluate_retrieval
+        from ragcore.evals import evaluate_retrieval
 
         return evaluate_retrieval(
             beir_dir,
@@ -69,7 +69,7 @@ class Evals:
         self, directory: str | Path, *, progress: ProgressCallback | None = None
     ) -> dict[str, Any]:
         """Image search on a folder of images with captions, labels or altered copies."""
-        from ragcore.evals.images import evaluate_images
+        from ragcore.evals import evaluate_images
 
         return evaluate_images(directory, models=self._core.models, progress=progress)
 
@@ -83,7 +83,7 @@ class Evals:
         cancel: CancelToken | None = None,
     ) -> dict[str, Any]:
         """Last questions of conversations over given passages; see `evaluate_dialogues`."""
-        from ragcore.evals.dialogues import evaluate_dialogues
+        from ragcore.evals import evaluate_dialogues
 
         return evaluate_dialogues(
             file, settings=self._core.settings, models=self._core.models, limit=limit,
@@ -106,7 +106,7 @@ class Evals:
         cancel: CancelToken | None = None,
     ) -> dict[str, Any]:
         """Answers on questions of a JSONL file; see `ragcore.evals.qa.evaluate_qa`."""
-        from ragcore.evals.qa import evaluate_qa
+        from ragcore.evals import evaluate_qa
 
         return evaluate_qa(
             file,
@@ -142,7 +142,7 @@ class Evals:
         ingested into a library of their own that is deleted afterwards; with `collection` they
         are in this library already.
         """
-        from ragcore.evals.answers import evaluate_answers, question_file
+        from ragcore.evals import evaluate_answers, question_file
         from ragcore.library.answering import ask_plainly
 
         file, folder = question_file(Path(directory).expanduser(), questions)
@@ -192,7 +192,7 @@ class Evals:
         cancel: CancelToken | None = None,
     ) -> dict[str, Any]:
         """Follow-up questions of a JSONL file, asked of a collection: what a search finds."""
-        from ragcore.evals.chat import evaluate_chat
+        from ragcore.evals import evaluate_chat
 
         return evaluate_chat(
             file,
@@ -213,7 +213,7 @@ class Evals:
         cancel: CancelToken | None = None,
     ) -> dict[str, Any]:
         """Answers in JSON on documents with known answers; misses go to `details`."""
-        from ragcore.evals.structured import evaluate_structured
+        from ragcore.evals import evaluate_structured
 
         return evaluate_structured(
             directory,
@@ -235,7 +235,7 @@ class Evals:
         cancel: CancelToken | None = None,
     ) -> dict[str, Any]:
         """Captions by a model on a folder of images with people's captions."""
-        from ragcore.evals.captions import evaluate_captions
+        from ragcore.evals import evaluate_captions
 
         return evaluate_captions(
             directory,

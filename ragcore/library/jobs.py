@@ -218,8 +218,7 @@ class Jobs:
         A cancelled or stopped one is continued by the next of the same labels. Raises UsageError
         below two classes with examples, and for the name of another collection's classifier.
         """
-        from ragcore.tuning.classifier.recipe import ClassifierRecipe
-        from ragcore.tuning.recipe import parse_recipe
+        from ragcore.tuning import ClassifierRecipe, parse_recipe
 
         values = {"name": name, "ways": tuple(ways), "curve": (1, 5, 20, 100)}
         recipe = parse_recipe(

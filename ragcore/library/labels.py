@@ -130,7 +130,7 @@ class Labels:
         """
         import numpy as np
 
-        from ragcore.tuning.classifier.head import worth_labelling
+        from ragcore.tuning import worth_labelling
 
         row = self._core.catalog.collection(collection)
         ids, vectors = self._vectors(row.id, kind)
@@ -190,7 +190,7 @@ class Labels:
         import numpy as np
 
         from ragcore.encoders import softmax
-        from ragcore.tuning.classifier.head import fit_head
+        from ragcore.tuning import fit_head
 
         classes, labels = np.unique(
             np.array(known_labels, dtype=object).astype(str), return_inverse=True

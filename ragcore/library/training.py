@@ -13,14 +13,17 @@ from ragcore.types import CancelToken, ProgressCallback
 
 if TYPE_CHECKING:
     from ragcore.answers import ConfidenceCalibration
-    from ragcore.tuning.classifier.recipe import ClassifierRecipe
-    from ragcore.tuning.classifier.train import ClassifierReport
-    from ragcore.tuning.clip.train import ClipReport
-    from ragcore.tuning.diffusion.controlnet import ControlNetReport
-    from ragcore.tuning.diffusion.train import DiffusionReport, StageName
-    from ragcore.tuning.extractive.train import ReaderReport
-    from ragcore.tuning.lora.train import LoraReport
-    from ragcore.tuning.vision.train import ProjectorReport
+    from ragcore.tuning import (
+        ClassifierRecipe,
+        ClassifierReport,
+        ClipReport,
+        ControlNetReport,
+        DiffusionReport,
+        LoraReport,
+        ProjectorReport,
+        ReaderReport,
+        StageName,
+    )
 
 
 @scoped
@@ -46,7 +49,7 @@ class Training:
         resume: bool = True,
     ) -> ClipReport:
         """Tune an image-text model on images with captions."""
-        from ragcore.tuning.clip.train import tune_clip
+        from ragcore.tuning import tune_clip
 
         return tune_clip(
             recipe,
@@ -65,7 +68,7 @@ class Training:
         resume: bool = True,
     ) -> LoraReport:
         """Train a low-rank adapter of a language model."""
-        from ragcore.tuning.lora.train import tune_lora
+        from ragcore.tuning import tune_lora
 
         return tune_lora(
             recipe,
@@ -85,7 +88,7 @@ class Training:
         cancel: CancelToken | None = None,
     ) -> tuple[Path, ConfidenceCalibration, dict[str, dict[str, float]]]:
         """Fit how sure the LLM's answers are: `ragcore.tuning.lora.calibration`."""
-        from ragcore.tuning.lora.calibration import calibrate_model
+        from ragcore.tuning import calibrate_model
 
         return calibrate_model(
             questions,
@@ -111,7 +114,7 @@ class Training:
 
         All `stages` if none are named, each for `max_minutes` at most.
         """
-        from ragcore.tuning.diffusion.train import STAGES, tune_diffusion
+        from ragcore.tuning import STAGES, tune_diffusion
 
         return tune_diffusion(
             recipe,
@@ -133,7 +136,7 @@ class Training:
         resume: bool = True,
     ) -> ControlNetReport:
         """Train a ControlNet over a frozen diffusion model."""
-        from ragcore.tuning.diffusion.controlnet import tune_controlnet
+        from ragcore.tuning import tune_controlnet
 
         return tune_controlnet(
             recipe,
@@ -157,9 +160,7 @@ class Training:
 
         See `ragcore.tuning.classifier.train.tune_classifier`.
         """
-        from ragcore.tuning.classifier.recipe import ClassifierRecipe
-        from ragcore.tuning.classifier.train import tune_classifier
-        from ragcore.tuning.recipe import read_recipe
+        from ragcore.tuning import ClassifierRecipe, read_recipe, tune_classifier
 
         if ways and not isinstance(recipe, ClassifierRecipe):
             read = read_recipe(Path(recipe), ClassifierRecipe)
@@ -185,7 +186,7 @@ class Training:
         resume: bool = True,
     ) -> ProjectorReport:
         """Train a language model to answer about images."""
-        from ragcore.tuning.vision.train import tune_projector
+        from ragcore.tuning import tune_projector
 
         return tune_projector(
             recipe,
@@ -204,7 +205,7 @@ class Training:
         resume: bool = True,
     ) -> ReaderReport:
         """Train an extractive reader: answer spans, and questions without an answer."""
-        from ragcore.tuning.extractive.train import tune_reader
+        from ragcore.tuning import tune_reader
 
         return tune_reader(
             recipe,
