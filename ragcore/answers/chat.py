@@ -19,7 +19,7 @@ from ragcore.types import Answer, CancelToken, Hit, Message, Why
 
 if TYPE_CHECKING:
     from ragcore.answers import AnswerEvent
-    from ragcore.llm.vision_llm import ImageAnswer
+    from ragcore.llm import ImageAnswer
 
 _HISTORY = 6  # earlier turns that a follow-up is understood from
 
