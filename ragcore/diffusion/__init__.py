@@ -6,7 +6,7 @@ from ragcore.diffusion.base import LoraDiffuser
 from ragcore.diffusion.conditions import CONDITIONS, Condition, condition_error, edge_f1, extract
 from ragcore.diffusion.gallery import Gallery
 from ragcore.diffusion.hub_conditions import MAKES
-from ragcore.diffusion.images import Pixels, as_png, open_image, read_recipe, square
+from ragcore.diffusion.images import as_png, open_image, read_recipe, square
 from ragcore.diffusion.imaginer import GeneratedImage, Imagined, Imaginer, ImagineStep
 from ragcore.diffusion.request import (
     MOST_COUNT,
@@ -57,7 +57,6 @@ __all__ = [
     "Imaginer",
     "LoraDiffuser",
     "LoraRequest",
-    "Pixels",
     "as_png",
     "condition_error",
     "edge_f1",

@@ -14,13 +14,15 @@ from ragcore.library.scopes import scoped
 from ragcore.types import DiffusionModelInfo
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ragcore.diffusion import (
         CannyStage,
         Gallery,
         Imaginer,
         ImagineRequest,
         NegativeExample,
-        Pixels,
         Probe,
     )
     from ragcore.diffusion.model import LatentModel
@@ -176,7 +178,7 @@ class Diffusion:
         ends = [self._square(one, model.card.size, "image") for one in (first, second)]
         return [as_png(one) for one in latents.interpolate(model, ends[0], ends[1], steps)]
 
-    def _square(self, image: ImageInput, size: int, what: str) -> Pixels:
+    def _square(self, image: ImageInput, size: int, what: str) -> NDArray[np.uint8]:
         from ragcore.diffusion import square
 
         return square(image, size, what, max_megapixels=self._core.settings.max_megapixels)
