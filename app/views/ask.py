@@ -399,17 +399,14 @@ def _asked_image(image: Mapping[str, Any], *, key: str) -> None:
 
 def _about_image(image: Mapping[str, Any]) -> None:
     """Below the conversation: what the next question is about, and what is seen of it."""
-    with (
-        st.container(border=True, key="about-image", horizontal=True, vertical_alignment="center"),
-        errors_as_sentences(),
-    ):
-        st.image(_image_bytes(image), width=64, alt="The image that the next question is about")
-        st.caption(
+    with st.container(border=True, key="about-image"), errors_as_sentences():
+        shown, words, action = st.columns([1, 8, 2], vertical_alignment="center")
+        shown.image(_image_bytes(image), width=64, alt="The image that the next question is about")
+        words.caption(
             "The next question is about this image. The model sees the image and the question: not "
-            "the documents, and not what was said before.",
-            width="stretch",
+            "the documents, and not what was said before."
         )
-        st.button("Remove", key="no-about-image", icon=":material/close:", on_click=_no_image)
+        action.button("Remove", key="no-about-image", icon=":material/close:", on_click=_no_image)
 
 
 def _no_image() -> None:
