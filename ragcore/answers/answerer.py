@@ -206,19 +206,6 @@ class Answerer:
             yield AnswerEvent("text", piece)
         yield run.checked()
 
-    def answer_from(
-        self,
-        question: str,
-        hits: Sequence[Hit],
-        *,
-        adapter: str | None = None,
-        cancel: CancelToken | None = None,
-    ) -> Answer:
-        """Answer from given passages, without a search."""
-        fixed = SearchResult(tuple(hits))
-        other = self.searching(lambda _: fixed)
-        return other.ask(question, k=max(1, len(hits)), adapter=adapter, cancel=cancel)
-
     def _structured(
         self,
         question: str,

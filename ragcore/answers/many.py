@@ -39,8 +39,8 @@ def answer_many(
 ) -> Iterator[tuple[int, Answer]]:
     """Yield (place in `asked`, answer), a batch at a time, not in order.
 
-    Answers are those of `Answerer.answer_from`, up to rounding. A model that takes no batches (a
-    server's) is asked one question after another.
+    Answers are those of `Answerer.ask` on the same passages, up to rounding. A model that takes
+    no batches (a server's) is asked one question after another.
     """
     for index, _, answer in run_many(answerer, asked, batch=batch, adapter=adapter, cancel=cancel):
         yield index, answer

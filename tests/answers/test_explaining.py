@@ -79,7 +79,8 @@ def test_a_large_model_explains_itself(llm: LLM, make_hit: Callable[..., Hit]) -
     asker = Answerer(llm, lambda _: found, settings=Settings(), models=models_of())
     assert asker.is_large(None) == (llm.context_length >= 4096)
     hit = replace(found.hits[0], text=TANK)
-    assert asker.answer_from("Tell me about the water tank.", [hit]).kind in ("fact", "explanation")
+    asker = asker.searching(lambda _: SearchResult((hit,)))
+    assert asker.ask("Tell me about the water tank.").kind in ("fact", "explanation")
 
 
 @pytest.mark.parametrize(
