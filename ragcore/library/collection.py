@@ -60,7 +60,11 @@ class Collection:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> IngestReport:
-        """Add files, folders and other sources; see `Library.ingest`."""
+        """Add files, folders and other sources; arguments and errors as of `Library.ingest`.
+
+        Returns:
+            How many documents were added, updated, unchanged and removed, and what failed and why.
+        """
         return self.library.ingest(
             paths,
             collection=self.name,
@@ -80,10 +84,20 @@ class Collection:
         kind: SearchKind | None = None,
         where: Mapping[str, str] | None = None,
     ) -> SearchResult:
-        """Find passages and images; a plain string is `SearchQuery(text=…)`.
+        """Find passages and images.
 
-        `k`, `kind` and `where` replace the query's own. Raises UsageError for an empty query,
-        k < 1, an unknown filter, or a query that names another collection.
+        Args:
+            query: Words, or a `SearchQuery` that names this collection or none.
+            k: How many hits at most, in place of the query's own.
+            kind: "passages", "images" or "all", in place of the query's own.
+            where: Filters, in place of the query's own.
+
+        Returns:
+            `hits`, best first, `below` for what is under the cut-off, and the seconds it took.
+
+        Raises:
+            UsageError: The query is empty or names another collection, k < 1, or a filter is
+                unknown.
         """
         if isinstance(query, str):
             query = SearchQuery(text=query)
@@ -106,7 +120,11 @@ class Collection:
         style: AnswerStyle = AnswerStyle(),
         cancel: CancelToken | None = None,
     ) -> Answer:
-        """Answer from the `k` best passages, with citations, or abstain; see `Library.ask`."""
+        """Answer from the `k` best passages, or abstain; arguments and errors as of `Library.ask`.
+
+        Returns:
+            Text, citations with document, page and quote, confidence in [0, 1], and what was found.
+        """
         return self.library.ask(
             question,
             collection=self.name,
@@ -131,7 +149,11 @@ class Collection:
         length: int | None = None,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
-        """As `ask`, in events; see `Library.ask_stream`."""
+        """As `ask`, in events.
+
+        Returns:
+            An iterator as of `Library.ask_stream`.
+        """
         return self.library.ask_stream(
             question,
             collection=self.name,
@@ -151,19 +173,35 @@ class Collection:
         top: int = 3,
         none: bool = False,
     ) -> Sequence[Labelled]:
-        """Choose among `labels` for every image; see `Library.label`."""
+        """Choose among `labels` for every image; arguments and errors as of `Library.label`.
+
+        Returns:
+            The images with their labels and probabilities in [0, 1], surest first.
+        """
         return self.library.label(labels, collection=self.name, where=where, top=top, none=none)
 
     def info(self) -> CollectionInfo:
-        """Its number, time of creation and adapter."""
+        """Look the collection up.
+
+        Returns:
+            Its number, name, time of creation, adapter and style of answers.
+        """
         return self.library.find_collection(self.name)
 
     def statistics(self) -> Statistics:
-        """Everything that can be counted of it."""
+        """Count everything that can be counted of it.
+
+        Returns:
+            Documents, pages, passages, images and bytes; documents by type and state.
+        """
         return self.library.documents.statistics(self.name)
 
     def documents(self) -> Iterator[DocumentInfo]:
-        """All documents by name, read from the database in pages while iterating."""
+        """All documents, read from the database in pages while iterating.
+
+        Yields:
+            One document after the other, by name.
+        """
         done, total = 0, 1
         while done < total:
             found, total = self.library.documents.list(self.name, limit=_PAGE, offset=done)

@@ -75,15 +75,25 @@ class Library:
     """
 
     def __init__(self, settings: Settings | None = None, *, models: Models | None = None) -> None:
-        """`models` replaces those of the settings; whoever made them closes them."""
+        """Open the library of a home folder. Nothing heavy is loaded yet.
+
+        Args:
+            settings: By default those of the environment and of `settings.toml`.
+            models: Replaces the models of the settings; whoever made them closes them.
+        """
         self._core = Core(settings, models)
         self._permit: Permit | None = None
 
     def for_principal(self, principal: Principal, *, audit: AuditCallback | None = None) -> Library:
         """The same library, for somebody: their scope, and their collections only.
 
-        `audit` is called with the name, the collection and whether it was permitted of each call
-        that is worth an entry in an audit. Close the library itself, not this.
+        Args:
+            principal: Who asks.
+            audit: Called with the name, the collection and whether it was permitted of each call
+                that is worth an entry in an audit.
+
+        Returns:
+            A view of this library. Close the library itself, not this.
         """
         other = object.__new__(type(self))
         other._core, other._permit = self._core, principal.permit(audit)
@@ -194,22 +204,45 @@ class Library:
     # --- collections -------------------------------------------------------------
 
     def collections(self) -> Sequence[CollectionInfo]:
-        """All collections by name."""
+        """All collections.
+
+        Returns:
+            One entry each, by name; of a view, those that the principal may see.
+        """
         return [_collection_info(row) for row in self._core.catalog.collections()]
 
     def find_collection(self, name: str) -> CollectionInfo:
-        """Raises UsageError if there is none of this name."""
+        """Look a collection up.
+
+        Returns:
+            Its number, name, time of creation, adapter and style of answers.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
         return _collection_info(self._core.catalog.collection(name))
 
     def collection(self, name: str) -> Collection:
         """A handle on one collection: ingest, search, ask and documents without naming it again.
 
-        The collection need not exist yet; ingesting creates it.
+        Returns:
+            The handle. The collection need not exist yet; ingesting creates it.
         """
         return Collection(self, name)
 
     def create_collection(self, name: str, *, exist_ok: bool = False) -> CollectionInfo:
-        """Raises UsageError for a bad or taken name."""
+        """Create an empty collection.
+
+        Args:
+            name: Up to 100 letters, digits, spaces, points, dashes and underscores.
+            exist_ok: Whether an existing one of this name is returned.
+
+        Returns:
+            The collection.
+
+        Raises:
+            UsageError: The name is bad or taken.
+        """
         return _collection_info(self._core.catalog.create_collection(name, exist_ok=exist_ok))
 
     # --- getting files in ----------------------------------------------------------
@@ -230,16 +263,30 @@ class Library:
     ) -> IngestReport:
         """Add files, folders and other sources ("SCHEME://…").
 
-        What is unchanged is skipped, what has changed replaced.
+        What is unchanged is skipped, what has changed replaced. A file that cannot be read, and a
+        source that cannot be listed, is an entry in the report's `failed`.
 
-        `sync` also removes documents whose files are gone from the folders and sources given.
-        `passwords` are tried on locked files. `captions` overrides the setting: whether a model
-        captions images that have no caption. `engine` ("local", "ray") and `address` override the
-        settings ingest_engine and ray_address. `options` are for the sources, as in {"crawl":
-        "yes", "depth": "2"}. A file that cannot be read, and a source that cannot be listed, is an
-        entry in the report's `failed`. Raises UsageError for a path or URL that does not exist or
-        is not allowed, NotPermitted for files that are not for whoever asks, RagcoreError if no Ray
-        cluster answers.
+        Args:
+            paths: Files, folders and URLs.
+            collection: Where they go; it is created if need be.
+            sync: Whether documents are removed whose files are gone from the folders and sources
+                given.
+            passwords: Tried on locked files.
+            captions: Whether a model captions images that have no caption; None: as the setting
+                says.
+            engine: "local" or "ray", in place of the setting `ingest_engine`.
+            address: HOST:PORT of the Ray cluster, in place of the setting `ray_address`.
+            options: For the sources, as in {"crawl": "yes", "depth": "2"}.
+            progress: Called with how far it is, from other threads, too.
+            cancel: Ends the run; what was stored stays, and the report says `cancelled`.
+
+        Returns:
+            How many documents were added, updated, unchanged and removed, and what failed and why.
+
+        Raises:
+            UsageError: A path or URL does not exist or is not allowed.
+            NotPermitted: Files are not for whoever asks.
+            RagcoreError: No Ray cluster answers.
         """
         paths = list(paths)
         ingesting.check_may_read(self._core, paths, collection)
@@ -266,7 +313,18 @@ class Library:
         settle: float = SETTLE,
         on_report: Callable[[IngestReport], None] = lambda _report: None,
     ) -> Watcher:
-        """What follows files and folders into one collection once it is `run`; see `Watcher`."""
+        """Follow files and folders into one collection.
+
+        Args:
+            paths: Files and folders.
+            collection: Where they go.
+            compare_every: Seconds between two comparisons of all files, for what no event reported.
+            settle: Seconds for which a file must be quiet before it is read.
+            on_report: Called after each ingest that found something.
+
+        Returns:
+            The watcher, which follows once it is `run`.
+        """
         return Watcher(
             self,
             paths,
@@ -290,10 +348,20 @@ class Library:
     ) -> SearchResult:
         """Find passages and images.
 
-        A plain string is `SearchQuery(text=…)` with the other arguments, which a `SearchQuery` has
-        itself.
+        Args:
+            query: Words, or a whole `SearchQuery`, which has the other arguments itself.
+            collection: Name of a collection.
+            kind: "passages", "images" or "all".
+            k: How many hits at most, at least 1.
+            where: Filters in their string form, or a `Filter`.
+            cutoff: Relevance in [0, 1] below which hits are listed apart; None: the model's own.
 
-        Raises UsageError for an empty query, k < 1, an unknown collection or filter.
+        Returns:
+            `hits`, best first, `below` for what is under the cut-off, and the seconds it took.
+
+        Raises:
+            UsageError: The query is empty, k < 1, or the collection or a filter is unknown.
+            TypeError: A `SearchQuery` was given together with other arguments.
         """
         if isinstance(query, str):
             query = SearchQuery(
@@ -317,11 +385,20 @@ class Library:
         top: int = 3,
         none: bool = False,
     ) -> Sequence[Labelled]:
-        """Choose among `labels`, any names, for every image of a collection; surest first.
+        """Choose among labels, any names, for every image of a collection. Nothing is trained.
 
-        With `none`, "none of these" (`NONE_OF_THESE`) is an answer, too. Nothing is trained or read
-        again. Raises UsageError for fewer than two labels, one given
-        twice, an unknown collection or filter.
+        Args:
+            labels: Two or more names, in plain words.
+            collection: Name of a collection.
+            where: Filters that narrow it.
+            top: How many labels of each image are listed.
+            none: Whether "none of these" (`NONE_OF_THESE`) is an answer, too.
+
+        Returns:
+            The images with their labels and probabilities in [0, 1], surest first.
+
+        Raises:
+            UsageError: Fewer than two labels, one twice, or an unknown collection or filter.
         """
         return self._core.engine.label(
             labels, collection=collection, where=where, top=top, none=none
@@ -343,19 +420,34 @@ class Library:
         style: AnswerStyle = PLAIN,
         cancel: CancelToken | None = None,
     ) -> Answer:
-        """Answer from the `k` best passages, with citations, or abstain.
+        """Answer from the best passages, with citations, or abstain.
 
-        Lists, instructions, summaries, comparisons, definitions, counts and places are composed
-        of quotes (`Answer.composed`). `collection` is one name or several, "*" for all that may
-        be read; `documents` (numbers, titles or file names) and the filters `where` narrow it.
-        `length` is in words, of a summary. `schema` is a JSON Schema whose fields are answered
-        one by one, each with its own evidence (`Answer.fields`); the text is the JSON. `history`
-        are earlier turns; a follow-up is rewritten to stand alone. `adapter`
-        replaces the collection's, and `threshold` in [0, 1] the setting `answer_threshold`; the
-        fields of `style` that are given replace those of the collection's.
+        Lists, instructions, summaries, comparisons, definitions, counts and places are composed of
+        quotes (`Answer.composed`).
 
-        Raises UsageError for an empty question, an unknown document, or a schema that
-        `check_schema` refuses.
+        Args:
+            question: In words.
+            collection: One name or several, "*" for all that may be read.
+            documents: Numbers, titles or file names that narrow it.
+            k: How many passages the model reads.
+            where: Filters that narrow it.
+            history: Earlier turns; a follow-up is rewritten to stand alone.
+            schema: JSON Schema whose fields are answered one by one, each with its own evidence
+                (`Answer.fields`); the text is then the JSON.
+            adapter: In place of the collection's adapter.
+            threshold: Confidence in [0, 1] below which it abstains, in place of `answer_threshold`.
+            length: Words of a summary.
+            style: The fields that are given replace those of the collection's.
+            cancel: Stops within one token.
+
+        Returns:
+            Text, citations with document, page and quote, confidence in [0, 1], and what was found.
+
+        Raises:
+            UsageError: The question is empty or too long, a document unknown, or `check_schema`
+                refuses the schema.
+            ModelUnavailable: The language model cannot be loaded or reached.
+            Cancelled: `cancel` was set.
         """
         return answering.ask(
             self._core,
@@ -388,9 +480,24 @@ class Library:
         style: AnswerStyle = PLAIN,
         cancel: CancelToken | None = None,
     ) -> Iterator[AnswerEvent]:
-        """As `ask`, in events: what was found, pieces of text, at last the checked Answer.
+        """As `ask`, in events.
 
-        With `hits` it is answered from these passages, and nothing is searched for.
+        Args:
+            question: As of `ask`, like the arguments that are not listed here.
+            collection: One name or several.
+            documents: What narrows it.
+            k: How many passages the model reads.
+            where: Filters.
+            history: Earlier turns.
+            hits: Passages to answer from; nothing is searched for then.
+            adapter: In place of the collection's adapter.
+            length: Words of a summary.
+            style: How it is worded.
+            cancel: Stops within one token.
+
+        Returns:
+            An iterator: what was found, pieces of text, at last the checked Answer. It raises what
+            `ask` raises.
         """
         return answering.ask_stream(
             self._core,
@@ -408,10 +515,11 @@ class Library:
         )
 
     def check_schema(self, schema: Mapping[str, Any]) -> None:
-        """Raises UsageError for a JSON Schema that an answer cannot be made to follow.
+        """Check that an answer can be made to follow a JSON Schema.
 
-        Malformed, beyond the limits of size, nesting and repetition, with a reference out of
-        itself, or with fields that cannot be answered one by one.
+        Raises:
+            UsageError: It is malformed, beyond the limits of size, nesting and repetition, has a
+                reference out of itself, or fields that cannot be answered one by one.
         """
         answering.check_schema(schema)
 
@@ -425,10 +533,21 @@ class Library:
         preview_every: int = 0,
         cancel: CancelToken | None = None,
     ) -> Imagined:
-        """Generate images; a plain string is `ImagineRequest(prompt=…)`.
+        """Generate images.
 
-        Raises UsageError for what cannot be made, UnreadableFile for a broken image, Cancelled
-        between two steps.
+        Args:
+            request: The prompt, or everything that can be asked for.
+            on_step: Called after each step of denoising.
+            preview_every: Steps between two previews; 0: none.
+            cancel: Stops between two steps.
+
+        Returns:
+            The images with the recipe that makes them again.
+
+        Raises:
+            UsageError: It cannot be made.
+            UnreadableFile: An image that was given is broken.
+            Cancelled: `cancel` was set.
         """
         if isinstance(request, str):
             from ragcore.diffusion import ImagineRequest
@@ -446,7 +565,16 @@ class Library:
         preview_every: int = 0,
         cancel: CancelToken | None = None,
     ) -> Iterator[ImagineStep | Imagined]:
-        """As `imagine`, in events: every step, at last what was made."""
+        """As `imagine`, in events.
+
+        Args:
+            request: Everything that can be asked for.
+            preview_every: Steps between two previews; 0: none.
+            cancel: Stops between two steps.
+
+        Returns:
+            An iterator over every step, and at last what was made. It raises what `imagine` raises.
+        """
         check_loras(self._core, request)
         return imaginer_of(self._core).stream(request, preview_every=preview_every, cancel=cancel)
 

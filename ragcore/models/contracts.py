@@ -49,15 +49,26 @@ class TextEncoder(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Load the weights now. Raises ModelUnavailable."""
+        """Load the weights now.
+
+        Raises:
+            ModelUnavailable: They cannot be loaded.
+        """
         ...
 
     def encode(self, texts: Sequence[str], kind: TextKind = "passage") -> FloatArray:
-        """Return float32 [n, d], each row L2-normalized, in the order given; [0, d] for no text.
+        """Embed texts.
 
-        A text in which the model finds nothing to read, such as an empty one, may be zeros.
-        `kind` says whether the texts are queries or passages, for models that encode the two
-        differently. Longer texts than the model reads are cut. Raises ModelUnavailable.
+        Args:
+            texts: Any number of texts; longer ones than the model reads are cut.
+            kind: Whether they are queries or passages, for models that encode the two differently.
+
+        Returns:
+            float32 [n, d], each row L2-normalized, in the order given; [0, d] for no text. A text
+            in which the model finds nothing to read, such as an empty one, may be zeros.
+
+        Raises:
+            ModelUnavailable: The weights cannot be loaded, or the server does not answer.
         """
         ...
 
@@ -87,15 +98,36 @@ class ImageTextEncoder(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Load the weights now. Raises ModelUnavailable."""
+        """Load the weights now.
+
+        Raises:
+            ModelUnavailable: They cannot be loaded.
+        """
         ...
 
     def encode_images(self, images: Sequence[Image]) -> FloatArray:
-        """Return float32 [n, d], each row L2-normalized, of Pillow images in any mode."""
+        """Embed images.
+
+        Args:
+            images: Pillow images in any mode and size.
+
+        Returns:
+            float32 [n, d], each row L2-normalized, in the order given.
+
+        Raises:
+            ModelUnavailable: The weights cannot be loaded.
+        """
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
-        """Return float32 [n, d], each row L2-normalized."""
+        """Embed texts into the images' space.
+
+        Returns:
+            float32 [n, d], each row L2-normalized, in the order given.
+
+        Raises:
+            ModelUnavailable: The weights cannot be loaded.
+        """
         ...
 
 
@@ -104,9 +136,13 @@ class Reranker(Protocol):
     """A model that reads a query together with a passage (a cross-encoder)."""
 
     def scores(self, query: str, passages: Sequence[str]) -> FloatArray:
-        """Return float32 [n]: the relevance of each passage, higher is more relevant.
+        """Score passages for a query.
 
-        Raises ModelUnavailable.
+        Returns:
+            float32 [n]: the relevance of each passage, higher is more relevant.
+
+        Raises:
+            ModelUnavailable: The weights cannot be loaded, or the server does not answer.
         """
         ...
 
@@ -135,16 +171,28 @@ class SpanReader(Protocol):
     """A model that points to the answer of a question in passages (extractive answering)."""
 
     def warm_up(self) -> None:
-        """Load the weights now. Raises ModelUnavailable."""
+        """Load the weights now.
+
+        Raises:
+            ModelUnavailable: They cannot be loaded.
+        """
         ...
 
     def read(
         self, question: str, passages: Sequence[str], titles: Sequence[str] = ()
     ) -> list[Span]:
-        """The best span of each passage that has text, by descending rank.
+        """Point to the answer of a question.
 
-        `titles` are those of the passages' documents, one each, or none at all. Raises
-        ModelUnavailable.
+        Args:
+            question: In words.
+            passages: Texts that may answer it.
+            titles: Those of the passages' documents, one each, or none at all.
+
+        Returns:
+            The best span of each passage that has text, by descending rank.
+
+        Raises:
+            ModelUnavailable: The weights cannot be loaded.
         """
         ...
 
@@ -191,7 +239,11 @@ class LLM(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Load the weights now, or see that the server answers. Raises ModelUnavailable."""
+        """Load the weights now, or see that the server answers.
+
+        Raises:
+            ModelUnavailable: That fails.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -211,12 +263,24 @@ class LLM(Protocol):
         adapter: str | None = None,
         cancel: CancelToken | None = None,
     ) -> Iterator[str]:
-        """Yield the answer in pieces.
+        """Write an answer.
 
-        `adapter` is a name, NO_ADAPTER for the bare model, None for the default. Raises
-        UsageError for a sampling or constraint that the model does not support and for a prompt
-        beyond the context, ModelUnavailable, RagcoreError when a constrained answer does not
-        follow its constraint, Cancelled soon after `cancel` is set.
+        Args:
+            messages: The turns so far, the last one the user's.
+            sampling: How tokens are chosen, and how many at most.
+            constraint: What the whole output must follow.
+            adapter: A name, NO_ADAPTER for the bare model, None for the default.
+            cancel: Ends it soon after it is set.
+
+        Yields:
+            The answer in pieces.
+
+        Raises:
+            UsageError: The model does not support the sampling or the constraint, or the prompt is
+                beyond the context.
+            ModelUnavailable: The weights cannot be loaded, or the server does not answer.
+            RagcoreError: A constrained answer does not follow its constraint.
+            Cancelled: `cancel` was set.
         """
         ...
 
@@ -233,7 +297,16 @@ class LikelihoodLLM(Protocol):
         adapter: str | None = None,
         cancel: CancelToken | None = None,
     ) -> float:
-        """Probability in [0, 1] that the answer begins with `text`. Errors as of `LLM.stream`."""
+        """How likely an answer is.
+
+        Returns:
+            The probability in [0, 1] that the answer begins with `text`.
+
+        Raises:
+            UsageError: The prompt is beyond the context.
+            ModelUnavailable: The weights cannot be loaded.
+            Cancelled: `cancel` was set.
+        """
         ...
 
 
@@ -267,8 +340,19 @@ class BatchLLM(Protocol):
     ) -> list[Written]:
         """Greedy answers to all prompts, as `LLM.stream` gives them up to rounding.
 
-        `watch` is a word of one token whose probability as the first one is reported; where
-        `bar` of it is true, the answer is written without the word. Raises Cancelled.
+        Args:
+            prompts: The turns of each.
+            max_tokens: Of each answer.
+            watch: A word of one token whose probability as the first one is reported.
+            bar: Where it is true of that probability, the answer is written without the word.
+            adapter: As of `LLM.stream`.
+            cancel: Ends it soon after it is set.
+
+        Returns:
+            One for each prompt, in their order.
+
+        Raises:
+            Cancelled: `cancel` was set.
         """
         ...
 
@@ -283,8 +367,20 @@ class BatchLLM(Protocol):
     ) -> list[str | RagcoreError]:
         """As `LLM.stream` for each prompt, with its own sampling and constraint.
 
-        A constrained answer that was cut short is the error that `stream` raises. Raises
-        Cancelled, and UsageError for a bad sampling or constraint.
+        Args:
+            prompts: The turns of each.
+            sampling: One for each prompt.
+            constraints: One for each prompt, or none at all.
+            adapter: As of `LLM.stream`.
+            cancel: Ends it soon after it is set.
+
+        Returns:
+            The answers in the order of the prompts; in place of a constrained one that was cut
+            short, the error that `stream` raises.
+
+        Raises:
+            UsageError: A sampling or constraint is bad.
+            Cancelled: `cancel` was set.
         """
         ...
 
@@ -318,12 +414,32 @@ class VisionLLM(Protocol):
         *,
         cancel: CancelToken | None = None,
     ) -> Iterator[str]:
-        """Yield the answer in pieces.
+        """Answer a question about an image.
 
-        Raises UsageError for an empty or overlong question, ModelUnavailable, Cancelled.
+        Args:
+            image: A Pillow image in any mode and size.
+            question: In words.
+            sampling: How tokens are chosen, and how many at most.
+            cancel: Ends it soon after it is set.
+
+        Yields:
+            The answer in pieces.
+
+        Raises:
+            UsageError: The question is empty or too long.
+            ModelUnavailable: The weights cannot be loaded, or the server does not answer.
+            Cancelled: `cancel` was set.
         """
         ...
 
     def captions(self, images: Sequence[Image], *, cancel: CancelToken | None = None) -> list[str]:
-        """One sentence about each image. Raises ModelUnavailable, Cancelled."""
+        """Caption images.
+
+        Returns:
+            One sentence about each image, in the order given.
+
+        Raises:
+            ModelUnavailable: The weights cannot be loaded, or the server does not answer.
+            Cancelled: `cancel` was set.
+        """
         ...

@@ -32,7 +32,14 @@ class InputFile:
 
     @classmethod
     def open(cls, path: Path) -> InputFile:
-        """Look at the file at `path`. Raises UnreadableFile if it is empty."""
+        """Look at a file.
+
+        Returns:
+            The file with its first bytes, without a media type.
+
+        Raises:
+            UnreadableFile: It is empty.
+        """
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
         if not head:
@@ -56,7 +63,8 @@ class InputFile:
     def members(self) -> frozenset[str]:
         """Names of the members of a zip archive; empty for any other file.
 
-        Raises UnreadableFile if the archive is damaged.
+        Raises:
+            UnreadableFile: The archive is damaged.
         """
         if not self.head.startswith(b"PK\x03\x04"):
             return frozenset()
@@ -67,14 +75,26 @@ class InputFile:
             raise UnreadableFile("a cut off or damaged zip archive") from error
 
     def member(self, name: str, most_bytes: int = 200) -> bytes:
-        """The first bytes of a zip archive's member; empty if there is none of that name."""
+        """The beginning of a zip archive's member.
+
+        Args:
+            name: The member's name in the archive.
+            most_bytes: How much of it is read.
+
+        Returns:
+            Its first bytes; none if the archive has no such member.
+        """
         if name not in self.members:
             return b""
         with zipfile.ZipFile(self.path) as archive, archive.open(name) as stream:
             return stream.read(most_bytes)
 
     def read_bytes(self) -> bytes:
-        """The whole content."""
+        """Read the file.
+
+        Returns:
+            The whole content.
+        """
         return self.path.read_bytes()
 
 
@@ -90,7 +110,11 @@ class FileType:
 
 
 def check_document(document: ReadDocument) -> None:
-    """What every reader's result must keep to. Raises ValueError, naming the first fault."""
+    """Check what every reader's result must keep to.
+
+    Raises:
+        ValueError: It does not; the message names the first fault.
+    """
     if not isinstance(document, ReadDocument):
         raise ValueError(f"its reader returned {type(document).__name__}, not ReadDocument")
     for number, page in enumerate(document.pages, start=1):
@@ -116,10 +140,18 @@ class Reader(Protocol):
         ...
 
     def read(self, file: InputFile, options: ReadOptions) -> ReadDocument:
-        """The file's pages and images.
+        """Read a file.
 
-        Raises UnreadableFile, with one line that says why, for a file that cannot be read. Any
-        other exception is recorded as a damaged file.
+        Args:
+            file: The file, with its media type.
+            options: What was asked for: passwords, whether to recognize text, limits.
+
+        Returns:
+            Its pages, numbered from 1, and images, with what of the file was not read.
+
+        Raises:
+            UnreadableFile: It cannot be read; one line says why. Any other exception is recorded as
+                a damaged file.
         """
         ...
 
@@ -129,8 +161,12 @@ class ContentReader(Reader, Protocol):
     """A reader that knows its files by their content: it gets only what it recognizes."""
 
     def recognize(self, file: InputFile) -> str:
-        """The media type of a file that is certainly of this format, else "".
+        """Look whether a file is of this reader's format.
 
-        `media_type` of the file is empty here.
+        Args:
+            file: The file; its `media_type` is still empty.
+
+        Returns:
+            The media type of a file that is certainly of this format, else "".
         """
         ...

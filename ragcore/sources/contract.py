@@ -64,21 +64,35 @@ class Source(Protocol):
         ...
 
     def list(self) -> Iterator[SourceItem | Skipped]:
-        """Every file, in any order, without fetching any.
+        """List every file, in any order, without fetching any.
 
-        Raises UsageError if there is nothing at the URL, RagcoreError (or OSError) if it cannot
-        be listed, or not to its end: then nothing is removed by a `--sync`.
+        Yields:
+            An item, or what was left out and why.
+
+        Raises:
+            UsageError: There is nothing at the URL.
+            RagcoreError: It cannot be listed, or not to its end (or an OSError): nothing is removed
+                by a `--sync` then.
         """
         ...
 
     def fetch(self, item: SourceItem, folder: Path, *, most_bytes: int) -> Path:
-        """A file of this computer with the item's content.
+        """Bring an item to this computer.
 
-        Either a file written into `folder`, which is empty, the item's own, and removed when the
-        file was read; or one that is there anyway, which is left alone. Raises UnreadableFile for
-        content of more than `most_bytes` (as soon as that is known) and for an item that is gone;
-        RagcoreError or OSError if it cannot be had now. Of items from an earlier run only
-        location, name and version are given.
+        Args:
+            item: One that `list` gave. Of items from an earlier run only location, name and version
+                are set.
+            folder: An empty folder, the item's own, removed when the file was read.
+            most_bytes: What the content may have.
+
+        Returns:
+            A file written into `folder`, or one that is on this computer anyway, which is left
+            alone.
+
+        Raises:
+            UnreadableFile: The content is larger than `most_bytes` (raised as soon as that is
+                known), or the item is gone.
+            RagcoreError: It cannot be had now (or an OSError).
         """
         ...
 
@@ -94,7 +108,14 @@ class SourceContext:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def check_options(self, *known: str) -> None:
-        """Raises UsageError for an option that the source does not know."""
+        """Check a person's options.
+
+        Args:
+            known: Names that the source takes.
+
+        Raises:
+            UsageError: One is not among them.
+        """
         for name in self.options:
             if name not in known:
                 has = f"it has {', '.join(known)}" if known else "it has none"

@@ -43,7 +43,11 @@ class ReaderConformance:
         raise NotImplementedError("override the fixture `sample`: it returns a sound file's path")
 
     def opened(self, reader: Reader, path: Path) -> InputFile:
-        """The file as a reader is handed it, with its media type."""
+        """The file as a reader is handed it.
+
+        Returns:
+            The file with its media type.
+        """
         file = InputFile.open(path)
         kind = reader.recognize(file) if isinstance(reader, ContentReader) else ""
         return InputFile(path, file.head, kind or reader.media_types[0])

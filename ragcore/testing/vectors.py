@@ -21,14 +21,22 @@ Opener = Callable[[Path], VectorStore]
 
 
 def store_key(name: str, collection_id: int = 1) -> StoreKey:
-    """The key of a store of `D` dimensions, another one for each name."""
+    """The key of a store, another one for each name.
+
+    Returns:
+        A key of `D` dimensions.
+    """
     space_id = zlib.crc32(name.encode())
     created = f"2026-01-01T00:00:00.00000{collection_id}+00:00"
     return StoreKey(collection_id, created, space_id, f"{name}@1", D)
 
 
 def unit(n: int, seed: int = 0, dimension: int = D) -> FloatArray:
-    """Clustered unit vectors [n, dimension] in float16 precision."""
+    """Clustered vectors, the same for the same seed.
+
+    Returns:
+        float32 [n, dimension], L2-normalized, in float16 precision.
+    """
     centers = np.random.default_rng(12).standard_normal((12, dimension))
     rng = np.random.default_rng(seed)
     x = centers[rng.integers(0, 12, n)] + 0.5 * rng.standard_normal((n, dimension))
@@ -39,14 +47,28 @@ def unit(n: int, seed: int = 0, dimension: int = D) -> FloatArray:
 def exactly(
     ids: IdArray, vectors: FloatArray, queries: FloatArray, k: int
 ) -> tuple[FloatArray, IdArray]:
-    """The oracle: plain numpy."""
+    """The right answer of a search, by plain numpy.
+
+    Args:
+        ids: int64 [n].
+        vectors: float32 [n, d].
+        queries: float32 [q, d].
+        k: How many for each query.
+
+    Returns:
+        (scores, ids), both [q, k], best first.
+    """
     scores = queries @ vectors.T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), ids[order]
 
 
 def recall(found: IdArray, right: IdArray) -> float:
-    """The share of the right ids among those found, mean over the queries."""
+    """How much of what is right was found.
+
+    Returns:
+        The share of the right ids among those found, in [0, 1], mean over the queries.
+    """
     return float(
         np.mean([len(set(f) & set(r)) / len(r) for f, r in zip(found, right, strict=True)])
     )

@@ -34,20 +34,42 @@ class VectorStore(Protocol):
         ...
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
-        """Insert; an id already present is replaced. Raises ValueError on a wrong shape."""
+        """Insert vectors; an id already present is replaced.
+
+        Args:
+            ids: int64 [n], unique.
+            vectors: float32 [n, d], L2-normalized.
+
+        Raises:
+            ValueError: A shape is wrong.
+        """
         ...
 
     def remove(self, ids: IdArray) -> int:
-        """Remove the ids that are present; return how many were."""
+        """Remove ids.
+
+        Args:
+            ids: int64 [n]; those that are not present are passed over.
+
+        Returns:
+            How many were present.
+        """
         ...
 
     def search(
         self, queries: FloatArray, k: int, allowed: IdArray | None = None
     ) -> tuple[FloatArray, IdArray]:
-        """Return (scores, ids), both [q, k], cosines, best first.
+        """Find the nearest vectors.
 
-        Where fewer than k are found the rest is score -inf and id -1.
-        `allowed` limits the search to these ids (an empty array finds nothing).
+        Args:
+            queries: float32 [q, d], L2-normalized.
+            k: How many for each query.
+            allowed: int64 [m], the only ids that may be found; an empty array finds nothing. None:
+                all.
+
+        Returns:
+            (scores, ids), float32 and int64 [q, k]: cosines, best first. Where fewer than k are
+            found the rest is score -inf and id -1.
         """
         ...
 
@@ -56,17 +78,38 @@ class VectorStore(Protocol):
         ...
 
     def present(self, ids: IdArray) -> IdArray:
-        """Those of the ids that are present, ascending, each once."""
+        """Look which ids there are.
+
+        Args:
+            ids: int64 [n].
+
+        Returns:
+            Those that are present, ascending, each once.
+        """
         ...
 
     def vectors(self, ids: IdArray) -> FloatArray:
-        """The stored vectors [n, d] of these ids (float16 precision). KeyError if one is absent."""
+        """Stored vectors.
+
+        Args:
+            ids: int64 [n].
+
+        Returns:
+            float32 [n, d] in float16 precision, in the order of the ids.
+
+        Raises:
+            KeyError: One of the ids is not present.
+        """
         ...
 
     def count(self) -> int: ...
 
     def save(self, tag: str = "") -> None:
-        """Make everything durable, atomically. `tag` is kept with it (see `saved_tag`)."""
+        """Make everything durable, atomically.
+
+        Args:
+            tag: Stored with it; see `saved_tag`.
+        """
         ...
 
     @property
