@@ -32,34 +32,71 @@ class Adapters:
         self._core, self._permit = core, permit
 
     def list(self) -> Sequence[AdapterInfo]:
-        """All adapters by name, those that ship with ragcore too."""
+        """All adapters, those that ship with ragcore too.
+
+        Returns:
+            One entry each, by name.
+        """
         return [
             replace(one, folder=Path(permits.shown_path(str(one.folder))))
             for one in self._core.adapters.list()
         ]
 
     def inspect(self, name: str) -> AdapterInfo:
-        """Raises UsageError for an unknown adapter."""
+        """Look an adapter up.
+
+        Returns:
+            Its base, rank, alpha, layers, size and folder.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
         return self._core.adapters.inspect(name)
 
     def add(self, folder: Path, name: str | None = None, *, replace: bool = False) -> AdapterInfo:
-        """Copy an adapter folder in peft's layout; see `AdapterStore.add`."""
+        """Copy an adapter folder in peft's layout; see `AdapterStore.add`.
+
+        Args:
+            folder: With `adapter_config.json` and the weights as safetensors.
+            name: By default the folder's.
+            replace: Whether it takes the place of one of this name.
+
+        Returns:
+            The adapter.
+        """
         return self._core.adapters.add(folder, name, replace=replace)
 
     def combine(
         self, weights: Mapping[str, float], name: str, *, replace: bool = False
     ) -> AdapterInfo:
-        """Add adapters, each times its weight, into a new one; see `AdapterStore.combine`."""
+        """Add adapters, each times its weight, into a new one; see `AdapterStore.combine`.
+
+        Returns:
+            The new adapter.
+        """
         return self._core.adapters.combine(weights, name, replace=replace)
 
     def write(self, name: str, target: Path, *, precision: Precision = "f16") -> Path:
-        """Write an adapter with its base as one model: a .gguf file, or else a folder."""
+        """Write an adapter with its base as one model.
+
+        Args:
+            name: Of the adapter.
+            target: A .gguf file, or else a folder.
+            precision: Of the weights in a .gguf file.
+
+        Returns:
+            Where it was written.
+        """
         if target.suffix == ".gguf":
             return self._core.adapters.export_gguf(name, target, precision=precision)
         return self._core.adapters.merge(name, target)
 
     def remove(self, name: str) -> None:
-        """Delete an adapter of the home. Raises UsageError while a collection answers with it."""
+        """Delete an adapter of the home.
+
+        Raises:
+            UsageError: A collection answers with it.
+        """
         rows = self._core.catalog.collections()
         users = [row.name for row in rows if row.settings.get(ADAPTER) == name]
         if users:
@@ -69,14 +106,22 @@ class Adapters:
         self._core.adapters.remove(name)
 
     def used_by(self, collection: str) -> str | None:
-        """The adapter that a collection's questions are answered with; None: the profile's."""
+        """Which adapter a collection's questions are answered with.
+
+        Returns:
+            Its name; None: the profile's.
+        """
         return adapter_of(self._core, collection)
 
     def use(self, name: str, collection: str) -> None:
         """Answer a collection's questions with an adapter from now on.
 
-        "none" is the bare model, "default" what the profile says. Raises UsageError for an
-        unknown adapter, and for one of another model than the profile's.
+        Args:
+            name: Of the adapter; "none" is the bare model, "default" what the profile says.
+            collection: Name of a collection.
+
+        Raises:
+            UsageError: The adapter is unknown, or made for another model than the profile's.
         """
         catalog = self._core.catalog
         if name == PROFILES_OWN:

@@ -23,7 +23,11 @@ class Albums:
         self._core, self._permit = core, permit
 
     def list(self, collection: str = DEFAULT_COLLECTION) -> Sequence[kept.AlbumInfo]:
-        """A collection's albums by name."""
+        """A collection's albums.
+
+        Returns:
+            One entry each, by name, with the number of its images and its first one.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.read() as session:
             return kept.list_albums(session, row.id)
@@ -31,17 +35,29 @@ class Albums:
     def create(
         self, name: str, *, image_ids: Sequence[int] = (), collection: str = DEFAULT_COLLECTION
     ) -> int:
-        """Make an album of these images; return how many it has.
+        """Make an album.
 
-        Images that the collection does not have are passed over. Raises UsageError for a name that
-        cannot be or is taken.
+        Args:
+            name: Of the album, within the collection.
+            image_ids: Its images; those that the collection does not have are passed over.
+            collection: Name of a collection.
+
+        Returns:
+            How many images it has.
+
+        Raises:
+            UsageError: The name cannot be or is taken.
         """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             return kept.add_images(session, kept.create_album(session, row.id, name), image_ids)
 
     def rename(self, name: str, new_name: str, *, collection: str = DEFAULT_COLLECTION) -> None:
-        """Raises UsageError for a name that cannot be or is taken."""
+        """Rename an album.
+
+        Raises:
+            UsageError: The new name cannot be or is taken.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             kept.rename_album(session, kept.find_album(session, row.id, name), new_name)
@@ -55,9 +71,15 @@ class Albums:
     def add(
         self, name: str, image_ids: Sequence[int], *, collection: str = DEFAULT_COLLECTION
     ) -> int:
-        """Put images at an album's end, in the order given; return how many are new in it.
+        """Put images at an album's end, in the order given.
 
-        Images that the collection does not have are passed over.
+        Args:
+            name: Of the album.
+            image_ids: Those that the collection does not have are passed over.
+            collection: Name of a collection.
+
+        Returns:
+            How many are new in it.
         """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
@@ -66,7 +88,11 @@ class Albums:
     def remove(
         self, name: str, image_ids: Sequence[int], *, collection: str = DEFAULT_COLLECTION
     ) -> int:
-        """Take images out of an album; return how many were in it."""
+        """Take images out of an album.
+
+        Returns:
+            How many were in it.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
             return kept.remove_images(session, kept.find_album(session, row.id, name), image_ids)
@@ -79,9 +105,16 @@ class Albums:
         before: int | None = None,
         collection: str = DEFAULT_COLLECTION,
     ) -> None:
-        """Put images of an album, in the order given, before another of it; None: at its end.
+        """Reorder images of an album.
 
-        Raises UsageError for an image that is not in the album.
+        Args:
+            name: Of the album.
+            image_ids: Images of it, in their new order.
+            before: The image that they come before; None: they come last.
+            collection: Name of a collection.
+
+        Raises:
+            UsageError: An image is not in the album.
         """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:

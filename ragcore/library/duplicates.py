@@ -27,9 +27,14 @@ class Duplicates:
     def images(
         self, collection: str, *, max_distance: int | None = None
     ) -> Sequence[DuplicateGroup]:
-        """Groups still to be decided, identical ones first, then by distance.
+        """Near-duplicate images that are still to be decided.
 
-        Bits in which their perceptual hashes differ, at most `max_distance`.
+        Args:
+            collection: Name of a collection.
+            max_distance: Bits, of 64, in which perceptual hashes may differ; None: the usual ones.
+
+        Returns:
+            Groups, identical images first, then by distance.
         """
         from ragcore.search import MAX_DISTANCE
 
@@ -37,14 +42,22 @@ class Duplicates:
         return self._core.duplicates.images(collection, max_distance=most)
 
     def files(self, collection: str) -> Sequence[FileGroup]:
-        """Documents with equal files, images aside, that were not kept on purpose."""
+        """Documents with equal files, images aside, that were not kept on purpose.
+
+        Returns:
+            Groups of them.
+        """
         return [
             replace(group, paths=tuple(map(permits.shown_path, group.paths)))
             for group in self._core.duplicates.files(collection)
         ]
 
     def decide(self, image_ids: Sequence[int], decision: Decision) -> None:
-        """Remember a decision on every two of these images. Raises UsageError below two."""
+        """Remember a decision on every two of these images.
+
+        Raises:
+            UsageError: There are fewer than two.
+        """
         self._core.duplicates.decide(image_ids, decision)
 
     def keep_files(self, collection: str, sha256: str) -> None:
@@ -52,5 +65,9 @@ class Duplicates:
         self._core.duplicates.keep_files(collection, sha256)
 
     def forget(self, collection: str) -> int:
-        """Take all decisions of a collection back; return how many there were."""
+        """Take all decisions of a collection back.
+
+        Returns:
+            How many there were.
+        """
         return self._core.duplicates.forget(collection)

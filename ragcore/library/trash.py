@@ -24,9 +24,12 @@ class Trash:
         self._core, self._permit = core, permit
 
     def put(self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION) -> int:
-        """Take documents out of a collection into its trash; return how many.
+        """Take documents out of a collection into its trash.
 
         What has been there longer than the setting `trash_days` goes.
+
+        Returns:
+            How many there were.
         """
         row = self._core.catalog.collection(collection)
         self._expire(row.id)
@@ -36,9 +39,13 @@ class Trash:
     def put_images(
         self, image_ids: Sequence[int], *, collection: str = DEFAULT_COLLECTION
     ) -> Sequence[int]:
-        """As `put` for the documents of image files; return the documents' numbers.
+        """As `put` for the documents of image files.
 
-        Raises UsageError if one is inside a document, which would go with all of its pages.
+        Returns:
+            The documents' numbers.
+
+        Raises:
+            UsageError: An image is inside a document, which would go with all of its pages.
         """
         from sqlalchemy import select
 
@@ -55,17 +62,24 @@ class Trash:
         return ids
 
     def list(self, collection: str = DEFAULT_COLLECTION) -> Sequence[kept.TrashedDocument]:
-        """What is in a collection's trash, the newest first."""
+        """What is in a collection's trash.
+
+        Returns:
+            Its documents, the newest in the trash first.
+        """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.read() as session:
             found = kept.list_trash(session, row.id)
         return [replace(one, path=permits.shown_path(one.path)) for one in found]
 
     def restore(self, document_ids: Iterable[int], *, collection: str = DEFAULT_COLLECTION) -> int:
-        """Put documents back; return how many.
+        """Put documents back.
 
-        Raises UsageError, with nothing put back, where the collection has a document of the same
-        path by now.
+        Returns:
+            How many there were.
+
+        Raises:
+            UsageError: The collection has a document of the same path by now; nothing is put back.
         """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
@@ -81,9 +95,14 @@ class Trash:
         document_ids: Iterable[int] | None = None,
         collection: str = DEFAULT_COLLECTION,
     ) -> int:
-        """Remove what is in the trash, or only these documents of it, for good; return how many.
+        """Remove what is in the trash for good. Its files stay, uploads go.
 
-        Their files stay, uploads go.
+        Args:
+            document_ids: Only these documents of it; None: all.
+            collection: Name of a collection.
+
+        Returns:
+            How many were removed.
         """
         row = self._core.catalog.collection(collection)
         with self._core.catalog.write() as session:
