@@ -22,8 +22,7 @@ class Chip:
 
 
 def show(chips: Sequence[Chip], *, key: str = "chips") -> None:
-    if not chips:
-        return
+    # Also without chips: what stands below must keep its place, or folded sections close.
     with st.container(horizontal=True, gap="xsmall", key=key, vertical_alignment="center"):
         for chip in chips:
             st.button(
