@@ -199,7 +199,7 @@ class Answerer:
         if not run.hits:
             yield run.abstain()
             return
-        if (stated := run.stated_outright() or run.explained()) is not None:
+        if (stated := run.without_writing()) is not None:
             yield stated
             return
         for piece in run.generate(run.second_thought(self._room_for(style))):
@@ -300,8 +300,10 @@ class Answerer:
 
     @property
     def span_reader(self) -> SpanReader | None:
-        """The profile's span reader; None where it has none."""
-        return self._models.span_reader() if self._models is not None else None
+        """The profile's span reader; None where it has none, and while an LLM is calibrated."""
+        if self._models is None or self._calibration is not None:
+            return None
+        return self._models.span_reader()
 
     def calibrated(self, calibration: ConfidenceCalibration) -> Answerer:
         """The same with a calibration of the caller's, and no answer declined by it."""

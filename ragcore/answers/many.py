@@ -66,8 +66,14 @@ def run_many(
         return
     while window := list(islice(questions, batch * _AHEAD)):
         runs = [(one.index, _prepared(answerer, one, adapter, cancel)) for one in window]
-        yield from ((i, run, _answer(run.abstain())) for i, run in runs if not run.hits)
-        ready = sorted((pair for pair in runs if pair[1].hits), key=lambda pair: pair[1].size)
+        ready: list[tuple[int, Run]] = []
+        for index, run in runs:
+            event = run.without_writing() if run.hits else run.abstain()
+            if event is None:
+                ready.append((index, run))
+            else:
+                yield index, run, _answer(event)
+        ready.sort(key=lambda pair: pair[1].size)
         for start in range(0, len(ready), batch):
             group = ready[start : start + batch]
             begun = time.perf_counter()

@@ -26,13 +26,14 @@ from ragcore.answers.composing import (
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.explaining import WORDS, explain
 from ragcore.answers.kinds import Kind, asks_twice, recognize
+from ragcore.answers.pointing import point
 from ragcore.answers.prompt import ABSTENTION, PLAIN, PromptDocument, assemble
 from ragcore.answers.reading import closest, fit, most_relevant, worth_reading
 from ragcore.answers.rewrite import stand_alone
 from ragcore.answers.tables import spoken
 from ragcore.answers.writing import MORE, write_summary
 from ragcore.errors import RagcoreError, UsageError
-from ragcore.models import LikelihoodLLM, Sampling, Weights
+from ragcore.models import NO_ADAPTER, AdapterLLM, LikelihoodLLM, Sampling, Weights
 from ragcore.types import (
     Answer,
     AnswerStyle,
@@ -53,7 +54,7 @@ THRESHOLD = 0.5
 NEAREST = 3  # passages that an abstention shows
 RERANKED = 10  # hits that a reranker orders before the best ones are read
 _MOST = 0.75  # share of a question's words that a sentence has which decides it by itself
-_STAGES = ("rewrite", "compose", "search", "read", "generate")
+_STAGES = ("rewrite", "compose", "search", "read", "point", "generate")
 IMAGES = 2  # that are read beside the passages: by their captions, or the text in them
 
 
@@ -85,6 +86,7 @@ class Run:
     kind: Kind = "fact"
     several: bool = False  # more than one thing is asked for
     open_ended: bool = False  # sentences answer it better than a name or a number
+    found: tuple[Hit, ...] = ()  # best first; `hits` are those of them that are read
     hits: tuple[Hit, ...] = ()
     nearest: tuple[Hit, ...] = ()  # shown with an abstention
     messages: list[Message] = field(default_factory=list)
@@ -206,6 +208,7 @@ class Run:
             else:
                 encode = self.answerer.encode if 0 < limit < len(hits) else None
                 best = closest(self.question, hits, limit, encode=encode)
+            self.found = tuple(hits[:k])
             self.hits = tuple(fit(best, self._count, self.answerer.prompt_tokens))
         yield AnswerEvent("hits", hits=self.hits)
         if not self.hits:
@@ -303,7 +306,7 @@ class Run:
         """The last event of a run that has found its passages: written and checked at once."""
         if not self.hits:
             return self.abstain()
-        if (stated := self.stated_outright() or self.explained()) is not None:
+        if (stated := self.without_writing()) is not None:
             return stated
         for _ in self.generate(self.second_thought(sampling)):
             pass
@@ -364,6 +367,20 @@ class Run:
         heading = " ".join(hit.heading.split(" > ")[-1] for hit in hits)
         return decided(text, self.question, quotes, heading=heading, near=near)
 
+    def without_writing(self) -> AnswerEvent | None:
+        """The answer that the passages give without the language model, where they do.
+
+        Before a model with the profile's own adapter, which is a small one, the span reader is
+        asked: it reads better. For any other a span is what is left where its words do not hold.
+        """
+        stated = self.stated_outright() or self.explained()
+        return stated or (self.pointed() if self._reads_little else None)
+
+    @property
+    def _reads_little(self) -> bool:
+        name, llm = self.answerer.adapter_name(self.adapter), self.answerer.llm
+        return name != NO_ADAPTER and isinstance(llm, AdapterLLM) and name == llm.default_adapter
+
     def stated_outright(self) -> AnswerEvent | None:
         """The yes or no that a list of questions and answers gives to this question."""
         found = outright(self.question, self.hits) if self.kind == "yes_no" else None
@@ -397,24 +414,27 @@ class Run:
 
     def _otherwise(self) -> AnswerEvent:
         """Where the model's words do not hold: what can be quoted instead, or an abstention."""
-        return self._stated() or self._pointed() or self.abstain()
+        pointed = None if self._reads_little else self.pointed()
+        return self._stated() or pointed or self.abstain()
 
-    def _pointed(self) -> AnswerEvent | None:
-        """The span that the profile's span reader points to, if it is as sure as the dial asks."""
+    def pointed(self) -> AnswerEvent | None:
+        """What the profile's span reader points to, where it is as sure as the dial asks."""
         reader = self.answerer.span_reader
         if reader is None or self.kind != "fact" or self.several:
             return None
-        spans = reader.read(
-            self.question, [hit.text for hit in self.hits], [hit.document for hit in self.hits]
-        )
-        if not spans or 1 / (1 + math.exp(-max(-50.0, spans[0].score))) < self.threshold:
+        hits = self.found or self.hits
+        found = point(self.question, hits, reader)
+        self._time("point")
+        if found is None or found.confidence < self.threshold:
             return None
-        best = spans[0]
-        words = self.hits[best.passage].text[best.start : best.end].strip()
-        checked = check_citations(f"{words} [{best.passage + 1}]", self.question, self.hits)
-        if not checked.citations:
-            return None
-        return self._event(checked.text, checked.citations, abstained=False, composed=True)
+        self.hits, self.messages = tuple(hits), []  # no model was asked
+        self.timings["confidence"] = round(found.confidence, 4)
+        cited = found.citation
+        text = f"{found.words} [{cited.n}]."
+        halved = asks_twice(self.question) and not _names_several(text)
+        if halved:  # one of two things would pass for both: the sentence has the other
+            text = f"“{one_line(cited.quote)}” [{cited.n}]"
+        return self._event(text, (cited,), abstained=False, composed=halved)
 
     def _stated(self) -> AnswerEvent | None:
         """To a question of yes or no that the model does not decide: what stands nearest to it."""

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from ragcore.encoders.clip_models import STARTER as STARTER
     from ragcore.encoders.clip_models import LoadedClip as LoadedClip
     from ragcore.encoders.clip_models import load_clip as load_clip
+    from ragcore.encoders.extractive import Window as Window
+    from ragcore.encoders.extractive import WindowMaker as WindowMaker
     from ragcore.encoders.extractive_reader import ExtractiveReader as ExtractiveReader
+    from ragcore.encoders.extractive_reader import SpanInputs as SpanInputs
+    from ragcore.encoders.extractive_reader import SpanOutputs as SpanOutputs
+    from ragcore.encoders.extractive_reader import SpanScale as SpanScale
     from ragcore.encoders.extractive_reader import save_extractive as save_extractive
     from ragcore.encoders.factories import space_prefix as space_prefix
     from ragcore.encoders.image_text import OpenClipEncoder as OpenClipEncoder
@@ -48,7 +53,10 @@ else:
                 "runs_folder save_classifier softmax"
             ),
             ".clip_models": "CONFIG_FILE LoadedClip STARTER load_clip",
-            ".extractive_reader": "ExtractiveReader save_extractive",
+            ".extractive": "Window WindowMaker",
+            ".extractive_reader": (
+                "ExtractiveReader SpanInputs SpanOutputs SpanScale save_extractive"
+            ),
             ".factories": "space_prefix",
             ".image_text": "OpenClipEncoder image_size",
             ".zero_shot": "calibration_of classify_vectors label_vectors probabilities",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BATCH_TOKENS = 1024  # padded tokens in one batch: activations that stay in the caches
 _LARGEST = 200 << 20  # bytes of weights; with more of them torch is worth its start
+_SCALE = ".scale"  # of a matrix in 8 bits: one number a row
 _MASKED = -1e9  # added to the attention of padding
 # Of Abramowitz and Stegun 7.1.26: the error function within 1.5e-7.
 _ERF_SLOPE = 0.3275911
@@ -98,7 +99,7 @@ class Bert:
             for row, number in enumerate(batch):
                 padded[row, : len(ids[number])] = ids[number]
                 mask[row, : len(ids[number])] = 1
-            states = self._states(padded, mask)
+            states = self.states(padded, mask)
             if first:
                 vectors[batch] = states[:, 0]
             else:
@@ -106,12 +107,21 @@ class Bert:
             start += len(batch)
         return vectors
 
-    def _states(self, ids: NDArray[np.int64], mask: NDArray[np.float32]) -> FloatArray:
-        """The last layer [n, tokens, width]."""
+    def tensors(self, *names: str) -> list[FloatArray]:
+        """Further tensors of the file. Raises KeyError for one that it does not hold."""
+        return [self._weights[name] for name in names]
+
+    def states(
+        self,
+        ids: NDArray[np.int64],
+        mask: NDArray[np.float32],
+        types: NDArray[np.int64] | None = None,
+    ) -> FloatArray:
+        """The last layer [n, tokens, width] for token ids, their mask (0: padding) and segments."""
         weights = self._weights
         x = weights["embeddings.word_embeddings.weight"][ids]
         x += weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
-        x += weights["embeddings.token_type_embeddings.weight"][0]
+        x += weights["embeddings.token_type_embeddings.weight"][0 if types is None else types]
         x = self._normalized(x, "embeddings.LayerNorm")
         hidden = ((1 - mask) * _MASKED)[:, None, None, :]
         for layer in self._layers:
@@ -162,6 +172,13 @@ def _tensors(path: Path) -> _Tensors:
     tensors = _loaded.get(path)
     if tensors is None:
         read = load_file(path)
+        scales = {
+            name.removesuffix(_SCALE): read.pop(name)
+            for name in list(read)
+            if name.endswith(_SCALE)
+        }
+        for name, scale in scales.items():
+            read[name] = read[name].astype("float32") * scale[:, None]
         tensors = _Tensors({name.removeprefix("bert."): read[name] for name in read})
         _loaded[path] = tensors
     return tensors

@@ -1,69 +1,92 @@
-"""The extractive reader at work: the best span in each passage, and whether there is any."""
+"""The extractive reader at work: the best span in each passage, and whether there is any.
+
+A BERT cross-encoder with two outputs: start and end logits of every token, and the log-odds that
+the passage holds the answer. It runs in NumPy, so that an answer does not wait for torch.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ragcore.encoders.bert import Bert
+from ragcore.encoders.extractive import Window, WindowMaker
 from ragcore.encoders.options import valid_text
 from ragcore.errors import ModelUnavailable
 from ragcore.files import atomic_write
 from ragcore.models import ModelMemory, Span, Weights, folder_bytes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from ragcore.encoders.extractive import FrozenLayers, Shape, SpanHead, Window, WindowMaker
-    from ragcore.models import Placement
+    from ragcore.types import FloatArray
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, TOKENIZER, WEIGHTS, READER = (
+    "config.json",
+    "tokenizer.json",
+    "model.safetensors",
+    "reader.json",
+)
 LONGEST = 30  # tokens of a span
-BATCH = 16  # windows that are read at once
+_BATCH_TOKENS = 1024  # padded tokens that are read at once
+
+Network = Callable[["SpanInputs"], "SpanOutputs"]
+
+
+class SpanInputs:
+    """Questions with one window each, padded: `ids`, `types` and `mask`, all [n, tokens]."""
+
+    def __init__(self, rows: Sequence[tuple[Sequence[int], Window]]) -> None:
+        import numpy as np
+
+        longest = max(len(question) + len(window.ids) for question, window in rows)
+        self.ids: NDArray[np.int64] = np.zeros((len(rows), longest), np.int64)
+        self.types: NDArray[np.int64] = np.zeros((len(rows), longest), np.int64)
+        self.mask: NDArray[np.float32] = np.zeros((len(rows), longest), np.float32)
+        for row, (question, window) in enumerate(rows):
+            end = len(question) + len(window.ids)
+            self.ids[row, :end] = [*question, *window.ids]
+            self.types[row, len(question) : end] = 1
+            self.mask[row, :end] = 1
+
+
+class SpanOutputs:
+    """Start and end logits [n, tokens] and the passages' log-odds [n], as NumPy arrays.
+
+    The first token of a row stands for "no answer in this window".
+    """
+
+    def __init__(self, starts: FloatArray, ends: FloatArray, passages: FloatArray) -> None:
+        self.starts, self.ends, self.passages = starts, ends, passages
+
+
+@dataclass(frozen=True, slots=True)
+class SpanScale:
+    """The log-odds that a span is right: a weighted sum of the span's and its window's own."""
+
+    span: float = 1.0
+    window: float = 0.0
+    bias: float = 0.0
+
+    def score(self, span: float, window: float) -> float:
+        return self.span * span + self.window * window + self.bias
 
 
 class ExtractiveReader:
     """Reads passages for the answer to a question. Safe to use from several threads."""
 
     def __init__(
-        self, shape: Shape, base: FrozenLayers, reader: SpanHead, maker: WindowMaker
+        self, network: Network, maker: WindowMaker, scale: SpanScale | None = None
     ) -> None:
-        self.shape = shape
-        self._base, self._reader, self._maker = base.eval(), reader.eval(), maker
+        self._network, self._maker = network, maker
+        self._scale = scale or SpanScale()
         self._tokenizing = threading.Lock()  # fast tokenizers refuse to be used by two threads
-
-    @classmethod
-    def load(cls, folder: Path, base_folder: Path, *, device: str = "cpu") -> ExtractiveReader:
-        """Of a model's folder and its base's. Raises ModelUnavailable if either does not fit."""
-        from safetensors.torch import load_file
-
-        from ragcore.encoders.extractive import (
-            FrozenLayers,
-            Shape,
-            SpanHead,
-            WindowMaker,
-            base_weights,
-        )
-
-        try:
-            shape = Shape(**json.loads((folder / CONFIG).read_text("utf-8")))
-            base, reader = FrozenLayers(shape), SpanHead(shape)
-            base.load_state_dict(base_weights(base_folder, shape)[0])
-            given = load_file(folder / WEIGHTS)
-            reader.load_state_dict({name: value.float() for name, value in given.items()})
-            maker = WindowMaker(base_folder, shape.window)
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelUnavailable(f"{folder} is no extractive reader: {reason}") from error
-        return cls(shape, base.to(device), reader.to(device).requires_grad_(False), maker)
-
-    def memory(self) -> int:
-        """Bytes of the loaded weights."""
-        parts = (*self._base.parameters(), *self._reader.parameters())
-        return sum(p.numel() * p.element_size() for p in parts)
 
     def read(
         self, question: str, passages: Sequence[str], titles: Sequence[str] = ()
@@ -78,61 +101,52 @@ class ExtractiveReader:
                 rows += [(number, window) for window in made if window.offsets]
         if not rows:
             return []
-        outputs = self._logits(asked, [window for _, window in rows])
-        return self._spans(rows, *outputs)
+        return _spans(rows, self._logits(asked, [window for _, window in rows]), self._scale)
 
     def _logits(
         self, asked: Sequence[int], windows: Sequence[Window]
-    ) -> tuple[list[Tensor], list[Tensor], list[float]]:
-        """Start and end logits of each window's first token and text tokens, passage logits."""
-        import torch
+    ) -> list[tuple[FloatArray, FloatArray, float]]:
+        """For each window: logits of its first token and its text's, starts and ends; log-odds."""
+        import numpy as np
 
-        from ragcore.encoders.extractive import padded
+        found: list[tuple[FloatArray, FloatArray, float]] = []
+        longest = len(asked) + max(len(window.ids) for window in windows)
+        size = max(1, _BATCH_TOKENS // longest)
+        for at in range(0, len(windows), size):
+            batch = windows[at : at + size]
+            out = self._network(SpanInputs([(asked, window) for window in batch]))
+            for row, window in enumerate(batch):
+                text = len(asked) + window.first + np.arange(len(window.offsets))
+                chosen = np.concatenate(([0], text))
+                starts, ends = out.starts[row, chosen], out.ends[row, chosen]
+                found.append((starts, ends, float(out.passages[row])))
+        return found
 
-        starts: list[Tensor] = []
-        ends: list[Tensor] = []
-        passages: list[float] = []
-        device = self._reader.segments.device
-        with torch.inference_mode():
-            ids, none = (t.to(device) for t in padded([asked]))
-            question = self._base(ids, none)
-            for at in range(0, len(windows), BATCH):
-                batch = windows[at : at + BATCH]
-                ids, padding = (t.to(device) for t in padded([w.ids for w in batch]))
-                states = self._base(ids, padding)
-                n = len(batch)
-                first, last, holds = self._reader(
-                    question.expand(n, -1, -1), none.expand(n, -1), states, padding
-                )
-                for row, window in enumerate(batch):
-                    text = range(window.first, window.first + len(window.offsets))
-                    chosen = torch.tensor([0, *text], device=device)
-                    starts.append(first[row, chosen].float().cpu())
-                    ends.append(last[row, chosen].float().cpu())
-                passages += holds.float().tolist()
-        return starts, ends, passages
 
-    def _spans(
-        self,
-        rows: Sequence[tuple[int, Window]],
-        starts: Sequence[Tensor],
-        ends: Sequence[Tensor],
-        passages: Sequence[float],
-    ) -> list[Span]:
-        import torch
+class BertSpans:
+    """The network of a reader's folder, in NumPy."""
 
-        nothing = float(
-            torch.stack([s[0] for s in starts]).logsumexp(0)
-            + torch.stack([e[0] for e in ends]).logsumexp(0)
+    def __init__(self, folder: Path) -> None:
+        self._bert = Bert(folder, max_tokens=512)
+        self._head = self._bert.tensors(
+            "span.weight", "span.bias", "pooler.dense.weight", "pooler.dense.bias",
+            "passage.weight", "passage.bias",
+        )  # fmt: skip
+
+    @property
+    def bytes(self) -> int:
+        return self._bert.bytes
+
+    def __call__(self, inputs: SpanInputs) -> SpanOutputs:
+        import numpy as np
+
+        span, span_bias, pooler, pooler_bias, passage, passage_bias = self._head
+        states = self._bert.states(inputs.ids, inputs.mask, inputs.types)
+        logits = states @ span.T + span_bias
+        pooled = np.tanh(states[:, 0] @ pooler.T + pooler_bias)
+        return SpanOutputs(
+            logits[..., 0], logits[..., 1], (pooled @ passage.T + passage_bias)[:, 0]
         )
-        best: dict[int, Span] = {}
-        for (number, window), start, end, holds in zip(rows, starts, ends, passages, strict=True):
-            first, last, score = _best(start[1:], end[1:])
-            left, right = window.offsets[first][0], window.offsets[last][1]
-            span = Span(number, left, right, score - nothing, holds)
-            if number not in best or span.rank > best[number].rank:
-                best[number] = span
-        return sorted(best.values(), key=lambda span: -span.rank)
 
 
 class SharedExtractiveReader:
@@ -141,28 +155,30 @@ class SharedExtractiveReader:
     It shares the device's memory with the other models. Safe to use from several threads.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        base_folder: Path,
-        *,
-        name: str,
-        placement: Placement,
-        memory: ModelMemory | None = None,
-    ) -> None:
-        device = placement.device
-        self.weights: Weights[ExtractiveReader] = (memory or ModelMemory()).weights(
-            lambda: ExtractiveReader.load(folder, base_folder, device=device),
+    def __init__(self, folder: Path, *, name: str, memory: ModelMemory | None = None) -> None:
+        self._folder = folder
+        self._window, self._scale = reader_settings(folder)
+        self.weights: Weights[BertSpans] = (memory or ModelMemory()).weights(
+            self._load,
             part="span_reader",
             name=name,
-            device=device,
+            device="cpu",
             precision="float32",
-            size=lambda: folder_bytes(folder, 4) + folder_bytes(base_folder, 4),
-            measure=ExtractiveReader.memory,
+            size=lambda: 4 * folder_bytes(folder),  # one byte a weight in the file
+            measure=lambda network: network.bytes,
         )
+        self._maker: WindowMaker | None = None
+
+    def _load(self) -> BertSpans:
+        try:
+            self._maker = WindowMaker(self._folder, self._window)
+            return BertSpans(self._folder)
+        except Exception as error:  # the tokenizers library raises bare exceptions
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelUnavailable(f"{self._folder} is no extractive reader: {reason}") from error
 
     def warm_up(self) -> None:
-        """Load the weights. Raises ModelUnavailable if the folders hold no such model."""
+        """Load the weights. Raises ModelUnavailable if the folder holds no such model."""
         with self.weights.lease():
             pass
 
@@ -170,41 +186,86 @@ class SharedExtractiveReader:
         self, question: str, passages: Sequence[str], titles: Sequence[str] = ()
     ) -> list[Span]:
         """The best span of each passage that has text, by descending rank."""
-        with self.weights.lease() as reader:
+        with self.weights.lease() as network:
+            assert self._maker is not None
+            reader = ExtractiveReader(network, self._maker, self._scale)
             return reader.read(question, passages, titles)
 
 
-def base_name(folder: Path) -> str:
-    """The name of the text encoder that a reader's folder was trained over.
+def reader_settings(folder: Path) -> tuple[int, SpanScale]:
+    """Tokens of a passage that a reader reads at once, and how sure its spans are.
 
     Raises ModelUnavailable if the folder holds no reader.
     """
     try:
-        return str(json.loads((folder / CONFIG).read_text("utf-8"))["base"])
+        read = json.loads((folder / READER).read_text("utf-8"))
+        return int(read["window"]), SpanScale(**read["scale"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(f"{folder} is no extractive reader: {error}") from error
 
 
-def _best(start: Tensor, end: Tensor) -> tuple[int, int, float]:
-    """First and last token of the likeliest span of at most LONGEST tokens, and its score."""
-    import torch
+def save_extractive(
+    folder: Path,
+    base: Path,
+    tensors: Mapping[str, FloatArray],
+    config: str,
+    *,
+    window: int,
+    scale: SpanScale | None = None,
+) -> None:
+    """Write a reader's folder: the BERT's config.json, the base's tokenizer, 8-bit weights.
 
-    scores = start[:, None] + end[None, :]
-    allowed = torch.ones_like(scores, dtype=torch.bool).triu().tril(LONGEST - 1)
-    scores = scores.masked_fill(~allowed, -torch.inf)
-    place = int(scores.argmax())
-    first, last = divmod(place, len(end))
+    Matrices are stored as int8 with one scale a row ("NAME.scale", float32), the rest in float32.
+    """
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    stored: dict[str, NDArray[np.generic]] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2:
+            stored[name] = np.ascontiguousarray(tensor, np.float32)
+            continue
+        steps = np.maximum(np.abs(tensor).max(1), 1e-12).astype(np.float32) / 127
+        stored[name] = np.rint(tensor / steps[:, None]).astype(np.int8)
+        stored[f"{name}.scale"] = steps
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(config, "utf-8")
+    settings = {"window": window, "scale": asdict(scale or SpanScale())}
+    (folder / READER).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+    shutil.copyfile(base / TOKENIZER, folder / TOKENIZER)
+    with atomic_write(folder / WEIGHTS) as part:
+        save_file(stored, part)
+
+
+def _spans(
+    rows: Sequence[tuple[int, Window]],
+    logits: Sequence[tuple[FloatArray, FloatArray, float]],
+    scale: SpanScale,
+) -> list[Span]:
+    nothing = _logsumexp([starts[0] for starts, _, _ in logits])
+    nothing += _logsumexp([ends[0] for _, ends, _ in logits])
+    best: dict[int, Span] = {}
+    for (number, window), (starts, ends, holds) in zip(rows, logits, strict=True):
+        first, last, score = _best(starts[1:], ends[1:])
+        left, right = window.offsets[first][0], window.offsets[last][1]
+        span = Span(number, left, right, scale.score(score - nothing, holds), holds)
+        if number not in best or span.rank > best[number].rank:
+            best[number] = span
+    return sorted(best.values(), key=lambda span: -span.rank)
+
+
+def _best(starts: FloatArray, ends: FloatArray) -> tuple[int, int, float]:
+    """First and last token of the likeliest span of at most LONGEST tokens, and its score."""
+    import numpy as np
+
+    scores = starts[:, None] + ends[None, :]
+    allowed = np.tril(np.triu(np.ones_like(scores, dtype=bool)), LONGEST - 1)
+    scores = np.where(allowed, scores, -np.inf)
+    first, last = divmod(int(scores.argmax()), len(ends))
     return first, last, float(scores[first, last])
 
 
-def save_extractive(folder: Path, shape: Shape, weights: Mapping[str, Any]) -> None:
-    """Write a model folder: config.json and the weights in float16."""
-    import torch
-    from safetensors.torch import save_file
+def _logsumexp(values: Sequence[float]) -> float:
+    import numpy as np
 
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(shape), indent=2) + "\n"
-    (folder / CONFIG).write_text(text, "utf-8")
-    half = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in weights.items()}
-    with atomic_write(folder / WEIGHTS) as part:
-        save_file(half, part)
+    return float(np.logaddexp.reduce(np.asarray(values, np.float64)))

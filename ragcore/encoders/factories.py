@@ -127,17 +127,12 @@ def served_reranker(
 def extractive(
     reference: ModelRef, options: Mapping[str, Any], context: ModelContext
 ) -> SpanReader:
-    """An extractive reader over its text encoder's lower layers."""
-    from ragcore.encoders.extractive_reader import SharedExtractiveReader, base_name
+    """An extractive reader."""
+    from ragcore.encoders.extractive_reader import SharedExtractiveReader
 
     reject_unknown(reference.name, options, frozenset())
-    folder = context.folder(reference.name)
     return SharedExtractiveReader(
-        folder,
-        context.folder(base_name(folder)),
-        name=reference.name,
-        placement=context.placement(),
-        memory=context.memory,
+        context.folder(reference.name), name=reference.name, memory=context.memory
     )
 
 

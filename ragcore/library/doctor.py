@@ -131,6 +131,7 @@ def _server_of(core: Core, part: str, name: str) -> Finding:
         "text_encoder": models.text_encoder,
         "image_text_encoder": models.image_text_encoder,
         "reranker": models.reranker,
+        "span_reader": models.span_reader,
         "llm": models.llm,
         "vision_llm": models.vision_llm,
         "diffusion": models.diffuser,

@@ -164,13 +164,13 @@ def save_small_bert(folder: Path, words: Sequence[str]) -> Path:
 
 
 def save_span_reader(folder: Path, base: Path) -> Path:
-    """An extractive reader of random weights over the two lower layers of `base`."""
+    """An extractive reader over `base` whose outputs are random."""
     import torch
 
-    from ragcore.encoders.extractive import Shape, SpanHead
     from ragcore.encoders.extractive_reader import save_extractive
+    from ragcore.tuning.extractive.network import SpanNetwork
 
     torch.manual_seed(0)
-    shape = Shape.of_base(f"local:{base}", base, lower=2, window=64)
-    save_extractive(folder, shape, SpanHead(shape).state_dict())
+    network = SpanNetwork(base, frozen_layers=2)
+    save_extractive(folder, base, network.tensors(), network.config(), window=64)
     return folder

@@ -11,12 +11,8 @@ from ragcore.datasets.contexts import Context
 from ragcore.errors import UsageError
 from ragcore.models import Models
 from ragcore.settings import Settings
-from ragcore.tuning.lora.calibration import (
-    calibrate,
-    calibrate_model,
-    questions_among,
-    write_calibration,
-)
+from ragcore.tuning.lora.calibration import calibrate, calibrate_model, write_calibration
+from ragcore.tuning.questions import questions_among
 from ragcore.types import SearchResult
 from ragcore.weights import WeightStore
 

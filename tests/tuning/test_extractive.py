@@ -5,24 +5,24 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertModel
+from transformers import BertConfig, BertForSequenceClassification
 
-from ragcore.encoders.extractive import (
-    FrozenLayers,
-    Shape,
-    SpanHead,
-    WindowMaker,
-    base_weights,
-    padded,
+from ragcore.encoders.extractive import WindowMaker
+from ragcore.encoders.extractive_reader import (
+    BertSpans,
+    SharedExtractiveReader,
+    SpanInputs,
+    save_extractive,
 )
-from ragcore.encoders.extractive_reader import ExtractiveReader
 from ragcore.errors import Cancelled, ModelUnavailable, UsageError
 from ragcore.settings import Settings
 from ragcore.tuning.extractive.data import find_spans
+from ragcore.tuning.extractive.network import SpanNetwork
 from ragcore.tuning.extractive.recipe import ExtractiveRecipe, ReaderData
 from ragcore.tuning.extractive.scores import auc
 from ragcore.tuning.extractive.train import span_loss, tune_reader
@@ -76,6 +76,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_windows_hold_the_whole_text_and_know_where(base: Path) -> None:
     maker = WindowMaker(base, 24)
+    assert maker.question("what is near the mill?")[0] == 2  # [CLS]
     text = " ".join(f"The {place} is {COLORS[0]}." for place in PLACES * 4)
     windows = maker.windows(text, "near the mill")
     assert len(windows) > 3
@@ -92,23 +93,50 @@ def test_windows_hold_the_whole_text_and_know_where(base: Path) -> None:
     assert [len(w.offsets) for w in maker.windows("")] == [0]
 
 
-def test_the_layers_are_berts_own(base: Path) -> None:
-    shape = Shape.of_base("tiny", base, lower=1, window=64)
-    lower, upper = base_weights(base, shape)
-    frozen, reader = FrozenLayers(shape), SpanHead(shape)
-    frozen.load_state_dict(lower)
-    assert set(reader.load_state_dict(upper, strict=False).missing_keys) == {
-        "segments", "span.weight", "span.bias", "passage.weight", "passage.bias",
-    }  # fmt: skip
+def inputs(base: Path) -> SpanInputs:
     maker = WindowMaker(base, 64)
-    ids, padding = padded([maker.question("what color is it?"), maker.question("mill")])
-    bert = BertModel.from_pretrained(base, add_pooling_layer=False).eval()
+    rows = (("what color is the mill?", "The mill is green."), ("mill", "It was built long ago."))
+    return SpanInputs([(maker.question(q), maker.windows(text)[0]) for q, text in rows])
+
+
+def test_a_cross_encoder_keeps_its_output(base: Path, tmp_path: Path) -> None:
+    """The passage's log-odds are the base's own before any training."""
+    torch.manual_seed(3)
+    config = json.loads((base / "config.json").read_text()) | {"num_labels": 1}
+    ranker = BertForSequenceClassification(BertConfig(**config)).eval()
+    ranker.save_pretrained(tmp_path)
+    shutil.copy(base / "tokenizer.json", tmp_path)
+    read = inputs(base)
     with torch.inference_mode():
-        states = frozen.eval()(ids, padding)
-        for layer in reader.eval().layers:
-            states = layer(states, src_key_padding_mask=padding)
-        expected = bert(input_ids=ids, attention_mask=(~padding).long()).last_hidden_state
-    torch.testing.assert_close(states[~padding], expected[~padding], atol=1e-5, rtol=1e-4)
+        expected = ranker(
+            input_ids=torch.from_numpy(read.ids),
+            token_type_ids=torch.from_numpy(read.types),
+            attention_mask=torch.from_numpy(read.mask.astype("int64")),
+        ).logits[:, 0]
+    found = SpanNetwork(tmp_path, frozen_layers=1).eval().outputs(read).passages
+    torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_stored_in_8_bits_reads_as_what_was_trained(base: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = SpanNetwork(base, frozen_layers=1).eval()
+    save_extractive(tmp_path / "reader", base, network.tensors(), network.config(), window=64)
+    read = inputs(base)
+    expected, found = network.outputs(read), BertSpans(tmp_path / "reader")(read)
+    real = read.mask.astype(bool)
+    for one, other in ((expected.starts, found.starts), (expected.ends, found.ends)):
+        assert abs(one - other)[real].max() < 0.05
+        assert one[real].std() > 0.1
+    assert abs(expected.passages - found.passages).max() < 0.05
+
+
+def test_only_the_upper_layers_change(base: Path) -> None:
+    network = SpanNetwork(base, frozen_layers=3)
+    changing = {name for name, p in network.named_parameters() if p.requires_grad}
+    layers = {name.split(".")[3] for name in changing if ".layer." in name}
+    assert layers == {"3"}
+    assert {"span.weight", "passage.bias", "bert.pooler.dense.weight"} <= changing
+    assert not any("embeddings" in name for name in changing)
 
 
 def test_a_base_that_is_none_is_refused(base: Path, questions: Path, tmp_path: Path) -> None:
@@ -117,7 +145,7 @@ def test_a_base_that_is_none_is_refused(base: Path, questions: Path, tmp_path: P
             recipe(base, questions, tmp_path / "run", frozen_layers=4), settings=settings(tmp_path)
         )
     with pytest.raises(ModelUnavailable, match="no extractive reader"):
-        ExtractiveReader.load(tmp_path, base)
+        SharedExtractiveReader(tmp_path, name="local:none")
 
 
 def test_the_loss_counts_every_right_span_and_every_empty_window() -> None:
@@ -157,7 +185,7 @@ def test_a_reader_is_trained_and_reads(base: Path, questions: Path, tmp_path: Pa
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
     assert report.steps == len(losses)
     assert report.held_out["questions"] == 8
-    reader = ExtractiveReader.load(Path(report.output), base)
+    reader = SharedExtractiveReader(Path(report.output), name="local:reader")
     passages = ["", "The mill is green. It was built long ago.", "The tower is white."]
     spans = reader.read("what color is the mill?", passages, ["", "mill", "tower"])
     assert sorted(span.passage for span in spans) == [1, 2]

@@ -57,7 +57,7 @@ async def get_models(request: Request, principal: Reader) -> ModelsResponse:
         profile = models.profile
         parts = {
             part: reference.name
-            for part in ("text_encoder", "image_text_encoder", "reranker", "llm")
+            for part in ("text_encoder", "image_text_encoder", "reranker", "span_reader", "llm")
             if (reference := getattr(profile, part)) is not None
         }
         return ModelsResponse(

@@ -16,7 +16,7 @@ from ragcore.datasets import Context, Neighbours, training_contexts
 from ragcore.errors import UsageError
 
 if TYPE_CHECKING:
-    from ragcore.encoders.extractive import Window, WindowMaker
+    from ragcore.encoders import Window, WindowMaker
     from ragcore.tuning.extractive.recipe import ExtractiveRecipe
 
 _LONGEST_SPAN = 30  # words, of an answer in free text

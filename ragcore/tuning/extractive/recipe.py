@@ -33,21 +33,23 @@ class ReaderData(BaseModel):
 
 
 class ExtractiveRecipe(Recipe):
-    """An extractive reader over a text encoder's frozen lower layers."""
+    """An extractive reader: a BERT, best a cross-encoder, that learns to point to answers."""
 
-    base: str = Field(default="minilm-l6-v2", description="registry name or folder of a BERT")
+    base: str = Field(
+        default="ms-marco-minilm-l12", description="registry name or folder of a BERT"
+    )
     output: str = "runs/extractive-reader"
     data: ReaderData = ReaderData()
 
-    frozen_layers: int = Field(default=3, ge=1)
-    window: int = Field(default=128, ge=64, le=512, description="Tokens that are read at once.")
+    frozen_layers: int = Field(default=4, ge=0, description="Lower layers that stay as they are.")
+    window: int = Field(default=160, ge=64, le=512, description="Tokens that are read at once.")
 
     epochs: float = Field(default=1.5, gt=0)
     max_minutes: float | None = Field(
         default=None, gt=0, description="Of training; the learning rate then ends with it."
     )
     batch_size: int = Field(default=16, ge=1, description="Questions of a step.")
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     head_learning_rate: float = Field(default=1e-3, gt=0, description="Of the outputs.")
     warmup_steps: int = Field(default=40, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)

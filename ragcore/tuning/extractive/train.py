@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ragcore.errors import UsageError
 from ragcore.tuning.extractive.data import Exercise, Exercises, split_articles
 from ragcore.tuning.extractive.recipe import ExtractiveRecipe
+from ragcore.tuning.questions import questions_among
 from ragcore.tuning.recipe import read_recipe
 from ragcore.tuning.run_folder import RunFolder
 from ragcore.tuning.trainer import Average, Trainer, TrainingPlan, half_cosine, warm_up
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     import torch
 
     from ragcore.settings import Settings
+    from ragcore.tuning.extractive.scores import ReadQuestion
+
+_SCALED = 400  # held-out questions by which it is fitted how sure a span is
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def tune_reader(
 
 
 class _ReaderRun(Trainer):
-    """One training run: frozen base, reader, optimizer."""
+    """One training run: network, examples, optimizer."""
 
     stage = "reader"
 
@@ -77,14 +83,9 @@ class _ReaderRun(Trainer):
     ) -> None:
         import torch
 
-        from ragcore.encoders.extractive import (
-            FrozenLayers,
-            Shape,
-            SpanHead,
-            WindowMaker,
-            base_weights,
-        )
+        from ragcore.encoders import WindowMaker
         from ragcore.models import place
+        from ragcore.tuning.extractive.network import SpanNetwork
         from ragcore.weights import WeightStore
 
         self.recipe = recipe
@@ -93,40 +94,33 @@ class _ReaderRun(Trainer):
         placed = place(settings)
         self.device, self.precision = placed.device, placed.precision
         path = recipe.path(recipe.base)
-        weights = path if (path / "config.json").is_file() else None
-        self.base_folder = weights or WeightStore(settings).ensure(recipe.base)
-        try:
-            self.shape = Shape.of_base(
-                recipe.base, self.base_folder, lower=recipe.frozen_layers, window=recipe.window
-            )
-        except ValueError as error:
-            raise UsageError(f"recipe: base: {error}") from error
-        lower, upper = base_weights(self.base_folder, self.shape)
-        self.base = FrozenLayers(self.shape)
-        self.base.load_state_dict(lower)
-        self.base.to(self.device).eval()
+        local = path if (path / "tokenizer.json").is_file() else None
+        self.base_folder = local or WeightStore(settings).ensure(recipe.base)
         torch.manual_seed(recipe.seed)
-        self.reader = SpanHead(self.shape)
-        self.reader.load_state_dict(upper, strict=False)
-        self.reader.to(self.device)
+        self.network = SpanNetwork(self.base_folder, frozen_layers=recipe.frozen_layers)
+        self.network.to(self.device)
         self.maker = WindowMaker(self.base_folder, recipe.window)
-        train, self.held_out = split_articles(recipe)
-        self.others = train
+        train, held_out = split_articles(recipe)
+        self.asked = questions_among(held_out, [*held_out, *train])
         self.exercises = Exercises(train, self.maker, recipe)
         if not len(self.exercises):
             raise UsageError("the training data have fewer questions than one batch")
-        self.known: dict[int, torch.Tensor] = {}
         steps = max(1, round(recipe.epochs * len(self.exercises)))
         plan = TrainingPlan.of(recipe, steps, recipe.key())
         folder = RunFolder(recipe.path(recipe.output))
         super().__init__(plan, folder, progress=progress, cancel=cancel)
-        self.averaged = Average(list(self.reader.state_dict().values()), recipe.average)
-        heads = [*self.reader.span.parameters(), *self.reader.passage.parameters()]
-        upper_layers = [self.reader.segments, *self.reader.layers.parameters()]
+        self.averaged = Average(list(self._trained().values()), recipe.average)
+        heads = [*self.network.span.parameters()]
+        known = {id(p) for p in heads}
+        layers = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
         self.optimize(
-            [(upper_layers, recipe.learning_rate), (heads, recipe.head_learning_rate)],
+            [(layers, recipe.learning_rate), (heads, recipe.head_learning_rate)],
             weight_decay=recipe.weight_decay,
         )
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """The weights that change, by name."""
+        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
 
     def train(self, resume: bool) -> ReaderReport:
         if not resume:
@@ -144,7 +138,7 @@ class _ReaderRun(Trainer):
         """One batch of questions, each with its windows."""
         import torch
 
-        self.reader.train()
+        self.network.train()
         batch = self.exercises.batch(self.step)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             loss = self._loss(batch)
@@ -172,102 +166,104 @@ class _ReaderRun(Trainer):
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        from ragcore.encoders.extractive import padded
+        from ragcore.encoders import SpanInputs
+        from ragcore.tuning.extractive.network import on_device
 
-        rows = [number for exercise in batch for number in exercise.windows]
-        windows = [self.exercises.windows[number] for number in rows]
-        asked = [self.maker.question(exercise.question) for exercise in batch]
-        ids, padding = (t.to(self.device) for t in padded(asked))
-        with torch.no_grad():
-            states = self.base(ids, padding)
-        owner = torch.tensor([at for at, e in enumerate(batch) for _ in e.windows])
-        owner = owner.to(self.device)
-        stacked, ignored = self._states(rows)
-        starts, ends, passages = self.reader(states[owner], padding[owner], stacked, ignored)
-        self.tokens += int((~padding[owner]).sum() + (~ignored).sum())
-        allowed = torch.zeros_like(ignored)
-        for at, window in enumerate(windows):
-            allowed[at, window.first : window.first + len(window.offsets)] = True
+        rows = [
+            (self.maker.question(exercise.question), self.exercises.windows[number])
+            for exercise in batch
+            for number in exercise.windows
+        ]
+        inputs = SpanInputs(rows)
+        self.tokens += int(inputs.mask.sum())
+        starts, ends, passages = self.network(*on_device(inputs, self.network.span.weight.device))
+        allowed = torch.zeros_like(starts, dtype=torch.bool)
+        for at, (question, window) in enumerate(rows):
+            text = len(question) + window.first
+            allowed[at, text : text + len(window.offsets)] = True
         allowed[:, 0] = True
         starts = starts.float().masked_fill(~allowed, -torch.inf)
         ends = ends.float().masked_fill(~allowed, -torch.inf)
         first = 0
-        losses, right = [], torch.zeros_like(passages)
+        losses, right = [], torch.zeros_like(passages, dtype=torch.float32)
         for exercise in batch:
             part = slice(first, first + len(exercise.windows))
-            losses.append(span_loss(starts[part], ends[part], exercise.spans))
-            right[first] = float(bool(exercise.spans))
+            before = len(rows[first][0])
+            spans = [(start + before, end + before) for start, end in exercise.spans]
+            losses.append(span_loss(starts[part], ends[part], spans))
+            right[first] = float(bool(spans))
             first = part.stop
         holds = binary_cross_entropy_with_logits(passages.float(), right)
         return torch.stack(losses).mean() + self.recipe.passage_weight * holds
 
-    def _states(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The base's states of windows, stored in float16, and their padding.
-
-        Each window is encoded by itself, so that its states don't depend on its batch.
-        """
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        for number in rows:
-            if number not in self.known:
-                ids = torch.tensor([self.exercises.windows[number].ids], device=self.device)
-                with torch.no_grad():
-                    states = self.base(ids, torch.zeros_like(ids, dtype=torch.bool))
-                self.known[number] = states[0].to("cpu", torch.float16)
-        found = [self.known[number].float() for number in rows]
-        lengths = torch.tensor([len(f) for f in found])
-        padding = torch.arange(int(lengths.max()))[None] >= lengths[:, None]
-        stacked = pad_sequence(found, batch_first=True)
-        return stacked.to(self.device), padding.to(self.device)
-
     def _score(self) -> None:
         """Scores of the averaged weights."""
-        from ragcore.encoders import ExtractiveReader
-        from ragcore.encoders.extractive import SpanHead
-        from ragcore.tuning.extractive.scores import score_reader
+        from ragcore.tuning.extractive.scores import scores
 
-        r = self.recipe
-        averaged = SpanHead(self.shape)
-        averaged.load_state_dict(self._averaged_state())
-        self.scores = score_reader(
-            ExtractiveReader(self.shape, self.base, averaged.to(self.device), self.maker),
-            self.held_out,
-            self.others,
-            limit=r.score_limit,
-            seed=r.seed,
-        )
+        with self._averaged():
+            self.scores = scores(self._read(self.recipe.score_limit, self.recipe.seed))
         self.folder.log(step=self.step, **self.scores)
 
-    def _averaged_state(self) -> dict[str, torch.Tensor]:
-        """A moving average over the last steps, or over all of them while they are few.
+    def _read(self, limit: int, seed: int) -> list[ReadQuestion]:
+        """Held-out questions, as the network reads them now."""
+        from ragcore.encoders import ExtractiveReader
+        from ragcore.tuning.extractive.scores import read_all
 
-        What it holds is as good as weights at the end of a decayed run, at any time.
+        self.network.eval()
+        asked = random.Random(seed).sample(self.asked, min(limit, len(self.asked)))
+        return read_all(ExtractiveReader(self.network.outputs, self.maker), asked)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The network with a moving average over the last steps, or over all while they are few.
+
+        It is as good as weights at the end of a decayed run, at any time.
         """
-        return dict(zip(self.reader.state_dict(), self.averaged.values, strict=True))
+        import torch
+
+        trained = list(self._trained().values())
+        current = [p.detach().clone() for p in trained]
+        with torch.no_grad():
+            for p, value in zip(trained, self.averaged.values, strict=True):
+                p.copy_(value)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, value in zip(trained, current, strict=True):
+                    p.copy_(value)
 
     # --- what is stored ---
 
     def state(self) -> dict[str, Any]:
         return {
-            "reader": self.reader.state_dict(),
-            "averaged": self._averaged_state(),
+            "weights": {name: p.detach() for name, p in self._trained().items()},
+            "averaged": dict(zip(self._trained(), self.averaged.values, strict=True)),
             "tokens": self.tokens,
             "scores": self.scores,
         }
 
     def load_state(self, saved: Mapping[str, Any]) -> None:
-        self.reader.load_state_dict(saved["reader"])
-        names = self.reader.state_dict()
-        self.averaged.values = [saved["averaged"][name].to(self.device) for name in names]
+        self.network.load_state_dict(saved["weights"], strict=False)
+        self.averaged.values = [saved["averaged"][name].to(self.device) for name in self._trained()]
         self.tokens, self.scores = saved["tokens"], saved["scores"]
 
     def _finish(self, resumed: bool) -> ReaderReport:
         from ragcore.encoders import save_extractive
+        from ragcore.tuning.extractive.scores import fit_scale
 
         self._score()
         self.save()
-        save_extractive(self.folder.path / "model", self.shape, self._averaged_state())
+        with self._averaged():
+            scale = fit_scale(self._read(_SCALED, self.recipe.seed + 1))
+            save_extractive(
+                self.folder.path / "model",
+                self.base_folder,
+                self.network.tensors(),
+                self.network.config(),
+                window=self.recipe.window,
+                scale=scale,
+            )
         report = ReaderReport(
             base=self.recipe.base,
             output=str(self.folder.path / "model"),
@@ -276,7 +272,7 @@ class _ReaderRun(Trainer):
             tokens=self.tokens,
             seconds=round(self.seconds, 1),
             loss=round(self.recent_loss(), 4),
-            trained_weights=sum(p.numel() for p in self.reader.parameters()),
+            trained_weights=sum(p.numel() for p in self._trained().values()),
             held_out=self.scores,
             resumed=resumed,
         )

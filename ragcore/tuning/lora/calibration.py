@@ -9,22 +9,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragcore.answers import ConfidenceCalibration, Signals, fit, run_many
-from ragcore.datasets import (
-    Context,
-    Neighbours,
-    read_contexts,
-    stands_in,
-    token_f1,
-    without_citations,
-)
+from ragcore.datasets import read_contexts, token_f1, without_citations
 from ragcore.errors import UsageError
 from ragcore.files import atomic_write
-from ragcore.types import Hit, Progress, SearchResult
+from ragcore.tuning.questions import CalibrationQuestion, questions_among
+from ragcore.types import Progress, SearchResult
 
 if TYPE_CHECKING:
     from ragcore.answers import Answerer
@@ -32,49 +26,9 @@ if TYPE_CHECKING:
     from ragcore.settings import Settings
     from ragcore.types import Answer, CancelToken, ProgressCallback
 
-_DISTRACTORS = 3
-_WITHOUT = 3  # every third answerable question is asked without its passage too
 FEW = 2  # answers of each sort below which nothing can be fitted
 READ = (2, 3, 4)  # numbers of passages that are tried
 _DECLINED = 0.145  # of the answerable questions, at most, at the threshold 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationQuestion:
-    """A question with the passages that were found for it; `gold` is the id of its own."""
-
-    question: str
-    answers: tuple[str, ...]
-    hits: tuple[Hit, ...]
-    gold: int
-
-
-def questions_among(
-    contexts: Sequence[Context], every: Sequence[Context], *, distractors: int = _DISTRACTORS
-) -> list[CalibrationQuestion]:
-    """The questions of `contexts`, each beside the nearest other passages of `every`.
-
-    Some are asked a second time without their own passage. That is the commonest reason why a
-    question cannot be answered, and another one than that its passage does not answer: there the
-    words of the question stand, and only what is asked for lacks.
-    """
-    neighbours = Neighbours([c.text for c in every])
-    place = {c.text: i for i, c in enumerate(every)}
-    found = []
-    for context in contexts:
-        own = place[context.text]
-        for question, answers in context.questions:
-            chosen = [own, *neighbours.nearest(question, own, distractors)]
-            hits = tuple(
-                Hit(i, "passage", 1.0, i, every[i].title, "", every[i].text) for i in chosen
-            )
-            found.append(CalibrationQuestion(question, answers, hits, own))
-    answerable = [asked for asked in found if asked.answers][::_WITHOUT]
-    for asked in answerable:
-        others = tuple(hit for hit in asked.hits if hit.id != asked.gold)
-        if not any(stands_in(a, hit.text) for a in asked.answers for hit in others):
-            found.append(CalibrationQuestion(asked.question, (), others, asked.gold))
-    return found
 
 
 def calibrate_model(
