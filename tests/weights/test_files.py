@@ -49,7 +49,7 @@ def test_the_distribution_has_the_registry_s_version_and_models() -> None:
 
 
 def test_terms_of_the_training_data_are_said_everywhere() -> None:
-    restricted = {"starter-clip", "starter-projector"}
+    restricted = {"starter-clip", "starter-projector", "extractive-qa"}
     listed = (SOURCE / "LICENSES.md").read_text("utf-8")
     for folder in SHIPPED:
         entry = registered()[folder.name]
