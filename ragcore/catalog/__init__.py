@@ -12,6 +12,7 @@ from ragcore.catalog.documents import (
     known_files,
     remove_documents,
     store_document,
+    store_documents,
     store_failure,
     touch_document,
 )
@@ -169,6 +170,7 @@ __all__ = [
     "sqlite_file",
     "sqlite_problem",
     "store_document",
+    "store_documents",
     "store_failure",
     "store_predicted",
     "touch_document",

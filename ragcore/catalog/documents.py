@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
@@ -59,6 +60,7 @@ class NewDocument:
 
 
 _PATHS_AT_ONCE = 500  # in one statement
+_Stored = Sequence[tuple[int, NewDocument]]  # documents with their ids
 
 
 def known_files(
@@ -88,30 +90,63 @@ def known_files(
 
 
 def store_document(session: Session, collection_id: int, new: NewDocument) -> tuple[int, bool]:
-    """Store a document in place of any earlier version; return (its id, whether it is new).
+    """Store one document as `store_documents` does; return (its id, whether it is new)."""
+    return store_documents(session, collection_id, [new])[0]
 
-    The document keeps its id when it is updated; passages and images get new ids, and what
-    people labelled or marked keeps that where it is as it was.
+
+def store_documents(
+    session: Session, collection_id: int, documents: Sequence[NewDocument]
+) -> list[tuple[int, bool]]:
+    """Store documents in place of any earlier versions; return (id, whether it is new) of each.
+
+    No two of them have the same path. A document keeps its id when it is updated; passages and
+    images get new ids, and what people labelled or marked keeps that where it is as it was. One
+    statement a table stores all of them: a statement for each costs more than its rows.
     """
-    document_id = session.scalar(_at(collection_id, new.file.path))
-    values = _document_values(new)
-    is_new = document_id is None
-    given = [] if document_id is None else keep_given(session, [document_id])
-    marks = [] if document_id is None else keep_marks(session, [document_id])
-    if document_id is None:
-        row = Document(collection_id=collection_id, **values)
-        session.add(row)
-        session.flush()
-        document_id = row.id
-    else:
-        _remove_content(session, collection_id, [document_id])
-        session.execute(update(Document).where(Document.id == document_id).values(**values))
-    _store_pages(session, document_id, new.document)
-    _store_passages(session, collection_id, document_id, new, str(values["title"]))
-    _store_images(session, collection_id, document_id, new)
-    give_again(session, collection_id, document_id, given)
-    mark_again(session, collection_id, document_id, marks)
-    return document_id, is_new
+    earlier = _ids_at(session, collection_id, [new.file.path for new in documents])
+    old = list(earlier.values())
+    given = {one: keep_given(session, [one]) for one in old}
+    marks = {one: keep_marks(session, [one]) for one in old}
+    if old:
+        _remove_content(session, collection_id, old)
+    fresh = [new for new in documents if new.file.path not in earlier]
+    ids = earlier | _add_documents(session, collection_id, fresh)
+    for new in documents:
+        if new.file.path in earlier:
+            here = Document.id == earlier[new.file.path]
+            session.execute(update(Document).where(here).values(**_document_values(new)))
+    stored = [(ids[new.file.path], new) for new in documents]
+    _store_pages(session, stored)
+    _store_passages(session, collection_id, stored)
+    _store_images(session, collection_id, stored)
+    for document_id in old:
+        give_again(session, collection_id, document_id, given[document_id])
+        mark_again(session, collection_id, document_id, marks[document_id])
+    return [(document_id, new.file.path not in earlier) for document_id, new in stored]
+
+
+def _ids_at(session: Session, collection_id: int, paths: Sequence[str]) -> dict[str, int]:
+    """The documents of these paths that there are."""
+    found: dict[str, int] = {}
+    for at in range(0, len(paths), _PATHS_AT_ONCE):
+        part = paths[at : at + _PATHS_AT_ONCE]
+        query = select(Document.path, Document.id).where(
+            Document.collection_id == collection_id, Document.path.in_(part)
+        )
+        found |= {row.path: row.id for row in session.execute(query)}
+    return found
+
+
+def _add_documents(
+    session: Session, collection_id: int, documents: Sequence[NewDocument]
+) -> dict[str, int]:
+    """Rows of documents that are new, in their order; their ids by path."""
+    if not documents:
+        return {}
+    rows = [{"collection_id": collection_id, **_document_values(new)} for new in documents]
+    statement = insert(Document).returning(Document.id, sort_by_parameter_order=True)
+    ids = session.scalars(statement, rows).all()
+    return {new.file.path: one for new, one in zip(documents, ids, strict=True)}
 
 
 def store_failure(session: Session, collection_id: int, file: FileState, error: str) -> None:
@@ -188,11 +223,15 @@ def _file_values(file: FileState) -> dict[str, object]:
     }
 
 
+def _title(new: NewDocument) -> str:
+    return new.document.title or new.file.name
+
+
 def _document_values(new: NewDocument) -> dict[str, object]:
     read = new.document
     return {
         **_file_values(new.file),
-        "title": read.title or new.file.name,
+        "title": _title(new),
         "media_type": read.media_type,
         "paged": read.paged,
         "page_count": len(read.pages),
@@ -220,29 +259,27 @@ def _remove_content(session: Session, collection_id: int, document_ids: Sequence
     session.execute(delete(DocumentPage).where(DocumentPage.document_id.in_(document_ids)))
 
 
-def _store_pages(session: Session, document_id: int, document: ReadDocument) -> None:
-    rows, start = [], 0
-    for page in document.pages:
-        rows.append(
-            {
-                "document_id": document_id,
-                "number": page.number,
-                "label": page.label,
-                "start": start,
-                "ocr": page.ocr,
-                "text": page.text,
-            }
-        )
-        start += len(page.text) + 1  # pages are joined by one form feed
+def _store_pages(session: Session, stored: _Stored) -> None:
+    rows = []
+    for document_id, new in stored:
+        start = 0
+        for page in new.document.pages:
+            rows.append(
+                {
+                    "document_id": document_id,
+                    "number": page.number,
+                    "label": page.label,
+                    "start": start,
+                    "ocr": page.ocr,
+                    "text": page.text,
+                }
+            )
+            start += len(page.text) + 1  # pages are joined by one form feed
     if rows:
         session.execute(insert(DocumentPage), rows)
 
 
-def _store_passages(
-    session: Session, collection_id: int, document_id: int, new: NewDocument, title: str
-) -> None:
-    if not new.passages:
-        return
+def _store_passages(session: Session, collection_id: int, stored: _Stored) -> None:
     rows = [
         {
             "document_id": document_id,
@@ -252,33 +289,64 @@ def _store_passages(
             "page_end": draft.page_end,
             "start": draft.start,
             "end": draft.end,
-            "title": title,
+            "title": _title(new),
             "heading": draft.heading,
             "text": draft.text,
         }
+        for document_id, new in stored
         for ordinal, draft in enumerate(new.passages)
     ]
+    if not rows:
+        return
     statement = insert(Passage).returning(Passage.id, sort_by_parameter_order=True)
     ids = session.scalars(statement, rows).all()
-    for space_id, vectors in new.passage_vectors.items():
-        add_embeddings(session, collection_id, space_id, ids, vectors)
+    _store_vectors(
+        session, collection_id, ids,
+        [(len(new.passages), new.passage_vectors) for _, new in stored],
+    )  # fmt: skip
 
 
-def _store_images(session: Session, collection_id: int, document_id: int, new: NewDocument) -> None:
-    images = new.document.images
-    if not images:
+def _store_vectors(
+    session: Session,
+    collection_id: int,
+    ids: Sequence[int],
+    vectors: Sequence[tuple[int, Mapping[int, FloatArray]]],
+) -> None:
+    """The vectors of items, which lie one document's after the other's.
+
+    `vectors`: of each document how many items it has, and their vectors by space.
+    """
+    spaces: dict[int, tuple[list[int], list[FloatArray]]] = {}
+    start = 0
+    for count, of_document in vectors:
+        for space_id, values in of_document.items():
+            if len(values) != count:
+                raise ValueError(f"{count} ids for {len(values)} vectors")
+            items, parts = spaces.setdefault(space_id, ([], []))
+            items.extend(ids[start : start + count])
+            parts.append(values)
+        start += count
+    for space_id, (items, parts) in spaces.items():
+        add_embeddings(session, collection_id, space_id, items, np.concatenate(parts))
+
+
+def _store_images(session: Session, collection_id: int, stored: _Stored) -> None:
+    rows, images = [], []
+    for document_id, new in stored:
+        media = new.media or [""] * len(new.document.images)
+        for ordinal, (image, name) in enumerate(zip(new.document.images, media, strict=True)):
+            images.append(image)
+            rows.append(
+                {
+                    "document_id": document_id,
+                    "collection_id": collection_id,
+                    "ordinal": ordinal,
+                    "media": name,
+                    **_image_values(image, new.file.name if image.page is None else ""),
+                }
+            )
+    if not rows:
         return
-    media = new.media or [""] * len(images)
-    rows = [
-        {
-            "document_id": document_id,
-            "collection_id": collection_id,
-            "ordinal": ordinal,
-            "media": stored,
-            **_image_values(image, new.file.name if image.page is None else ""),
-        }
-        for ordinal, (image, stored) in enumerate(zip(images, media, strict=True))
-    ]
     statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
     ids = session.scalars(statement, rows).all()
     thumbnails = [
@@ -292,8 +360,10 @@ def _store_images(session: Session, collection_id: int, document_id: int, new: N
         if image.metadata is not None
     }
     write_metadata(session, collection_id, metadata)
-    for space_id, vectors in new.image_vectors.items():
-        add_embeddings(session, collection_id, space_id, ids, vectors)
+    _store_vectors(
+        session, collection_id, ids,
+        [(len(new.document.images), new.image_vectors) for _, new in stored],
+    )  # fmt: skip
 
 
 def _image_values(image: ReadImage, name: str) -> dict[str, object]:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from ragcore.files import private_folder, storing
 
 _UNWRITTEN_SECONDS = 30.0  # a claim without a name in it is that of a process that died
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 class Claims:
@@ -28,6 +29,7 @@ class Claims:
         self._folder = folder
         self._collection_id = collection_id
         self._mine: set[Path] = set()
+        self._name = _this_process()
 
     def take(self, path: str) -> bool:
         """Claim a file; False where another run has done so."""
@@ -65,14 +67,17 @@ class Claims:
 
     def _create(self, claim: Path) -> bool:
         with storing("the ingest has not begun"):
-            private_folder(self._folder)
             try:
-                descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+                try:
+                    descriptor = os.open(claim, _NEW, 0o600)
+                except FileNotFoundError:
+                    private_folder(self._folder)
+                    descriptor = os.open(claim, _NEW, 0o600)
             except FileExistsError:
                 return False
             self._mine.add(claim)
             with os.fdopen(descriptor, "w") as file:
-                file.write(_this_process())
+                file.write(self._name)
         return True
 
 

@@ -50,6 +50,7 @@ from ragcore.types import CancelToken, FileFailure, IngestReport, ProgressCallba
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+_CLAIMED = 8  # files at once: an ingest beside this one takes others
 _LOOK_EVERY = 0.2  # seconds between two looks at files that another run works on
 _TIMEOUT = 0.5  # seconds without a batch after which an engine looks at what it has embedded
 
@@ -234,12 +235,20 @@ class IngestPipeline:
             join_source(session, self._source_id, self._collection_id, path)
 
     def _requests(self, files: Sequence[FileState]) -> Iterator[ReadRequest]:
-        """What is to be read now; files that another run has claimed are put aside."""
-        for file in files:
-            if self._claims.take(file.path):
+        """What is to be read now; files that another run has claimed are put aside.
+
+        A few are claimed at once, and looked up in one query: nobody else stores them from then on.
+        """
+        for at in range(0, len(files), _CLAIMED):
+            mine: list[FileState] = []
+            for file in files[at : at + _CLAIMED]:
+                (mine if self._claims.take(file.path) else self._others).append(file)
+            fresh = self._fresh([file.path for file in mine])  # stored since this run began
+            for file in mine:
+                self._known.pop(file.path, None)
+            self._known.update(fresh)
+            for file in mine:
                 yield ReadRequest(file, self._options)
-            else:
-                self._others.append(file)
 
     def _wait_for_others(self) -> list[FileState]:
         """The files put aside that another run did not store, once one of them is free."""
@@ -306,9 +315,7 @@ class IngestPipeline:
 
     def _is_known(self, plan: _IngestPlan, file: FileState) -> bool:
         """Whether a file's content is in the catalog already: under its path, or a lost one."""
-        fresh = self._fresh([file.path])  # another run may have stored it since this one began
-        self._known.update(fresh)
-        known = fresh.get(file.path)
+        known = self._known.get(file.path)
         if known is not None:
             return known.sha256 == file.sha256 and known.state != "failed" and self._has_size(known)
         with self._lock:  # each lost document is renamed once

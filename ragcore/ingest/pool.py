@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
+import psutil
+
 from ragcore.catalog import FileState
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.memory import MOST, reader_limit
@@ -34,6 +36,7 @@ class ReaderProcess:
         self._timeout = read_timeout
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
+        self._watched: psutil.Process | None = None  # the same, to see its memory
         self._connection: Connection | None = None
 
     def read(self, request: ReadRequest) -> ReadResult:
@@ -51,10 +54,8 @@ class ReaderProcess:
 
     def _wait(self, connection: Connection) -> str:
         """Wait for a result; what went wrong, or "" when it has come."""
-        import psutil
-
         end = time.monotonic() + self._timeout
-        watched = psutil.Process(self._process.pid) if self._process is not None else None
+        watched = self._watched
         while not connection.poll(max(0.0, min(_LOOK_EVERY, end - time.monotonic()))):
             if time.monotonic() >= end:
                 return f"reading took longer than {self._timeout:g} s (setting read_timeout)"
@@ -75,6 +76,8 @@ class ReaderProcess:
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
+        with suppress(psutil.Error):  # it has died already, which the connection reports
+            self._watched = psutil.Process(self._process.pid)
         self._connection = Connection(ours.detach())
         return self._connection
 
@@ -91,7 +94,7 @@ class ReaderProcess:
             self._process.kill()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_FAREWELL)
-            self._process = None
+            self._process = self._watched = None
 
 
 class ReaderPool:

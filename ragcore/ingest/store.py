@@ -13,7 +13,7 @@ from types import TracebackType
 
 from sqlalchemy.orm import Session
 
-from ragcore.catalog import Catalog, FileState, NewDocument, store_document, store_failure
+from ragcore.catalog import Catalog, FileState, NewDocument, store_documents, store_failure
 from ragcore.files import replace_private
 from ragcore.ingest.places import with_place
 from ragcore.readers import add_to_report
@@ -104,7 +104,7 @@ class Storer:
                 self._stored(new.file.path)
 
     def _store_all(self, documents: Sequence[NewDocument], session: Session) -> list[bool]:
-        is_new = [store_document(session, self._collection_id, new)[1] for new in documents]
+        is_new = [one for _, one in store_documents(session, self._collection_id, documents)]
         for new in documents:
             self._join(session, new.file.path)
         return is_new

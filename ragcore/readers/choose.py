@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 from ragcore import extensions
 from ragcore.errors import UnreadableFile
@@ -54,16 +55,21 @@ def choose(path: Path) -> tuple[Reader, InputFile]:
         if media_type := _claim(name, reader, file):
             return reader, replace(file, media_type=media_type)
     for reader in own.values():
-        if isinstance(reader, ContentReader) and (media_type := _recognized(reader, file, own)):
+        if _by_content(reader) and (media_type := _recognized(reader, file, own)):
             return reader, replace(file, media_type=media_type)
     _refuse(file, own)
     reader = next((r for r in own.values() if file.suffix in r.suffixes), own[_FALLBACK])
     return reader, replace(file, media_type=reader.media_types[0])
 
 
+def _by_content(reader: Reader) -> TypeGuard[ContentReader]:
+    """Whether a reader recognizes its files; `isinstance` with a protocol is slow here."""
+    return hasattr(reader, "recognize")
+
+
 def _claim(name: str, reader: Reader, file: InputFile) -> str:
     """The media type under which a plug-in's reader takes the file; "" if it does not."""
-    if not isinstance(reader, ContentReader):
+    if not _by_content(reader):
         return reader.media_types[0] if file.suffix in reader.suffixes else ""
     try:
         return reader.recognize(file)
@@ -88,7 +94,7 @@ def _suffixes(chosen: Iterable[Reader], *, by_content: bool) -> set[str]:
     return {
         suffix
         for reader in chosen
-        if isinstance(reader, ContentReader) is by_content
+        if _by_content(reader) is by_content
         for suffix in reader.suffixes
     }
 

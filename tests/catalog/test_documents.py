@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -12,9 +13,11 @@ from ragcore.catalog.documents import (
     known_files,
     remove_documents,
     store_document,
+    store_documents,
     store_failure,
     touch_document,
 )
+from ragcore.catalog.embeddings import load_embeddings
 from ragcore.catalog.models import Document, DocumentPage, Image, Passage
 
 from .conftest import Counter, make_document
@@ -56,6 +59,47 @@ def test_update_keeps_the_documents_id_and_nothing_else(
     assert counts["documents"] == counts["passages"] == counts["images"] == counts["pages"] == 1
     assert counts["thumbnails"] == 1
     assert counts["embeddings"] == 2
+
+
+def test_a_batch_is_stored_as_its_documents_one_by_one(
+    catalog: Catalog, collection: int, text_space: int, image_space: int
+) -> None:
+    spaces = {"text_space": text_space, "image_space": image_space}
+    old = make_document("/b.txt", ["old"], images=2, seed=9, **spaces)
+    with catalog.write() as session:
+        known, _ = store_document(session, collection, old)
+    batch = [
+        make_document("/a.txt", ["one", "two"], seed=1, **spaces),
+        make_document("/b.txt", ["new", "newer"], images=1, seed=2, **spaces),
+        make_document("/c.txt", [], images=2, seed=3, **spaces),
+        make_document("/d.txt", ["last"], images=1, seed=4),  # embedded in no space
+        make_document("/e.txt", ["end"], images=1, seed=5, **spaces),
+    ]
+    with catalog.write() as session:
+        stored = store_documents(session, collection, batch)
+    assert [is_new for _, is_new in stored] == [True, False, True, True, True]
+    assert stored[1][0] == known
+    with catalog.read() as session:
+        for (document_id, _), new in zip(stored, batch, strict=True):
+            assert session.get_one(Document, document_id).path == new.file.path
+            for table, space, vectors in (
+                (Passage, text_space, new.passage_vectors),
+                (Image, image_space, new.image_vectors),
+            ):
+                rows = session.scalars(
+                    select(table).where(table.document_id == document_id).order_by(table.ordinal)
+                ).all()
+                wanted = new.passages if table is Passage else new.document.images
+                assert [row.text for row in rows] == [one.text for one in wanted]
+                ids = np.array([row.id for row in rows], dtype=np.int64)
+                found = dict(
+                    pair
+                    for part in load_embeddings(session, space, ids)
+                    for pair in zip(part[0].tolist(), part[1], strict=True)
+                )
+                assert len(found) == len(vectors.get(space, ()))
+                for row, vector in zip(rows, vectors.get(space, ()), strict=False):
+                    np.testing.assert_allclose(found[row.id], vector, atol=1e-3)
 
 
 def test_nothing_is_stored_when_the_unit_of_work_fails(
