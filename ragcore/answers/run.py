@@ -191,7 +191,8 @@ class Run:
 
     def find(self, k: int) -> Iterator[AnswerEvent]:
         """Search, and put the prompt together within its budget."""
-        self._load_meanwhile()
+        if not self._reads_little:
+            self._load_meanwhile()
         rerank = self.answerer.rerank
         depth = k if rerank is None else max(k, RERANKED)
         result = self.answerer.search(self.scope.query(self.question, depth, kind="all"))
@@ -370,14 +371,20 @@ class Run:
     def without_writing(self) -> AnswerEvent | None:
         """The answer that the passages give without the language model, where they do.
 
-        Before a model with the profile's own adapter, which is a small one, the span reader is
-        asked: it reads better. For any other a span is what is left where its words do not hold.
+        The span reader is asked instead of a model with the profile's own adapter, which is a small
+        one: what that adds where the reader is not sure is wrong more often than right. With any
+        other model a span is what is left where its words do not hold.
         """
         stated = self.stated_outright() or self.explained()
-        return stated or (self.pointed() if self._reads_little else None)
+        if stated is not None or not self._reads_little:
+            return stated
+        return self.pointed() or self.abstain()
 
     @property
     def _reads_little(self) -> bool:
+        """Whether a span reader answers this question better than the language model."""
+        if self.kind != "fact" or self.several or self.answerer.span_reader is None:
+            return False
         name, llm = self.answerer.adapter_name(self.adapter), self.answerer.llm
         return name != NO_ADAPTER and isinstance(llm, AdapterLLM) and name == llm.default_adapter
 
@@ -425,10 +432,12 @@ class Run:
         hits = self.found or self.hits
         found = point(self.question, hits, reader)
         self._time("point")
-        if found is None or found.confidence < self.threshold:
+        if found is None:
+            return None
+        self.timings["confidence"] = round(found.confidence, 4)
+        if found.confidence < self.threshold:
             return None
         self.hits, self.messages = tuple(hits), []  # no model was asked
-        self.timings["confidence"] = round(found.confidence, 4)
         cited = found.citation
         text = f"{found.words} [{cited.n}]."
         halved = asks_twice(self.question) and not _names_several(text)
