@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING
 
 from ragcore.answers.citations import citation_of
 from ragcore.answers.sentences import sentences
+from ragcore.answers.tables import rows_as_text
 from ragcore.types import Citation, Hit
 
 if TYPE_CHECKING:
     from ragcore.models import SpanReader
 
+# Words of which an English question has one, and that are no words of its neighbors.
+_ENGLISH = frozenset({
+    "the", "of", "is", "what", "who", "whom", "whose", "when", "where", "which", "how", "why",
+    "does", "did", "were", "are", "can", "could", "many", "much", "should", "would", "will", "has",
+    "have", "had", "from", "with", "and", "this", "that", "there", "for", "to", "by", "it", "its",
+})  # fmt: skip
 _EDGES = " \t\n\f,;:|"
 # Paths, identifiers, amounts: what a reader's tokens cut in pieces ("read.fwf", "/run/crond.pid").
 _WHOLE = re.compile(r"[/\\.~$€£#@-]*\w(?:[\w/\\.~$€£#@%+:-]*[\w/%+])?")
@@ -42,6 +49,15 @@ def point(question: str, hits: Sequence[Hit], reader: SpanReader) -> PointedAnsw
             sure = 1 / (1 + math.exp(-max(-50.0, min(50.0, best.score))))
             return PointedAnswer(words.removesuffix("."), cited, sure)
     return None
+
+
+def beyond_spans(question: str, hits: Sequence[Hit]) -> bool:
+    """Whether a span reader's doubt says little.
+
+    It counts no columns of a table, and the one that ships with ragcore reads English only.
+    """
+    english = _ENGLISH & {word.lower() for word in re.findall(r"[^\W\d_]+", question)}
+    return not english or any(rows_as_text(hit.text, question) for hit in hits)
 
 
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:

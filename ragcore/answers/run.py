@@ -26,7 +26,7 @@ from ragcore.answers.composing import (
 from ragcore.answers.confidence import Signals, signals
 from ragcore.answers.explaining import WORDS, explain
 from ragcore.answers.kinds import Kind, asks_twice, recognize
-from ragcore.answers.pointing import point
+from ragcore.answers.pointing import beyond_spans, point
 from ragcore.answers.prompt import ABSTENTION, PLAIN, PromptDocument, assemble
 from ragcore.answers.reading import closest, fit, most_relevant, worth_reading
 from ragcore.answers.rewrite import stand_alone
@@ -372,13 +372,17 @@ class Run:
         """The answer that the passages give without the language model, where they do.
 
         The span reader is asked instead of a model with the profile's own adapter, which is a small
-        one: what that adds where the reader is not sure is wrong more often than right. With any
-        other model a span is what is left where its words do not hold.
+        one: what that adds where the reader is not sure is wrong more often than right, but for
+        tables and other languages. With any other model a span is what is left where its words do
+        not hold.
         """
         stated = self.stated_outright() or self.explained()
         if stated is not None or not self._reads_little:
             return stated
-        return self.pointed() or self.abstain()
+        pointed = self.pointed()
+        if pointed is None and beyond_spans(self.question, self.hits):
+            return None
+        return pointed or self.abstain()
 
     @property
     def _reads_little(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ragcore.answers.pointing import point
+from ragcore.answers.pointing import beyond_spans, point
 from ragcore.models import Span
 from ragcore.types import Hit
 
@@ -97,3 +97,26 @@ def test_identifiers_and_amounts_stay_whole(text: str, piece: str, words: str) -
     found = point("What?", [hit(text)], PieceReader(piece))
     assert found is not None
     assert found.words == words
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "beyond"),
+    [
+        ("How much do ships pay?", TEXT, False),
+        ("Wie viel bezahlen Schiffe?", TEXT, True),
+        ("Combien les navires paient-ils ?", TEXT, True),
+        ("¿Cuánto pagan los barcos?", TEXT, True),
+        (
+            "What is the area of Finland?",
+            "Country\tCapital\tArea\nFinland\tHelsinki\t338,424\nMalta\tValletta\t316",
+            True,
+        ),
+        (
+            "Who rules the sea?",
+            "Country\tCapital\tArea\nFinland\tHelsinki\t338,424\nMalta\tValletta\t316",
+            False,
+        ),
+    ],
+)
+def test_tables_and_other_languages_are_beyond_it(question: str, text: str, beyond: bool) -> None:
+    assert beyond_spans(question, [hit(text)]) is beyond
