@@ -29,6 +29,7 @@ Group = Literal[
     "rerankers",
     "span_readers",
     "llms",
+    "transcribers",
     "diffusers",
     "vector_stores",
     "sources",

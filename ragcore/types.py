@@ -179,7 +179,8 @@ class ReadDocument:
     """What a reader returns for one file.
 
     Where a reader has no `coverage`, all pages and images that it returned count as read, and
-    each of its `warnings` as text that was skipped.
+    each of its `warnings` as text that was skipped. `sound` is how many seconds of sound there
+    are, whose words the profile's transcriber is to add as a page (0: none).
     """
 
     media_type: str
@@ -190,6 +191,16 @@ class ReadDocument:
     metadata: Mapping[str, Any] = field(default_factory=dict)  # author, created, language, …
     warnings: tuple[str, ...] = ()  # e.g. "page 3: OCR failed", kept with the document
     coverage: Coverage | None = None
+    sound: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSegment:
+    """What is said from `start` to `end`, in seconds."""
+
+    start: float
+    end: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +278,7 @@ class Hit:
     collection: str = ""
     why: Why = Why()
     caption_by: str = ""  # the model that wrote an image's caption; "": people did
-    second: float | None = None  # where a frame is in its video
+    second: float | None = None  # where a frame is in its video, or where words are said
 
 
 NONE_OF_THESE = "none of these"  # the label of an image that no label fits, where it is asked for

@@ -101,6 +101,7 @@ def test_titles_and_schemes() -> None:
         "reranker",
         "span reader",
         "LLM",
+        "transcriber",
         "diffusion model",
         "vector store",
         "source",

@@ -98,7 +98,7 @@ def _best_start(line: str, wanted: set[str], width: int) -> int:
 
 def type_name(media_type: str) -> str:
     """What people call a media type."""
-    for start, what in (("image/", "Image"), ("video/", "Video")):
+    for start, what in (("image/", "Image"), ("video/", "Video"), ("audio/", "Recording")):
         if media_type.startswith(start):
             name = media_type.removeprefix(start).removeprefix("x-").removeprefix("ms-")
             return f"{what} ({name.upper()})"

@@ -18,6 +18,7 @@ _BRINGS = {
     "reranker": "better order",
     "llm": "answers",
     "vision_llm": "questions about images",
+    "transcriber": "speech in recordings",
     "diffusion": "image making",
 }
 _DOWNLOAD, _SPEED = "download", "speed"

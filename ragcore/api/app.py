@@ -27,6 +27,7 @@ from ragcore.api.routes import (
     jobs,
     models,
     openai,
+    openai_audio,
     openai_files,
     openai_images,
     openai_rerank,
@@ -44,8 +45,8 @@ from ragcore.library import Library, SourceSchedule
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 ROUTERS = (
     collections, documents, trash, images, albums, jobs, sources, search, seeing, classifiers,
-    models, openai, openai_files, openai_images, openai_rerank, openai_responses, openai_stores,
-    imagine, system,
+    models, openai, openai_audio, openai_files, openai_images, openai_rerank, openai_responses,
+    openai_stores, imagine, system,
 )  # fmt: skip
 
 

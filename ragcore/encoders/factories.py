@@ -12,6 +12,7 @@ from ragcore.models import (
     Reranker,
     SpanReader,
     TextEncoder,
+    Transcriber,
     no_weights,
 )
 from ragcore.weights import ModelRef, find_entry
@@ -133,6 +134,19 @@ def extractive(
     reject_unknown(reference.name, options, frozenset())
     return SharedExtractiveReader(
         context.folder(reference.name), name=reference.name, memory=context.memory
+    )
+
+
+def speech(reference: ModelRef, options: Mapping[str, Any], context: ModelContext) -> Transcriber:
+    """A speech recognition model in the layout of the hub."""
+    from ragcore.encoders.speech import SpeechRecognizer
+
+    return SpeechRecognizer(
+        context.folder(reference.name),
+        name=reference.name,
+        placement=context.placement(),
+        options=options,
+        memory=context.memory,
     )
 
 

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ragcore.ingest.jobs import Work as Work
     from ragcore.ingest.labelling import LabelReport as LabelReport
     from ragcore.ingest.labelling import label_collection as label_collection
+    from ragcore.ingest.memory import reader_limit as reader_limit
     from ragcore.ingest.page_view import page_boxes as page_boxes
     from ragcore.ingest.page_view import page_image as page_image
     from ragcore.ingest.pipeline import IngestPipeline as IngestPipeline
+    from ragcore.ingest.pool import ReaderProcess as ReaderProcess
     from ragcore.ingest.ray_engine import RayEngine as RayEngine
     from ragcore.ingest.reembed import Reembedding as Reembedding
     from ragcore.ingest.reembed import ReembedReport as ReembedReport
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
     from ragcore.ingest.sizes import Sizes as Sizes
     from ragcore.ingest.sizes import check_sizes as check_sizes
     from ragcore.ingest.sizes import reach_of as reach_of
+    from ragcore.ingest.speech import Transcription as Transcription
+    from ragcore.ingest.speech import sound_segments as sound_segments
     from ragcore.ingest.uploads import Uploads as Uploads
     from ragcore.ingest.uploads import safe_name as safe_name
     from ragcore.ingest.uploads import store_file as store_file
+    from ragcore.ingest.worker import ReadRequest as ReadRequest
 else:
     __getattr__ = lazily(
         __name__,
@@ -43,13 +48,17 @@ else:
             ".engines": "Engine LocalEngine",
             ".jobs": "JobInfo JobRunner Work",
             ".labelling": "LabelReport label_collection",
+            ".memory": "reader_limit",
             ".page_view": "page_boxes page_image",
             ".pipeline": "IngestPipeline",
+            ".pool": "ReaderProcess",
             ".ray_engine": "RayEngine",
             ".reembed": "ReembedReport Reembedding",
             ".refresh": "MetadataReport refresh_metadata",
             ".sizes": "Sizes check_sizes reach_of",
+            ".speech": "Transcription sound_segments",
             ".uploads": "Uploads safe_name store_file",
+            ".worker": "ReadRequest",
         },
     )
 

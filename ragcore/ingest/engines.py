@@ -14,6 +14,7 @@ from ragcore.ingest.embed import Embedder, SpaceIds, new_documents
 from ragcore.ingest.fetch import Fetch
 from ragcore.ingest.pool import ReaderPool
 from ragcore.ingest.sizes import Reach, reach_of
+from ragcore.ingest.speech import Transcription
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.readers import readers
 from ragcore.settings import Settings
@@ -69,11 +70,14 @@ class LocalEngine(Engine):
         make_embedder: Callable[[], Embedder],
         find_spaces: FindSpaces,
         decide_size: DecideSize,
+        transcription: Transcription | None = None,
     ) -> None:
+        """`transcription` reads what is said in recordings; without, they are not read."""
         self._settings = settings
         self._make_embedder = make_embedder
         self._find_spaces = find_spaces
         self._decide_size = decide_size
+        self._transcription = transcription
 
     def __enter__(self) -> Self:
         self._embedder = self._make_embedder()
@@ -92,8 +96,12 @@ class LocalEngine(Engine):
         fetch: Fetch,
     ) -> Generator[ReadResult | None, None, None]:
         readers()  # here too, so that a plug-in that cannot be used is reported once
-        pool = ReaderPool(self._settings, is_known, fetch)
-        return pool.results(replace(request, size=self._size) for request in requests)
+        pool = ReaderPool(self._settings, is_known, fetch, self._transcription)
+        speech = self._transcription is not None
+        return pool.results(
+            replace(request, size=self._size, options=replace(request.options, speech=speech))
+            for request in requests
+        )
 
     def embed(
         self, batches: Iterable[Sequence[ReadResult] | None]

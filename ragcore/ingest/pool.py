@@ -19,6 +19,7 @@ import psutil
 from ragcore.catalog import FileState
 from ragcore.errors import UnreadableFile
 from ragcore.ingest.memory import MOST, reader_limit
+from ragcore.ingest.speech import Transcription
 from ragcore.ingest.worker import ReadRequest, ReadResult
 from ragcore.settings import Settings
 
@@ -109,8 +110,13 @@ class ReaderPool:
         settings: Settings,
         is_known: Callable[[FileState], bool],
         fetch: Callable[[ReadRequest], AbstractContextManager[ReadRequest]] = nullcontext,
+        transcription: Transcription | None = None,
     ) -> None:
-        """`fetch` brings a file's content to this computer for as long as it is read."""
+        """`fetch` brings a file's content to this computer for as long as it is read.
+
+        `transcription` adds what is said to files that have sound.
+        """
+        self._transcription = transcription
         self._is_known = is_known
         self._fetch = fetch
         self._count = max(1, settings.workers or os.cpu_count() or 1)
@@ -181,6 +187,8 @@ class ReaderPool:
                     yield result
         finally:
             self._stopping.set()
+            if self._transcription is not None:
+                self._transcription.cancel()
             for reader in self._readers:
                 reader.kill()
             for thread in threads:
@@ -201,4 +209,8 @@ class ReaderPool:
             return hashed
         if self._is_known(hashed.file):
             return ReadResult(hashed.file, same=True)
-        return reader.read(replace(request, file=hashed.file))
+        request = replace(request, file=hashed.file)
+        result = reader.read(request)
+        if self._transcription is None or result.document is None or not result.document.sound:
+            return result
+        return self._transcription.add(reader, request, result)

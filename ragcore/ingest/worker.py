@@ -47,7 +47,7 @@ class ReadRequest:
 
     Without it, `file` carries its hash already. `metadata_only`: read an image file's metadata,
     whatever its hash. `copy` is where its content is, if not at its own path. Passages are cut to
-    `size`.
+    `size`. `sound`: only the sound from a second on, for so many seconds.
     """
 
     file: FileState
@@ -56,6 +56,7 @@ class ReadRequest:
     metadata_only: bool = False
     copy: str = ""
     size: PassageSize = DEFAULT_PASSAGES
+    sound: tuple[float, float] | None = None
 
     @property
     def place(self) -> Path:
@@ -68,7 +69,8 @@ class ReadResult:
     """Exactly one of.
 
     `same` (its hash is known), `error`, `document` with `passages`, or `metadata`; none of them
-    where only the hash was wanted. `warnings` come with `metadata`.
+    where only the hash was wanted. `warnings` come with `metadata`. `samples` are the sound that
+    was asked for: int16, mono, 16,000 a second.
     """
 
     file: FileState
@@ -79,10 +81,13 @@ class ReadResult:
     size: PassageSize = DEFAULT_PASSAGES  # of the passages
     metadata: ImageMetadata | None = None
     warnings: tuple[str, ...] = ()
+    samples: bytes = b""
 
 
 def carry_out(request: ReadRequest) -> ReadResult:
-    """What is asked for: the file's hash, an image's metadata, or its text and passages."""
+    """What is asked for: the file's hash, an image's metadata, sound, or its text and passages."""
+    if request.sound is not None:
+        return _guarded(request, _read_sound)
     if request.metadata_only:
         return _guarded(request, _read_metadata)
     return hash_file(request) if request.hash_only else read_file(request)
@@ -143,6 +148,15 @@ def _read_metadata(request: ReadRequest) -> ReadResult:
     found, warnings = read_metadata(request.place, request.options)
     return ReadResult(
         file, metadata=with_file_date(found, file.name, file.mtime_ns), warnings=warnings
+    )
+
+
+def _read_sound(request: ReadRequest) -> ReadResult:
+    from ragcore.readers import read_sound
+
+    start, seconds = request.sound or (0.0, 0.0)
+    return ReadResult(
+        request.file, samples=read_sound(request.place, start, seconds).astype("<i2").tobytes()
     )
 
 

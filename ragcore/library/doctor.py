@@ -134,6 +134,7 @@ def _server_of(core: Core, part: str, name: str) -> Finding:
         "span_reader": models.span_reader,
         "llm": models.llm,
         "vision_llm": models.vision_llm,
+        "transcriber": models.transcriber,
         "diffusion": models.diffuser,
     }
     try:

@@ -176,13 +176,15 @@ def _engine(
         return _space_ids(core, collection_id, collection, text, image)
 
     if name == "local":
-        from ragcore.ingest import Embedder, LocalEngine
+        from ragcore.ingest import Embedder, LocalEngine, Transcription
 
+        speaks = core.models.profile.transcriber is not None
         return lambda: LocalEngine(
             settings,
             lambda: Embedder(core.models.text_encoder(), core.models.image_text_encoder()),
             find_spaces,
             sizes.decide,
+            Transcription(core.models.transcriber) if speaks else None,
         )
     if name != "ray":
         raise UsageError(f"unknown engine {name!r}: use local or ray")

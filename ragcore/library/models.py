@@ -17,7 +17,7 @@ from ragcore.types import CancelToken, ProgressCallback
 if TYPE_CHECKING:
     from ragcore.library.model_adding import AddedModel
     from ragcore.library.model_profiles import ProfileOffer
-    from ragcore.models import Circuit, LoadedModel, LocalServer, Preparation, Space
+    from ragcore.models import Circuit, LoadedModel, LocalServer, Preparation, Space, SpeechSegment
     from ragcore.types import FloatArray
     from ragcore.weights import Profile, WeightStatus
 
@@ -246,6 +246,24 @@ class LibraryModels:
                 "add one"
             )
         return reranker.scores(query, texts)
+
+    def transcribe(
+        self,
+        sound: bytes | str | Path,
+        *,
+        name: str = "",
+        language: str = "",
+        cancel: CancelToken | None = None,
+    ) -> Sequence[SpeechSegment]:
+        """What is said in a recording or video, given as a path or as the file's bytes.
+
+        `name` is the file's name, by whose suffix formats that begin alike are known. `language` is
+        a code such as "de". Raises UsageError where the profile has no transcriber or it does not
+        know the language, UnreadableFile, ModelUnavailable, Cancelled.
+        """
+        from ragcore.library.speech import transcribe
+
+        return transcribe(self._core, sound, name=name, language=language, cancel=cancel)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the profile's LLM counts them."""

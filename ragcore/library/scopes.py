@@ -168,6 +168,7 @@ NEEDS: Mapping[str, Need] = {
     "LibraryModels.profiles": "look",
     "LibraryModels.rerank": "read",
     "LibraryModels.text_space": "look",
+    "LibraryModels.transcribe": "read",
     "LibraryModels.unload": "admin",
     "LibraryModels.weights": "look",
     "Trash.empty": "write",
@@ -186,7 +187,7 @@ _SCOPE_OF: Mapping[Need, str] = {"look": "read", "server": "admin"}
 # Arguments that say whose things are meant.
 _OWNER = "owner"
 # Arguments that are encoded bytes, or for an administrator of the server a path on it.
-_FILES = frozenset({"image", "images", "first", "second"})
+_FILES = frozenset({"image", "images", "first", "second", "sound"})
 _END: Any = object()
 
 

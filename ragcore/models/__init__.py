@@ -18,6 +18,7 @@ from ragcore.models.contracts import (
     SpanReader,
     TextEncoder,
     TextKind,
+    Transcriber,
     VisionLLM,
     Written,
 )
@@ -40,6 +41,7 @@ from ragcore.models.memory import (
 )
 from ragcore.models.preparation import Preparation
 from ragcore.models.remote import Circuit, RemoteServer, RequestRejected, RetryPolicy, circuits
+from ragcore.types import SpeechSegment
 
 __all__ = [
     "LLM",
@@ -68,8 +70,10 @@ __all__ = [
     "Space",
     "Span",
     "SpanReader",
+    "SpeechSegment",
     "TextEncoder",
     "TextKind",
+    "Transcriber",
     "VisionLLM",
     "Weights",
     "Written",

@@ -19,6 +19,7 @@ from ragcore.models.contracts import (
     Reranker,
     SpanReader,
     TextEncoder,
+    Transcriber,
     VisionLLM,
 )
 from ragcore.models.memory import ModelMemory, device_budget
@@ -229,6 +230,17 @@ class Models:
         vision: VisionLLM = self._make("llms", reference, part="vision_llm")
         return vision
 
+    def transcriber(self) -> Transcriber | None:
+        """The profile's transcriber of speech; None where it has none.
+
+        Raises ModelUnavailable if its weights cannot be fetched.
+        """
+        reference = self.profile.transcriber
+        if reference is None:
+            return None
+        transcriber: Transcriber = self._make("transcribers", reference, part="transcriber")
+        return transcriber
+
     def diffuser(self) -> Any:
         """The profile's diffusion model, a `ragcore.diffusion.Diffuser`.
 
@@ -379,6 +391,7 @@ _CONTRACTS: dict[str, type] = {
     "rerankers": Reranker,
     "span_readers": SpanReader,
     "llms": LLM,
+    "transcribers": Transcriber,
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from ragcore.types import CancelToken, Message
+from ragcore.types import CancelToken, Message, SpeechSegment
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -193,6 +193,31 @@ class SpanReader(Protocol):
 
         Raises:
             ModelUnavailable: The weights cannot be loaded.
+        """
+        ...
+
+
+# --- speech ------------------------------------------------------------------------
+
+
+class Transcriber(Protocol):
+    """Speech to text."""
+
+    @property
+    def name(self) -> str: ...
+
+    def warm_up(self) -> None:
+        """Load the weights now. Raises ModelUnavailable."""
+        ...
+
+    def transcribe(
+        self, samples: FloatArray, *, language: str = "", cancel: CancelToken | None = None
+    ) -> list[SpeechSegment]:
+        """What is said, in order; nothing for silence.
+
+        `samples` is float32 [n] in [-1, 1], mono, 16,000 a second. `language` is a code such as
+        "de" (empty: the model's own or recognized). Raises ModelUnavailable, UsageError for a
+        language that the model does not know, Cancelled.
         """
         ...
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ragcore.lazy import lazily
+from ragcore.readers.audio import NO_TRANSCRIBER, SAMPLE_RATE, quietest
 from ragcore.readers.choose import choose, file_types, readers
 from ragcore.readers.clean import PageBuilder, clean, decode
 from ragcore.readers.contract import ContentReader, FileType, InputFile, Reader, check_document
@@ -10,7 +11,8 @@ from ragcore.readers.coverage import add_to_report
 from ragcore.readers.images import load_for_index, load_image, phash, thumbnail, turned
 from ragcore.readers.metadata import with_file_date
 from ragcore.readers.options import ReadOptions
-from ragcore.readers.read import read
+from ragcore.readers.read import read, read_sound
+from ragcore.readers.subtitles import paragraphs
 
 if TYPE_CHECKING:
     from ragcore.readers.image import read_metadata as read_metadata
@@ -27,6 +29,8 @@ else:
     )
 
 __all__ = [
+    "NO_TRANSCRIBER",
+    "SAMPLE_RATE",
     "ContentReader",
     "FileType",
     "InputFile",
@@ -41,8 +45,11 @@ __all__ = [
     "file_types",
     "load_for_index",
     "load_image",
+    "paragraphs",
     "phash",
+    "quietest",
     "read",
+    "read_sound",
     "readers",
     "thumbnail",
     "turned",

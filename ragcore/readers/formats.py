@@ -14,6 +14,7 @@ from ragcore.readers.options import ReadOptions
 from ragcore.readers.sniff import (
     ARCHIVE_TYPES,
     IMAGE_SUFFIXES,
+    audio_type,
     image_type,
     starts_like_html,
     video_type,
@@ -202,6 +203,16 @@ IMAGE = RecognizedFormat(
     tuple(dict.fromkeys(IMAGE_SUFFIXES.values())),
     lambda file: image_type(file.head),
 )
+AUDIO = RecognizedFormat(
+    "recordings",
+    "audio",
+    ".mp3 .m4a .m4b .wav .flac .ogg .oga .opus .aac .aif .aiff .wma .amr .mka .weba",
+    (
+        "audio/mpeg", "audio/mp4", "audio/wav", "audio/flac", "audio/ogg", "audio/aac",
+        "audio/aiff", "audio/x-ms-wma", "audio/amr", "audio/x-matroska", "audio/webm",
+    ),
+    lambda file: audio_type(file.head, file.suffix),
+)  # fmt: skip
 VIDEO = RecognizedFormat(
     "videos",
     "video",
@@ -215,7 +226,7 @@ VIDEO = RecognizedFormat(
 # In the order in which they are listed.
 FORMATS: tuple[Format, ...] = (
     PDF, DOCX, PPTX, XLSX, OPENDOCUMENT, RTF, EPUB, HTML, MARKDOWN, TEXT, LATEX, NOTEBOOK,
-    SOURCE_CODE, CSV, EML, MSG, MBOX, SUBTITLES, ARCHIVE, IMAGE, VIDEO,
+    SOURCE_CODE, CSV, EML, MSG, MBOX, SUBTITLES, ARCHIVE, IMAGE, AUDIO, VIDEO,
 )  # fmt: skip
 
 # What is named like these is a document or damaged, whatever is packed in it.

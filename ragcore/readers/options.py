@@ -18,7 +18,8 @@ class ReadOptions:
     EPUB, …); `max_characters` bounds the text kept of one file; `max_images` the images
     kept of one document (0: none); `max_attachments` the attached files of one e-mail, those of
     forwarded messages included; `passwords` are tried in turn on locked files; `depth` is how many
-    archives and messages the file is inside of.
+    archives and messages the file is inside of; `speech` says whether a transcriber reads what is
+    said in recordings.
     """
 
     ocr: Literal["auto", "off", "always"] = "auto"
@@ -32,6 +33,7 @@ class ReadOptions:
     passwords: tuple[str, ...] = ()
     threads: int = 1
     depth: int = 0
+    speech: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings, *, passwords: Sequence[str] = ()) -> ReadOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ragcore.errors import MissingExtra, RagcoreError, UnreadableFile
 from ragcore.readers.choose import choose
@@ -10,6 +11,10 @@ from ragcore.readers.contract import check_document
 from ragcore.readers.coverage import with_coverage
 from ragcore.readers.options import ReadOptions
 from ragcore.types import ReadDocument
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _DEEPEST = 4  # archives and messages around a file that is read
 
@@ -59,6 +64,20 @@ def read(path: Path, *, options: ReadOptions | None = None) -> ReadDocument:
             raise UnreadableFile("reading it takes more memory than there is") from error
         raise UnreadableFile(f"the file is damaged: {reason}") from error
     return document
+
+
+def read_sound(path: Path, start: float, seconds: float) -> NDArray[np.int16]:
+    """The sound of a recording or video from a second on: int16 [n], mono, 16,000 a second.
+
+    Fewer samples at its end. Raises UnreadableFile.
+    """
+    from ragcore.readers import audio
+    from ragcore.readers.media import FORMATS
+
+    _, file = choose(path)
+    if file.media_type not in FORMATS:
+        raise UnreadableFile("it is neither a recording nor a video")
+    return audio.samples(file, start, seconds)
 
 
 def _reason(error: Exception) -> str:

@@ -38,6 +38,24 @@ _VIDEO_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"FLV\1", "video/x-flv"),
 )
 _VIDEO_BRANDS = (b"iso", b"mp4", b"avc", b"M4V", b"MSNV", b"3gp", b"3g2", b"dash", b"f4v", b"XAVC")
+_AUDIO_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"ID3\2", "audio/mpeg"),
+    (b"ID3\3", "audio/mpeg"),
+    (b"ID3\4", "audio/mpeg"),
+    (b"fLaC\0", "audio/flac"),
+    (b"fLaC\x80", "audio/flac"),
+    (b"OggS\0", "audio/ogg"),
+    (b"#!AMR\n", "audio/amr"),
+    (b"#!AMR-WB\n", "audio/amr"),
+)
+# Containers of either: by its name such a file is a recording.
+_AUDIO_NAMES = {
+    ("video/mp4", ".m4a"): "audio/mp4",
+    ("video/mp4", ".m4b"): "audio/mp4",
+    ("video/x-matroska", ".mka"): "audio/x-matroska",
+    ("video/webm", ".weba"): "audio/webm",
+    ("video/x-ms-wmv", ".wma"): "audio/x-ms-wma",
+}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or locked Office file: save it as .docx, .xlsx"),
@@ -87,6 +105,29 @@ def video_type(head: bytes) -> str:
         return "video/quicktime"  # of early cameras
     packets = [head[at : at + 1] for at in range(0, min(len(head), 188 * 4), 188)]
     return "video/mp2t" if len(packets) >= 3 and set(packets) == {b"G"} else ""
+
+
+def audio_type(head: bytes, suffix: str) -> str:
+    """The media type of the recording that begins with `head`, or "" if it is none.
+
+    `suffix` is that of its name, with its dot.
+    """
+    for magic, media_type in _AUDIO_MAGIC:
+        if head.startswith(magic):
+            return media_type
+    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+        return "audio/wav"
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "audio/aiff"
+    if head[4:12] in (b"ftypM4A ", b"ftypM4B "):
+        return "audio/mp4"
+    # Frames without a header: the two bytes alone begin other files, too.
+    if head[:1] == b"\xff" and len(head) > 1:
+        if suffix in (".mp3", ".mp2") and head[1] & 0xE0 == 0xE0 and head[1] & 0x06:
+            return "audio/mpeg"
+        if suffix == ".aac" and head[1] & 0xF6 == 0xF0:
+            return "audio/aac"
+    return _AUDIO_NAMES.get((video_type(head), suffix), "")
 
 
 def foreign_type(head: bytes) -> str:

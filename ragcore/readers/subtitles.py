@@ -11,6 +11,7 @@ from ragcore.readers.clean import PageBuilder, decode, one_line
 from ragcore.readers.contract import InputFile
 from ragcore.readers.coverage import CoverageBuilder
 from ragcore.readers.options import ReadOptions
+from ragcore.text import stamp
 from ragcore.types import ReadDocument
 
 _TIME = r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
@@ -47,12 +48,6 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
         pages=(builder.page(1),),
         coverage=coverage.done(),
     )
-
-
-def stamp(seconds: float) -> str:
-    """A time as "0:01:02"."""
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def paragraphs(segments: Iterator[tuple[float, float, str]]) -> Iterator[tuple[float, str]]:

@@ -1,25 +1,20 @@
-"""Videos: a frame wherever the scene changes, with its second, and what the file says of itself.
-
-FFmpeg (through PyAV) would open whatever a playlist names, so the file is handed over as a file
-object with the format that its first bytes show, and anything else that is to be opened is refused.
-"""
+"""Videos: a frame wherever the scene changes, with its second, and what the file says of itself."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.extras import require_extra
-from ragcore.files import open_regular
-from ragcore.readers import images
+from ragcore.readers import audio, images
 from ragcore.readers.contract import InputFile
 from ragcore.readers.coverage import CoverageBuilder
+from ragcore.readers.media import length_of, opened, said
 from ragcore.readers.options import ReadOptions
 from ragcore.text import clock
 from ragcore.types import ImageMetadata, ReadDocument, ReadImage
@@ -28,18 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Media types of files, and what FFmpeg calls their format.
-FORMATS: Mapping[str, str] = {
-    "video/mp4": "mov",
-    "video/quicktime": "mov",
-    "video/x-matroska": "matroska",
-    "video/webm": "matroska",
-    "video/x-msvideo": "avi",
-    "video/mpeg": "mpeg",
-    "video/mp2t": "mpegts",
-    "video/x-ms-wmv": "asf",
-    "video/x-flv": "flv",
-}
 _SHORT = 60.0  # seconds up to which every frame is looked at; of longer videos the key frames
 _EVERY = 0.2  # seconds between two frames that are compared
 _APART = 1.0  # seconds between two frames that are kept, at least
@@ -52,13 +35,16 @@ _POSITION = re.compile(r"^([+-]\d+(?:\.\d+)?)([+-]\d+(?:\.\d+)?)")
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
-    """Frames at scene changes as images with their `second`; length, codecs and date."""
+    """Frames at scene changes as images with their `second`; length, codecs and date.
+
+    What is said in it is read as that of a recording; one without images is a recording.
+    """
     require_extra("video", "videos")
     coverage = CoverageBuilder()
-    with _opened(file) as container:
+    with opened(file) as container:
         stream = next(iter(container.streams.video), None)
         if stream is None:
-            raise UnreadableFile("it has sound but no video")
+            return audio.read_opened(container, file, options)
         _check_size(stream, options)
         about = _metadata(container)
         found = tuple(
@@ -69,38 +55,12 @@ def read(file: InputFile, options: ReadOptions) -> ReadDocument:
             raise UnreadableFile("none of its frames could be decoded: it is damaged")
         return ReadDocument(
             media_type=file.media_type,
-            title=_said(container.metadata, "title"),
+            title=said(container.metadata, "title"),
             images=found,
             metadata=_details(container, stream),
+            sound=audio.track(container, options, coverage),
             coverage=coverage.done(),
         )
-
-
-@contextmanager
-def _opened(file: InputFile) -> Iterator[Any]:
-    import av
-
-    def refuse(address: str, flags: int, options: Any) -> Any:
-        raise PermissionError("a video that refers to other files or addresses")
-
-    try:
-        with (
-            open_regular(file.path) as stream,
-            av.open(
-                stream,
-                format=FORMATS[file.media_type],
-                io_open=refuse,
-                metadata_errors="replace",
-            ) as container,
-        ):
-            yield container
-    except UnreadableFile:
-        raise
-    except PermissionError as error:
-        raise UnreadableFile(str(error)) from error
-    except (av.FFmpegError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UnreadableFile(f"the video is cut off or damaged ({reason})") from error
 
 
 def _check_size(stream: Any, options: ReadOptions) -> None:
@@ -118,7 +78,7 @@ def _scenes(
     """The first frame, and each that differs from the one before it that was kept."""
     import numpy as np
 
-    length = _length(container, stream)
+    length = length_of(container, stream)
     most = max(1, options.max_images)
     apart = max(_APART, length / most)
     until = time.monotonic() + _LONGEST
@@ -195,19 +155,10 @@ def _kept(frame: Any, second: float) -> ReadImage:
     return replace(described, second=round(second, 3))
 
 
-def _length(container: Any, stream: Any) -> float:
-    """Seconds; 0 where the file does not say."""
-    if container.duration:
-        return max(0.0, float(container.duration) / 1_000_000)
-    if stream.duration and stream.time_base:
-        return max(0.0, float(stream.duration * stream.time_base))
-    return 0.0
-
-
 def _details(container: Any, stream: Any) -> dict[str, Any]:
     codec = stream.codec_context
     found: dict[str, Any] = {
-        "duration": round(_length(container, stream), 3),
+        "duration": round(length_of(container, stream), 3),
         "width": int(codec.width),
         "height": int(codec.height),
         "video_codec": str(codec.name),
@@ -222,14 +173,16 @@ def _details(container: Any, stream: Any) -> dict[str, Any]:
 
 def _metadata(container: Any) -> ImageMetadata:
     """When and where it was taken, as cameras and telephones write it."""
-    said = container.metadata
+    written = container.metadata
     prefix = "com.apple.quicktime."
-    date = _said(said, f"{prefix}creationdate") or _said(said, "creation_time")
+    date = said(written, f"{prefix}creationdate") or said(written, "creation_time")
     taken, offset = _date(date)
     latitude, longitude = _position(
-        _said(said, f"{prefix}location.ISO6709") or _said(said, "location")
+        said(written, f"{prefix}location.ISO6709") or said(written, "location")
     )
-    make, model = (_said(said, f"{prefix}{one}") or _said(said, one) for one in ("make", "model"))
+    make, model = (
+        said(written, f"{prefix}{one}") or said(written, one) for one in ("make", "model")
+    )
     camera = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
     return ImageMetadata(
         taken_at=taken,
@@ -261,8 +214,3 @@ def _position(text: str) -> tuple[float | None, float | None]:
     latitude, longitude = map(float, found.groups())
     inside = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude)
     return (latitude, longitude) if inside else (None, None)
-
-
-def _said(metadata: Mapping[str, str], name: str) -> str:
-    text = metadata.get(name, "")
-    return " ".join(text.replace("\0", " ").split())[:500]

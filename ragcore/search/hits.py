@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ragcore.catalog import Document, Image, Passage, shown_path
 from ragcore.search.words import matched_words
+from ragcore.text import second_of
 from ragcore.types import Hit, Why
 
 Reader = Session | Connection
@@ -45,6 +46,8 @@ _PASSAGE = (
     Passage.start,
     Passage.end,
 )
+# Whose paragraphs begin with the time when they are said.
+_SPOKEN = ("audio/", "video/", "text/vtt", "application/x-subrip")
 _IMAGE = (Image.id, Image.caption, Image.caption_by, Image.text, Image.page, Image.second)
 _IN = 10_000  # values per IN list
 
@@ -68,6 +71,7 @@ def passage_hits(
                 page_end=row.page_end if row.paged else None,
                 span=(row.start, row.end),
                 heading=row.heading,
+                second=second_of(row.text) if row.media_type.startswith(_SPOKEN) else None,
                 **_common(one, row, collection, f"{row.heading}\n{row.text}", words),
             )
         )

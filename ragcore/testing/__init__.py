@@ -27,6 +27,7 @@ from ragcore.testing.models import (  # noqa: E402
     RerankerConformance,
     SpanReaderConformance,
     TextEncoderConformance,
+    TranscriberConformance,
 )
 from ragcore.testing.readers import ReaderConformance  # noqa: E402
 from ragcore.testing.sources import SourceConformance  # noqa: E402
@@ -44,6 +45,7 @@ __all__ = [
     "SourceConformance",
     "SpanReaderConformance",
     "TextEncoderConformance",
+    "TranscriberConformance",
     "VectorBackendConformance",
     "VectorStoreConformance",
 ]

@@ -21,6 +21,7 @@ from ragcore.models import (
     Space,
     SpanReader,
     TextEncoder,
+    Transcriber,
 )
 from ragcore.types import CancelToken, Message
 
@@ -334,3 +335,44 @@ class DiffuserConformance:
             diffuser.scheduler("a sampler of no name")
         with pytest.raises(UsageError):
             diffuser.controlnet("a condition of no name")
+
+
+class TranscriberConformance:
+    """Override the fixtures `transcriber` and `speech`.
+
+    `speech` is float32 [n] in [-1, 1], mono, 16,000 a second, in which something is said.
+    """
+
+    @pytest.fixture
+    def transcriber(self) -> Transcriber:
+        raise NotImplementedError("override the fixture `transcriber`: it returns a Transcriber")
+
+    @pytest.fixture
+    def speech(self) -> FloatArray:
+        raise NotImplementedError("override the fixture `speech`: it returns sound with speech")
+
+    def test_what_is_said_has_times(self, transcriber: Transcriber, speech: FloatArray) -> None:
+        transcriber.warm_up()
+        assert transcriber.name
+        found = transcriber.transcribe(speech)
+        length = len(speech) / 16_000
+        assert found, "nothing was recognized in `speech`"
+        assert all(one.text == one.text.strip() != "" for one in found)
+        assert all(0 <= one.start <= one.end <= length + 0.1 for one in found)
+        assert [one.start for one in found] == sorted(one.start for one in found)
+
+    def test_silence_and_nothing(self, transcriber: Transcriber) -> None:
+        assert not transcriber.transcribe(np.zeros(16_000 * 40, np.float32))
+        assert not transcriber.transcribe(np.zeros(0, np.float32))
+
+    def test_it_is_cancelled(self, transcriber: Transcriber, speech: FloatArray) -> None:
+        cancel = CancelToken()
+        cancel.cancel()
+        with pytest.raises(Cancelled):
+            transcriber.transcribe(speech, cancel=cancel)
+
+    def test_several_threads_at_once(self, transcriber: Transcriber, speech: FloatArray) -> None:
+        expected = [one.text for one in transcriber.transcribe(speech)]
+        with ThreadPoolExecutor(2) as pool:
+            for found in pool.map(lambda _: transcriber.transcribe(speech), range(3)):
+                assert [one.text for one in found] == expected

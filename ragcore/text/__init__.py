@@ -1,6 +1,6 @@
 """Text as such: where sentences end, stems of words, what of it may be shown."""
 
-from ragcore.text.seconds import clock
+from ragcore.text.seconds import clock, second_of, stamp
 from ragcore.text.sentences import sentence_spans
 from ragcore.text.shown import (
     check_shown,
@@ -13,7 +13,9 @@ from ragcore.text.stems import stem
 __all__ = [
     "check_shown",
     "clock",
+    "second_of",
     "sentence_spans",
+    "stamp",
     "stem",
     "visible_json",
     "visible_lines",

@@ -49,6 +49,7 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "span_reader": "span_readers",
         "llm": "llms",
         "vision_llm": "llms",
+        "transcriber": "transcribers",
         "diffusion": "diffusers",
     }
 )
@@ -108,6 +109,7 @@ class Profile:
     span_reader: ModelRef | None = None
     llm: ModelRef | None = None
     vision_llm: ModelRef | None = None
+    transcriber: ModelRef | None = None
     diffusion: ModelRef | None = None
     controlnets: Mapping[str, ModelRef] = field(default_factory=dict)  # by condition
     conditions: Mapping[str, ModelRef] = field(default_factory=dict)  # what takes them, likewise
@@ -155,6 +157,7 @@ class _File(BaseModel):
     span_reader: _Model | None = None
     llm: _LLM | None = None
     vision_llm: _Model | None = None
+    transcriber: _Model | None = None
     diffusion: _Model | None = None
     controlnets: dict[str, _Model] = {}
     conditions: dict[str, _Model] = {}
@@ -216,6 +219,7 @@ def parse_profile(text: str, *, where: str, base: Path | None = None) -> Profile
         span_reader=reference("span_reader", file.span_reader),
         llm=reference("llm", file.llm),
         vision_llm=reference("vision_llm", file.vision_llm),
+        transcriber=reference("transcriber", file.transcriber),
         diffusion=reference("diffusion", file.diffusion),
         controlnets=by_condition("controlnet", file.controlnets),
         conditions=by_condition("condition", file.conditions),

@@ -100,6 +100,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("post", "/v1/embeddings"): "read",
     ("post", "/v1/images/generations"): "read",
     ("post", "/v1/rerank"): "read",
+    ("post", "/v1/audio/transcriptions"): "read",
     ("post", "/v1/responses"): "read",
     ("post", "/v1/files"): "write",
     ("get", "/v1/files"): "read",
@@ -132,6 +133,7 @@ CHOSEN = {"json": {"document_ids": [NOTHING]}}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/files"): {"files": {"file": ("empty.txt", b"")}},
     ("post", "/v1/vector_stores"): UNNAMED,
+    ("post", "/v1/audio/transcriptions"): {"files": {"file": ("x.wav", b"no sound")}},
     ("post", "/v1/rerank"): {"json": {"query": "x", "documents": ["x"]}},
     ("post", "/search"): {"json": {"text": "safe number", "cutoff": 0}},
     ("post", "/classify"): {"json": {"classifier": "nowhere"}},

@@ -105,7 +105,7 @@ def test_a_cut_off_video_gives_what_is_there(tmp_path: Path) -> None:
     assert [round(image.second or 0) for image in read(path).images][:2] == [0, 2]
 
 
-def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+def test_a_video_of_sound_alone_is_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
@@ -113,8 +113,11 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(UnreadableFile, match="no video"):
+    with pytest.raises(UnreadableFile, match="transcriber"):
         read(path)
+    found = read(path, options=ReadOptions(speech=True))
+    assert (found.media_type, found.images) == ("audio/mp4", ())
+    assert found.sound > 0
 
 
 def test_large_frames_are_refused(tmp_path: Path) -> None:

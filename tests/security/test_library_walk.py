@@ -62,7 +62,7 @@ READ = {
     "Jobs": "get recent wait",
     "Labels": "classes counts given given_counts items next of texts",
     "LibraryModels": "count_tokens damaged_weights device embed loaded preparation prepare "
-    "process_memory profile profiles offers rerank text_space weights",
+    "process_memory profile profiles offers rerank text_space transcribe weights",
     "Sources": "",
     "Training": "",
     "Trash": "",
@@ -186,7 +186,7 @@ def values(prey: Prey, kind: str, name: str) -> dict[str, Any]:
         "question": "What is the vault code?", "rating": 1, "recipe": Path("/tmp/recipe.toml"),
         "request": ImagineRequest(prompt="red apple", steps=1), "schema": {"type": "string"},
         "second": png(), "sha256": "0" * 64, "span": (0, 5), "style": AnswerStyle(tone="formal"),
-        "source_id": 1, "stream": io.BytesIO(b"x"), "target": Path("/tmp/none"),
+        "source_id": 1, "sound": b"RIFF", "stream": io.BytesIO(b"x"), "target": Path("/tmp/none"),
         "url": f"{FOLDER}/beta.txt",
         "text": "vault code", "texts": ["vault code"], "title": "mine", "turn_id": prey.turn,
         "vectors": "faiss", "way": "pixels", "weights": {"grounded-qa": 1.0}, "work": _nothing,

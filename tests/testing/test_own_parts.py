@@ -88,6 +88,10 @@ class TestReaders(ReaderConformance):
             from tests.videos import encode
 
             return encode(tmp_path / "sample.mp4")
+        if name == "audio":
+            from tests.tone_speech import speak, write
+
+            return write(tmp_path / "sample.wav", speak("ab", seconds=1))
         suffix = SUFFIXES.get(name, f".{name}")
         return WRITERS[suffix](tmp_path / f"sample{suffix}")
 
