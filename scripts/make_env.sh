@@ -22,6 +22,8 @@ pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
 # The lock is for 64-bit Linux and Python 3.11; elsewhere pip chooses by pyproject.toml.
 here=$("$venv/bin/python" -c \
     'import platform, sys; print(sys.platform, platform.machine(), *sys.version_info[:2])')
+# What an earlier build left here would hide the entry points of this one.
+rm -rf ./*.egg-info starter-weights/*.egg-info
 echo "installing packages (some minutes the first time, 7 GB)"
 if [[ $here == "linux x86_64 3 11" ]]; then
     # Modules are compiled when they are first imported: most never are.

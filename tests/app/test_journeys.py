@@ -95,6 +95,7 @@ def test_upload_progress_search_by_words_and_image(
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
     assert "q=heron" in page.url
+    settle(page)  # closing goes back in the history, which would abort the next line
 
     page.goto(server.url)
     settle(page)
