@@ -200,6 +200,8 @@ class Answerer:
             yield run.abstain()
             return
         if (stated := run.without_writing()) is not None:
+            if stated.answer is not None and not stated.answer.abstained:
+                yield AnswerEvent("text", stated.answer.text)
             yield stated
             return
         for piece in run.generate(run.second_thought(self._room_for(style))):

@@ -125,6 +125,13 @@ def test_an_image_is_cited_by_its_caption(starter_llm: LLM, leave: Hit, make_hit
         (3, 0, "heron.jpg")
     ]
     assert answer.citations[0].quote in said
+    assert answer.prompt == "", "the span reader answers it, and no language model is asked"
+
+
+def test_a_prompt_says_what_is_an_image(llm: LLM, leave: Hit, make_hit: Callable) -> None:
+    said = "A grey heron stands in shallow water beside a red boat."
+    image = replace(make_hit(3, said, document="heron.jpg"), kind="image", page=None, span=None)
+    answer = answerer(llm, leave, image).ask("Where does the grey heron stand?")
     assert "(heron.jpg, image):" in answer.prompt
 
 
