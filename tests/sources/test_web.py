@@ -222,16 +222,16 @@ def test_the_canonical_address_is_the_identity(site: Site, settings: Settings) -
 
 
 def test_what_is_gone_or_broken_does_not_end_a_crawl(site: Site, settings: Settings) -> None:
-    site.pages["/"] = article("Home", "Hello.", ("/gone", "/broken", "/song", "/a"))
+    site.pages["/"] = article("Home", "Hello.", ("/gone", "/broken", "/font", "/a"))
     site.pages["/broken"] = Page(b"oh", status=500)
-    site.pages["/song"] = Page(b"\0" * 100, "audio/mpeg")
+    site.pages["/font"] = Page(b"\0" * 100, "font/woff2")
     site.pages["/a"] = article("A", "A page.")
     listed = crawled(site, settings)
     assert paths(listed, site) == ["/", "/a"]
     assert {path: reason.partition(":")[0] for path, reason in reasons(listed, site).items()} == {
         "/gone": "dropped",
         "/broken": "failed",
-        "/song": "dropped",
+        "/font": "dropped",
     }
     with pytest.raises(UsageError, match="there is nothing"):
         list(open_source(f"{site.url}/gone", settings).list())
