@@ -6,14 +6,13 @@ What is said in them is recognized by the profile's transcriber, outside of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ragcore.errors import UnreadableFile
 from ragcore.extras import require_extra
 from ragcore.readers.contract import InputFile
 from ragcore.readers.coverage import CoverageBuilder
-from ragcore.readers.media import length_of, opened, said
+from ragcore.readers.media import decoded_frames, length_of, opened, said
 from ragcore.readers.options import ReadOptions
 from ragcore.types import ReadDocument
 
@@ -30,7 +29,6 @@ NO_TRANSCRIBER = (
 _INSIDE = "what is said in a file inside another is not read: add it by itself"
 _LENGTH_UNKNOWN = 12 * 3600.0  # seconds; reading ends with the file
 _QUIET = SAMPLE_RATE // 20  # samples whose loudness is compared
-_DAMAGED = 500  # packets that cannot be decoded, after which the rest is left
 
 
 def read(file: InputFile, options: ReadOptions) -> ReadDocument:
@@ -101,7 +99,7 @@ def samples(file: InputFile, start: float, seconds: float) -> NDArray[np.int16]:
         resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
         found: list[NDArray[np.int16]] = []
         count, skip, most = 0, -1, round(seconds * SAMPLE_RATE)
-        for frame in _frames(container, stream):
+        for frame in decoded_frames(container, stream):
             if skip < 0:
                 at = start if frame.time is None else float(frame.time) - begin
                 skip = max(0, round((start - at) * SAMPLE_RATE))
@@ -124,23 +122,3 @@ def quietest(samples: FloatArray, start: int, end: int) -> int:
     frames = np.square(samples[start : start + count * _QUIET].astype(np.float32))
     loudness = frames.reshape(count, _QUIET).sum(axis=1)
     return start + int(loudness.argmin()) * _QUIET + _QUIET // 2
-
-
-def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded frames; packets that cannot be decoded are passed over, until there are too many."""
-    import av
-
-    damaged = 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
-        except av.FFmpegError:
-            damaged += 1
-            if damaged > _DAMAGED:
-                return
-            continue
-        if packet is None:
-            return
-        yield from frames

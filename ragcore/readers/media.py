@@ -39,6 +39,8 @@ FORMATS: Mapping[str, str] = {
     "video/x-flv": "flv",
 }
 
+_DAMAGED = 500  # packets that cannot be decoded, after which the rest is left
+
 
 @contextmanager
 def opened(file: InputFile) -> Iterator[Any]:
@@ -67,6 +69,26 @@ def opened(file: InputFile) -> Iterator[Any]:
     except (av.FFmpegError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UnreadableFile(f"it is cut off or damaged ({reason})") from error
+
+
+def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded frames; packets that cannot be decoded are passed over, until there are too many."""
+    import av
+
+    damaged = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except av.FFmpegError:
+            damaged += 1
+            if damaged > _DAMAGED:
+                return
+            continue
+        if packet is None:
+            return
+        yield from frames
 
 
 def length_of(container: Any, stream: Any) -> float:

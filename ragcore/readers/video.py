@@ -14,7 +14,7 @@ from ragcore.extras import require_extra
 from ragcore.readers import audio, images
 from ragcore.readers.contract import InputFile
 from ragcore.readers.coverage import CoverageBuilder
-from ragcore.readers.media import length_of, opened, said
+from ragcore.readers.media import decoded_frames, length_of, opened, said
 from ragcore.readers.options import ReadOptions
 from ragcore.text import clock
 from ragcore.types import ImageMetadata, ReadDocument, ReadImage
@@ -30,7 +30,6 @@ _CHANGE = 0.08  # mean difference of colors (of 1) from the frame kept last
 _SMALL = (32, 18)  # pixels in which frames are compared
 _SIDE = 1600  # pixels a side, at most, of a frame that is kept
 _LONGEST = 240.0  # seconds of reading, less than the setting read_timeout
-_DAMAGED = 500  # packets that cannot be decoded, after which the rest is left
 _POSITION = re.compile(r"^([+-]\d+(?:\.\d+)?)([+-]\d+(?:\.\d+)?)")
 
 
@@ -104,32 +103,18 @@ def _frames(container: Any, stream: Any, *, keys_only: bool) -> Iterator[tuple[f
 
     Packets that cannot be decoded are passed over, until there are too many.
     """
-    import av
-
     stream.thread_type = "NONE"  # the readers share the processor already
     if keys_only:
         stream.codec_context.skip_frame = "NONKEY"
     start = float((stream.start_time or 0) * stream.time_base)
-    damaged, seen = 0, -_EVERY
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
-        except av.FFmpegError:
-            damaged += 1
-            if damaged > _DAMAGED:
-                return
+    seen = -_EVERY
+    for frame in decoded_frames(container, stream):
+        if frame.time is None:
             continue
-        if packet is None:
-            return
-        for frame in frames:
-            if frame.time is None:
-                continue
-            second = max(0.0, float(frame.time) - start)
-            if second - seen >= _EVERY - 0.001 or second < seen:
-                seen = second
-                yield second, frame
+        second = max(0.0, float(frame.time) - start)
+        if second - seen >= _EVERY - 0.001 or second < seen:
+            seen = second
+            yield second, frame
 
 
 def _reduced(frame: Any) -> NDArray[np.int16]:
