@@ -353,7 +353,7 @@ def _starting_questions(collection: str) -> None:
         return
     st.caption("For example:")
     for place, heading in enumerate(headings):
-        question = heading if heading.endswith("?") else f"What is said about “{heading}”?"
+        question = heading if heading.endswith("?") else f"Summarize the section “{heading}”."
         if st.button(plain(question), key=f"start-{place}", icon=":material/chat:"):
             _send(question, None, collection)
 

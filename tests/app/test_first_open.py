@@ -41,13 +41,16 @@ def test_from_the_first_open_to_the_first_answer(page: Any) -> None:
     page.get_by_role("heading", name="Nothing here yet").wait_for()
     page.get_by_role("button", name="Try with sample documents").click()
     page.get_by_role("button", name="Ask about it").first.click()
-    question = page.get_by_role("button", name="What is said about").first
+    question = page.get_by_role("button", name="Summarize the section").first
     question.wait_for()
     settle(page)
     question.click()
     page.get_by_test_id("stChatMessage").nth(1).wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
     page.get_by_role("button", name="Try again").first.wait_for()
+    answer = page.get_by_test_id("stChatMessage").nth(1)
+    assert "[1]" in answer.inner_text()  # it cites what it says
+    assert "I don't know" not in answer.inner_text()
 
 
 def test_a_server_that_is_away_says_so_itself(page: Any, fresh: Server) -> None:
